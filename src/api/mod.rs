@@ -1,0 +1,10 @@
+//! What page and server say to each other: the types that travel, and the
+//! server functions that carry them. The only contract between the two builds.
+
+mod error;
+mod functions;
+mod types;
+
+pub use error::{ApiError, ErrorKind};
+pub use functions::*;
+pub use types::*;

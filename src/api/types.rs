@@ -1,0 +1,161 @@
+//! The types that travel between page and server, as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use super::ApiError;
+
+/// Names a conversation: 128 random bits in hexadecimal, so that nobody can
+/// guess the address of another visitor's conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConversationId(pub String);
+
+impl std::fmt::Display for ConversationId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A picture as the page shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PictureInfo {
+    /// Where the re-encoded preview is served.
+    pub url: String,
+    /// Size of the picture that was uploaded, in pixels, after its EXIF orientation.
+    pub width: u32,
+    pub height: u32,
+}
+
+/// What became of a turn's answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum TurnState {
+    /// The answer is waiting for the model or being generated.
+    Answering,
+    /// The answer is complete.
+    Done { finish_reason: FinishReason },
+    /// There is no answer, or only its beginning.
+    Failed { error: ApiError },
+}
+
+/// One question and its answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Empty where a caption was asked for.
+    pub question: String,
+    pub answer: String,
+    #[serde(flatten)]
+    pub state: TurnState,
+}
+
+/// All that was said about one picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conversation {
+    pub id: ConversationId,
+    pub picture: PictureInfo,
+    pub turns: Vec<Turn>,
+}
+
+/// What a visitor asks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AskRequest {
+    pub conversation: ConversationId,
+    /// `None` asks for a caption; an empty question is refused.
+    pub question: Option<String>,
+    /// How many tokens the answer may have; `None` leaves it to the server.
+    pub max_new_tokens: Option<usize>,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model said its end token.
+    Stop,
+    /// The answer reached the allowed number of tokens.
+    Length,
+    /// The visitor pressed Stop, or went away.
+    Cancelled,
+}
+
+/// How long each part of an answer took, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timings {
+    /// Opening the checkpoint; 0 where the model was there already.
+    pub load: f64,
+    /// Pixels, vision tower, Q-Former and projection.
+    pub image: f64,
+    /// The prompt, up to the first token's logits.
+    pub prefill: f64,
+    /// All further tokens.
+    pub decode: f64,
+    /// From the question to its last token, waiting not counted.
+    pub total: f64,
+}
+
+/// One line of an answer's stream (newline-delimited JSON).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum AnswerEvent {
+    /// Waiting for the model; position 1 is next.
+    Queued { position: usize },
+    /// The next piece of the answer's text.
+    Token { text: String },
+    /// The last line of an answer.
+    Done {
+        finish_reason: FinishReason,
+        timings_ms: Timings,
+        prompt_tokens: usize,
+        generated_tokens: usize,
+    },
+    /// The last line where no answer could be given.
+    Error {
+        #[serde(flatten)]
+        error: ApiError,
+    },
+}
+
+/// The model that answers, for the status line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// Hub id or folder name.
+    pub name: String,
+    /// `CPU`, `CUDA 0`, `Metal`.
+    pub device: String,
+    pub dtype: String,
+    /// The small model that ships with Glimpse, which knows a small world only.
+    pub is_demo: bool,
+}
+
+/// A picture with a question that goes well with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    /// Where the picture is served.
+    pub url: String,
+    /// What the picture shows, in words.
+    pub alt: String,
+    /// Empty asks for a caption.
+    pub question: String,
+}
+
+/// Everything the page needs to render itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PageState {
+    pub model: ModelInfo,
+    pub examples: Vec<Example>,
+    /// The conversation that the address names.
+    pub conversation: Option<Conversation>,
+    /// What went wrong with a form that was posted without JavaScript, or with the address.
+    pub error: Option<ApiError>,
+    /// The question of a form that failed, so that nothing typed is lost.
+    pub draft: String,
+    pub limits: PageLimits,
+}
+
+/// The limits that the page tells the visitor before the server has to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PageLimits {
+    pub upload_bytes: usize,
+    pub question_chars: usize,
+    pub max_new_tokens: usize,
+}

@@ -1,0 +1,2 @@
+//! BLIP-2 on candle.
+pub mod processor;

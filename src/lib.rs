@@ -1,0 +1,41 @@
+//! Glimpse: ask a picture a question, and BLIP-2 answers.
+//!
+//! The rooms, from the visitor down to the model; arrows go down only:
+//!
+//! - [`app`]: what a person sees; Leptos components. Knows [`api`], nothing else.
+//! - [`api`]: what page and server say to each other.
+//! - [`server`]: axum: router, state, limits, errors to HTTP, static files.
+//! - [`store`]: conversations and pictures that outlive a request.
+//! - [`engine`]: who answers when: queue, worker, cancelling, streaming.
+//! - [`blip2`]: the model, on candle. Start reading at its own page.
+//! - [`checkpoint`]: finding, checking and opening weights.
+//! - [`commands`]: one file a subcommand of the `glimpse` program.
+//!
+//! The crate is built twice: with the feature `ssr` it is the server and the
+//! command line, with `hydrate` it is the page in WebAssembly.
+
+#![recursion_limit = "256"]
+
+pub mod api;
+pub mod app;
+
+#[cfg(feature = "ssr")]
+pub mod blip2;
+#[cfg(feature = "ssr")]
+pub mod checkpoint;
+#[cfg(feature = "ssr")]
+pub mod commands;
+#[cfg(feature = "ssr")]
+pub mod engine;
+#[cfg(feature = "ssr")]
+pub mod server;
+#[cfg(feature = "ssr")]
+pub mod store;
+
+/// The page's entry: takes over the HTML that the server rendered.
+#[cfg(feature = "hydrate")]
+#[wasm_bindgen::prelude::wasm_bindgen]
+pub fn hydrate() {
+    console_error_panic_hook::set_once();
+    leptos::mount::hydrate_body(app::App);
+}

@@ -1,0 +1,2 @@
+//! axum: router, state, limits, errors to HTTP, static files.
+pub mod functions;
