@@ -1,7 +1,7 @@
 //! The server functions: what the page can ask the server to do.
 
 use leptos::prelude::*;
-use leptos::server_fn::codec::{Json, MultipartData, MultipartFormData, StreamingText, TextStream};
+use leptos::server_fn::codec::{ByteStream, Json, MultipartData, MultipartFormData, Streaming};
 
 use super::{ApiError, AskRequest, Conversation, ConversationId, PageState};
 
@@ -27,14 +27,14 @@ pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
 }
 
 /// Asks; the answer comes as lines of [`super::AnswerEvent`].
-#[server(prefix = "/api/page", endpoint = "ask", input = Json, output = StreamingText)]
-pub async fn ask(request: AskRequest) -> Result<TextStream<ApiError>, ApiError> {
+#[server(prefix = "/api/page", endpoint = "ask", input = Json, output = Streaming)]
+pub async fn ask(request: AskRequest) -> Result<ByteStream<ApiError>, ApiError> {
     server_side::ask(request).await
 }
 
 /// Takes up the stream of the answer that is being generated, from its beginning.
-#[server(prefix = "/api/page", endpoint = "follow", input = Json, output = StreamingText)]
-pub async fn follow(conversation: ConversationId) -> Result<TextStream<ApiError>, ApiError> {
+#[server(prefix = "/api/page", endpoint = "follow", input = Json, output = Streaming)]
+pub async fn follow(conversation: ConversationId) -> Result<ByteStream<ApiError>, ApiError> {
     server_side::follow(conversation).await
 }
 
