@@ -9,7 +9,7 @@ use super::{ApiError, AskRequest, Conversation, ConversationId, PageState};
 use crate::server::functions as server_side;
 
 /// Everything the page needs to render itself at its address.
-#[server(prefix = "/api/page", endpoint = "state", input = Json)]
+#[server(name = LoadPage, prefix = "/api/page", endpoint = "state", input = Json)]
 pub async fn page_state(conversation: Option<ConversationId>) -> Result<PageState, ApiError> {
     server_side::page_state(conversation).await
 }
