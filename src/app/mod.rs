@@ -1,22 +1,84 @@
-//! What a person sees: Leptos components, one file each.
+//! What a person sees: Leptos components, one short file each.
+//!
+//! [`page`] loads what the address names and lays the page out. [`visit`] is
+//! what the visitor is doing, in signals that all components share; [`opening`]
+//! brings a picture in, [`asking`] asks and follows the answer's stream. The
+//! other files are the pieces of the page, from top to bottom.
+//!
+//! Every control is part of a plain form, so that the page works before its
+//! WebAssembly is there, and without it.
+
+mod address;
+mod alert;
+mod asking;
+mod composer;
+mod dom;
+mod examples;
+mod header;
+mod lines;
+mod model;
+mod opening;
+mod page;
+mod picture;
+mod settings;
+mod transcript;
+mod visit;
+mod welcome;
 
 use leptos::prelude::*;
-use leptos_meta::provide_meta_context;
+use leptos_router::SsrMode;
+use leptos_router::components::{Outlet, ParentRoute, Route, Router, Routes};
+use leptos_router::path;
+
+use page::{NoSuchPage, Page};
 
 /// The HTML document around the page.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
     view! {
         <!DOCTYPE html>
         <html lang="en">
-            <head><HydrationScripts options/></head>
-            <body><App/></body>
+            <head>
+                <meta charset="utf-8"/>
+                <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content"/>
+                <title>"Glimpse"</title>
+                <meta name="description" content="Put a picture in, ask a question, and BLIP-2 answers."/>
+                <meta name="color-scheme" content="light dark"/>
+                <link rel="icon" href="/favicon.ico" sizes="32x32"/>
+                <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
+                <link rel="stylesheet" href="/pkg/glimpse.css"/>
+                <HydrationScripts options/>
+            </head>
+            <body>
+                <App/>
+            </body>
         </html>
     }
 }
 
-/// The page.
+/// The addresses of the page. One view serves them all and stays while the
+/// visitor goes from one to the other.
 #[component]
 pub fn App() -> impl IntoView {
-    provide_meta_context();
-    view! { <main>"Glimpse"</main> }
+    view! {
+        <Router>
+            <Routes fallback=NoSuchPage>
+                <ParentRoute path=path!("") view=Frame ssr=SsrMode::Async>
+                    <Route path=path!("") view=Nothing ssr=SsrMode::Async/>
+                    <Route path=path!("c/:id") view=Nothing ssr=SsrMode::Async/>
+                    <Route path=path!("ask") view=Nothing ssr=SsrMode::Async/>
+                </ParentRoute>
+            </Routes>
+        </Router>
+    }
 }
+
+#[component]
+fn Frame() -> impl IntoView {
+    view! {
+        <Page/>
+        <Outlet/>
+    }
+}
+
+#[component]
+fn Nothing() -> impl IntoView {}

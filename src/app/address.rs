@@ -1,0 +1,59 @@
+//! The page's addresses: `/` is empty, `/c/ID` a conversation.
+//!
+//! The page writes the browser's history itself. The router's own `navigate`
+//! does not add an entry when it believes to be there already, and what it
+//! believes can be wrong after Back and Forward.
+
+use leptos::prelude::*;
+use leptos::wasm_bindgen::JsValue;
+
+use crate::api::ConversationId;
+
+/// The conversation that a path names.
+pub fn conversation(path: &str) -> Option<ConversationId> {
+    path.strip_prefix("/c/").filter(|id| !id.is_empty()).map(|id| ConversationId(id.to_owned()))
+}
+
+/// The path of a conversation, or of the empty page.
+fn path(conversation: Option<&ConversationId>) -> String {
+    conversation.map_or_else(|| "/".to_owned(), |id| ["/c/", &id.0].concat())
+}
+
+/// Where the browser is.
+pub fn current() -> String {
+    window().location().pathname().unwrap_or_default()
+}
+
+/// Goes to a conversation's address, so that Back leads to where the visitor was.
+pub fn go(conversation: Option<&ConversationId>) {
+    let path = path(conversation);
+    if path != current()
+        && let Ok(history) = window().history()
+    {
+        // A browser that refuses (too many entries at once) leaves the old address: no harm.
+        let _ = history.push_state_with_url(&JsValue::NULL, "", Some(&path));
+    }
+}
+
+/// Corrects the address without an entry in the history.
+pub fn correct(conversation: Option<&ConversationId>) {
+    let path = path(conversation);
+    if path != current()
+        && let Ok(history) = window().history()
+    {
+        let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_its_conversation() {
+        assert_eq!(conversation("/c/12ab"), Some(ConversationId("12ab".into())));
+        assert_eq!(conversation("/"), None);
+        assert_eq!(conversation("/c/"), None);
+        assert_eq!(conversation("/ask"), None);
+    }
+}

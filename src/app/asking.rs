@@ -1,0 +1,280 @@
+//! Asks a question and follows the answer as it comes.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use leptos::prelude::*;
+use leptos::server_fn::codec::ByteStream;
+use leptos::task::spawn_local;
+
+use super::dom;
+use super::lines::Lines;
+use super::visit::{LiveTurn, Visit};
+use crate::api::{
+    self, AnswerEvent, ApiError, AskRequest, Conversation, ConversationId, ErrorKind, FinishReason, PageState, Timings,
+    Turn, TurnState,
+};
+
+/// How long to wait before each try to take up an answer whose stream broke off.
+const TRIES_MS: [u64; 5] = [200, 500, 1000, 2000, 4000];
+
+/// What the visitor asked, and by which control.
+#[derive(Clone)]
+pub struct Asked {
+    /// Empty asks for a caption.
+    question: String,
+    /// The question box, which is empty once the question is on its way.
+    by_box: bool,
+}
+
+impl Asked {
+    pub fn by_describe() -> Self {
+        Self { question: String::new(), by_box: false }
+    }
+
+    pub fn by_example(question: String) -> Self {
+        Self { question, by_box: false }
+    }
+
+    /// What is in the question box, or what is wrong with it.
+    pub fn by_box(visit: Visit) -> Result<Self, String> {
+        let question = visit.question.get_untracked().map(|question| question.value()).unwrap_or_default();
+        let question = question.trim().to_owned();
+        if question.is_empty() {
+            return Err("Type a question, or press Describe for a caption.".to_owned());
+        }
+        let most = visit.limits.with_value(|limits| limits.question_chars);
+        let length = question.chars().count();
+        if length > most {
+            return Err(format!("The question has {length} characters; at most {most} are allowed."));
+        }
+        Ok(Self { question, by_box: true })
+    }
+}
+
+/// Asks, if nothing is in the way; says so otherwise.
+pub fn ask(visit: Visit, asked: Asked) {
+    if visit.opening.with_untracked(Option::is_some) {
+        visit.asked_early.set_value(Some(asked));
+        return;
+    }
+    if untrack(|| visit.is_answering()) {
+        return;
+    }
+    visit.alert.set(None);
+    let max_new_tokens = match max_new_tokens(visit) {
+        Ok(number) => number,
+        Err(sentence) => return visit.alert.set(Some(sentence)),
+    };
+    let Some(conversation) = visit.conversation.get_untracked() else {
+        return visit.alert.set(Some("Choose a picture first, or try an example.".to_owned()));
+    };
+    if asked.by_box
+        && let Some(question) = visit.question.get_untracked()
+    {
+        question.set_value("");
+    }
+    let turn = LiveTurn::new(Turn {
+        question: asked.question.clone(),
+        answer: String::new(),
+        state: TurnState::Answering,
+    });
+    visit.turns.update(|turns| turns.push(turn.clone()));
+    if let Some(log) = visit.log.get_untracked() {
+        log.set_scroll_top(0); // its end: the log is laid out from there
+    }
+    let question = Some(asked.question).filter(|question| !question.is_empty());
+    let request = AskRequest { conversation: conversation.clone(), question, max_new_tokens };
+    spawn_local(async move {
+        match api::ask(request).await {
+            Ok(stream) => follow(visit, conversation, turn, stream).await,
+            Err(error) if visit.has(&turn) => {
+                visit.turns.update(|turns| turns.retain(|other| other.key != turn.key));
+                give_back(visit, &turn.question);
+                visit.alert.set(Some(error.message));
+            }
+            Err(_) => {}
+        }
+    });
+}
+
+/// The number in the settings; none leaves it to the server.
+fn max_new_tokens(visit: Visit) -> Result<Option<usize>, String> {
+    let Some(input) = visit.max_new_tokens.get_untracked() else { return Ok(None) };
+    // A browser gives no text for what is no number.
+    let text = input.value();
+    if text.is_empty() && !input.validity().bad_input() {
+        return Ok(None);
+    }
+    let most = visit.limits.with_value(|limits| limits.max_new_tokens);
+    match text.parse() {
+        Ok(number) if (1..=most).contains(&number) => Ok(Some(number)),
+        _ => Err(format!("Max new tokens is a number from 1 to {most}.")),
+    }
+}
+
+/// Asks the server to stop the answer; its stream then ends by itself.
+pub fn stop(visit: Visit) {
+    if let Some(conversation) = visit.conversation.get_untracked() {
+        visit.progress.set(Some("Stopping".to_owned()));
+        spawn_local(async move {
+            if let Err(error) = api::stop(conversation).await {
+                visit.alert.set(Some(error.message));
+            }
+        });
+    }
+}
+
+/// Stops the answer that the visitor turns away from, so that the model is free for others.
+pub fn abandon(visit: Visit) {
+    if let Some(conversation) = visit.conversation.get_untracked()
+        && untrack(|| visit.is_answering())
+    {
+        spawn_local(async move {
+            let _ = api::stop(conversation).await;
+        });
+    }
+}
+
+/// Takes up the answer that was coming when the page was loaded.
+pub fn take_up(visit: Visit) {
+    let last = visit.turns.with_untracked(|turns| turns.last().cloned());
+    if let (Some(turn), Some(conversation)) = (last, visit.conversation.get_untracked())
+        && untrack(|| turn.is_answering())
+    {
+        spawn_local(async move {
+            if let Some(stream) = reconnect(visit, &conversation, &turn).await {
+                follow(visit, conversation, turn, stream).await;
+            }
+        });
+    }
+}
+
+/// Why a stream was not read further.
+enum End {
+    Done,
+    Failed(ApiError),
+    /// It broke off.
+    Lost,
+    /// The visitor turned to something else.
+    Left,
+}
+
+/// Reads a turn's stream to its end, taking it up again where it breaks off.
+async fn follow(visit: Visit, conversation: ConversationId, turn: LiveTurn, mut stream: ByteStream<ApiError>) {
+    loop {
+        match read(visit, &turn, stream).await {
+            End::Left => return,
+            End::Done => break,
+            End::Failed(error) => {
+                give_back(visit, &turn.question);
+                visit.progress.set(None);
+                visit.alert.set(Some(error.message.clone()));
+                turn.state.set(TurnState::Failed { error });
+                break;
+            }
+            End::Lost => {
+                visit.progress.set(Some("Connection lost, trying again".to_owned()));
+                match reconnect(visit, &conversation, &turn).await {
+                    Some(again) => stream = again,
+                    None => return,
+                }
+            }
+        }
+    }
+    dom::focus_question(visit.question);
+}
+
+/// Applies the events of one stream to its turn.
+async fn read(visit: Visit, turn: &LiveTurn, stream: ByteStream<ApiError>) -> End {
+    let mut stream = stream.into_inner();
+    let mut lines = Lines::default();
+    let mut answer = String::new();
+    while let Some(chunk) = stream.next().await {
+        if !visit.has(turn) {
+            return End::Left;
+        }
+        let Ok(chunk) = chunk else { return End::Lost };
+        for line in lines.push(&chunk) {
+            match serde_json::from_slice(&line) {
+                Ok(AnswerEvent::Queued { position }) => {
+                    visit.progress.set(Some(format!("Waiting, place {position} in the queue")));
+                }
+                Ok(AnswerEvent::Token { text }) => {
+                    visit.progress.set(Some("Answering".to_owned()));
+                    answer.push_str(&text);
+                    turn.answer.set(answer.clone());
+                }
+                Ok(AnswerEvent::Done { finish_reason, timings_ms, generated_tokens, .. }) => {
+                    visit.progress.set(summary(finish_reason, timings_ms, generated_tokens));
+                    turn.state.set(TurnState::Done { finish_reason });
+                    return End::Done;
+                }
+                Ok(AnswerEvent::Error { error }) => return End::Failed(error),
+                Err(_) => {
+                    let sentence = "The server's answer could not be read; reload the page and try again.";
+                    return End::Failed(ApiError::new(ErrorKind::Internal, sentence));
+                }
+            }
+        }
+    }
+    if visit.has(turn) { End::Lost } else { End::Left }
+}
+
+/// Takes up a stream that broke off. None where that is not possible; the page
+/// then shows what the server knows, or that it cannot be reached.
+async fn reconnect(visit: Visit, conversation: &ConversationId, turn: &LiveTurn) -> Option<ByteStream<ApiError>> {
+    let mut last = None;
+    for wait in TRIES_MS {
+        match api::follow(conversation.clone()).await {
+            _ if !visit.has(turn) => return None,
+            Ok(stream) => return Some(stream),
+            Err(error) if error.kind == ErrorKind::Unreachable => last = Some(error),
+            // Nothing is being answered: the answer is complete, or the conversation is gone.
+            Err(error) => match api::page_state(Some(conversation.clone())).await {
+                _ if !visit.has(turn) => return None,
+                Ok(PageState { conversation: Some(known), .. }) if !is_answering(&known) => {
+                    let picture = visit.picture.get_untracked();
+                    visit.show(Some(known));
+                    visit.picture.set(picture);
+                    return None;
+                }
+                _ => last = Some(error),
+            },
+        }
+        dom::sleep(Duration::from_millis(wait)).await;
+    }
+    let error = last.unwrap_or_else(unreachable);
+    give_back(visit, &turn.question);
+    visit.progress.set(None);
+    visit.alert.set(Some(error.message.clone()));
+    turn.state.set(TurnState::Failed { error });
+    None
+}
+
+fn is_answering(conversation: &Conversation) -> bool {
+    conversation.turns.last().is_some_and(|turn| turn.state == TurnState::Answering)
+}
+
+fn unreachable() -> ApiError {
+    ApiError::new(ErrorKind::Unreachable, "The connection was lost before the answer was complete; try again.")
+}
+
+/// Puts a question that got no answer back into its box, unless something new is there.
+fn give_back(visit: Visit, question: &str) {
+    if let Some(input) = visit.question.get_untracked()
+        && input.value().is_empty()
+    {
+        input.set_value(question);
+    }
+}
+
+/// A few words about a complete answer.
+fn summary(finish_reason: FinishReason, timings: Timings, tokens: usize) -> Option<String> {
+    if finish_reason == FinishReason::Cancelled {
+        return Some("Stopped".to_owned());
+    }
+    let tenths = (timings.total / 100.0).max(1.0) as u32;
+    let plural = if tokens == 1 { "" } else { "s" };
+    Some(format!("{tokens} token{plural} in {}.{} s", tenths / 10, tenths % 10))
+}

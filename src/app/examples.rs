@@ -1,0 +1,33 @@
+//! Pictures to try, each with a question.
+
+use leptos::prelude::*;
+
+use super::opening::open_example;
+use super::visit::Visit;
+use crate::api::Example;
+
+#[component]
+pub fn Examples(visit: Visit, examples: Vec<Example>) -> impl IntoView {
+    let buttons = examples.into_iter().enumerate().map(|(index, example)| view! { <ExampleButton visit index example/> });
+    view! {
+        <form class="examples" method="post" action="/ask" enctype="multipart/form-data">
+            <div role="group" aria-label="Examples">{buttons.collect_view()}</div>
+        </form>
+    }
+}
+
+#[component]
+fn ExampleButton(visit: Visit, index: usize, example: Example) -> impl IntoView {
+    let question = if example.question.is_empty() { "Caption".to_owned() } else { example.question.clone() };
+    let (url, alt, title) = (example.url.clone(), example.alt.clone(), question.clone());
+    let open = move |event: leptos::ev::MouseEvent| {
+        event.prevent_default();
+        open_example(visit, index, example.clone());
+    };
+    view! {
+        <button type="submit" name="example" value=index.to_string() title=title on:click=open>
+            <img src=url alt=alt width="96" height="96"/>
+            <span>{question}</span>
+        </button>
+    }
+}

@@ -1,0 +1,33 @@
+//! What the page says about the model that answers.
+
+use leptos::either::Either;
+use leptos::prelude::*;
+
+use crate::api::ModelInfo;
+
+/// The model in one line.
+pub fn line(model: &ModelInfo) -> String {
+    let name = if model.is_demo { "Small demo model" } else { model.name.rsplit('/').next().unwrap_or_default() };
+    [name, " · ", &model.device].concat()
+}
+
+/// What the model knows, plainly where that is little.
+#[component]
+pub fn AboutModel(model: ModelInfo) -> impl IntoView {
+    if model.is_demo {
+        Either::Left(view! {
+            <p>
+                "This is the "<strong>"small demo model"</strong>" that ships with Glimpse. It knows drawn scenes of emoji and
+                coloured shapes, and simple single shapes. It has never seen a photo."
+            </p>
+            <p class="start">
+                "For photos, download "<cite>"Salesforce/blip2-opt-2.7b"</cite>" and start "
+                <code>"glimpse serve --model DIR"</code>" with its folder."
+            </p>
+        })
+    } else {
+        Either::Right(view! {
+            <p>"Answered by "<strong>{model.name}</strong>" on "{model.device}" in "{model.dtype}"."</p>
+        })
+    }
+}

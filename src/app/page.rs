@@ -1,0 +1,121 @@
+//! Loads what the address names, and lays the page out.
+
+use leptos::either::Either;
+use leptos::ev;
+use leptos::prelude::*;
+use leptos_router::hooks::use_location;
+
+use super::alert::Alert;
+use super::composer::Composer;
+use super::examples::Examples;
+use super::header::Header;
+use super::opening::open_file;
+use super::picture::Picture;
+use super::transcript::Transcript;
+use super::visit::Visit;
+use super::welcome::Welcome;
+use super::{address, asking, dom};
+use crate::api::{self, PageState};
+
+/// The page at its address, once its state is loaded. The server waits for
+/// the state; the browser finds it in the HTML.
+#[component]
+pub fn Page() -> impl IntoView {
+    let conversation = address::conversation(&use_location().pathname.get_untracked());
+    let state = OnceResource::new(api::page_state(conversation));
+    view! {
+        <Suspense>
+            {move || Suspend::new(async move {
+                match state.await {
+                    Ok(state) => Either::Left(view! { <Desk state/> }),
+                    Err(error) => Either::Right(view! { <OutOfOrder message=error.message/> }),
+                }
+            })}
+        </Suspense>
+    }
+}
+
+/// The picture on one side, the conversation on the other.
+#[component]
+fn Desk(state: PageState) -> impl IntoView {
+    let visit = Visit::new(&state);
+    let over = RwSignal::new(false);
+    Effect::new(move || listen(visit, over));
+    let begun = move || visit.turns.with(|turns| !turns.is_empty());
+    view! {
+        <div class="page" data-begun=move || begun().then_some("")>
+            <Header visit model=state.model.clone()/>
+            <main class="desk">
+                <div class="side">
+                    <Picture visit over/>
+                    <Examples visit examples=state.examples/>
+                </div>
+                <section class="chat">
+                    <div class="said">
+                        <Show when=move || !begun()>
+                            <Welcome model=state.model.clone()/>
+                        </Show>
+                        <Transcript visit/>
+                    </div>
+                    <Alert visit/>
+                    <Composer visit draft=state.draft/>
+                </section>
+            </main>
+        </div>
+    }
+}
+
+/// Takes the page over from the server: what the pieces cannot hear themselves.
+fn listen(visit: Visit, over: RwSignal<bool>) {
+    if address::current() == "/ask" {
+        visit.conversation.with_untracked(|id| address::correct(id.as_ref()));
+    }
+    asking::take_up(visit);
+    window_event_listener(ev::popstate, move |_| visit.travel());
+    window_event_listener(ev::paste, move |event| {
+        if let Some(file) = dom::transferred_file(event.clipboard_data()) {
+            event.prevent_default();
+            open_file(visit, file);
+        }
+    });
+    // A file that misses the drop zone would replace the page.
+    window_event_listener(ev::dragover, move |event| {
+        if dom::carries_files(event.data_transfer()) {
+            event.prevent_default();
+            over.set(true);
+        }
+    });
+    window_event_listener(ev::dragleave, move |event| {
+        if event.related_target().is_none() {
+            over.set(false);
+        }
+    });
+    window_event_listener(ev::drop, move |event| {
+        over.set(false);
+        if let Some(file) = dom::transferred_file(event.data_transfer()) {
+            event.prevent_default();
+            open_file(visit, file);
+        }
+    });
+    dom::mark_hydrated();
+}
+
+/// In the place of a page that could not be loaded.
+#[component]
+fn OutOfOrder(message: String) -> impl IntoView {
+    view! {
+        <main class="lost">
+            <h1>"Glimpse"</h1>
+            <p role="alert">{message}</p>
+            <form method="get" action="/">
+                <button type="submit">"New conversation"</button>
+            </form>
+        </main>
+    }
+}
+
+/// At an address that Glimpse does not have.
+#[component]
+pub fn NoSuchPage() -> impl IntoView {
+    view! { <OutOfOrder message="There is no page at this address.".to_owned()/> }
+}

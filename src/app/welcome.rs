@@ -1,0 +1,17 @@
+//! In the place of a conversation that has not begun.
+
+use leptos::prelude::*;
+
+use super::model::AboutModel;
+use crate::api::ModelInfo;
+
+#[component]
+pub fn Welcome(model: ModelInfo) -> impl IntoView {
+    view! {
+        <div class="welcome">
+            <h2>"Ask a picture"</h2>
+            <p>"Put one in, or try an example. Ask what you want to know, then ask on."</p>
+            <AboutModel model/>
+        </div>
+    }
+}
