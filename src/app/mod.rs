@@ -26,11 +26,8 @@ mod visit;
 mod welcome;
 
 use leptos::prelude::*;
-use leptos_router::SsrMode;
-use leptos_router::components::{Outlet, ParentRoute, Route, Router, Routes};
-use leptos_router::path;
 
-use page::{NoSuchPage, Page};
+use page::Page;
 
 /// The HTML document around the page.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
@@ -55,30 +52,35 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
     }
 }
 
-/// The addresses of the page. One view serves them all and stays while the
-/// visitor goes from one to the other.
+/// The page, at all its addresses. One view serves them all and stays while the
+/// visitor goes from one to the other, so the browser needs no router: it would
+/// be a quarter of the download.
 #[component]
 pub fn App() -> impl IntoView {
     view! {
+        <Page/>
+        <Addresses/>
+    }
+}
+
+/// Tells the server which addresses there are. Adds nothing to the page.
+#[cfg(feature = "ssr")]
+#[component]
+fn Addresses() -> impl IntoView {
+    use leptos_router::components::{Route, Router, Routes};
+    use leptos_router::{SsrMode, path};
+    let nothing = || ();
+    view! {
         <Router>
-            <Routes fallback=NoSuchPage>
-                <ParentRoute path=path!("") view=Frame ssr=SsrMode::Async>
-                    <Route path=path!("") view=Nothing ssr=SsrMode::Async/>
-                    <Route path=path!("c/:id") view=Nothing ssr=SsrMode::Async/>
-                    <Route path=path!("ask") view=Nothing ssr=SsrMode::Async/>
-                </ParentRoute>
+            <Routes fallback=|| ()>
+                <Route path=path!("") view=nothing ssr=SsrMode::Async/>
+                <Route path=path!("c/:id") view=nothing ssr=SsrMode::Async/>
+                <Route path=path!("ask") view=nothing ssr=SsrMode::Async/>
             </Routes>
         </Router>
     }
 }
 
+#[cfg(not(feature = "ssr"))]
 #[component]
-fn Frame() -> impl IntoView {
-    view! {
-        <Page/>
-        <Outlet/>
-    }
-}
-
-#[component]
-fn Nothing() -> impl IntoView {}
+fn Addresses() -> impl IntoView {}

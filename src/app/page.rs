@@ -3,7 +3,6 @@
 use leptos::either::Either;
 use leptos::ev;
 use leptos::prelude::*;
-use leptos_router::hooks::use_location;
 
 use super::alert::Alert;
 use super::composer::Composer;
@@ -21,8 +20,7 @@ use crate::api::{self, PageState};
 /// the state; the browser finds it in the HTML.
 #[component]
 pub fn Page() -> impl IntoView {
-    let conversation = address::conversation(&use_location().pathname.get_untracked());
-    let state = OnceResource::new(api::page_state(conversation));
+    let state = OnceResource::new(api::page_state(address::conversation(&address::current())));
     view! {
         <Suspense>
             {move || Suspend::new(async move {
@@ -112,10 +110,4 @@ fn OutOfOrder(message: String) -> impl IntoView {
             </form>
         </main>
     }
-}
-
-/// At an address that Glimpse does not have.
-#[component]
-pub fn NoSuchPage() -> impl IntoView {
-    view! { <OutOfOrder message="There is no page at this address.".to_owned()/> }
 }
