@@ -1,2 +1,110 @@
-//! BLIP-2 on candle.
+//! BLIP-2 on candle: a picture and a prompt in, an answer out.
+//!
+//! Source: Li et al. 2023, *BLIP-2: Bootstrapping Language-Image Pre-training with
+//! Frozen Image Encoders and Large Language Models* (arXiv 2301.12597), as Hugging
+//! Face transformers' `Blip2ForConditionalGeneration` computes it. Each box of the
+//! paper's figure is a file here; read them in this order:
+//!
+//! 1. [`processor`]: the picture's bytes to pixel values, the question to token ids.
+//! 2. [`vision`]: pixel values to one embedding a patch (ViT).
+//! 3. [`qformer`]: a few query tokens read the patches (Q-Former).
+//! 4. [`Blip2`]: the language projection between the two worlds, and the whole.
+//! 5. [`opt`]: the language model.
+//! 6. [`generation`]: token after token.
+//!
+//! [`config`] is `config.json`, [`layers`] what the parts share.
+
+pub mod config;
+pub mod generation;
+pub mod layers;
+pub mod opt;
 pub mod processor;
+pub mod qformer;
+pub mod vision;
+
+use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use config::Blip2Config;
+use layers::Linear;
+use opt::Opt;
+use qformer::QFormer;
+use vision::VisionModel;
+
+/// The whole model on one device.
+pub struct Blip2 {
+    pub vision: VisionModel,
+    pub qformer: QFormer,
+    /// From the Q-Former's width to the language model's.
+    pub language_projection: Linear,
+    pub language_model: Opt,
+    config: Blip2Config,
+    device: Device,
+    dtype: DType,
+}
+
+impl Blip2 {
+    /// Reads the weights of a checkpoint onto `device`, converting them to `dtype`
+    /// tensor by tensor.
+    ///
+    /// As in the reference, the Q-Former and its query tokens stay f32 where the
+    /// rest is f16 (`_keep_in_fp32_modules`), and follow the rest in bf16.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape than the config asks for, by name.
+    pub fn load(checkpoint: &Checkpoint, device: &Device, dtype: DType) -> std::result::Result<Self, CheckpointError> {
+        let root = checkpoint.var_builder(dtype, device);
+        Self::new(checkpoint.config(), root).map_err(|error| checkpoint.explain(error))
+    }
+
+    fn new(config: &Blip2Config, root: VarBuilder) -> Result<Self> {
+        let (device, dtype) = (root.device().clone(), root.dtype());
+        let qformer_dtype = if dtype == DType::F16 { DType::F32 } else { dtype };
+        let (qformer, text) = (&config.qformer_config, &config.text_config);
+        Ok(Self {
+            vision: VisionModel::new(&config.vision_config, root.pp("vision_model"))?,
+            qformer: QFormer::new(qformer, config.num_query_tokens, root.clone().set_dtype(qformer_dtype))?,
+            language_projection: Linear::new(
+                qformer.hidden_size,
+                text.hidden_size,
+                true,
+                root.pp("language_projection"),
+            )?,
+            language_model: Opt::new(text, root.pp("language_model"))?,
+            config: config.clone(),
+            device,
+            dtype,
+        })
+    }
+
+    pub fn config(&self) -> &Blip2Config {
+        &self.config
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// What the language model sees of a picture: pixel values `[batch, 3, h, w]`
+    /// in f32 on any device to `[batch, query tokens, language model's width]`.
+    pub fn encode_picture(&self, pixel_values: &Tensor) -> Result<Tensor> {
+        let pixel_values = pixel_values.to_device(&self.device)?.to_dtype(self.dtype)?;
+        let image_embeds = self.vision.forward(&pixel_values)?;
+        self.language_projection.forward(&self.qformer.forward(&image_embeds)?)
+    }
+
+    /// The embeddings of a whole prompt, `[1, prompt, width]`: the picture's rows
+    /// where `prompt_ids` hold the picture token (they come first), words elsewhere.
+    pub(crate) fn embed_prompt(&self, picture: &Tensor, prompt_ids: &[u32]) -> Result<Tensor> {
+        let words = &prompt_ids[picture.dim(1)?.min(prompt_ids.len())..];
+        if words.is_empty() {
+            return Ok(picture.clone());
+        }
+        Tensor::cat(&[picture, &self.language_model.embed(words)?], 1)
+    }
+}

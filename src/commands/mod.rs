@@ -1,1 +1,70 @@
-//! See the design.
+//! The command line: one file a subcommand.
+//!
+//! Answers go to standard output, everything else to standard error. The exit status is
+//! 0 if answered, 2 for wrong usage, and 1 for anything else, with a sentence that says
+//! what was wrong and what to do.
+
+mod ask;
+mod batch;
+mod options;
+mod picture;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Ask a picture a question: BLIP-2 in the browser and in the terminal.
+#[derive(Parser)]
+#[command(name = "glimpse", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the page, and answer its visitors
+    Serve(serve::ServeArgs),
+    /// Answer one question, or a file of them, in the terminal
+    Ask(ask::AskArgs),
+}
+
+/// Anything that ends a command early, in one sentence.
+type CommandResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    // Wrong usage ends here, with exit status 2.
+    let cli = Cli::parse();
+    start_log();
+    let result = match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Ask(args) => ask::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has read enough (`glimpse ask … | head`).
+        Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("glimpse: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("GLIMPSE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,glimpse=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}
+
+fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,24 +1,124 @@
 //! The server's side of the server functions in [`crate::api`].
 
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use futures::StreamExt;
+use leptos::prelude::use_context;
 use leptos::server_fn::codec::{ByteStream, MultipartData};
+use leptos_axum::ResponseOptions;
 
-use crate::api::{ApiError, AskRequest, Conversation, ConversationId, PageState};
+use super::answers::Running;
+use super::form::FailedForm;
+use super::state::Shared;
+use super::{errors, examples, upload};
+use crate::api::{AnswerEvent, ApiError, AskRequest, Conversation, ConversationId, ErrorKind, PageState};
 
-pub async fn page_state(_conversation: Option<ConversationId>) -> Result<PageState, ApiError> {
-    unimplemented!()
+/// What `upload_picture` calls its file.
+pub const PICTURE_FIELD: &str = "picture";
+
+pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiError> {
+    let shared = shared()?;
+    let failed = use_context::<FailedForm>().unwrap_or_default();
+    let mut state = PageState {
+        model: shared.model_info(),
+        examples: examples::all(),
+        conversation: failed.conversation,
+        error: failed.error,
+        draft: failed.draft,
+        limits: shared.page_limits(),
+    };
+    if let Some(id) = id {
+        match shared.store.conversation(&id) {
+            Ok(conversation) => state.conversation = Some(conversation),
+            Err(error) => state.error = Some(refuse(error.into())),
+        }
+    }
+    Ok(state)
 }
-pub async fn upload_picture(_data: MultipartData) -> Result<Conversation, ApiError> {
-    unimplemented!()
+
+pub async fn upload_picture(data: MultipartData) -> Result<Conversation, ApiError> {
+    let shared = shared()?;
+    let missing = || {
+        refuse(ApiError::new(
+            ErrorKind::BadRequest,
+            "The upload holds no picture. Choose one and try again.",
+        ))
+    };
+    let mut form = data.into_inner().ok_or_else(missing)?;
+    let broken = |error: multer::Error| {
+        refuse(ApiError::new(
+            ErrorKind::BadRequest,
+            format!("The upload broke off ({error}). Try it again."),
+        ))
+    };
+    while let Some(field) = form.next_field().await.map_err(broken)? {
+        if field.name() == Some(PICTURE_FIELD) {
+            let bytes = upload::read(field, shared.limits.picture.max_bytes)
+                .await
+                .map_err(refuse)?;
+            return shared.begin_conversation(bytes).await.map_err(refuse);
+        }
+    }
+    Err(missing())
 }
-pub async fn open_example(_index: usize) -> Result<Conversation, ApiError> {
-    unimplemented!()
+
+pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
+    let shared = shared()?;
+    let (bytes, _) = examples::open(index).ok_or_else(|| {
+        refuse(ApiError::new(
+            ErrorKind::NotFound,
+            format!("There is no example {index}. Choose one that is shown."),
+        ))
+    })?;
+    shared.begin_conversation(bytes).await.map_err(refuse)
 }
-pub async fn ask(_request: AskRequest) -> Result<ByteStream<ApiError>, ApiError> {
-    unimplemented!()
+
+pub async fn ask(request: AskRequest) -> Result<ByteStream<ApiError>, ApiError> {
+    shared()?.ask(request).map(|running| lines(&running)).map_err(refuse)
 }
-pub async fn follow(_conversation: ConversationId) -> Result<ByteStream<ApiError>, ApiError> {
-    unimplemented!()
+
+pub async fn follow(id: ConversationId) -> Result<ByteStream<ApiError>, ApiError> {
+    let nothing = || {
+        refuse(ApiError::new(
+            ErrorKind::NotFound,
+            "No answer is being given in this conversation. Load the page again.",
+        ))
+    };
+    shared()?
+        .answers
+        .running(&id)
+        .map(|running| lines(&running))
+        .ok_or_else(nothing)
 }
-pub async fn stop(_conversation: ConversationId) -> Result<(), ApiError> {
-    unimplemented!()
+
+pub async fn stop(id: ConversationId) -> Result<(), ApiError> {
+    // An answer that has just ended needs no stopping.
+    if let Some(running) = shared()?.answers.running(&id) {
+        running.stop();
+    }
+    Ok(())
+}
+
+fn lines(running: &Arc<Running>) -> ByteStream<ApiError> {
+    ByteStream::new(running.follow().map(|event| Ok::<_, ApiError>(line(&event))))
+}
+
+fn line(event: &AnswerEvent) -> Bytes {
+    // Events are plain data: they always have a JSON form.
+    let mut line = serde_json::to_vec(event).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
+
+fn shared() -> Result<Arc<Shared>, ApiError> {
+    use_context().ok_or_else(|| ApiError::new(ErrorKind::Internal, "The server is not set up. Start it again."))
+}
+
+/// Gives the response the status that goes with its error.
+fn refuse(error: ApiError) -> ApiError {
+    if let Some(response) = use_context::<ResponseOptions>() {
+        response.set_status(errors::status(error.kind));
+    }
+    error
 }

@@ -1,2 +1,79 @@
-//! axum: router, state, limits, errors to HTTP, static files.
+//! The server: axum, and the server's side of the page.
+//!
+//! [`serve`] is the way in. A request goes through the layers of [`router`] to one of:
+//! the page and its server functions (`functions`), a form posted without JavaScript
+//! (`form`), a picture (`pictures`), a file of the page (`assets`), or `health`.
+//! `answers` lets an answer go on when a connection is lost. Errors become a status and a
+//! sentence in `errors`, nowhere else.
+
+mod answers;
+mod asking;
+mod assets;
+mod convert;
+mod errors;
+mod examples;
+mod form;
 pub mod functions;
+mod health;
+mod limits;
+mod pictures;
+mod router;
+mod state;
+mod upload;
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+pub use assets::has_page;
+pub use limits::Limits;
+pub use state::AppState;
+
+use crate::engine::Engine;
+
+/// Binds the address, so that a port that is taken is told before a model is loaded.
+///
+/// # Errors
+/// In one sentence, with the address.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("{address} cannot be listened on: {error}; name another one with --addr"))
+}
+
+/// Serves until the process is asked to end (Ctrl-C or SIGTERM).
+pub async fn serve(listener: TcpListener, engine: Engine, limits: Limits) -> std::io::Result<()> {
+    let address = listener.local_addr()?;
+    let router = router::router(AppState::new(engine, limits, address));
+    tracing::info!("open http://{} in a browser", browsable(address));
+    axum::serve(listener, router)
+        .with_graceful_shutdown(asked_to_end())
+        .await
+}
+
+/// An address that a browser on this machine can open.
+fn browsable(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() || address.ip().is_loopback() {
+        return format!("localhost:{}", address.port());
+    }
+    address.to_string()
+}
+
+async fn asked_to_end() {
+    let interrupt = async {
+        // Without a handler there is only the hard way to end the process, which stays.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! { () = interrupt => {}, () = terminate => {} }
+}

@@ -1,1 +1,246 @@
-//! See the design.
+//! Conversations and pictures that outlive a request.
+//!
+//! Everything is in memory and reached by unguessable ids only. When there are too many
+//! conversations, the one that was looked at longest ago makes room.
+
+mod id;
+mod preview;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::api::{Conversation, ConversationId, PictureInfo, Turn, TurnState};
+use crate::blip2::processor::Picture;
+
+pub use preview::PreviewError;
+
+/// Why the store cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("This conversation is not there any more. Put the picture in again.")]
+    NotFound,
+    #[error("An answer of this conversation is still being given. Wait for it, or press Stop.")]
+    Busy,
+    #[error("This conversation has {0} turns, which is as many as it may have. Begin a new conversation.")]
+    TooManyTurns(usize),
+    #[error(transparent)]
+    Preview(#[from] PreviewError),
+}
+
+/// How much the store keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreLimits {
+    pub conversations: usize,
+    pub turns: usize,
+}
+
+/// The conversations of all visitors.
+pub struct Store {
+    conversations: Mutex<HashMap<ConversationId, Stored>>,
+    limits: StoreLimits,
+}
+
+struct Stored {
+    /// As large as the model sees it.
+    picture: Arc<Picture>,
+    /// A JPEG that browsers may see: decoded and encoded again, never what was uploaded.
+    preview: Arc<[u8]>,
+    width: u32,
+    height: u32,
+    turns: Vec<Turn>,
+    looked_at: Instant,
+}
+
+impl Store {
+    pub fn new(limits: StoreLimits) -> Self {
+        Self {
+            conversations: Mutex::default(),
+            limits,
+        }
+    }
+
+    /// Begins a conversation about a picture, of which `for_model` is what the model sees.
+    pub fn begin(&self, picture: &Picture, for_model: Picture) -> Result<Conversation, StoreError> {
+        let stored = Stored {
+            preview: preview::encode(picture)?.into(),
+            picture: Arc::new(for_model),
+            width: u32::try_from(picture.width).unwrap_or(u32::MAX),
+            height: u32::try_from(picture.height).unwrap_or(u32::MAX),
+            turns: Vec::new(),
+            looked_at: Instant::now(),
+        };
+        let id = id::unguessable();
+        let conversation = describe(&id, &stored);
+        let mut conversations = self.lock();
+        while conversations.len() >= self.limits.conversations.max(1) {
+            forget_oldest(&mut conversations);
+        }
+        conversations.insert(id, stored);
+        Ok(conversation)
+    }
+
+    /// All that was said so far.
+    pub fn conversation(&self, id: &ConversationId) -> Result<Conversation, StoreError> {
+        self.with(id, |stored| Ok(describe(id, stored)))
+    }
+
+    /// The picture as browsers may see it, a JPEG.
+    pub fn preview(&self, id: &ConversationId) -> Result<Arc<[u8]>, StoreError> {
+        self.with(id, |stored| Ok(Arc::clone(&stored.preview)))
+    }
+
+    /// Adds a turn whose answer is still to come, and gives the picture that it is about.
+    ///
+    /// # Errors
+    /// The turn before has no answer yet, or there are too many turns.
+    pub fn begin_turn(&self, id: &ConversationId, question: &str) -> Result<Arc<Picture>, StoreError> {
+        let most = self.limits.turns;
+        self.with(id, |stored| {
+            if stored
+                .turns
+                .last()
+                .is_some_and(|turn| turn.state == TurnState::Answering)
+            {
+                return Err(StoreError::Busy);
+            }
+            if stored.turns.len() >= most {
+                return Err(StoreError::TooManyTurns(most));
+            }
+            stored.turns.push(Turn {
+                question: question.to_string(),
+                answer: String::new(),
+                state: TurnState::Answering,
+            });
+            Ok(Arc::clone(&stored.picture))
+        })
+    }
+
+    /// Takes back the turn that was just begun: its question could not be asked at all.
+    pub fn withdraw_turn(&self, id: &ConversationId) {
+        // A conversation that is gone has no turn to take back.
+        let _ = self.with(id, |stored| {
+            stored.turns.pop_if(|turn| turn.state == TurnState::Answering);
+            Ok(())
+        });
+    }
+
+    /// Adds to the answer that is being given.
+    pub fn extend_answer(&self, id: &ConversationId, text: &str) {
+        // A conversation that is gone needs no answer.
+        let _ = self.with(id, |stored| {
+            if let Some(turn) = stored.turns.last_mut() {
+                turn.answer.push_str(text);
+            }
+            Ok(())
+        });
+    }
+
+    /// Says what became of the answer that was being given.
+    pub fn finish_turn(&self, id: &ConversationId, state: TurnState) {
+        let _ = self.with(id, |stored| {
+            if let Some(turn) = stored.turns.last_mut() {
+                turn.state = state;
+            }
+            Ok(())
+        });
+    }
+
+    fn with<T>(
+        &self,
+        id: &ConversationId,
+        use_it: impl FnOnce(&mut Stored) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut conversations = self.lock();
+        let stored = conversations.get_mut(id).ok_or(StoreError::NotFound)?;
+        stored.looked_at = Instant::now();
+        use_it(stored)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConversationId, Stored>> {
+        // Every change is a single step, so that a panic elsewhere leaves nothing half done.
+        self.conversations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn forget_oldest(conversations: &mut HashMap<ConversationId, Stored>) {
+    let oldest = conversations
+        .iter()
+        .min_by_key(|(_, stored)| stored.looked_at)
+        .map(|(id, _)| id.clone());
+    if let Some(id) = oldest {
+        conversations.remove(&id);
+    }
+}
+
+fn describe(id: &ConversationId, stored: &Stored) -> Conversation {
+    Conversation {
+        id: id.clone(),
+        picture: PictureInfo {
+            url: format!("/pictures/{id}"),
+            width: stored.width,
+            height: stored.height,
+        },
+        turns: stored.turns.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(conversations: usize) -> Store {
+        Store::new(StoreLimits {
+            conversations,
+            turns: 2,
+        })
+    }
+
+    fn begin(store: &Store) -> ConversationId {
+        let picture = Picture {
+            width: 2,
+            height: 1,
+            rgb: vec![255, 0, 0, 0, 0, 255],
+        };
+        store
+            .begin(&picture, picture.clone())
+            .expect("a small picture has a preview")
+            .id
+    }
+
+    #[test]
+    fn the_conversation_looked_at_longest_ago_makes_room() {
+        let store = store(2);
+        let (first, second) = (begin(&store), begin(&store));
+        store.conversation(&first).expect("it was just begun");
+        let third = begin(&store);
+        assert!(matches!(store.conversation(&second), Err(StoreError::NotFound)));
+        assert!(store.conversation(&first).is_ok() && store.conversation(&third).is_ok());
+    }
+
+    #[test]
+    fn one_answer_at_a_time_and_not_too_many() {
+        let store = store(1);
+        let id = begin(&store);
+        let done = TurnState::Done {
+            finish_reason: crate::api::FinishReason::Stop,
+        };
+        store.begin_turn(&id, "one").expect("nothing is being answered");
+        assert!(matches!(store.begin_turn(&id, "two"), Err(StoreError::Busy)));
+        store.finish_turn(&id, done.clone());
+        store.begin_turn(&id, "two").expect("the first is done");
+        store.finish_turn(&id, done);
+        assert!(matches!(
+            store.begin_turn(&id, "three"),
+            Err(StoreError::TooManyTurns(2))
+        ));
+    }
+
+    #[test]
+    fn ids_do_not_repeat() {
+        let store = store(100);
+        let ids: std::collections::HashSet<_> = (0..100).map(|_| begin(&store)).collect();
+        assert_eq!(ids.len(), 100);
+        assert!(ids.iter().all(|id| id.0.len() == 32));
+    }
+}

@@ -1,0 +1,294 @@
+//! What `config.json` says, with the reference's defaults for what it leaves out.
+//!
+//! Source: `Blip2Config`, `Blip2VisionConfig`, `Blip2QFormerConfig` and `OPTConfig`
+//! of Hugging Face transformers 5. The hub's files leave most keys out, so a
+//! missing key must mean the class's default.
+
+use candle_core::{Result as CandleResult, Tensor};
+use serde::Deserialize;
+
+/// Why a `config.json` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("config.json is not valid: {0}; download the file again")]
+    Invalid(#[from] serde_json::Error),
+    #[error("config.json describes a `{0}` model; Glimpse runs `blip-2` checkpoints")]
+    NotBlip2(String),
+    #[error("the language model `{0}` is not supported; Glimpse runs BLIP-2 with OPT")]
+    UnsupportedLanguageModel(String),
+    #[error("config.json asks for {what}, which Glimpse does not support; use a checkpoint without it")]
+    Unsupported { what: String },
+    #[error("config.json makes no sense: {0}")]
+    Nonsense(String),
+}
+
+/// The whole model: `config.json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Blip2Config {
+    #[serde(default = "blip2_model_type")]
+    model_type: String,
+    #[serde(default)]
+    pub vision_config: VisionConfig,
+    #[serde(default)]
+    pub qformer_config: QFormerConfig,
+    #[serde(default)]
+    pub text_config: OptConfig,
+    #[serde(default = "default_num_query_tokens")]
+    pub num_query_tokens: usize,
+    /// The token that stands for one query token of the picture in a prompt.
+    #[serde(default, alias = "image_token_id")]
+    pub image_token_index: Option<u32>,
+}
+
+fn blip2_model_type() -> String {
+    "blip-2".into()
+}
+
+fn default_num_query_tokens() -> usize {
+    32
+}
+
+impl Blip2Config {
+    /// Reads and checks a `config.json`.
+    pub fn from_json(json: &str) -> Result<Self, ConfigError> {
+        let value: serde_json::Value = serde_json::from_str(json)?;
+        // Named first, since another family's file would fail on some detail below.
+        if let Some(kind) = value
+            .get("model_type")
+            .and_then(|kind| kind.as_str())
+            .filter(|kind| *kind != "blip-2")
+        {
+            return Err(ConfigError::NotBlip2(kind.to_string()));
+        }
+        let language_model = value.pointer("/text_config/model_type").and_then(|kind| kind.as_str());
+        if let Some(kind) = language_model.filter(|kind| *kind != "opt") {
+            return Err(ConfigError::UnsupportedLanguageModel(kind.to_string()));
+        }
+        let mut config: Self = serde_json::from_value(value)?;
+        // As `Blip2Config.__post_init__`: the Q-Former always looks at this vision tower.
+        config.qformer_config.encoder_hidden_size = config.vision_config.hidden_size;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let (vision, qformer, text) = (&self.vision_config, &self.qformer_config, &self.text_config);
+        check_heads("vision_config", vision.hidden_size, vision.num_attention_heads)?;
+        check_heads("qformer_config", qformer.hidden_size, qformer.num_attention_heads)?;
+        check_heads("text_config", text.hidden_size, text.num_attention_heads)?;
+        if vision.patch_size == 0 || vision.patch_size > vision.image_size {
+            return Err(ConfigError::Nonsense(format!(
+                "pictures of {} pixels cannot be cut into patches of {}",
+                vision.image_size, vision.patch_size
+            )));
+        }
+        for (name, value) in [
+            ("num_query_tokens", self.num_query_tokens),
+            (
+                "qformer_config.cross_attention_frequency",
+                qformer.cross_attention_frequency,
+            ),
+            ("text_config.vocab_size", text.vocab_size),
+            ("text_config.max_position_embeddings", text.max_position_embeddings),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::Nonsense(format!("{name} is 0")));
+            }
+        }
+        if text.word_embed_proj_dim.is_some_and(|size| size != text.hidden_size) {
+            return Err(ConfigError::Unsupported {
+                what: "a word_embed_proj_dim other than the hidden size".into(),
+            });
+        }
+        if self.num_query_tokens >= text.max_position_embeddings {
+            return Err(ConfigError::Nonsense(format!(
+                "{} query tokens do not fit into {} positions",
+                self.num_query_tokens, text.max_position_embeddings
+            )));
+        }
+        Ok(())
+    }
+
+    /// The model's kind, as `config.json` names it.
+    pub fn model_type(&self) -> &str {
+        &self.model_type
+    }
+}
+
+fn check_heads(part: &str, hidden_size: usize, heads: usize) -> Result<(), ConfigError> {
+    if heads == 0 || hidden_size == 0 || !hidden_size.is_multiple_of(heads) {
+        return Err(ConfigError::Nonsense(format!(
+            "the hidden size {hidden_size} of {part} cannot be split over {heads} attention heads"
+        )));
+    }
+    Ok(())
+}
+
+/// The vision tower: `Blip2VisionConfig`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct VisionConfig {
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    /// Side of the (square) picture in pixels.
+    pub image_size: usize,
+    /// Side of a (square) patch in pixels.
+    pub patch_size: usize,
+    pub hidden_act: Activation,
+    pub layer_norm_eps: f64,
+    pub qkv_bias: bool,
+}
+
+impl Default for VisionConfig {
+    fn default() -> Self {
+        Self {
+            hidden_size: 1408,
+            intermediate_size: 6144,
+            num_hidden_layers: 39,
+            num_attention_heads: 16,
+            image_size: 224,
+            patch_size: 14,
+            hidden_act: Activation::Gelu,
+            layer_norm_eps: 1e-6,
+            qkv_bias: true,
+        }
+    }
+}
+
+impl VisionConfig {
+    /// Patches along one side of the picture.
+    pub fn grid(&self) -> usize {
+        self.image_size / self.patch_size
+    }
+
+    /// Rows of the position embedding: every patch and the class token.
+    pub fn num_positions(&self) -> usize {
+        self.grid() * self.grid() + 1
+    }
+}
+
+/// The querying transformer: `Blip2QFormerConfig`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct QFormerConfig {
+    pub hidden_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub intermediate_size: usize,
+    pub hidden_act: Activation,
+    pub layer_norm_eps: f64,
+    /// Every how many layers the queries look at the picture.
+    pub cross_attention_frequency: usize,
+    pub encoder_hidden_size: usize,
+}
+
+impl Default for QFormerConfig {
+    fn default() -> Self {
+        Self {
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            intermediate_size: 3072,
+            hidden_act: Activation::Gelu,
+            layer_norm_eps: 1e-12,
+            cross_attention_frequency: 2,
+            encoder_hidden_size: 1408,
+        }
+    }
+}
+
+/// The language model: `OPTConfig`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct OptConfig {
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub num_hidden_layers: usize,
+    pub ffn_dim: usize,
+    pub max_position_embeddings: usize,
+    pub do_layer_norm_before: bool,
+    #[serde(rename = "_remove_final_layer_norm")]
+    pub remove_final_layer_norm: bool,
+    pub word_embed_proj_dim: Option<usize>,
+    pub num_attention_heads: usize,
+    pub activation_function: Activation,
+    pub bos_token_id: u32,
+    pub eos_token_id: EosTokens,
+    pub enable_bias: bool,
+    pub layer_norm_elementwise_affine: bool,
+    pub tie_word_embeddings: bool,
+}
+
+impl Default for OptConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 50272,
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            ffn_dim: 3072,
+            max_position_embeddings: 2048,
+            do_layer_norm_before: true,
+            remove_final_layer_norm: false,
+            word_embed_proj_dim: None,
+            num_attention_heads: 12,
+            activation_function: Activation::Relu,
+            bos_token_id: 2,
+            eos_token_id: EosTokens::One(2),
+            enable_bias: true,
+            layer_norm_elementwise_affine: true,
+            tie_word_embeddings: true,
+        }
+    }
+}
+
+/// The tokens that end an answer: a number, a list, or none.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum EosTokens {
+    One(u32),
+    Several(Vec<u32>),
+    None(()),
+}
+
+impl EosTokens {
+    pub fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::One(id) => std::slice::from_ref(id),
+            Self::Several(ids) => ids,
+            Self::None(()) => &[],
+        }
+    }
+}
+
+/// The activations of transformers' `ACT2FN` that BLIP-2 configs use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// The exact GELU, by the error function.
+    Gelu,
+    /// The GELU's tanh approximation.
+    #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
+    GeluNew,
+    Relu,
+    #[serde(alias = "swish")]
+    Silu,
+    /// `x * sigmoid(1.702 x)`.
+    QuickGelu,
+    Tanh,
+}
+
+impl Activation {
+    /// Applies the activation to every element.
+    pub fn forward(self, x: &Tensor) -> CandleResult<Tensor> {
+        match self {
+            Self::Gelu => x.gelu_erf(),
+            Self::GeluNew => x.gelu(),
+            Self::Relu => x.relu(),
+            Self::Silu => x.silu(),
+            Self::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
+            Self::Tanh => x.tanh(),
+        }
+    }
+}

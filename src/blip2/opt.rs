@@ -1,0 +1,197 @@
+//! OPT, the language model: a causal decoder with learnt positions.
+//!
+//! Source: `OPTForCausalLM`.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use candle_nn::kv_cache::KvCache;
+
+use super::config::{Activation, OptConfig};
+use super::layers::{LayerNorm, Linear, attend, causal_mask, split_heads};
+
+/// torch's default, which OPT's config cannot change.
+const LAYER_NORM_EPS: f64 = 1e-5;
+
+/// The first two rows of the position table are never used.
+const POSITION_OFFSET: usize = 2;
+
+/// Keys and values of the positions that were read already, one entry a layer.
+pub struct OptCache {
+    layers: Vec<KvCache>,
+    length: usize,
+}
+
+impl OptCache {
+    /// How many positions are in the cache.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+}
+
+/// Embeddings in, logits out.
+pub struct Opt {
+    /// `[vocabulary, hidden]`.
+    embed_tokens: Tensor,
+    /// `[positions + 2, hidden]`.
+    embed_positions: Tensor,
+    layers: Vec<DecoderLayer>,
+    final_layer_norm: Option<LayerNorm>,
+    lm_head: Linear,
+}
+
+impl Opt {
+    pub fn new(config: &OptConfig, vb: VarBuilder) -> Result<Self> {
+        let decoder = vb.pp("model.decoder");
+        let hidden = config.hidden_size;
+        let embed_tokens = decoder.get((config.vocab_size, hidden), "embed_tokens.weight")?;
+        let layers = (0..config.num_hidden_layers)
+            .map(|index| DecoderLayer::new(config, decoder.pp("layers").pp(index)))
+            .collect::<Result<_>>()?;
+        let has_final_norm = config.do_layer_norm_before && !config.remove_final_layer_norm;
+        let lm_head = lm_head(config, &embed_tokens, &vb)?;
+        Ok(Self {
+            embed_positions: decoder.get(
+                (config.max_position_embeddings + POSITION_OFFSET, hidden),
+                "embed_positions.weight",
+            )?,
+            layers,
+            final_layer_norm: has_final_norm
+                .then(|| norm(config, decoder.pp("final_layer_norm")))
+                .transpose()?,
+            lm_head: Linear::from_parts(lm_head, None),
+            embed_tokens,
+        })
+    }
+
+    /// An empty cache with room for `positions`, in one piece.
+    pub fn new_cache(&self, positions: usize) -> OptCache {
+        OptCache {
+            layers: self.layers.iter().map(|_| KvCache::new(2, positions.max(1))).collect(),
+            length: 0,
+        }
+    }
+
+    /// Token ids to embeddings, `[1, ids, hidden]`. Ids must be below the vocabulary size.
+    pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+        let ids = Tensor::new(ids, self.embed_tokens.device())?;
+        self.embed_tokens.index_select(&ids, 0)?.unsqueeze(0)
+    }
+
+    /// Reads the next positions, `[1, length, hidden]`, and gives the hidden states behind them.
+    pub fn forward(&self, embeds: &Tensor, cache: &mut OptCache) -> Result<Tensor> {
+        let length = embeds.dim(1)?;
+        let positions = self.embed_positions.narrow(0, POSITION_OFFSET + cache.length, length)?;
+        let mut x = embeds.broadcast_add(&positions)?;
+        let mask = if length > 1 {
+            Some(causal_mask(length, cache.length, x.device())?)
+        } else {
+            None
+        };
+        for (layer, cache) in self.layers.iter().zip(&mut cache.layers) {
+            x = layer.forward(&x, mask.as_ref(), cache)?;
+        }
+        cache.length += length;
+        match &self.final_layer_norm {
+            Some(norm) => norm.forward(&x),
+            None => Ok(x),
+        }
+    }
+
+    /// Logits of the last position of hidden states: `[vocabulary]`.
+    pub fn last_logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        let last = hidden.narrow(1, hidden.dim(1)? - 1, 1)?;
+        self.lm_head.forward(&last)?.flatten_all()
+    }
+}
+
+/// The reference ties the head to the token embedding where the config says so
+/// and the checkpoint holds no head of its own; a head that differs wins.
+fn lm_head(config: &OptConfig, embed_tokens: &Tensor, vb: &VarBuilder) -> Result<Tensor> {
+    if config.tie_word_embeddings && !vb.contains_tensor("lm_head.weight") {
+        return Ok(embed_tokens.clone());
+    }
+    vb.get((config.vocab_size, config.hidden_size), "lm_head.weight")
+}
+
+fn norm(config: &OptConfig, vb: VarBuilder) -> Result<LayerNorm> {
+    if config.layer_norm_elementwise_affine {
+        LayerNorm::new(config.hidden_size, LAYER_NORM_EPS, vb)
+    } else {
+        LayerNorm::plain(config.hidden_size, LAYER_NORM_EPS, &vb)
+    }
+}
+
+struct DecoderLayer {
+    self_attn: Attention,
+    self_attn_layer_norm: LayerNorm,
+    fc1: Linear,
+    activation: Activation,
+    fc2: Linear,
+    final_layer_norm: LayerNorm,
+    /// OPT-350m alone norms after each half instead of before.
+    norm_before: bool,
+}
+
+impl DecoderLayer {
+    fn new(config: &OptConfig, vb: VarBuilder) -> Result<Self> {
+        let (hidden, ffn, bias) = (config.hidden_size, config.ffn_dim, config.enable_bias);
+        Ok(Self {
+            self_attn: Attention::new(config, vb.pp("self_attn"))?,
+            self_attn_layer_norm: norm(config, vb.pp("self_attn_layer_norm"))?,
+            fc1: Linear::new(hidden, ffn, bias, vb.pp("fc1"))?,
+            activation: config.activation_function,
+            fc2: Linear::new(ffn, hidden, bias, vb.pp("fc2"))?,
+            final_layer_norm: norm(config, vb.pp("final_layer_norm"))?,
+            norm_before: config.do_layer_norm_before,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, cache: &mut KvCache) -> Result<Tensor> {
+        let x = self.around(x, &self.self_attn_layer_norm, |x| {
+            self.self_attn.forward(x, mask, cache)
+        })?;
+        self.around(&x, &self.final_layer_norm, |x| {
+            self.fc2.forward(&self.activation.forward(&self.fc1.forward(x)?)?)
+        })
+    }
+
+    /// A half of the layer with its residual, normed before or after.
+    fn around(&self, x: &Tensor, norm: &LayerNorm, half: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        if self.norm_before {
+            x + half(&norm.forward(x)?)?
+        } else {
+            norm.forward(&(x + half(x)?)?)
+        }
+    }
+}
+
+struct Attention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    heads: usize,
+}
+
+impl Attention {
+    fn new(config: &OptConfig, vb: VarBuilder) -> Result<Self> {
+        let linear = |name| Linear::new(config.hidden_size, config.hidden_size, config.enable_bias, vb.pp(name));
+        Ok(Self {
+            q_proj: linear("q_proj")?,
+            k_proj: linear("k_proj")?,
+            v_proj: linear("v_proj")?,
+            out_proj: linear("out_proj")?,
+            heads: config.num_attention_heads,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, cache: &mut KvCache) -> Result<Tensor> {
+        // Scaled after the bias, as the reference does; in half precision the order shows.
+        let scale = ((x.dim(2)? / self.heads) as f64).powf(-0.5);
+        let q = split_heads(&(self.q_proj.forward(x)? * scale)?, self.heads)?;
+        let k = split_heads(&self.k_proj.forward(x)?, self.heads)?;
+        let v = split_heads(&self.v_proj.forward(x)?, self.heads)?;
+        let (k, v) = cache.append(&k, &v)?;
+        self.out_proj.forward(&attend(&q, &k, &v, mask)?)
+    }
+}

@@ -1,0 +1,64 @@
+//! The processor as a checkpoint describes it.
+
+use serde_json::Value;
+
+use super::{ImageProcessor, TextProcessor};
+use crate::checkpoint::{Checkpoint, CheckpointError};
+
+/// What stands between a visitor and the model: pictures to pixel values, questions to
+/// token ids, token ids to text (`Blip2Processor`).
+#[derive(Debug)]
+pub struct Processor {
+    pub image: ImageProcessor,
+    pub text: TextProcessor,
+}
+
+impl Processor {
+    /// Reads `preprocessor_config.json` (or `image_processor` within `processor_config.json`,
+    /// where transformers 5 keeps it) and `tokenizer.json`.
+    ///
+    /// # Errors
+    /// A file that is missing or makes no sense, by name.
+    pub fn load(checkpoint: &Checkpoint) -> Result<Self, CheckpointError> {
+        let config = checkpoint.config();
+        let text = TextProcessor::new(
+            &checkpoint.read("tokenizer.json")?,
+            config.image_token_index,
+            config.num_query_tokens,
+            config.text_config.bos_token_id,
+            config.text_config.vocab_size,
+        )?;
+        Ok(Self {
+            image: ImageProcessor::from_json(&image_config(checkpoint)?)?,
+            text,
+        })
+    }
+}
+
+fn image_config(checkpoint: &Checkpoint) -> Result<Value, CheckpointError> {
+    if let Some(nested) = read_json(checkpoint, "processor_config.json")?
+        .as_mut()
+        .and_then(|config| config.get_mut("image_processor"))
+        .map(Value::take)
+    {
+        return Ok(nested);
+    }
+    let file = "preprocessor_config.json";
+    match read_json(checkpoint, file)? {
+        Some(config) => Ok(config),
+        // Reading what is not there names it.
+        None => checkpoint.read(file).map(|_| Value::Null),
+    }
+}
+
+fn read_json(checkpoint: &Checkpoint, file: &str) -> Result<Option<Value>, CheckpointError> {
+    let Some(bytes) = checkpoint.read_if_present(file)? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| CheckpointError::Damaged {
+            file: file.into(),
+            reason: error.to_string(),
+        })
+}

@@ -1,0 +1,161 @@
+//! The question to token ids, and token ids back to text.
+//!
+//! Source: `Blip2Processor` (picture tokens in front, then the tokenised text with its
+//! special tokens) and `tokenizer.decode(…, skip_special_tokens=True)`.
+
+use tokenizers::Tokenizer;
+
+/// Why a text cannot become token ids.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    #[error("tokenizer.json cannot be used: {0}; download the file again")]
+    Tokenizer(String),
+    #[error("neither config.json nor tokenizer.json names the picture's token; download the checkpoint again")]
+    NoImageToken,
+    #[error("the question contains the picture's own token; ask it in other words")]
+    ImageTokenInText,
+    #[error(
+        "tokenizer.json gives token {id}, but the model knows {vocab_size} tokens; the two files do not belong together"
+    )]
+    TokenOutsideVocabulary { id: u32, vocab_size: usize },
+}
+
+/// What is asked about a picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// No text at all: the model writes a caption.
+    Caption,
+    /// A question, sent as `Question: … Answer:`.
+    Question(String),
+    /// Text that is sent as it is.
+    Raw(String),
+}
+
+impl Prompt {
+    /// The text that goes to the tokenizer; a caption has none.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Self::Caption => None,
+            Self::Question(question) => Some(format!("Question: {} Answer:", question.trim())),
+            Self::Raw(text) => Some(text.clone()),
+        }
+    }
+}
+
+/// The tokenizer with what BLIP-2 puts in front of a text.
+#[derive(Debug)]
+pub struct TextProcessor {
+    tokenizer: Tokenizer,
+    image_token: u32,
+    num_query_tokens: usize,
+    bos_token: u32,
+    vocab_size: usize,
+}
+
+impl TextProcessor {
+    /// `tokenizer_json` is the checkpoint's `tokenizer.json`; the numbers are those of its config.
+    pub fn new(
+        tokenizer_json: &[u8],
+        image_token: Option<u32>,
+        num_query_tokens: usize,
+        bos_token: u32,
+        vocab_size: usize,
+    ) -> Result<Self, TextError> {
+        let mut tokenizer =
+            Tokenizer::from_bytes(tokenizer_json).map_err(|error| TextError::Tokenizer(error.to_string()))?;
+        // The file may carry the settings of its last training run; the reference ignores them.
+        let _ = tokenizer.with_truncation(None);
+        tokenizer.with_padding(None);
+        // A visitor who types `<image>` or `</s>` means those letters.
+        tokenizer.set_encode_special_tokens(true);
+        let image_token = image_token
+            .or_else(|| tokenizer.token_to_id("<image>"))
+            .ok_or(TextError::NoImageToken)?;
+        Ok(Self {
+            tokenizer,
+            image_token,
+            num_query_tokens,
+            bos_token,
+            vocab_size,
+        })
+    }
+
+    /// The ids of a whole prompt: one picture token a query token, then the text, which
+    /// the tokenizer begins with its begin-of-text token. A caption is that token alone.
+    pub fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>, TextError> {
+        let mut ids = vec![self.image_token; self.num_query_tokens];
+        match prompt.text() {
+            None => ids.push(self.bos_token),
+            Some(text) => {
+                let encoding = self
+                    .tokenizer
+                    .encode(text, true)
+                    .map_err(|error| TextError::Tokenizer(error.to_string()))?;
+                ids.extend_from_slice(encoding.get_ids());
+            }
+        }
+        let text = &ids[self.num_query_tokens..];
+        if text.contains(&self.image_token) {
+            return Err(TextError::ImageTokenInText);
+        }
+        match text.iter().find(|id| **id as usize >= self.vocab_size) {
+            Some(&id) => Err(TextError::TokenOutsideVocabulary {
+                id,
+                vocab_size: self.vocab_size,
+            }),
+            None => Ok(ids),
+        }
+    }
+
+    /// Ids to text, special tokens left out.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        // Decoding fails only for decoders that BLIP-2's byte-level tokenizers do not have.
+        self.tokenizer.decode(ids, true).unwrap_or_default()
+    }
+
+    /// Turns tokens into text as they come.
+    pub fn stream(&self) -> TextStream<'_> {
+        TextStream {
+            processor: self,
+            ids: Vec::new(),
+            sent: 0,
+        }
+    }
+}
+
+/// Text of an answer that is still growing.
+///
+/// A character may be spread over several tokens: its bytes are held back until it is
+/// whole. White space is held back until something follows, so that the answer, which
+/// is trimmed, never has to take back what was sent.
+pub struct TextStream<'a> {
+    processor: &'a TextProcessor,
+    ids: Vec<u32>,
+    sent: usize,
+}
+
+impl TextStream<'_> {
+    /// The text that the next token completes; often empty.
+    pub fn push(&mut self, id: u32) -> String {
+        self.ids.push(id);
+        let text = self.processor.decode(&self.ids);
+        let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        self.send(whole.trim_end())
+    }
+
+    /// What is left when the answer has ended: bytes that never became a character
+    /// are shown as the replacement character, as the reference shows them.
+    pub fn finish(&mut self) -> String {
+        let text = self.processor.decode(&self.ids);
+        self.send(text.trim_end())
+    }
+
+    fn send(&mut self, text: &str) -> String {
+        let leading = text.len() - text.trim_start().len();
+        let piece = text.get(self.sent.max(leading)..).unwrap_or_default();
+        if !piece.is_empty() {
+            self.sent = text.len();
+        }
+        piece.to_string()
+    }
+}

@@ -1,0 +1,160 @@
+//! The vision tower: a ViT that turns pixel values into one embedding a patch.
+//!
+//! Source: `Blip2VisionModel` (ViT-g/14 of EVA-CLIP in the published models).
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::config::{Activation, VisionConfig};
+use super::layers::{LayerNorm, Linear, attend, split_heads};
+
+/// Pixel values in, image embeddings out.
+pub struct VisionModel {
+    embeddings: Embeddings,
+    layers: Vec<EncoderLayer>,
+    post_layernorm: LayerNorm,
+}
+
+impl VisionModel {
+    pub fn new(config: &VisionConfig, vb: VarBuilder) -> Result<Self> {
+        let layers = (0..config.num_hidden_layers)
+            .map(|index| EncoderLayer::new(config, vb.pp("encoder.layers").pp(index)))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            embeddings: Embeddings::new(config, vb.pp("embeddings"))?,
+            layers,
+            post_layernorm: LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp("post_layernorm"))?,
+        })
+    }
+
+    /// `[batch, 3, height, width]` to `[batch, 1 + patches, hidden]`: the class
+    /// token, then the patches row by row (`last_hidden_state`).
+    pub fn forward(&self, pixel_values: &Tensor) -> Result<Tensor> {
+        let mut x = self.embeddings.forward(pixel_values)?;
+        for layer in &self.layers {
+            x = layer.forward(&x)?;
+        }
+        self.post_layernorm.forward(&x)
+    }
+}
+
+/// Cuts the picture into patches, embeds them, and adds class token and positions.
+struct Embeddings {
+    /// The patch convolution's weight as a matrix: `[hidden, 3 * patch * patch]`.
+    patch: Linear,
+    patch_size: usize,
+    class_embedding: Tensor,
+    position_embedding: Tensor,
+}
+
+impl Embeddings {
+    fn new(config: &VisionConfig, vb: VarBuilder) -> Result<Self> {
+        let (hidden, side) = (config.hidden_size, config.patch_size);
+        let conv = vb.pp("patch_embedding");
+        let weight = conv
+            .get((hidden, 3, side, side), "weight")?
+            .reshape((hidden, 3 * side * side))?;
+        Ok(Self {
+            patch: Linear::from_parts(weight, Some(conv.get(hidden, "bias")?)),
+            patch_size: side,
+            class_embedding: vb.get((1, 1, hidden), "class_embedding")?,
+            position_embedding: vb.get((1, config.num_positions(), hidden), "position_embedding")?,
+        })
+    }
+
+    fn forward(&self, pixel_values: &Tensor) -> Result<Tensor> {
+        let patches = self.patch.forward(&self.unfold(pixel_values)?)?;
+        let batch = patches.dim(0)?;
+        let hidden = patches.dim(2)?;
+        let class = self.class_embedding.broadcast_as((batch, 1, hidden))?;
+        Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.position_embedding)
+    }
+
+    /// A convolution whose stride is its kernel is a matrix product over unfolded
+    /// patches: `[batch, 3, h, w]` to `[batch, patches, 3 * patch * patch]`.
+    fn unfold(&self, pixel_values: &Tensor) -> Result<Tensor> {
+        let (batch, channels, height, width) = pixel_values.dims4()?;
+        let side = self.patch_size;
+        let (rows, columns) = (height / side, width / side);
+        pixel_values
+            .narrow(2, 0, rows * side)?
+            .narrow(3, 0, columns * side)?
+            .reshape(&[batch, channels, rows, side, columns, side][..])?
+            .permute([0, 2, 4, 1, 3, 5])?
+            .reshape((batch, rows * columns, channels * side * side))
+    }
+}
+
+/// A pre-norm transformer block.
+struct EncoderLayer {
+    layer_norm1: LayerNorm,
+    self_attn: Attention,
+    layer_norm2: LayerNorm,
+    mlp: Mlp,
+}
+
+impl EncoderLayer {
+    fn new(config: &VisionConfig, vb: VarBuilder) -> Result<Self> {
+        let norm = |name| LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp(name));
+        Ok(Self {
+            layer_norm1: norm("layer_norm1")?,
+            self_attn: Attention::new(config, vb.pp("self_attn"))?,
+            layer_norm2: norm("layer_norm2")?,
+            mlp: Mlp::new(config, vb.pp("mlp"))?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let x = (self.self_attn.forward(&self.layer_norm1.forward(x)?)? + x)?;
+        self.mlp.forward(&self.layer_norm2.forward(&x)?)? + x
+    }
+}
+
+/// Self-attention with one fused projection for queries, keys and values.
+struct Attention {
+    qkv: Linear,
+    projection: Linear,
+    heads: usize,
+}
+
+impl Attention {
+    fn new(config: &VisionConfig, vb: VarBuilder) -> Result<Self> {
+        let hidden = config.hidden_size;
+        Ok(Self {
+            qkv: Linear::new(hidden, 3 * hidden, config.qkv_bias, vb.pp("qkv"))?,
+            projection: Linear::new(hidden, hidden, true, vb.pp("projection"))?,
+            heads: config.num_attention_heads,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let hidden = x.dim(2)?;
+        let qkv = self.qkv.forward(x)?;
+        let part = |index: usize| split_heads(&qkv.narrow(2, index * hidden, hidden)?, self.heads);
+        let scale = ((hidden / self.heads) as f64).powf(-0.5);
+        self.projection
+            .forward(&attend(&(part(0)? * scale)?, &part(1)?, &part(2)?, None)?)
+    }
+}
+
+struct Mlp {
+    fc1: Linear,
+    activation: Activation,
+    fc2: Linear,
+}
+
+impl Mlp {
+    fn new(config: &VisionConfig, vb: VarBuilder) -> Result<Self> {
+        Ok(Self {
+            fc1: Linear::new(config.hidden_size, config.intermediate_size, true, vb.pp("fc1"))?,
+            activation: config.hidden_act,
+            fc2: Linear::new(config.intermediate_size, config.hidden_size, true, vb.pp("fc2"))?,
+        })
+    }
+}
+
+impl Module for Mlp {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.fc2.forward(&self.activation.forward(&self.fc1.forward(x)?)?)
+    }
+}

@@ -1,0 +1,115 @@
+//! `glimpse serve`: the page.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::CommandResult;
+use super::options::ModelArgs;
+use crate::blip2::processor::PictureLimits;
+use crate::engine::Engine;
+use crate::server::{self, Limits};
+use crate::store::StoreLimits;
+
+#[derive(Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Where to listen; 0.0.0.0:7860 lets other machines in
+    #[arg(
+        long,
+        env = "GLIMPSE_ADDR",
+        default_value = "127.0.0.1:7860",
+        value_name = "ADDRESS:PORT"
+    )]
+    addr: SocketAddr,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// What visitors may ask of this server.
+#[derive(Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// Bytes of a picture's file
+    #[arg(long, env = "GLIMPSE_MAX_UPLOAD_BYTES", default_value_t = PictureLimits::default().max_bytes, value_name = "N")]
+    max_upload_bytes: usize,
+
+    /// Pixels of a picture, width times height
+    #[arg(long, env = "GLIMPSE_MAX_PIXELS", default_value_t = PictureLimits::default().max_pixels, value_name = "N")]
+    max_pixels: u64,
+
+    /// Characters of a question
+    #[arg(long, env = "GLIMPSE_MAX_QUESTION_CHARS", default_value_t = 2000, value_name = "N")]
+    max_question_chars: usize,
+
+    /// Tokens of an answer, as many as a visitor may ask for
+    #[arg(long, env = "GLIMPSE_MAX_NEW_TOKENS", default_value_t = 200, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    max_new_tokens: u16,
+
+    /// Questions that may wait for the model
+    #[arg(long, env = "GLIMPSE_MAX_WAITING", default_value_t = 32, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    max_waiting: u16,
+
+    /// Conversations that are kept; the one looked at longest ago makes room
+    #[arg(long, env = "GLIMPSE_MAX_CONVERSATIONS", default_value_t = 1000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    max_conversations: u32,
+
+    /// Turns of a conversation
+    #[arg(long, env = "GLIMPSE_MAX_TURNS", default_value_t = 100, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    max_turns: u16,
+
+    /// Seconds that an answer may take, waiting included
+    #[arg(long, env = "GLIMPSE_MAX_ANSWER_SECONDS", default_value_t = 600, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    max_answer_seconds: u32,
+
+    /// Seconds that an answer goes on after its visitor's connection is lost
+    #[arg(long, env = "GLIMPSE_GRACE_SECONDS", default_value_t = 30, value_name = "N")]
+    grace_seconds: u32,
+}
+
+/// Tokens of an answer where the visitor does not say: enough for a sentence or two.
+const DEFAULT_NEW_TOKENS: usize = 50;
+
+impl From<LimitArgs> for Limits {
+    fn from(args: LimitArgs) -> Self {
+        Self {
+            picture: PictureLimits {
+                max_bytes: args.max_upload_bytes,
+                max_pixels: args.max_pixels,
+            },
+            store: StoreLimits {
+                conversations: args.max_conversations as usize,
+                turns: args.max_turns.into(),
+            },
+            question_chars: args.max_question_chars,
+            max_new_tokens: args.max_new_tokens.into(),
+            default_new_tokens: DEFAULT_NEW_TOKENS,
+            queue: args.max_waiting.into(),
+            answer_time: Duration::from_secs(args.max_answer_seconds.into()),
+            grace: Duration::from_secs(args.grace_seconds.into()),
+        }
+    }
+}
+
+pub fn run(args: ServeArgs) -> CommandResult {
+    if !server::has_page() {
+        return Err("this glimpse was built without its page; build it with `make build`".into());
+    }
+    let limits = Limits::from(args.limits);
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let listener = server::bind(args.addr).await?;
+        // The model takes a while: not on a thread that should be watching connections.
+        let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
+        let engine = Engine::start(model, limits.queue)?;
+        Ok(server::serve(listener, engine, limits).await?)
+    })
+}

@@ -1,0 +1,102 @@
+//! A model that is ready to answer: weights, processor, and what it remembers of pictures.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use candle_core::Tensor;
+
+use crate::blip2::Blip2;
+use crate::blip2::processor::{Picture, Processor};
+use crate::checkpoint::{Checkpoint, CheckpointError};
+
+use super::device::{DeviceChoice, DeviceError, DtypeChoice, device_name};
+
+/// Pictures whose embeddings are kept; each is a few hundred kilobytes at most.
+const REMEMBERED_PICTURES: usize = 64;
+
+/// Why there is no model.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+/// What others may know of the model.
+#[derive(Clone, Debug)]
+pub struct ModelDescription {
+    pub name: String,
+    pub device: String,
+    pub dtype: String,
+    pub is_demo: bool,
+    /// Opening and loading, in milliseconds.
+    pub load_ms: f64,
+    /// For pictures: shrinks them to what the model sees before they are stored.
+    pub processor: Arc<Processor>,
+}
+
+/// A loaded model with its processor.
+pub struct Model {
+    pub(super) blip2: Blip2,
+    description: ModelDescription,
+    /// Embeddings of pictures that somebody still holds, the latest last.
+    remembered: Vec<(Weak<Picture>, Tensor)>,
+}
+
+impl Model {
+    /// Opens and loads a checkpoint folder, or the demo model where none is named.
+    pub fn load(folder: Option<PathBuf>, device: DeviceChoice, dtype: DtypeChoice) -> Result<Self, LoadError> {
+        let start = Instant::now();
+        let device = device.open()?;
+        let dtype = dtype.resolve(&device)?;
+        let checkpoint = match folder {
+            Some(folder) => Checkpoint::open(folder)?,
+            None => Checkpoint::demo()?,
+        };
+        let processor = Arc::new(Processor::load(&checkpoint)?);
+        let blip2 = Blip2::load(&checkpoint, &device, dtype)?;
+        let description = ModelDescription {
+            name: checkpoint.name().to_string(),
+            device: device_name(&device),
+            dtype: dtype.as_str().to_string(),
+            is_demo: checkpoint.is_demo(),
+            load_ms: start.elapsed().as_secs_f64() * 1e3,
+            processor,
+        };
+        Ok(Self {
+            blip2,
+            description,
+            remembered: Vec::new(),
+        })
+    }
+
+    pub fn description(&self) -> &ModelDescription {
+        &self.description
+    }
+
+    pub(super) fn processor(&self) -> Arc<Processor> {
+        Arc::clone(&self.description.processor)
+    }
+
+    /// What the language model sees of a picture, computed once for as long as the
+    /// picture is held by somebody: `[1, query tokens, width]`.
+    pub(super) fn encode(&mut self, picture: &Arc<Picture>) -> candle_core::Result<Tensor> {
+        self.remembered.retain(|(known, _)| known.strong_count() > 0);
+        let known = self
+            .remembered
+            .iter()
+            .find(|(known, _)| std::ptr::eq(known.as_ptr(), Arc::as_ptr(picture)));
+        if let Some((_, embeds)) = known {
+            return Ok(embeds.clone());
+        }
+        let pixel_values = self.description.processor.image.pixel_values(picture)?;
+        let embeds = self.blip2.encode_picture(&pixel_values)?;
+        if self.remembered.len() >= REMEMBERED_PICTURES {
+            self.remembered.remove(0);
+        }
+        self.remembered.push((Arc::downgrade(picture), embeds.clone()));
+        Ok(embeds)
+    }
+}

@@ -1,0 +1,335 @@
+//! Answers that are being given.
+//!
+//! An answer belongs to its conversation, not to the request that asked for it: a task of
+//! its own takes the engine's events, writes them into the store, and lets any number of
+//! followers read them from the beginning. When nobody has followed for a grace period,
+//! or the visitor presses Stop, the task drops the engine's receiver, and with it the work.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::Stream;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{AnswerEvent, ApiError, ConversationId, ErrorKind, FinishReason, Timings, TurnState};
+use crate::engine::Event;
+use crate::store::Store;
+
+/// How often an answer looks whether somebody still follows it.
+const LOOK_AROUND: Duration = Duration::from_millis(500);
+
+/// All answers that are being given, by conversation.
+pub struct Answers {
+    running: Arc<Mutex<HashMap<ConversationId, Arc<Running>>>>,
+    store: Arc<Store>,
+    time: Duration,
+    grace: Duration,
+}
+
+/// One answer that is being given.
+pub struct Running {
+    events: Mutex<Vec<AnswerEvent>>,
+    /// How many events there are; followers wait for it to change.
+    count: watch::Sender<usize>,
+    followers: AtomicUsize,
+    stop: CancellationToken,
+}
+
+impl Answers {
+    pub fn new(store: Arc<Store>, time: Duration, grace: Duration) -> Self {
+        Self {
+            running: Arc::default(),
+            store,
+            time,
+            grace,
+        }
+    }
+
+    /// Takes on an answer whose turn has begun in the store.
+    pub fn begin(&self, id: ConversationId, events: mpsc::UnboundedReceiver<Event>) -> Arc<Running> {
+        let running = Arc::new(Running {
+            events: Mutex::default(),
+            count: watch::Sender::new(0),
+            followers: AtomicUsize::new(0),
+            stop: CancellationToken::new(),
+        });
+        lock(&self.running).insert(id.clone(), Arc::clone(&running));
+        let task = Task {
+            id,
+            running: Arc::clone(&running),
+            store: Arc::clone(&self.store),
+            all: Arc::clone(&self.running),
+            grace: self.grace,
+            deadline: Instant::now() + self.time,
+            time: self.time,
+        };
+        tokio::spawn(task.run(events));
+        running
+    }
+
+    /// The answer that is being given in a conversation.
+    pub fn running(&self, id: &ConversationId) -> Option<Arc<Running>> {
+        lock(&self.running).get(id).cloned()
+    }
+}
+
+impl Running {
+    /// Stops the answer; what has come of it stays.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// All events from the first on, up to the last.
+    pub fn follow(self: &Arc<Self>) -> impl Stream<Item = AnswerEvent> + Send + use<> {
+        let follower = Follower::new(self);
+        futures::stream::unfold((follower, 0), |(mut follower, index)| async move {
+            let event = follower.event(index).await?;
+            Some((event, (follower, index + 1)))
+        })
+    }
+
+    fn push(&self, event: AnswerEvent) {
+        let mut events = lock(&self.events);
+        events.push(event);
+        self.count.send_replace(events.len());
+    }
+}
+
+/// Counts itself as long as it lives, so that an answer knows whether anybody listens.
+struct Follower {
+    running: Arc<Running>,
+    count: watch::Receiver<usize>,
+}
+
+impl Follower {
+    fn new(running: &Arc<Running>) -> Self {
+        running.followers.fetch_add(1, Ordering::AcqRel);
+        Self {
+            running: Arc::clone(running),
+            count: running.count.subscribe(),
+        }
+    }
+
+    /// The event at `index`, when it comes; `None` behind the last.
+    async fn event(&mut self, index: usize) -> Option<AnswerEvent> {
+        loop {
+            {
+                let events = lock(&self.running.events);
+                if let Some(event) = events.get(index) {
+                    return Some(event.clone());
+                }
+                if events.last().is_some_and(is_last) {
+                    return None;
+                }
+            }
+            self.count.changed().await.ok()?;
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.running.followers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn is_last(event: &AnswerEvent) -> bool {
+    matches!(event, AnswerEvent::Done { .. } | AnswerEvent::Error { .. })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change is a single step, so that a panic elsewhere leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What brings one answer from the engine to the store and to its followers.
+struct Task {
+    id: ConversationId,
+    running: Arc<Running>,
+    store: Arc<Store>,
+    all: Arc<Mutex<HashMap<ConversationId, Arc<Running>>>>,
+    grace: Duration,
+    deadline: Instant,
+    time: Duration,
+}
+
+impl Task {
+    async fn run(self, mut events: mpsc::UnboundedReceiver<Event>) {
+        let last = self.hand_on(&mut events).await;
+        // The work ends here at the latest, before anybody is told that it has.
+        drop(events);
+        self.store.finish_turn(&self.id, state_after(&last));
+        // Out of the list before the last event, so that whoever saw it can ask again.
+        lock(&self.all).remove(&self.id);
+        self.running.push(last);
+    }
+
+    /// Hands on events until the last, which it returns.
+    async fn hand_on(&self, events: &mut mpsc::UnboundedReceiver<Event>) -> AnswerEvent {
+        let mut look_around = tokio::time::interval(LOOK_AROUND);
+        let mut followed = Instant::now();
+        let mut generated_tokens = 0;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.running.stop.cancelled() => return cancelled(generated_tokens),
+                event = events.recv() => match event {
+                    Some(Event::Queued { position }) => self.running.push(AnswerEvent::Queued { position }),
+                    Some(Event::Token { text, .. }) => {
+                        generated_tokens += 1;
+                        if !text.is_empty() {
+                            self.store.extend_answer(&self.id, &text);
+                            self.running.push(AnswerEvent::Token { text });
+                        }
+                    }
+                    Some(Event::Done(summary)) => return AnswerEvent::Done {
+                        finish_reason: summary.finish_reason.into(),
+                        timings_ms: summary.timings.into(),
+                        prompt_tokens: summary.prompt_ids.len(),
+                        generated_tokens: summary.generated_tokens,
+                    },
+                    Some(Event::Failed(error)) => return AnswerEvent::Error { error: error.into() },
+                    None => return AnswerEvent::Error { error: crate::engine::EngineError::Gone.into() },
+                },
+                _ = look_around.tick() => {
+                    if self.running.followers.load(Ordering::Acquire) > 0 {
+                        followed = Instant::now();
+                    } else if followed.elapsed() >= self.grace {
+                        return cancelled(generated_tokens);
+                    }
+                    if Instant::now() >= self.deadline {
+                        return AnswerEvent::Error { error: too_slow(self.time) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn cancelled(generated_tokens: usize) -> AnswerEvent {
+    AnswerEvent::Done {
+        finish_reason: FinishReason::Cancelled,
+        timings_ms: Timings::default(),
+        prompt_tokens: 0,
+        generated_tokens,
+    }
+}
+
+fn too_slow(time: Duration) -> ApiError {
+    ApiError::new(
+        ErrorKind::Overloaded,
+        format!(
+            "The answer took longer than the {} seconds that it may (--max-answer-seconds). Try again later.",
+            time.as_secs()
+        ),
+    )
+}
+
+fn state_after(last: &AnswerEvent) -> TurnState {
+    match last {
+        AnswerEvent::Done { finish_reason, .. } => TurnState::Done {
+            finish_reason: *finish_reason,
+        },
+        AnswerEvent::Error { error } => TurnState::Failed { error: error.clone() },
+        AnswerEvent::Queued { .. } | AnswerEvent::Token { .. } => TurnState::Answering,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+    use crate::blip2::generation::GeneratedToken;
+    use crate::blip2::processor::Picture;
+    use crate::store::StoreLimits;
+
+    fn begun(grace: Duration) -> (Answers, Arc<Store>, ConversationId) {
+        let store = Arc::new(Store::new(StoreLimits {
+            conversations: 2,
+            turns: 9,
+        }));
+        let picture = Picture {
+            width: 1,
+            height: 1,
+            rgb: vec![1, 2, 3],
+        };
+        let id = store
+            .begin(&picture, picture.clone())
+            .expect("a small picture has a preview")
+            .id;
+        store.begin_turn(&id, "?").expect("it is the first");
+        (
+            Answers::new(Arc::clone(&store), Duration::from_secs(60), grace),
+            store,
+            id,
+        )
+    }
+
+    fn token(text: &str) -> Event {
+        Event::Token {
+            token: GeneratedToken {
+                id: 7,
+                logprob: -0.5,
+                is_end: false,
+            },
+            text: text.into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn stop_keeps_what_has_come_and_drops_the_work() {
+        let (answers, store, id) = begun(Duration::from_secs(60));
+        let (events, receiver) = mpsc::unbounded_channel();
+        let running = answers.begin(id.clone(), receiver);
+        let mut follower = Box::pin(running.follow());
+        events.send(token("two")).expect("the task listens");
+        assert_eq!(follower.next().await, Some(AnswerEvent::Token { text: "two".into() }));
+        running.stop();
+        events.closed().await;
+        let last = follower.next().await;
+        assert!(
+            matches!(
+                last,
+                Some(AnswerEvent::Done {
+                    finish_reason: FinishReason::Cancelled,
+                    ..
+                })
+            ),
+            "{last:?}"
+        );
+        assert_eq!(follower.next().await, None);
+        let turn = store.conversation(&id).expect("it is there").turns.remove(0);
+        assert_eq!(
+            (turn.answer.as_str(), turn.state),
+            (
+                "two",
+                TurnState::Done {
+                    finish_reason: FinishReason::Cancelled
+                }
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_is_no_stop_within_the_grace_period() {
+        let (answers, _store, id) = begun(Duration::from_secs(60));
+        let (events, receiver) = mpsc::unbounded_channel();
+        drop(Box::pin(answers.begin(id.clone(), receiver).follow()));
+        events.send(token("late")).expect("the task listens");
+        let mut again = Box::pin(answers.running(&id).expect("it goes on").follow());
+        assert_eq!(again.next().await, Some(AnswerEvent::Token { text: "late".into() }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_following_for_the_grace_period_is_a_stop() {
+        let (answers, _store, id) = begun(Duration::ZERO);
+        let (events, receiver) = mpsc::unbounded_channel();
+        answers.begin(id.clone(), receiver);
+        events.closed().await;
+        assert!(answers.running(&id).is_none());
+    }
+}

@@ -1,0 +1,98 @@
+//! The files of the page: WebAssembly, scripts, styles and example pictures, inside the
+//! program, compressed when it was built.
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rust_embed::{EmbeddedFile, RustEmbed};
+
+/// What `make page` leaves in `target/site`. In a debug build it is read from there at
+/// run time, so that `cargo leptos watch` shows changes at once.
+#[derive(RustEmbed)]
+#[folder = "target/site/"]
+#[allow_missing = true]
+struct Site;
+
+/// Encodings in the order in which they are preferred, with the ending of their files.
+const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
+
+/// `GET /pkg/…`, `/examples/…` and the other files of the page.
+pub async fn serve(Path(path): Path<String>, headers: HeaderMap) -> Response {
+    file(&path, &headers)
+}
+
+/// One of the page's files, as small as the browser takes it.
+pub fn file(path: &str, headers: &HeaderMap) -> Response {
+    let Some(plain) = Site::get(path) else {
+        return (StatusCode::NOT_FOUND, "There is no such file.").into_response();
+    };
+    let tag = format!("\"{}\"", hex(&plain.metadata.sha256_hash()[..16]));
+    if headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == tag.as_bytes())
+    {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
+    }
+    let (file, encoding) = smallest(path, plain, headers);
+    let mime = mime_guess::from_path(path).first_or_octet_stream();
+    let mut response = Response::new(Body::from(file.data));
+    let response_headers = response.headers_mut();
+    let mut set = |name, value: &str| {
+        // Hexadecimal, fixed words and MIME types are header values.
+        if let Ok(value) = value.parse() {
+            response_headers.insert(name, value);
+        }
+    };
+    set(header::CONTENT_TYPE, mime.as_ref());
+    set(header::ETAG, &tag);
+    // Asked for again after an update, and answered with a 304 until then.
+    set(header::CACHE_CONTROL, "no-cache");
+    set(header::VARY, "accept-encoding");
+    if let Some(encoding) = encoding {
+        set(header::CONTENT_ENCODING, encoding);
+    }
+    response
+}
+
+/// Whether the page was there when this program was built.
+pub fn has_page() -> bool {
+    Site::get("pkg/glimpse.js").is_some()
+}
+
+/// The text of one of the page's files.
+pub fn text(path: &str) -> Option<String> {
+    Site::get(path).and_then(|file| String::from_utf8(file.data.into_owned()).ok())
+}
+
+/// The bytes of one of the page's files.
+pub fn bytes(path: &str) -> Option<Vec<u8>> {
+    Site::get(path).map(|file| file.data.into_owned())
+}
+
+fn smallest(path: &str, plain: EmbeddedFile, headers: &HeaderMap) -> (EmbeddedFile, Option<&'static str>) {
+    let accepted = headers
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let accepts = |encoding: &str| {
+        accepted.split(',').any(|offer| {
+            let mut parts = offer.split(';').map(str::trim);
+            parts.next() == Some(encoding) && parts.next().is_none_or(|q| !matches!(q, "q=0" | "q=0.0"))
+        })
+    };
+    ENCODINGS
+        .into_iter()
+        .filter(|(encoding, _)| accepts(encoding))
+        .find_map(|(encoding, ending)| Site::get(&format!("{path}{ending}")).map(|file| (file, Some(encoding))))
+        .unwrap_or((plain, None))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,24 @@
+//! Every limit of the server: each has a default, a flag, and an error that names it.
+
+use std::time::Duration;
+
+use crate::blip2::processor::PictureLimits;
+use crate::store::StoreLimits;
+
+/// What one visitor, and all of them together, may ask of this server.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub picture: PictureLimits,
+    pub store: StoreLimits,
+    /// Characters of a question.
+    pub question_chars: usize,
+    /// Tokens of an answer, and how many it gets if the visitor does not say.
+    pub max_new_tokens: usize,
+    pub default_new_tokens: usize,
+    /// Questions that may wait.
+    pub queue: usize,
+    /// How long one answer may take, waiting included.
+    pub answer_time: Duration,
+    /// How long an answer goes on when nobody listens any more.
+    pub grace: Duration,
+}

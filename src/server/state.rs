@@ -1,0 +1,81 @@
+//! What all requests share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use leptos::config::LeptosOptions;
+
+use super::answers::Answers;
+use super::limits::Limits;
+use crate::api::{ModelInfo, PageLimits};
+use crate::engine::Engine;
+use crate::store::Store;
+
+/// Cheap to clone: everything in it is shared.
+#[derive(Clone)]
+pub struct AppState {
+    pub leptos: LeptosOptions,
+    pub shared: Arc<Shared>,
+}
+
+impl FromRef<AppState> for LeptosOptions {
+    fn from_ref(state: &AppState) -> Self {
+        state.leptos.clone()
+    }
+}
+
+impl FromRef<AppState> for Arc<Shared> {
+    fn from_ref(state: &AppState) -> Self {
+        Arc::clone(&state.shared)
+    }
+}
+
+pub struct Shared {
+    pub engine: Engine,
+    pub store: Arc<Store>,
+    pub answers: Answers,
+    pub limits: Limits,
+}
+
+impl AppState {
+    pub fn new(engine: Engine, limits: Limits, address: SocketAddr) -> Self {
+        // Set here rather than read from Cargo.toml, so that the program runs anywhere.
+        let leptos = LeptosOptions::builder()
+            .output_name("glimpse")
+            .site_root("target/site")
+            .site_addr(address)
+            .build();
+        let store = Arc::new(Store::new(limits.store));
+        let answers = Answers::new(Arc::clone(&store), limits.answer_time, limits.grace);
+        Self {
+            leptos,
+            shared: Arc::new(Shared {
+                engine,
+                store,
+                answers,
+                limits,
+            }),
+        }
+    }
+}
+
+impl Shared {
+    pub fn model_info(&self) -> ModelInfo {
+        let model = self.engine.model();
+        ModelInfo {
+            name: model.name.clone(),
+            device: model.device.clone(),
+            dtype: model.dtype.clone(),
+            is_demo: model.is_demo,
+        }
+    }
+
+    pub fn page_limits(&self) -> PageLimits {
+        PageLimits {
+            upload_bytes: self.limits.picture.max_bytes,
+            question_chars: self.limits.question_chars,
+            max_new_tokens: self.limits.max_new_tokens,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Taking in a picture: reading it within the limit, decoding it, beginning a conversation.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use futures::{Stream, StreamExt};
+
+use super::state::Shared;
+use crate::api::{ApiError, Conversation, ErrorKind};
+use crate::blip2::processor::{Picture, PictureError};
+use crate::store::StoreError;
+
+/// Reads an uploaded file into memory, up to `max_bytes`.
+///
+/// What goes beyond is read and thrown away: a browser shows an answer only when it was
+/// allowed to finish speaking. The router's body limit bounds how long that can go on.
+pub async fn read<E: std::fmt::Display>(
+    mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    max_bytes: usize,
+) -> Result<Vec<u8>, ApiError> {
+    let (mut bytes, mut total) = (Vec::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| {
+            ApiError::new(
+                ErrorKind::BadRequest,
+                format!("The upload broke off ({error}). Try it again."),
+            )
+        })?;
+        total += chunk.len();
+        if total <= max_bytes {
+            bytes.extend_from_slice(&chunk);
+        } else {
+            bytes = Vec::new();
+        }
+    }
+    if total > max_bytes {
+        return Err(PictureError::TooManyBytes {
+            bytes: total,
+            max_bytes,
+        }
+        .into());
+    }
+    Ok(bytes)
+}
+
+impl Shared {
+    /// Begins a conversation about the picture in `bytes`.
+    pub async fn begin_conversation(self: &Arc<Self>, bytes: Vec<u8>) -> Result<Conversation, ApiError> {
+        let shared = Arc::clone(self);
+        // Decoding takes the CPU for as long as a picture is large.
+        tokio::task::spawn_blocking(move || shared.decode_and_store(&bytes))
+            .await
+            .unwrap_or_else(|_| {
+                Err(ApiError::new(
+                    ErrorKind::Internal,
+                    "Reading this picture failed on our side. Try another one.",
+                ))
+            })
+    }
+
+    fn decode_and_store(&self, bytes: &[u8]) -> Result<Conversation, ApiError> {
+        let picture = Picture::decode(bytes, &self.limits.picture)?;
+        let for_model = self.engine.model().processor.image.resize(&picture);
+        self.store
+            .begin(&picture, for_model)
+            .map_err(|error: StoreError| error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunks(sizes: &[usize]) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Unpin + use<> {
+        futures::stream::iter(
+            sizes
+                .iter()
+                .map(|size| Ok(Bytes::from(vec![0; *size])))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[tokio::test]
+    async fn the_limit_is_the_last_size_that_is_accepted() {
+        assert_eq!(read(chunks(&[4, 6]), 10).await.map(|bytes| bytes.len()), Ok(10));
+        let refused = read(chunks(&[4, 6, 1]), 10)
+            .await
+            .map_err(|error| (error.kind, error.message));
+        let (kind, message) = refused.expect_err("it is too large");
+        assert_eq!(kind, ErrorKind::PictureTooLarge);
+        assert!(
+            message.contains("11 bytes") && message.contains("10 are accepted"),
+            "{message}"
+        );
+    }
+}
