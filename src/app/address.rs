@@ -10,7 +10,9 @@ use crate::api::ConversationId;
 
 /// The conversation that a path names.
 pub fn conversation(path: &str) -> Option<ConversationId> {
-    path.strip_prefix("/c/").filter(|id| !id.is_empty()).map(|id| ConversationId(id.to_owned()))
+    path.strip_prefix("/c/")
+        .filter(|id| !id.is_empty())
+        .map(|id| ConversationId(id.to_owned()))
 }
 
 /// The path of a conversation, or of the empty page.
@@ -22,7 +24,9 @@ fn path(conversation: Option<&ConversationId>) -> String {
 #[cfg(feature = "ssr")]
 pub fn current() -> String {
     let url = use_context::<leptos_router::location::RequestUrl>();
-    url.and_then(|url| url.parse().ok()).map(|url| url.path().to_owned()).unwrap_or_default()
+    url.and_then(|url| url.parse().ok())
+        .map(|url| url.path().to_owned())
+        .unwrap_or_default()
 }
 
 /// Where the browser is.

@@ -29,16 +29,26 @@ pub struct Asked {
 
 impl Asked {
     pub fn by_describe() -> Self {
-        Self { question: String::new(), by_box: false }
+        Self {
+            question: String::new(),
+            by_box: false,
+        }
     }
 
     pub fn by_example(question: String) -> Self {
-        Self { question, by_box: false }
+        Self {
+            question,
+            by_box: false,
+        }
     }
 
     /// What is in the question box, or what is wrong with it.
     pub fn by_box(visit: Visit) -> Result<Self, String> {
-        let question = visit.question.get_untracked().map(|question| question.value()).unwrap_or_default();
+        let question = visit
+            .question
+            .get_untracked()
+            .map(|question| question.value())
+            .unwrap_or_default();
         let question = question.trim().to_owned();
         if question.is_empty() {
             return Err("Type a question, or press Describe for a caption.".to_owned());
@@ -46,7 +56,9 @@ impl Asked {
         let most = visit.limits.with_value(|limits| limits.question_chars);
         let length = question.chars().count();
         if length > most {
-            return Err(format!("The question has {length} characters; at most {most} are allowed."));
+            return Err(format!(
+                "The question has {length} characters; at most {most} are allowed."
+            ));
         }
         Ok(Self { question, by_box: true })
     }
@@ -67,7 +79,9 @@ pub fn ask(visit: Visit, asked: Asked) {
         Err(sentence) => return visit.alert.set(Some(sentence)),
     };
     let Some(conversation) = visit.conversation.get_untracked() else {
-        return visit.alert.set(Some("Choose a picture first, or try an example.".to_owned()));
+        return visit
+            .alert
+            .set(Some("Choose a picture first, or try an example.".to_owned()));
     };
     if asked.by_box
         && let Some(question) = visit.question.get_untracked()
@@ -84,7 +98,11 @@ pub fn ask(visit: Visit, asked: Asked) {
         log.set_scroll_top(0); // its end: the log is laid out from there
     }
     let question = Some(asked.question).filter(|question| !question.is_empty());
-    let request = AskRequest { conversation: conversation.clone(), question, max_new_tokens };
+    let request = AskRequest {
+        conversation: conversation.clone(),
+        question,
+        max_new_tokens,
+    };
     spawn_local(async move {
         match api::ask(request).await {
             Ok(stream) => follow(visit, conversation, turn, stream).await,
@@ -100,7 +118,9 @@ pub fn ask(visit: Visit, asked: Asked) {
 
 /// The number in the settings; none leaves it to the server.
 fn max_new_tokens(visit: Visit) -> Result<Option<usize>, String> {
-    let Some(input) = visit.max_new_tokens.get_untracked() else { return Ok(None) };
+    let Some(input) = visit.max_new_tokens.get_untracked() else {
+        return Ok(None);
+    };
     // A browser gives no text for what is no number.
     let text = input.value();
     if text.is_empty() && !input.validity().bad_input() {
@@ -198,14 +218,21 @@ async fn read(visit: Visit, turn: &LiveTurn, stream: ByteStream<ApiError>) -> En
         for line in lines.push(&chunk) {
             match serde_json::from_slice(&line) {
                 Ok(AnswerEvent::Queued { position }) => {
-                    visit.progress.set(Some(format!("Waiting, place {position} in the queue")));
+                    visit
+                        .progress
+                        .set(Some(format!("Waiting, place {position} in the queue")));
                 }
                 Ok(AnswerEvent::Token { text }) => {
                     visit.progress.set(Some("Answering".to_owned()));
                     answer.push_str(&text);
                     turn.answer.set(answer.clone());
                 }
-                Ok(AnswerEvent::Done { finish_reason, timings_ms, generated_tokens, .. }) => {
+                Ok(AnswerEvent::Done {
+                    finish_reason,
+                    timings_ms,
+                    generated_tokens,
+                    ..
+                }) => {
                     visit.progress.set(summary(finish_reason, timings_ms, generated_tokens));
                     turn.state.set(TurnState::Done { finish_reason });
                     return End::Done;
@@ -233,7 +260,10 @@ async fn reconnect(visit: Visit, conversation: &ConversationId, turn: &LiveTurn)
             // Nothing is being answered: the answer is complete, or the conversation is gone.
             Err(error) => match api::page_state(Some(conversation.clone())).await {
                 _ if !visit.has(turn) => return None,
-                Ok(PageState { conversation: Some(known), .. }) if !is_answering(&known) => {
+                Ok(PageState {
+                    conversation: Some(known),
+                    ..
+                }) if !is_answering(&known) => {
                     let picture = visit.picture.get_untracked();
                     visit.show(Some(known));
                     visit.picture.set(picture);
@@ -253,11 +283,17 @@ async fn reconnect(visit: Visit, conversation: &ConversationId, turn: &LiveTurn)
 }
 
 fn is_answering(conversation: &Conversation) -> bool {
-    conversation.turns.last().is_some_and(|turn| turn.state == TurnState::Answering)
+    conversation
+        .turns
+        .last()
+        .is_some_and(|turn| turn.state == TurnState::Answering)
 }
 
 fn unreachable() -> ApiError {
-    ApiError::new(ErrorKind::Unreachable, "The connection was lost before the answer was complete; try again.")
+    ApiError::new(
+        ErrorKind::Unreachable,
+        "The connection was lost before the answer was complete; try again.",
+    )
 }
 
 /// Puts a question that got no answer back into its box, unless something new is there.

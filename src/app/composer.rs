@@ -15,7 +15,11 @@ pub fn Composer(visit: Visit, draft: String) -> impl IntoView {
     };
     let ask_or_stop = move |event: ev::MouseEvent| {
         event.prevent_default();
-        if visit.is_answering() { asking::stop(visit) } else { ask_or_say() }
+        if visit.is_answering() {
+            asking::stop(visit)
+        } else {
+            ask_or_say()
+        }
     };
     let describe = move |event: ev::MouseEvent| {
         event.prevent_default();
@@ -63,6 +67,9 @@ fn as_html(text: &str) -> String {
 mod tests {
     #[test]
     fn a_draft_cannot_leave_its_box() {
-        assert_eq!(super::as_html("a < b && </textarea><script>"), "a &lt; b &amp;&amp; &lt;/textarea>&lt;script>");
+        assert_eq!(
+            super::as_html("a < b && </textarea><script>"),
+            "a &lt; b &amp;&amp; &lt;/textarea>&lt;script>"
+        );
     }
 }

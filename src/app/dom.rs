@@ -29,8 +29,14 @@ pub async fn sleep(time: Duration) {
 /// Brings the visitor back to the question, unless they are elsewhere by now,
 /// or on a device where that would raise a keyboard over the answer.
 pub fn focus_question(question: NodeRef<Textarea>) {
-    let on_glass = window().match_media("(pointer: coarse)").ok().flatten().is_some_and(|query| query.matches());
-    let elsewhere = document().active_element().is_some_and(|it| it.has_type::<HtmlInputElement>());
+    let on_glass = window()
+        .match_media("(pointer: coarse)")
+        .ok()
+        .flatten()
+        .is_some_and(|query| query.matches());
+    let elsewhere = document()
+        .active_element()
+        .is_some_and(|it| it.has_type::<HtmlInputElement>());
     if !on_glass
         && !elsewhere
         && let Some(question) = question.get_untracked()
@@ -48,7 +54,9 @@ pub fn first_file(files: Option<FileList>) -> Option<File> {
 pub fn transferred_file(data: Option<DataTransfer>) -> Option<File> {
     let files = data?.files()?;
     let all = || (0..files.length()).filter_map(|index| files.get(index));
-    all().find(|file| file.type_().starts_with("image/")).or_else(|| all().next())
+    all()
+        .find(|file| file.type_().starts_with("image/"))
+        .or_else(|| all().next())
 }
 
 /// Whether files hang on the pointer, rather than a piece of text.

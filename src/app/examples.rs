@@ -8,7 +8,10 @@ use crate::api::Example;
 
 #[component]
 pub fn Examples(visit: Visit, examples: Vec<Example>) -> impl IntoView {
-    let buttons = examples.into_iter().enumerate().map(|(index, example)| view! { <ExampleButton visit index example/> });
+    let buttons = examples
+        .into_iter()
+        .enumerate()
+        .map(|(index, example)| view! { <ExampleButton visit index example/> });
     view! {
         <form class="examples" method="post" action="/ask" enctype="multipart/form-data">
             <div role="group" aria-label="Examples">{buttons.collect_view()}</div>
@@ -18,7 +21,11 @@ pub fn Examples(visit: Visit, examples: Vec<Example>) -> impl IntoView {
 
 #[component]
 fn ExampleButton(visit: Visit, index: usize, example: Example) -> impl IntoView {
-    let question = if example.question.is_empty() { "Caption".to_owned() } else { example.question.clone() };
+    let question = if example.question.is_empty() {
+        "Caption".to_owned()
+    } else {
+        example.question.clone()
+    };
     let (url, alt, title) = (example.url.clone(), example.alt.clone(), question.clone());
     let open = move |event: leptos::ev::MouseEvent| {
         event.prevent_default();

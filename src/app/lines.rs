@@ -33,8 +33,16 @@ mod tests {
         let sent = "{\"a\":\"Käse 🧀\"}\n\n{\"b\":1}\n{\"c\"";
         for size in 1..=sent.len() {
             let mut lines = Lines::default();
-            let got: Vec<_> = sent.as_bytes().chunks(size).flat_map(|chunk| lines.push(chunk)).collect();
-            assert_eq!(got, ["{\"a\":\"Käse 🧀\"}".as_bytes(), b"{\"b\":1}"], "chunks of {size} bytes");
+            let got: Vec<_> = sent
+                .as_bytes()
+                .chunks(size)
+                .flat_map(|chunk| lines.push(chunk))
+                .collect();
+            assert_eq!(
+                got,
+                ["{\"a\":\"Käse 🧀\"}".as_bytes(), b"{\"b\":1}"],
+                "chunks of {size} bytes"
+            );
             assert_eq!(lines.push(b":2}\n"), [b"{\"c\":2}"]);
         }
     }

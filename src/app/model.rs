@@ -7,7 +7,11 @@ use crate::api::ModelInfo;
 
 /// The model in one line.
 pub fn line(model: &ModelInfo) -> String {
-    let name = if model.is_demo { "Small demo model" } else { model.name.rsplit('/').next().unwrap_or_default() };
+    let name = if model.is_demo {
+        "Small demo model"
+    } else {
+        model.name.rsplit('/').next().unwrap_or_default()
+    };
     [name, " · ", &model.device].concat()
 }
 

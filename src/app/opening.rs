@@ -12,22 +12,38 @@ pub fn open_file(visit: Visit, file: File) {
     let most = visit.limits.with_value(|limits| limits.upload_bytes);
     // Sizes are whole numbers, below 2^53.
     if file.size() as u64 > most as u64 {
-        visit.alert.set(Some(format!("The picture is too large: at most {} are taken.", megabytes(most))));
+        visit.alert.set(Some(format!(
+            "The picture is too large: at most {} are taken.",
+            megabytes(most)
+        )));
         return;
     }
-    let form = FormData::new().and_then(|form| form.append_with_blob_and_filename("picture", &file, &file.name()).map(|()| form));
+    let form = FormData::new().and_then(|form| {
+        form.append_with_blob_and_filename("picture", &file, &file.name())
+            .map(|()| form)
+    });
     let (Ok(form), Ok(url)) = (form, Url::create_object_url_with_blob(&file)) else {
-        visit.alert.set(Some("The browser did not let the page read this file.".to_owned()));
+        visit
+            .alert
+            .set(Some("The browser did not let the page read this file.".to_owned()));
         return;
     };
     let shown = Shown { url, alt: file.name() };
-    open(visit, shown, None, async move { api::upload_picture(form.into()).await });
+    open(
+        visit,
+        shown,
+        None,
+        async move { api::upload_picture(form.into()).await },
+    );
 }
 
 /// Opens an example and asks its question at once.
 pub fn open_example(visit: Visit, index: usize, example: Example) {
     let question = asking::Asked::by_example(example.question);
-    let shown = Shown { url: example.url, alt: example.alt };
+    let shown = Shown {
+        url: example.url,
+        alt: example.alt,
+    };
     open(visit, shown, Some(question), api::open_example(index));
 }
 
@@ -78,5 +94,9 @@ fn forget(shown: &Shown) {
 }
 
 fn megabytes(bytes: usize) -> String {
-    if bytes.is_multiple_of(1_000_000) { format!("{} MB", bytes / 1_000_000) } else { format!("{} MiB", bytes >> 20) }
+    if bytes.is_multiple_of(1_000_000) {
+        format!("{} MB", bytes / 1_000_000)
+    } else {
+        format!("{} MiB", bytes >> 20)
+    }
 }

@@ -22,13 +22,28 @@ pub fn Transcript(visit: Visit) -> impl IntoView {
 
 #[component]
 fn TurnArticle(turn: LiveTurn) -> impl IntoView {
-    let LiveTurn { question, answer, state, .. } = turn;
+    let LiveTurn {
+        question,
+        answer,
+        state,
+        ..
+    } = turn;
     let busy = {
         let state = state.clone();
-        move || if state.with(|state| *state == TurnState::Answering) { "true" } else { "false" }
+        move || {
+            if state.with(|state| *state == TurnState::Answering) {
+                "true"
+            } else {
+                "false"
+            }
+        }
     };
     let is_caption = question.is_empty();
-    let question = if is_caption { "Describe the picture".to_owned() } else { question };
+    let question = if is_caption {
+        "Describe the picture".to_owned()
+    } else {
+        question
+    };
     view! {
         <article class="turn" aria-busy=busy>
             <p class="asked" class:caption=is_caption>{question}</p>
@@ -41,9 +56,16 @@ fn TurnArticle(turn: LiveTurn) -> impl IntoView {
 /// What there is to say about an answer besides its text.
 fn note(state: &TurnState) -> Option<String> {
     match state {
-        TurnState::Answering | TurnState::Done { finish_reason: FinishReason::Stop } => None,
-        TurnState::Done { finish_reason: FinishReason::Cancelled } => Some("Stopped".to_owned()),
-        TurnState::Done { finish_reason: FinishReason::Length } => Some("As long as allowed".to_owned()),
+        TurnState::Answering
+        | TurnState::Done {
+            finish_reason: FinishReason::Stop,
+        } => None,
+        TurnState::Done {
+            finish_reason: FinishReason::Cancelled,
+        } => Some("Stopped".to_owned()),
+        TurnState::Done {
+            finish_reason: FinishReason::Length,
+        } => Some("As long as allowed".to_owned()),
         TurnState::Failed { error } => Some(error.message.clone()),
     }
 }

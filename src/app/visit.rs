@@ -87,12 +87,14 @@ impl Visit {
 
     /// Whether an answer is coming, so that `Ask` is `Stop`.
     pub fn is_answering(self) -> bool {
-        self.turns.with(|turns| turns.last().is_some_and(LiveTurn::is_answering))
+        self.turns
+            .with(|turns| turns.last().is_some_and(LiveTurn::is_answering))
     }
 
     /// Whether a turn is still on the page.
     pub fn has(self, turn: &LiveTurn) -> bool {
-        self.turns.with_untracked(|turns| turns.iter().any(|other| other.key == turn.key))
+        self.turns
+            .with_untracked(|turns| turns.iter().any(|other| other.key == turn.key))
     }
 
     /// Shows a conversation, or none, in the place of what is there.
@@ -106,8 +108,12 @@ impl Visit {
             return;
         };
         self.conversation.set(Some(conversation.id));
-        self.picture.set(Some(Shown { url: conversation.picture.url, alt: "The picture".to_owned() }));
-        self.turns.set(conversation.turns.into_iter().map(LiveTurn::new).collect());
+        self.picture.set(Some(Shown {
+            url: conversation.picture.url,
+            alt: "The picture".to_owned(),
+        }));
+        self.turns
+            .set(conversation.turns.into_iter().map(LiveTurn::new).collect());
     }
 
     /// Lets the picture that is on its way arrive in vain.
