@@ -1,0 +1,149 @@
+//! JPEG, with mozjpeg's build of libjpeg-turbo.
+//!
+//! Pillow uses libjpeg-turbo with its defaults (the slow integer DCT, fancy
+//! upsampling); the pure Rust decoders differ from it in up to a quarter of
+//! the bytes, so the C library is worth its dependency.
+//!
+//! libjpeg reports errors by unwinding through its own frames: everything that
+//! calls it runs inside [`catch_unwind`]. It also treats the end of the data as
+//! a mere warning and paints the rest grey. [`WholeFile`] makes it an error, at
+//! the point where Pillow gives up as well.
+
+use std::cell::Cell;
+use std::io::{self, BufRead, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mozjpeg::{ColorSpace, Decompress, Marker};
+
+use super::decode::{Decoded, check_size};
+use super::{Picture, PictureError, PictureLimits, orientation::Orientation};
+
+const FORMAT: &str = "JPEG";
+
+/// Decodes a JPEG file: baseline or progressive, grey, colour, CMYK or YCCK.
+pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
+    let ended = Cell::new(false);
+    let reader = WholeFile {
+        bytes,
+        given: false,
+        ended: &ended,
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| decode_unwinding(reader, limits)));
+    let outcome = outcome.unwrap_or_else(|message| {
+        let reason = message
+            .downcast_ref::<String>()
+            .map_or("it cannot be decoded", String::as_str);
+        let reason = reason.trim_start_matches("libjpeg fatal error: ").to_owned();
+        Err(PictureError::Damaged { format: FORMAT, reason })
+    });
+    match outcome {
+        Err(PictureError::Damaged { .. }) if ended.get() => Err(PictureError::Truncated { format: FORMAT }),
+        outcome => outcome,
+    }
+}
+
+/// Does the work; libjpeg's errors unwind out of it.
+fn decode_unwinding(reader: WholeFile, limits: &PictureLimits) -> Result<Decoded, PictureError> {
+    let damaged = |error: io::Error| PictureError::Damaged {
+        format: FORMAT,
+        reason: error.to_string(),
+    };
+    let jpeg = Decompress::builder()
+        .with_markers(&[Marker::APP(1)])
+        .from_reader(reader)
+        .map_err(damaged)?;
+    let (width, height) = check_size(FORMAT, jpeg.width() as u64, jpeg.height() as u64, limits)?;
+    let orientation = orientation(&jpeg);
+    let components = jpeg.components().len();
+    let colour_space = match components {
+        1 => ColorSpace::JCS_GRAYSCALE,
+        3 => ColorSpace::JCS_RGB,
+        4 => ColorSpace::JCS_CMYK,
+        _ => {
+            let reason = format!("{components} colour components");
+            return Err(PictureError::Unsupported { format: FORMAT, reason });
+        }
+    };
+    let mut started = jpeg.to_colorspace(colour_space).map_err(damaged)?;
+    let mut rgb = Vec::with_capacity(width * height * 3);
+    let mut row = vec![0u8; width * components];
+    for _ in 0..height {
+        started.read_scanlines_into(&mut row).map_err(damaged)?;
+        push_rgb(&row, components, &mut rgb);
+    }
+    // Not `finish`: what follows the last row does not matter, to Pillow neither.
+    Ok(Decoded {
+        picture: Picture { width, height, rgb },
+        orientation,
+    })
+}
+
+fn push_rgb(row: &[u8], components: usize, rgb: &mut Vec<u8>) {
+    match components {
+        1 => rgb.extend(row.iter().flat_map(|&grey| [grey; 3])),
+        3 => rgb.extend_from_slice(row),
+        _ => rgb.extend(
+            row.chunks_exact(4)
+                .flat_map(|ink| cmyk_to_rgb([ink[0], ink[1], ink[2], ink[3]])),
+        ),
+    }
+}
+
+/// Stored CMYK to RGB, as Pillow does: it takes every CMYK JPEG to be inverted,
+/// as Adobe writes them, and then mixes the inks without a colour profile.
+fn cmyk_to_rgb(stored: [u8; 4]) -> [u8; 3] {
+    let [cyan, magenta, yellow, black] = stored.map(|value| 255 - u32::from(value));
+    let paper = 255 - black;
+    [cyan, magenta, yellow].map(|ink| {
+        let product = ink * paper + 128;
+        // ink * paper / 255, rounded: at most `paper`, so the difference fits.
+        (paper - ((product + (product >> 8)) >> 8)) as u8
+    })
+}
+
+fn orientation<R>(jpeg: &Decompress<R>) -> Orientation {
+    const EXIF: &[u8] = b"Exif\0\0";
+    const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+    let mut exif: Option<Vec<u8>> = None;
+    let mut xmp: Option<&[u8]> = None;
+    for marker in jpeg.markers() {
+        if let Some(part) = marker.data.strip_prefix(EXIF) {
+            // EXIF data of more than 64 kB go on in the next marker.
+            exif.get_or_insert_default().extend_from_slice(part);
+        } else if let Some(text) = marker.data.strip_prefix(XMP) {
+            xmp = Some(text);
+        }
+    }
+    Orientation::from_metadata(exif.as_deref(), xmp)
+}
+
+/// Hands out all bytes once; asking for more is an error, and is noted.
+struct WholeFile<'a> {
+    bytes: &'a [u8],
+    given: bool,
+    ended: &'a Cell<bool>,
+}
+
+impl BufRead for WholeFile<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.given && self.bytes.is_empty() {
+            self.ended.set(true);
+            // Of the kind "unexpected end", mozjpeg would go on regardless.
+            return Err(io::Error::other("the file ends too early"));
+        }
+        self.given = true;
+        Ok(self.bytes)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.bytes = self.bytes.get(amount..).unwrap_or_default();
+    }
+}
+
+impl Read for WholeFile<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = Read::read(&mut &*self.bytes, buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}

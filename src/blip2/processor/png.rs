@@ -1,0 +1,256 @@
+//! PNG: all colour types and bit depths, interlaced or not, the first image of
+//! an animation.
+//!
+//! The decoder hands over the samples as they are stored; the reduction to
+//! 8-bit RGB is Pillow's, with its peculiarities: of 16-bit colours the high
+//! byte counts, a transparent colour is compared after the reduction, and a
+//! grey of 2 or 4 bits is compared with it after widening.
+
+use std::io::Cursor;
+
+use png::{BitDepth, ColorType, DecodingError, Info, Limits, Reader, Transformations};
+
+use super::alpha::over_white;
+use super::decode::{Decoded, check_size};
+use super::{Picture, PictureError, PictureLimits, orientation::Orientation};
+
+const FORMAT: &str = "PNG";
+
+/// Most bytes of metadata and of one row.
+const DECODER_BYTES: usize = 64 << 20;
+
+/// Decodes a PNG file.
+pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: DECODER_BYTES });
+    decoder.set_transformations(Transformations::IDENTITY);
+    decoder.set_ignore_iccp_chunk(true);
+    let header = decoder.read_header_info().map_err(error)?;
+    let (width, height) = check_size(FORMAT, header.width.into(), header.height.into(), limits)?;
+    let mut reader = decoder.read_info().map_err(error)?;
+    let samples = Samples::of(reader.info());
+    let rgb = read_pixels(&mut reader, &samples, width, height)?;
+    // Orientation may stand behind the pixels; damage there is no loss.
+    let _ = reader.finish();
+    Ok(Decoded {
+        picture: Picture { width, height, rgb },
+        orientation: orientation(reader.info()),
+    })
+}
+
+fn error(error: DecodingError) -> PictureError {
+    match error {
+        DecodingError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            PictureError::Truncated { format: FORMAT }
+        }
+        DecodingError::LimitsExceeded => PictureError::Unsupported {
+            format: FORMAT,
+            reason: "it needs too much memory".to_owned(),
+        },
+        error => PictureError::Damaged {
+            format: FORMAT,
+            reason: error.to_string(),
+        },
+    }
+}
+
+fn read_pixels(
+    reader: &mut Reader<Cursor<&[u8]>>,
+    samples: &Samples,
+    width: usize,
+    height: usize,
+) -> Result<Vec<u8>, PictureError> {
+    let mut rgb = Vec::with_capacity(width * height * 3);
+    if reader.info().interlaced {
+        let too_large = PictureError::Unsupported {
+            format: FORMAT,
+            reason: "it needs too much memory".to_owned(),
+        };
+        let mut stored = vec![0; reader.output_buffer_size().ok_or(too_large)?];
+        let frame = reader.next_frame(&mut stored).map_err(error)?;
+        for row in stored.chunks_exact(frame.line_size).take(height) {
+            samples.push_rgb(row, width, &mut rgb);
+        }
+    } else {
+        for _ in 0..height {
+            let row = reader
+                .next_row()
+                .map_err(error)?
+                .ok_or(PictureError::Truncated { format: FORMAT })?;
+            samples.push_rgb(row.data(), width, &mut rgb);
+        }
+    }
+    Ok(rgb)
+}
+
+/// How the samples of a file become RGB.
+enum Samples {
+    /// 1 to 8 bits: the colour of each value, over white. Palettes and greys.
+    Table { bits: usize, colours: Vec<[u8; 3]> },
+    /// 16-bit grey, and the value that is transparent.
+    Grey16 { transparent: Option<u16> },
+    /// Grey and alpha, of so many bytes each.
+    GreyAlpha { bytes: usize },
+    /// RGB of so many bytes each, and the colour that is transparent.
+    Rgb { bytes: usize, transparent: Option<[u8; 3]> },
+    /// RGBA of so many bytes each.
+    Rgba { bytes: usize },
+}
+
+impl Samples {
+    fn of(info: &Info) -> Self {
+        let bytes = if info.bit_depth == BitDepth::Sixteen { 2 } else { 1 };
+        let bits = info.bit_depth as usize;
+        match info.color_type {
+            ColorType::Grayscale if bytes == 2 => Self::Grey16 {
+                transparent: transparent_grey16(info),
+            },
+            ColorType::Grayscale => Self::Table {
+                bits,
+                colours: grey_colours(info, bits),
+            },
+            ColorType::Indexed => Self::Table {
+                bits,
+                colours: palette_colours(info, bits),
+            },
+            ColorType::GrayscaleAlpha => Self::GreyAlpha { bytes },
+            ColorType::Rgb => Self::Rgb {
+                bytes,
+                transparent: transparent_rgb(info, bytes),
+            },
+            ColorType::Rgba => Self::Rgba { bytes },
+        }
+    }
+
+    /// Appends one row of `width` pixels to `rgb`.
+    fn push_rgb(&self, row: &[u8], width: usize, rgb: &mut Vec<u8>) {
+        match self {
+            Self::Table { bits, colours } => {
+                rgb.extend((0..width).flat_map(|x| colours[usize::from(packed_sample(row, x, *bits))]));
+            }
+            Self::Grey16 { transparent } => {
+                let values = row.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+                rgb.extend(values.flat_map(|value| [scale_grey16(value, *transparent); 3]));
+            }
+            Self::GreyAlpha { bytes } => {
+                let pixels = row.chunks_exact(2 * bytes);
+                rgb.extend(pixels.flat_map(|pixel| [over_white(pixel[0], pixel[*bytes]); 3]));
+            }
+            Self::Rgb { bytes, transparent } => {
+                let pixels = row
+                    .chunks_exact(3 * bytes)
+                    .map(|pixel| [pixel[0], pixel[*bytes], pixel[2 * bytes]]);
+                rgb.extend(pixels.flat_map(|pixel| if Some(pixel) == *transparent { [255; 3] } else { pixel }));
+            }
+            Self::Rgba { bytes } => {
+                for pixel in row.chunks_exact(4 * bytes) {
+                    rgb.extend((0..3).map(|channel| over_white(pixel[channel * bytes], pixel[3 * bytes])));
+                }
+            }
+        }
+    }
+}
+
+/// The sample of pixel `x` in a row of samples of 1, 2, 4 or 8 bits.
+fn packed_sample(row: &[u8], x: usize, bits: usize) -> u8 {
+    if bits == 8 {
+        return row[x];
+    }
+    let first_bit = x * bits;
+    let shift = 8 - bits - first_bit % 8;
+    (row[first_bit / 8] >> shift) & ((1 << bits) - 1)
+}
+
+/// 16 bits to 8, rounded to nearest; 257 = 65535 / 255.
+fn scale_grey16(value: u16, transparent: Option<u16>) -> u8 {
+    if Some(value) == transparent {
+        return 255;
+    }
+    // At most (65535 + 128) / 257 = 255.
+    ((u32::from(value) + 128) / 257) as u8
+}
+
+/// The colours of grey samples of 1 to 8 bits.
+fn grey_colours(info: &Info, bits: usize) -> Vec<[u8; 3]> {
+    let largest = (1usize << bits) - 1;
+    // Of a single bit the widened value is the transparent one, else the value as stored.
+    let transparent = info
+        .trns
+        .as_deref()
+        .and_then(|value| value.last())
+        .map(|&value| match bits {
+            1 if value != 0 => 255,
+            _ => value,
+        });
+    (0..=largest)
+        .map(|value| (value * 255 / largest) as u8) // at most 255
+        .map(|grey| if Some(grey) == transparent { [255; 3] } else { [grey; 3] })
+        .collect()
+}
+
+/// The colours of all indices that `bits` can express; those beyond the end of
+/// the palette are black, as in Pillow.
+fn palette_colours(info: &Info, bits: usize) -> Vec<[u8; 3]> {
+    let palette = info.palette.as_deref().unwrap_or_default();
+    let alphas = info.trns.as_deref().unwrap_or_default();
+    (0..1usize << bits)
+        .map(|index| {
+            let colour = palette.as_chunks::<3>().0.get(index).copied().unwrap_or_default();
+            let alpha = alphas.get(index).copied().unwrap_or(255);
+            colour.map(|channel| over_white(channel, alpha))
+        })
+        .collect()
+}
+
+fn transparent_grey16(info: &Info) -> Option<u16> {
+    let value: [u8; 2] = info.trns.as_deref()?.try_into().ok()?;
+    Some(u16::from_be_bytes(value))
+}
+
+/// The transparent colour in 8 bits: always the low byte, as in Pillow.
+fn transparent_rgb(info: &Info, bytes: usize) -> Option<[u8; 3]> {
+    let values = info.trns.as_deref()?;
+    let low_byte = |channel: usize| values.get(channel * bytes + bytes - 1).copied();
+    Some([low_byte(0)?, low_byte(1)?, low_byte(2)?])
+}
+
+fn orientation(info: &Info) -> Orientation {
+    const XMP: &str = "XML:com.adobe.xmp";
+    let xmp = info.utf8_text.iter().rev().find(|chunk| chunk.keyword == XMP);
+    let xmp = xmp.and_then(|chunk| chunk.get_text().ok());
+    let profile = if info.exif_metadata.is_none() {
+        raw_profile(info)
+    } else {
+        None
+    };
+    let exif = info.exif_metadata.as_deref().or(profile.as_deref());
+    Orientation::from_metadata(exif, xmp.as_deref().map(str::as_bytes))
+}
+
+/// EXIF data in the way ImageMagick stores them: a text of hexadecimal digits
+/// after three lines of heading.
+fn raw_profile(info: &Info) -> Option<Vec<u8>> {
+    const KEYWORD: &str = "Raw profile type exif";
+    let plain = info
+        .uncompressed_latin1_text
+        .iter()
+        .find(|chunk| chunk.keyword == KEYWORD);
+    let text = match plain {
+        Some(chunk) => chunk.text.clone(),
+        None => info
+            .compressed_latin1_text
+            .iter()
+            .find(|chunk| chunk.keyword == KEYWORD)?
+            .get_text()
+            .ok()?,
+    };
+    let digits: Vec<u8> = text
+        .splitn(4, '\n')
+        .nth(3)?
+        .bytes()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
