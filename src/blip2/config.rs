@@ -10,15 +10,15 @@ use serde::Deserialize;
 /// Why a `config.json` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("config.json is not valid: {0}; download the file again")]
+    #[error("config.json is not valid: {0}. Download the file again.")]
     Invalid(#[from] serde_json::Error),
-    #[error("config.json describes a `{0}` model; Glimpse runs `blip-2` checkpoints")]
+    #[error("config.json describes a `{0}` model, and Glimpse runs `blip-2` checkpoints. Choose one of those.")]
     NotBlip2(String),
-    #[error("the language model `{0}` is not supported; Glimpse runs BLIP-2 with OPT")]
+    #[error("The checkpoint's language model is `{0}`, and Glimpse runs BLIP-2 with `opt`. Choose one of those.")]
     UnsupportedLanguageModel(String),
-    #[error("config.json asks for {what}, which Glimpse does not support; use a checkpoint without it")]
+    #[error("config.json asks for {what}, which Glimpse does not support. Use a checkpoint without it.")]
     Unsupported { what: String },
-    #[error("config.json makes no sense: {0}")]
+    #[error("config.json makes no sense: {0}. Download the file again.")]
     Nonsense(String),
 }
 

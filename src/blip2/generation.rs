@@ -31,10 +31,10 @@ impl Default for GenerationOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum GenerationError {
     #[error(
-        "the question is {tokens} tokens long with its picture, and the model reads at most {limit}; ask a shorter one"
+        "The question is {tokens} tokens long with its picture, and the model reads at most {limit}. Ask a shorter one."
     )]
     PromptTooLong { tokens: usize, limit: usize },
-    #[error("the model failed: {0}")]
+    #[error("The model failed: {0}. Try again.")]
     Model(#[from] candle_core::Error),
 }
 

@@ -22,13 +22,13 @@ use weights::Weights;
 /// Why a checkpoint cannot be used; each sentence names the file or tensor.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    #[error("there is no folder {0}; name a folder with a BLIP-2 checkpoint, or leave --model out for the demo model")]
+    #[error("There is no folder {0}. Name a folder with a BLIP-2 checkpoint, or leave --model out for the demo model.")]
     NoFolder(String),
-    #[error("{folder} has no {file}; download the whole checkpoint")]
+    #[error("The checkpoint {folder} has no {file}. Download the whole checkpoint.")]
     MissingFile { folder: String, file: String },
-    #[error("{file} cannot be read: {reason}")]
+    #[error("{file} cannot be read: {reason}. Check the file and its permissions.")]
     Unreadable { file: String, reason: String },
-    #[error("{file} is damaged: {reason}; download it again")]
+    #[error("{file} is damaged: {reason}. Download it again.")]
     Damaged { file: String, reason: String },
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -37,13 +37,15 @@ pub enum CheckpointError {
     #[error(transparent)]
     Text(#[from] TextError),
     #[error(
-        "{folder} holds its weights as pytorch_model.bin; convert them to safetensors (in Python: load the model and call save_pretrained)"
+        "The checkpoint {folder} holds its weights as pytorch_model.bin. Convert them to safetensors (in Python: load the model, then save_pretrained)."
     )]
     PickledWeights { folder: String },
-    #[error("{checkpoint} has no tensor {tensor}, which its config.json asks for; download the checkpoint again")]
+    #[error(
+        "The checkpoint {checkpoint} has no tensor {tensor}, which its config.json asks for. Download the checkpoint again."
+    )]
     MissingTensor { checkpoint: String, tensor: String },
     #[error(
-        "the tensor {tensor} of {checkpoint} has the shape {found}, and its config.json asks for {expected}; the files do not belong together"
+        "The tensor {tensor} of the checkpoint {checkpoint} has the shape {found}, and its config.json asks for {expected}. The files do not belong together: download them again."
     )]
     WrongShape {
         checkpoint: String,
@@ -51,7 +53,7 @@ pub enum CheckpointError {
         expected: String,
         found: String,
     },
-    #[error("the weights of {checkpoint} cannot be loaded: {reason}")]
+    #[error("The weights of the checkpoint {checkpoint} cannot be loaded: {reason}. Download them again.")]
     Load { checkpoint: String, reason: String },
 }
 

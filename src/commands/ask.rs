@@ -112,7 +112,7 @@ pub fn prompt(question: Option<String>, raw: bool) -> Result<Prompt, &'static st
     match question {
         None => Ok(Prompt::Caption),
         Some(question) if question.trim().is_empty() => {
-            Err("the question is empty; ask something, or leave it out for a caption")
+            Err("The question is empty. Ask something, or leave it out for a caption.")
         }
         Some(text) if raw => Ok(Prompt::Raw(text)),
         Some(question) => Ok(Prompt::Question(question)),

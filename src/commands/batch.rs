@@ -41,7 +41,12 @@ pub fn run(
     raw: bool,
     limits: &PictureLimits,
 ) -> CommandResult {
-    let lines = read_lines(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
+    let lines = read_lines(file).map_err(|error| {
+        format!(
+            "{} cannot be read: {error}. Name a file of questions, or - for standard input.",
+            file.display()
+        )
+    })?;
     let progress = progress_bar(lines.len() as u64);
     let mut stdout = std::io::stdout().lock();
     let mut pictures = LastPicture::default();
@@ -63,7 +68,7 @@ pub fn run(
     progress.finish_and_clear();
     if failures > 0 {
         return Err(format!(
-            "{failures} of {} lines have no answer; their output lines say why",
+            "{failures} of {} lines have no answer. Their lines of the output say why.",
             lines.len()
         )
         .into());

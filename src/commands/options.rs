@@ -66,7 +66,7 @@ impl GenerationArgs {
     pub fn options(&self) -> Result<GenerationOptions, String> {
         if self.min_new_tokens > self.max_new_tokens {
             return Err(format!(
-                "--min-new-tokens {} is more than --max-new-tokens {}; raise the one or lower the other",
+                "--min-new-tokens {} is more than --max-new-tokens {}. Raise the one or lower the other.",
                 self.min_new_tokens, self.max_new_tokens
             ));
         }

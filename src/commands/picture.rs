@@ -7,9 +7,9 @@ use crate::blip2::processor::{Picture, PictureError, PictureLimits};
 /// Why a picture argument gives no picture.
 #[derive(Debug, thiserror::Error)]
 pub enum PictureArgumentError {
-    #[error("{picture}: {reason}; name a picture file, or - for standard input")]
+    #[error("{picture} cannot be read: {reason}. Name a picture file, or - for standard input.")]
     Unreadable { picture: String, reason: String },
-    #[error("{0} is an address, which Glimpse does not fetch yet; download the picture and name the file")]
+    #[error("{0} is an address, which Glimpse does not fetch yet. Download the picture and name the file.")]
     Address(String),
     #[error("{picture}: {error}")]
     Picture { picture: String, error: PictureError },

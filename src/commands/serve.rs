@@ -102,7 +102,7 @@ impl From<LimitArgs> for Limits {
 
 pub fn run(args: ServeArgs) -> CommandResult {
     if !server::has_page() {
-        return Err("this glimpse was built without its page; build it with `make build`".into());
+        return Err("This glimpse was built without its page. Build it with `make build`.".into());
     }
     let limits = Limits::from(args.limits);
     tokio::runtime::Runtime::new()?.block_on(async {

@@ -7,15 +7,15 @@ use candle_core::{DType, Device};
 /// Why a device or dtype cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    #[error("`{0}` is no device; use auto, cpu, cuda, cuda:N or metal")]
-    UnknownDevice(String),
-    #[error("`{0}` is no dtype that Glimpse runs in; use auto, f32, f16 or bf16")]
-    UnknownDtype(String),
-    #[error("this glimpse was built without {0}; build it with `{1}`, or use --device cpu")]
+    #[error("use auto, cpu, cuda, cuda:N or metal")]
+    UnknownDevice,
+    #[error("use auto, f32, f16 or bf16")]
+    UnknownDtype,
+    #[error("This glimpse was built without {0}. Build it with `{1}`, or use --device cpu.")]
     NotBuiltIn(&'static str, &'static str),
-    #[error("{device} cannot be used: {reason}; use --device cpu to run without it")]
+    #[error("{device} cannot be used: {reason}. Use --device cpu to run without it.")]
     Unavailable { device: String, reason: String },
-    #[error("the CPU has no bf16 arithmetic here; use --dtype f32")]
+    #[error("There is no bf16 arithmetic on the CPU. Use --dtype f32.")]
     NoBf16OnCpu,
 }
 
@@ -33,7 +33,7 @@ impl FromStr for DeviceChoice {
     type Err = DeviceError;
 
     fn from_str(text: &str) -> Result<Self, DeviceError> {
-        let unknown = || DeviceError::UnknownDevice(text.to_string());
+        let unknown = || DeviceError::UnknownDevice;
         match text.to_ascii_lowercase().as_str() {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
@@ -112,7 +112,7 @@ impl FromStr for DtypeChoice {
             "f32" => Ok(Self::F32),
             "f16" => Ok(Self::F16),
             "bf16" => Ok(Self::Bf16),
-            _ => Err(DeviceError::UnknownDtype(text.to_string())),
+            _ => Err(DeviceError::UnknownDtype),
         }
     }
 }

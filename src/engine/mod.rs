@@ -73,15 +73,17 @@ pub struct Timings {
 /// Why a question got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    #[error("{capacity} questions are waiting already, which is as many as may; try again in a moment")]
+    #[error(
+        "{capacity} questions are waiting already, which is as many as may (--max-waiting). Try again in a moment."
+    )]
     Overloaded { capacity: usize },
-    #[error("the model has stopped; start Glimpse again")]
+    #[error("The model has stopped. Start Glimpse again.")]
     Gone,
     #[error(transparent)]
     Prompt(#[from] TextError),
     #[error(transparent)]
     Generation(#[from] GenerationError),
-    #[error("the model broke on this question; ask another one")]
+    #[error("The model broke on this question. Ask another one.")]
     Panicked,
 }
 

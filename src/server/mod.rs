@@ -38,7 +38,7 @@ use crate::engine::Engine;
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address)
         .await
-        .map_err(|error| format!("{address} cannot be listened on: {error}; name another one with --addr"))
+        .map_err(|error| format!("{address} cannot be listened on: {error}. Name another one with --addr."))
 }
 
 /// Serves until the process is asked to end (Ctrl-C or SIGTERM).

@@ -8,14 +8,14 @@ use tokenizers::Tokenizer;
 /// Why a text cannot become token ids.
 #[derive(Debug, thiserror::Error)]
 pub enum TextError {
-    #[error("tokenizer.json cannot be used: {0}; download the file again")]
+    #[error("tokenizer.json cannot be used: {0}. Download the file again.")]
     Tokenizer(String),
-    #[error("neither config.json nor tokenizer.json names the picture's token; download the checkpoint again")]
+    #[error("Neither config.json nor tokenizer.json names the picture's token. Download the checkpoint again.")]
     NoImageToken,
-    #[error("the question contains the picture's own token; ask it in other words")]
+    #[error("The question contains the picture's own token. Ask it in other words.")]
     ImageTokenInText,
     #[error(
-        "tokenizer.json gives token {id}, but the model knows {vocab_size} tokens; the two files do not belong together"
+        "tokenizer.json gives token {id}, but config.json says the model knows {vocab_size} tokens. The two files do not belong together: download both again."
     )]
     TokenOutsideVocabulary { id: u32, vocab_size: usize },
 }

@@ -1,0 +1,91 @@
+# Every command a person types. `make help` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# `MODEL=… DEVICE=… DTYPE=… ADDR=… make run` passes through.
+export GLIMPSE_MODEL ?= $(MODEL)
+ifdef DEVICE
+export GLIMPSE_DEVICE := $(DEVICE)
+endif
+ifdef DTYPE
+export GLIMPSE_DTYPE := $(DTYPE)
+endif
+ifdef ADDR
+export GLIMPSE_ADDR := $(ADDR)
+endif
+
+BINDGEN_VERSION := $(shell sed -n 's/^wasm-bindgen = .*"=\([0-9.]*\)".*/\1/p' Cargo.toml)
+WASM := --lib --target wasm32-unknown-unknown --no-default-features --features hydrate --profile wasm-release
+# One profile and one set of features for building and testing: dependencies are compiled once.
+SERVER := --release --features ssr
+PYTHON := .venv/bin/python
+
+.PHONY: help
+help: ## this list
+	@echo "Glimpse: ask a picture a question."
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+
+.PHONY: run
+run: build ## build what is not built, and serve http://localhost:7860
+	@exec target/release/glimpse serve
+
+.PHONY: build
+build: page ## the release program target/release/glimpse, page and demo model inside
+	@echo "==> the program (about 6 minutes the first time, on two cores)"
+	@cargo build $(SERVER)
+
+.PHONY: page
+page: tools
+	@echo "==> the page (about 3 minutes the first time)"
+	@scripts/build-page.sh
+
+.PHONY: tools
+tools:
+	@scripts/tools.sh $(BINDGEN_VERSION)
+
+.PHONY: test
+test: lint build ## everything that is promised, checked: Rust, parity, lint, the page in a browser
+	@echo "==> Rust tests, parity with the golden files"
+	@scripts/nextest.sh $(SERVER)
+	@echo "==> the page in a browser"
+	@scripts/browser-tests.sh
+
+.PHONY: lint
+lint: tools ## format and lint checks of both builds
+	@echo "==> format and lint (about 3 minutes the first time)"
+	@cargo fmt --check
+	@mkdir -p target/site
+	@cargo clippy --quiet $(SERVER) --all-targets -- -D warnings
+	@cargo clippy --quiet $(WASM) -- -D warnings
+
+.PHONY: dev
+dev: tools ## watch and reload, with cargo-leptos
+	@scripts/cargo-leptos.sh watch
+
+.PHONY: golden
+golden: $(PYTHON) ## make the golden files again (SEED=… for others, OUT=… elsewhere)
+	@$(PYTHON) tests/golden/make.py $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
+
+$(PYTHON): tests/golden/requirements.txt
+	@echo "==> Python with the reference, transformers (about 3 minutes, 6 GB)"
+	@python3 -m venv .venv
+	@.venv/bin/pip install --quiet -r tests/golden/requirements.txt
+	@touch $(PYTHON)
+
+.PHONY: bench
+bench: build $(PYTHON) ## time Glimpse beside transformers on this machine
+	@$(PYTHON) benches/compare.py
+
+.PHONY: build-cuda
+build-cuda: page ## the program for NVIDIA GPUs, in target/cuda (compiles without a GPU)
+	@scripts/build-cuda.sh
+
+.PHONY: gpu-check
+gpu-check: ## on a machine with a GPU: parity in f32, f16 and bf16, and speed beside transformers
+	@scripts/gpu-check.sh
+
+.PHONY: clean
+clean: ## remove everything that was built
+	@rm -rf target .tools node_modules .venv
