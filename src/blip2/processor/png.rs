@@ -53,30 +53,49 @@ fn error(error: DecodingError) -> PictureError {
     }
 }
 
+/// Left and top edge, and steps to the right and down, of the seven passes of
+/// an interlaced picture.
+const PASSES: [[usize; 4]; 7] = [
+    [0, 0, 8, 8],
+    [4, 0, 8, 8],
+    [0, 4, 4, 8],
+    [2, 0, 4, 4],
+    [0, 2, 2, 4],
+    [1, 0, 2, 2],
+    [0, 1, 1, 2],
+];
+
+/// Reads exactly the rows that there are: what follows them may be missing.
 fn read_pixels(
     reader: &mut Reader<Cursor<&[u8]>>,
     samples: &Samples,
     width: usize,
     height: usize,
 ) -> Result<Vec<u8>, PictureError> {
-    let mut rgb = Vec::with_capacity(width * height * 3);
-    if reader.info().interlaced {
-        let too_large = PictureError::Unsupported {
-            format: FORMAT,
-            reason: "it needs too much memory".to_owned(),
-        };
-        let mut stored = vec![0; reader.output_buffer_size().ok_or(too_large)?];
-        let frame = reader.next_frame(&mut stored).map_err(error)?;
-        for row in stored.chunks_exact(frame.line_size).take(height) {
-            samples.push_rgb(row, width, &mut rgb);
+    let interlaced = reader.info().interlaced;
+    let mut next_row = |width: usize, rgb: &mut Vec<u8>| match reader.next_interlaced_row() {
+        Ok(Some(row)) => {
+            samples.push_rgb(row.data(), width, rgb);
+            Ok(())
         }
-    } else {
-        for _ in 0..height {
-            let row = reader
-                .next_row()
-                .map_err(error)?
-                .ok_or(PictureError::Truncated { format: FORMAT })?;
-            samples.push_rgb(row.data(), width, &mut rgb);
+        Ok(None) => Err(PictureError::Truncated { format: FORMAT }),
+        Err(cause) => Err(error(cause)),
+    };
+    if !interlaced {
+        let mut rgb = Vec::with_capacity(width * height * 3);
+        (0..height).try_for_each(|_| next_row(width, &mut rgb))?;
+        return Ok(rgb);
+    }
+    let mut rgb = vec![0; width * height * 3];
+    let mut part = Vec::new();
+    for [left, top, right, down] in PASSES.into_iter().filter(|[left, ..]| *left < width) {
+        for y in (top..height).step_by(down) {
+            part.clear();
+            next_row((width - left).div_ceil(right), &mut part)?;
+            let row = rgb[y * width * 3..].as_chunks_mut::<3>().0;
+            for (x, pixel) in (left..width).step_by(right).zip(part.as_chunks::<3>().0) {
+                row[x] = *pixel;
+            }
         }
     }
     Ok(rgb)

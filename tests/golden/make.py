@@ -1,0 +1,41 @@
+"""Writes the golden files: what the reference implementation computes.
+
+Run it as `make golden`, or as
+
+    python tests/golden/make.py [--seed N] [--out DIR] [pictures] [checkpoints]
+
+with torch, transformers, Pillow and safetensors installed. The files in the
+repository are those of seed 0. With another seed and folder it makes another
+set, and `GLIMPSE_GOLDEN=DIR` runs the tests against that.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--count", type=int, default=24, help="how many checkpoints")
+    parser.add_argument("sets", nargs="*", help="which sets: pictures, checkpoints; both if none is named")
+    arguments = parser.parse_args()
+    sets = arguments.sets or ["pictures", "checkpoints"]
+    for name in sets:
+        if name not in ("pictures", "checkpoints"):
+            parser.error(f"there is no set called {name}")
+        folder = arguments.out / name
+        shutil.rmtree(folder, ignore_errors=True)
+        if name == "pictures":
+            import pictures
+
+            pictures.write(folder, arguments.seed)
+        else:
+            import checkpoints
+
+            checkpoints.write(folder, arguments.seed, arguments.count)
+
+
+if __name__ == "__main__":
+    main()
