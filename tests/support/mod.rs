@@ -1,0 +1,243 @@
+//! What several tests need: a small checkpoint made on the spot, and the program itself.
+#![allow(dead_code)] // each test file uses its part
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use candle_core::{Device, Tensor};
+use tempfile::TempDir;
+
+/// The program under test.
+pub fn glimpse() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_glimpse"));
+    command.env_remove("GLIMPSE_MODEL").env("GLIMPSE_LOG", "error");
+    command
+}
+
+/// Runs `glimpse ask` with these arguments.
+pub fn ask<const N: usize>(arguments: [&str; N]) -> Output {
+    glimpse()
+        .arg("ask")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A small picture: a PNG of one colour.
+pub fn picture(directory: &Path, name: &str, colour: [u8; 3]) -> PathBuf {
+    let path = directory.join(name);
+    std::fs::write(&path, png(colour)).expect("the folder is ours");
+    path
+}
+
+/// A PNG of 40 × 30 pixels of one colour.
+pub fn png(colour: [u8; 3]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 40, 30);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header().expect("it is written to memory");
+    writer
+        .write_image_data(&colour.repeat(40 * 30))
+        .expect("the size is right");
+    drop(writer);
+    bytes
+}
+
+/// A correct checkpoint with random weights that never says an end token, so that an answer
+/// is as long as it may be.
+pub struct TinyCheckpoint {
+    pub folder: TempDir,
+    tensors: HashMap<String, Tensor>,
+}
+
+const HIDDEN: usize = 32;
+const VOCAB: usize = 512;
+pub const POSITIONS: usize = 2048;
+
+impl TinyCheckpoint {
+    pub fn new() -> Self {
+        let checkpoint = Self {
+            folder: tempfile::tempdir().expect("there is a folder for tests"),
+            tensors: tensors(),
+        };
+        checkpoint.write("config.json", &config());
+        checkpoint.write("preprocessor_config.json", r#"{"size": {"height": 16, "width": 16}}"#);
+        checkpoint.write("tokenizer.json", &tokenizer());
+        checkpoint.save(|_| {});
+        checkpoint
+    }
+
+    pub fn path(&self) -> &str {
+        self.folder.path().to_str().expect("temporary folders have plain names")
+    }
+
+    pub fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.folder.path().join(file), text).expect("the folder is ours");
+    }
+
+    pub fn remove(&self, file: &str) {
+        std::fs::remove_file(self.folder.path().join(file)).expect("it is there");
+    }
+
+    /// Writes `model.safetensors` after a change to the tensors.
+    pub fn save(&self, change: impl FnOnce(&mut HashMap<String, Tensor>)) {
+        let mut tensors = self.tensors.clone();
+        change(&mut tensors);
+        let file = self.folder.path().join("model.safetensors");
+        candle_core::safetensors::save(&tensors, file).expect("the folder is ours");
+    }
+}
+
+fn config() -> String {
+    serde_json::json!({
+        "model_type": "blip-2",
+        "num_query_tokens": 2,
+        "image_token_index": 2,
+        "vision_config": {"hidden_size": HIDDEN, "intermediate_size": 40, "num_hidden_layers": 1,
+                          "num_attention_heads": 2, "image_size": 16, "patch_size": 8},
+        "qformer_config": {"hidden_size": HIDDEN, "intermediate_size": 40, "num_hidden_layers": 1,
+                           "num_attention_heads": 2},
+        "text_config": {"model_type": "opt", "hidden_size": HIDDEN, "ffn_dim": 40, "num_hidden_layers": 1,
+                        "num_attention_heads": 2, "vocab_size": VOCAB, "max_position_embeddings": POSITIONS,
+                        "word_embed_proj_dim": HIDDEN, "bos_token_id": 0, "eos_token_id": null}
+    })
+    .to_string()
+}
+
+/// One token a byte, and the special ones in front.
+fn tokenizer() -> String {
+    let mut vocab = serde_json::Map::new();
+    for token in ["</s>", "<pad>", "<image>"] {
+        vocab.insert(token.into(), vocab.len().into());
+    }
+    // GPT-2 writes printable bytes as themselves and the others from U+0100 on.
+    let printable = |byte: u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+    let mut next = 0x100;
+    for byte in 0..=255u32 {
+        let code = if printable(byte) { byte } else { next };
+        next += u32::from(!printable(byte));
+        let letter = char::from_u32(code).expect("all of these are characters");
+        vocab.insert(letter.to_string(), vocab.len().into());
+    }
+    let special = |id: u32, content: &str| {
+        serde_json::json!({"id": id, "content": content, "single_word": false, "lstrip": false,
+                           "rstrip": false, "normalized": false, "special": true})
+    };
+    serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
+        "added_tokens": [special(0, "</s>"), special(1, "<pad>"), special(2, "<image>")],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "</s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"</s>": {"id": "</s>", "ids": [0], "tokens": ["</s>"]}}},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "vocab": vocab, "merges": []}
+    })
+    .to_string()
+}
+
+fn tensors() -> HashMap<String, Tensor> {
+    let mut all = HashMap::new();
+    let mut add = |name: &str, shape: &[usize]| {
+        let tensor = Tensor::randn(0f32, 0.4, shape, &Device::Cpu).expect("memory for a small tensor");
+        all.insert(name.to_string(), tensor);
+    };
+    let linear = |add: &mut dyn FnMut(&str, &[usize]), name: &str, inputs: usize, outputs: usize| {
+        add(&format!("{name}.weight"), &[outputs, inputs]);
+        add(&format!("{name}.bias"), &[outputs]);
+    };
+    let norm = |add: &mut dyn FnMut(&str, &[usize]), name: &str| {
+        add(&format!("{name}.weight"), &[HIDDEN]);
+        add(&format!("{name}.bias"), &[HIDDEN]);
+    };
+    add("vision_model.embeddings.class_embedding", &[1, 1, HIDDEN]);
+    add("vision_model.embeddings.position_embedding", &[1, 5, HIDDEN]);
+    add("vision_model.embeddings.patch_embedding.weight", &[HIDDEN, 3, 8, 8]);
+    add("vision_model.embeddings.patch_embedding.bias", &[HIDDEN]);
+    let layer = "vision_model.encoder.layers.0";
+    linear(&mut add, &format!("{layer}.self_attn.qkv"), HIDDEN, 3 * HIDDEN);
+    linear(&mut add, &format!("{layer}.self_attn.projection"), HIDDEN, HIDDEN);
+    linear(&mut add, &format!("{layer}.mlp.fc1"), HIDDEN, 40);
+    linear(&mut add, &format!("{layer}.mlp.fc2"), 40, HIDDEN);
+    norm(&mut add, &format!("{layer}.layer_norm1"));
+    norm(&mut add, &format!("{layer}.layer_norm2"));
+    norm(&mut add, "vision_model.post_layernorm");
+    add("query_tokens", &[1, 2, HIDDEN]);
+    norm(&mut add, "qformer.layernorm");
+    let layer = "qformer.encoder.layer.0";
+    for part in ["attention", "crossattention"] {
+        for projection in ["query", "key", "value"] {
+            linear(
+                &mut add,
+                &format!("{layer}.{part}.attention.{projection}"),
+                HIDDEN,
+                HIDDEN,
+            );
+        }
+        linear(&mut add, &format!("{layer}.{part}.output.dense"), HIDDEN, HIDDEN);
+        norm(&mut add, &format!("{layer}.{part}.output.LayerNorm"));
+    }
+    linear(&mut add, &format!("{layer}.intermediate_query.dense"), HIDDEN, 40);
+    linear(&mut add, &format!("{layer}.output_query.dense"), 40, HIDDEN);
+    norm(&mut add, &format!("{layer}.output_query.LayerNorm"));
+    linear(&mut add, "language_projection", HIDDEN, HIDDEN);
+    let decoder = "language_model.model.decoder";
+    add(&format!("{decoder}.embed_tokens.weight"), &[VOCAB, HIDDEN]);
+    add(&format!("{decoder}.embed_positions.weight"), &[POSITIONS + 2, HIDDEN]);
+    norm(&mut add, &format!("{decoder}.final_layer_norm"));
+    let layer = format!("{decoder}.layers.0");
+    for projection in ["q_proj", "k_proj", "v_proj", "out_proj"] {
+        linear(&mut add, &format!("{layer}.self_attn.{projection}"), HIDDEN, HIDDEN);
+    }
+    linear(&mut add, &format!("{layer}.fc1"), HIDDEN, 40);
+    linear(&mut add, &format!("{layer}.fc2"), 40, HIDDEN);
+    norm(&mut add, &format!("{layer}.self_attn_layer_norm"));
+    norm(&mut add, &format!("{layer}.final_layer_norm"));
+    all
+}
+
+/// A server of our own, ended when dropped.
+pub struct Server {
+    process: Child,
+    pub address: String,
+}
+
+impl Server {
+    /// Starts `glimpse serve` on a free port with these further arguments, and waits for it.
+    pub fn start(arguments: &[&str]) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = port.expect("loopback has free ports").to_string();
+        let process = glimpse()
+            .args(["serve", "--addr", &address])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let server = Self {
+            process,
+            address: format!("http://{address}"),
+        };
+        for _ in 0..200 {
+            if ureq::get(format!("{}/readyz", server.address)).call().is_ok() {
+                return server;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("the server is not ready after 10 seconds");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself, which the test has noticed then.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

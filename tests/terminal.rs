@@ -1,0 +1,311 @@
+//! What the terminal promises: answers, and one sentence for everything that goes wrong.
+#![cfg(feature = "ssr")]
+
+mod support;
+
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::Value;
+use support::{TinyCheckpoint, ask, glimpse, picture, png, stderr};
+
+/// One sentence or two on standard error, with these words, and exit status 1.
+fn refused(output: &std::process::Output, words: &[&str]) {
+    let message = stderr(output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(output.stdout.is_empty(), "nothing but answers goes to standard output");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    for word in words {
+        assert!(message.contains(word), "{word:?} is not in: {message}");
+    }
+}
+
+#[test]
+fn json_has_what_scripts_need() {
+    let model = TinyCheckpoint::new();
+    let folder = tempfile::tempdir().expect("there is a folder for tests");
+    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
+    let picture = picture.to_str().expect("temporary folders have plain names");
+    let output = ask([
+        "--model",
+        model.path(),
+        "--json",
+        "--max-new-tokens",
+        "7",
+        picture,
+        "hi",
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let record: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(record["token_ids"].as_array().map(Vec::len), Some(7));
+    assert_eq!(record["logprobs"].as_array().map(Vec::len), Some(7));
+    assert!(record["logprobs"][0].as_f64().is_some_and(|logprob| logprob < 0.0));
+    assert_eq!(record["finish_reason"], "length");
+    // Two picture tokens, the begin-of-text token, and a token a letter.
+    let prompt = "Question: hi Answer:";
+    let prompt_ids = record["prompt_ids"].as_array().expect("it is a list");
+    assert_eq!(prompt_ids.len(), 2 + 1 + prompt.len());
+    assert_eq!(prompt_ids[..3], [2, 2, 0]);
+    for part in ["load", "image", "prefill", "decode", "total"] {
+        assert!(record["timings_ms"][part].is_number(), "{part}");
+    }
+}
+
+#[test]
+fn raw_sends_the_text_as_it_is_and_no_text_asks_for_a_caption() {
+    let model = TinyCheckpoint::new();
+    let folder = tempfile::tempdir().expect("there is a folder for tests");
+    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
+    let picture = picture.to_str().expect("temporary folders have plain names");
+    let prompt_length = |output: std::process::Output| {
+        let record: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+        record["prompt_ids"].as_array().map(Vec::len)
+    };
+    let base = ["--model", model.path(), "--json", "--max-new-tokens", "1"];
+    assert_eq!(
+        prompt_length(
+            glimpse()
+                .arg("ask")
+                .args(base)
+                .args(["--raw", picture, "hi"])
+                .output()
+                .unwrap()
+        ),
+        Some(5)
+    );
+    assert_eq!(
+        prompt_length(glimpse().arg("ask").args(base).arg(picture).output().unwrap()),
+        Some(3)
+    );
+}
+
+#[test]
+fn a_picture_may_come_through_standard_input() {
+    let model = TinyCheckpoint::new();
+    let mut child = glimpse()
+        .args(["ask", "--model", model.path(), "--max-new-tokens", "3", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child
+        .stdin
+        .take()
+        .expect("it is piped")
+        .write_all(&png([0, 0, 200]))
+        .expect("it reads");
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_batch_answers_in_order_and_a_bad_line_in_its_place() {
+    let model = TinyCheckpoint::new();
+    let folder = tempfile::tempdir().expect("there is a folder for tests");
+    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
+    let line = |question: &str| serde_json::json!({"picture": picture, "question": question}).to_string();
+    let file = folder.path().join("questions.jsonl");
+    let missing = serde_json::json!({"picture": "nowhere.png"}).to_string();
+    std::fs::write(&file, [line("a"), "{oops".into(), missing, line("abc")].join("\n")).expect("the folder is ours");
+    let file = file.to_str().expect("temporary folders have plain names");
+    let output = ask(["--model", model.path(), "--max-new-tokens", "2", "--batch", file]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<Value> = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    assert_eq!(lines.len(), 4);
+    let prompt = |index: usize| lines[index]["prompt_ids"].as_array().map(Vec::len);
+    assert_eq!(prompt(3).zip(prompt(0)).map(|(long, short)| long - short), Some(2));
+    assert!(
+        lines[1]["error"]
+            .as_str()
+            .is_some_and(|error| error.starts_with("line 2"))
+    );
+    assert!(
+        lines[2]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("nowhere.png"))
+    );
+}
+
+#[test]
+fn bad_pictures_get_a_sentence() {
+    let folder = tempfile::tempdir().expect("there is a folder for tests");
+    let refuse = |name: &str, bytes: &[u8], words: &[&str]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("the folder is ours");
+        refused(
+            &ask([path.to_str().expect("temporary folders have plain names"), "what?"]),
+            words,
+        );
+    };
+    refuse("notes.txt", b"no picture at all", &["notes.txt", "not a picture"]);
+    refuse("empty.png", b"", &["empty.png", "empty"]);
+    let whole = png([1, 2, 3]);
+    refuse("half.png", &whole[..whole.len() / 2], &["half.png"]);
+    refuse(
+        "bomb.png",
+        &declared_size(&whole, 40_000, 40_000),
+        &["40000 x 40000", "1600000000"],
+    );
+    refuse("huge.bmp", &vec![b'B'; 100 << 20], &["bytes", "accepted"]);
+    refused(&ask(["nowhere.png", "what?"]), &["nowhere.png"]);
+    refused(&ask(["https://example.com/cat.jpg"]), &["https://example.com/cat.jpg"]);
+}
+
+/// A PNG that says it is of another size, with its checksum put right.
+fn declared_size(png: &[u8], width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = png.to_vec();
+    bytes[16..20].copy_from_slice(&width.to_be_bytes());
+    bytes[20..24].copy_from_slice(&height.to_be_bytes());
+    let checksum = bytes[12..29].iter().fold(!0u32, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xedb8_8320 * (sum & 1)))
+    });
+    bytes[29..33].copy_from_slice(&(!checksum).to_be_bytes());
+    bytes
+}
+
+#[test]
+fn bad_questions_get_a_sentence() {
+    let model = TinyCheckpoint::new();
+    let folder = tempfile::tempdir().expect("there is a folder for tests");
+    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
+    let picture = picture.to_str().expect("temporary folders have plain names");
+    refused(&ask(["--model", model.path(), picture, "  "]), &["question is empty"]);
+    let long = "x".repeat(100_000);
+    refused(&ask(["--model", model.path(), picture, &long]), &["tokens", "2047"]);
+}
+
+#[test]
+fn wrong_usage_is_exit_status_2() {
+    for arguments in [
+        &["ask"][..],
+        &["ask", "a.png", "--device", "toaster"],
+        &["ask", "a.png", "--max-new-tokens", "0"],
+    ] {
+        let output = glimpse().args(arguments).output().expect("the program starts");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_literal_picture_token_is_text() {
+    let model = TinyCheckpoint::new();
+    let folder = tempfile::tempdir().expect("there is a folder for tests");
+    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
+    let picture = picture.to_str().expect("temporary folders have plain names");
+    let output = ask([
+        "--model",
+        model.path(),
+        "--json",
+        "--max-new-tokens",
+        "1",
+        "--raw",
+        picture,
+        "<image>",
+    ]);
+    let record: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(
+        record["prompt_ids"].as_array().map(Vec::len),
+        Some(2 + 1 + "<image>".len())
+    );
+}
+
+/// Each damage to a checkpoint, and the words that must name it.
+#[test]
+fn a_damaged_checkpoint_is_named() {
+    let folder = tempfile::tempdir().expect("there is a folder for tests");
+    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
+    let picture = picture.to_str().expect("temporary folders have plain names");
+    let damages: [(&str, fn(&TinyCheckpoint), &[&str]); 12] = [
+        ("no config", |c| c.remove("config.json"), &["config.json"]),
+        ("no tokenizer", |c| c.remove("tokenizer.json"), &["tokenizer.json"]),
+        (
+            "no preprocessor",
+            |c| c.remove("preprocessor_config.json"),
+            &["preprocessor_config.json"],
+        ),
+        ("no weights", |c| c.remove("model.safetensors"), &["model.safetensors"]),
+        ("config is no JSON", |c| c.write("config.json", "{"), &["config.json"]),
+        (
+            "another family",
+            |c| c.write("config.json", r#"{"model_type":"llava"}"#),
+            &["llava", "blip-2"],
+        ),
+        (
+            "tokenizer is no JSON",
+            |c| c.write("tokenizer.json", "[]"),
+            &["tokenizer.json"],
+        ),
+        (
+            "weights cut off",
+            |c| c.write("model.safetensors", "short"),
+            &["model.safetensors", "damaged"],
+        ),
+        (
+            "a tensor missing",
+            |c| c.save(|t| drop(t.remove("qformer.layernorm.bias"))),
+            &["qformer.layernorm.bias"],
+        ),
+        (
+            "a wrong shape",
+            |c| {
+                c.save(|t| {
+                    let wrong = t["language_projection.weight"].narrow(0, 0, 5).expect("it has rows");
+                    t.insert("language_projection.weight".into(), wrong);
+                });
+            },
+            &["language_projection.weight", "[5, 32]", "[32, 32]"],
+        ),
+        (
+            "index of a missing shard",
+            |c| {
+                c.remove("model.safetensors");
+                c.write(
+                    "model.safetensors.index.json",
+                    r#"{"weight_map":{"query_tokens":"model-00001.safetensors"}}"#,
+                );
+            },
+            &["model-00001.safetensors"],
+        ),
+        (
+            "index is no index",
+            |c| {
+                c.remove("model.safetensors");
+                c.write("model.safetensors.index.json", r#"{"weights":[]}"#);
+            },
+            &["model.safetensors.index.json", "damaged"],
+        ),
+    ];
+    for (damage, apply, words) in damages {
+        let checkpoint = TinyCheckpoint::new();
+        apply(&checkpoint);
+        let output = ask(["--model", checkpoint.path(), picture]);
+        eprintln!("{damage}: {}", stderr(&output).trim());
+        refused(&output, words);
+    }
+}
+
+#[test]
+fn an_index_that_points_to_the_wrong_shard_is_named() {
+    let checkpoint = TinyCheckpoint::new();
+    std::fs::rename(
+        checkpoint.folder.path().join("model.safetensors"),
+        checkpoint.folder.path().join("model-1.safetensors"),
+    )
+    .expect("the folder is ours");
+    checkpoint.write(
+        "model.safetensors.index.json",
+        r#"{"weight_map":{"no.such.tensor":"model-1.safetensors"}}"#,
+    );
+    refused(&ask(["--model", checkpoint.path(), "-"]), &["empty"]);
+    let folder = tempfile::tempdir().expect("there is a folder for tests");
+    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
+    let output = ask([
+        "--model",
+        checkpoint.path(),
+        picture.to_str().expect("temporary folders have plain names"),
+    ]);
+    refused(&output, &["no.such.tensor", "model-1.safetensors", "index"]);
+}
