@@ -29,8 +29,11 @@ pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Pi
     let mut reader = decoder.read_info().map_err(error)?;
     let samples = Samples::of(reader.info());
     let rgb = read_pixels(&mut reader, &samples, width, height)?;
-    // Orientation may stand behind the pixels; damage there is no loss.
-    let _ = reader.finish();
+    match reader.finish() {
+        // Pixels and checksums are complete; an end without the end mark is no loss.
+        Err(DecodingError::IoError(_)) if !is_cut_inside_chunk(bytes) => {}
+        outcome => outcome.map_err(error)?,
+    }
     Ok(Decoded {
         picture: Picture { width, height, rgb },
         orientation: orientation(reader.info()),
@@ -51,6 +54,23 @@ fn error(error: DecodingError) -> PictureError {
             reason: error.to_string(),
         },
     }
+}
+
+/// Whether the file ends inside a chunk of metadata.
+fn is_cut_inside_chunk(bytes: &[u8]) -> bool {
+    const SIGNATURE: usize = 8;
+    let mut rest = bytes.get(SIGNATURE..).unwrap_or_default();
+    while let Some((head, data)) = rest.split_first_chunk::<8>() {
+        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        match (&head[4..], data.get(length..)) {
+            (b"IEND", _) => return false,
+            // What is missing there has been missed by the decoder before.
+            (b"IDAT", None) => return false,
+            (_, None) => return true,
+            (_, Some(checksum_and_rest)) => rest = checksum_and_rest.get(4..).unwrap_or_default(),
+        }
+    }
+    false
 }
 
 /// Left and top edge, and steps to the right and down, of the seven passes of
