@@ -13,8 +13,8 @@ use super::{EngineError, Event, Question};
 pub struct Job {
     pub question: Question,
     pub events: UnboundedSender<Event>,
-    /// Free again as soon as the job leaves the queue, to whatever end.
-    _place: Place,
+    /// Given back when the model takes the job, or whoever asked has gone.
+    place: Option<Place>,
 }
 
 impl Job {
@@ -41,7 +41,7 @@ impl Entrance {
             .send(Job {
                 question,
                 events,
-                _place: place,
+                place: Some(place),
             })
             .map_err(|_| EngineError::Gone)
     }
@@ -94,11 +94,12 @@ impl Queue {
     pub fn next(&mut self) -> Option<Job> {
         loop {
             self.take_in();
-            let job = match self.waiting.pop_front() {
+            let mut job = match self.waiting.pop_front() {
                 Some(job) => job,
                 None => self.arrivals.recv().ok()?,
             };
             if !job.is_abandoned() {
+                job.place = None;
                 self.announce_positions();
                 return Some(job);
             }

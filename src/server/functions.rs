@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::http::request::Parts;
 use futures::StreamExt;
 use leptos::prelude::use_context;
 use leptos::server_fn::codec::{ByteStream, MultipartData};
@@ -31,7 +32,9 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
     if let Some(id) = id {
         match shared.store.conversation(&id) {
             Ok(conversation) => state.conversation = Some(conversation),
-            Err(error) => state.error = Some(refuse(error.into())),
+            // A page that says so has the error's status; this call of the page's own has succeeded.
+            Err(error) if is_page() => state.error = Some(refuse(error.into())),
+            Err(error) => state.error = Some(error.into()),
         }
     }
     Ok(state)
@@ -113,6 +116,11 @@ fn line(event: &AnswerEvent) -> Bytes {
 
 fn shared() -> Result<Arc<Shared>, ApiError> {
     use_context().ok_or_else(|| ApiError::new(ErrorKind::Internal, "The server is not set up. Start it again."))
+}
+
+/// Whether a page is being rendered, rather than a function called by one.
+fn is_page() -> bool {
+    use_context::<Parts>().is_some_and(|request| !request.uri.path().starts_with("/api/"))
 }
 
 /// Gives the response the status that goes with its error.

@@ -52,7 +52,8 @@ pub fn router(state: AppState) -> Router {
         .layer(header_layer(header::REFERRER_POLICY, "no-referrer"))
         .layer(header_layer(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(TraceLayer::new_for_http())
+        // What is our fault is logged in `errors`; a full queue is nobody's.
+        .layer(TraceLayer::new_for_http().on_failure(()))
         .with_state(state)
 }
 

@@ -1,0 +1,335 @@
+//! What the server promises over HTTP, checked from outside.
+#![cfg(feature = "ssr")]
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{Server, TinyCheckpoint, png};
+
+/// Status and body of an answer, refusals included.
+fn send(request: ureq::RequestBuilder<ureq::typestate::WithBody>, body: &[u8]) -> (u16, Value) {
+    let mut response = request
+        .config()
+        .http_status_as_error(false)
+        .build()
+        .send(body)
+        .expect("the server answers");
+    let text = response.body_mut().read_to_string().expect("the answer is text");
+    (
+        response.status().as_u16(),
+        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    )
+}
+
+fn call(server: &Server, function: &str, arguments: &Value) -> (u16, Value) {
+    let request = ureq::post(format!("{}/api/page/{function}", server.address)).content_type("application/json");
+    send(request, arguments.to_string().as_bytes())
+}
+
+fn upload(server: &Server, file: &[u8]) -> (u16, Value) {
+    let mut body = b"--edge\r\nContent-Disposition: form-data; name=\"picture\"; filename=\"p\"\r\n\r\n".to_vec();
+    body.extend_from_slice(file);
+    body.extend_from_slice(b"\r\n--edge--\r\n");
+    let request =
+        ureq::post(format!("{}/api/page/upload", server.address)).content_type("multipart/form-data; boundary=edge");
+    send(request, &body)
+}
+
+fn begin(server: &Server) -> String {
+    let (status, conversation) = upload(server, &png([10, 200, 30]));
+    assert_eq!(status, 200, "{conversation}");
+    conversation["id"]
+        .as_str()
+        .expect("a conversation has an id")
+        .to_string()
+}
+
+fn question(conversation: &str, tokens: usize) -> Value {
+    json!({"request": {"conversation": conversation, "question": "hi", "max_new_tokens": tokens}})
+}
+
+/// The stream of an answer, line by line; dropping it closes the connection.
+fn ask(server: &Server, arguments: &Value) -> impl Iterator<Item = Value> + use<> {
+    let response = ureq::post(format!("{}/api/page/ask", server.address))
+        .content_type("application/json")
+        .send(arguments.to_string())
+        .expect("the question is accepted");
+    let lines = BufReader::new(response.into_body().into_reader()).lines();
+    lines.map(|line| serde_json::from_str(&line.expect("the stream holds")).expect("every line is JSON"))
+}
+
+#[test]
+fn an_answer_streams_and_is_what_the_terminal_says() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let id = begin(&server);
+    let events: Vec<Value> = ask(&server, &question(&id, 12)).collect();
+    assert_eq!(events[0], json!({"event": "queued", "position": 1}));
+    let last = events.last().expect("there are events");
+    assert_eq!(
+        (&last["event"], &last["finish_reason"]),
+        (&json!("done"), &json!("length"))
+    );
+    assert_eq!(last["generated_tokens"], 12);
+    let text: String = events.iter().filter_map(|event| event["text"].as_str()).collect();
+
+    let file = model.folder.path().join("p.png");
+    std::fs::write(&file, png([10, 200, 30])).expect("the folder is ours");
+    let file = file.to_str().expect("temporary folders have plain names");
+    let output = support::ask(["--model", model.path(), "--max-new-tokens", "12", file, "hi"]);
+    assert_eq!(format!("{text}\n"), String::from_utf8_lossy(&output.stdout));
+    let (_, state) = call(&server, "state", &json!({"conversation": id}));
+    assert_eq!(state["conversation"]["turns"][0]["answer"], text);
+}
+
+#[test]
+fn two_visitors_never_meet() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let (mine, yours) = (begin(&server), begin(&server));
+    assert_ne!(mine, yours);
+    assert!(ask(&server, &question(&mine, 3)).count() > 1);
+    let (_, state) = call(&server, "state", &json!({"conversation": yours}));
+    assert_eq!(state["conversation"]["turns"], json!([]));
+    let (_, state) = call(&server, "state", &json!({"conversation": null}));
+    assert_eq!(state["conversation"], Value::Null);
+    let page = ureq::get(&server.address)
+        .call()
+        .and_then(|mut page| page.body_mut().read_to_string());
+    let page = page.expect("there is a page");
+    assert!(!page.contains(&mine) && !page.contains(&yours));
+    for guess in ["1", "../../etc/passwd", &"0".repeat(32)] {
+        let (status, _) = call(&server, "ask", &question(guess, 3));
+        assert_eq!(status, 404, "{guess}");
+    }
+}
+
+#[test]
+fn a_picture_comes_back_encoded_anew() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let id = begin(&server);
+    let response = ureq::get(format!("{}/pictures/{id}", server.address))
+        .call()
+        .expect("it is there");
+    assert_eq!(response.headers()["content-type"], "image/jpeg");
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+}
+
+#[test]
+fn bad_uploads_get_a_sentence_and_the_next_visitor_is_served() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path(), "--max-upload-bytes", "100000"]);
+    let whole = png([1, 2, 3]);
+    let cases: [(&[u8], u16, &str); 4] = [
+        (b"just words", 422, "picture_unreadable"),
+        (b"", 422, "picture_unreadable"),
+        (&whole[..whole.len() / 2], 422, "picture_unreadable"),
+        (&[0; 100_001], 413, "picture_too_large"),
+    ];
+    for (file, status, kind) in cases {
+        let (got, error) = upload(&server, file);
+        assert_eq!((got, error["kind"].as_str()), (status, Some(kind)), "{error}");
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|sentence| sentence.ends_with('.')),
+            "{error}"
+        );
+    }
+    let url = format!("{}/api/page/upload", server.address);
+    for content_type in ["multipart/form-data", "text/plain", "multipart/form-data; boundary="] {
+        let (status, error) = send(ureq::post(&url).content_type(content_type), b"x");
+        assert_eq!(
+            (status, error["kind"].as_str()),
+            (400, Some("bad_request")),
+            "{content_type}: {error}"
+        );
+    }
+    assert!(ask(&server, &question(&begin(&server), 2)).count() > 1);
+}
+
+#[test]
+fn bad_questions_get_a_sentence_and_leave_the_conversation_as_it_was() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let id = begin(&server);
+    let refuse = |request: Value, words: &str| {
+        let (status, error) = call(&server, "ask", &json!({ "request": request }));
+        assert!((400..500).contains(&status), "{error}");
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|sentence| sentence.contains(words)),
+            "{error}"
+        );
+    };
+    refuse(
+        json!({"conversation": id, "question": "  ", "max_new_tokens": null}),
+        "press Describe",
+    );
+    let long = "x".repeat(100_000);
+    refuse(
+        json!({"conversation": id, "question": long, "max_new_tokens": null}),
+        "100000 characters",
+    );
+    refuse(
+        json!({"conversation": id, "question": "hi", "max_new_tokens": 0}),
+        "1 to 200",
+    );
+    let (_, state) = call(&server, "state", &json!({"conversation": id}));
+    assert_eq!(state["conversation"]["turns"], json!([]));
+}
+
+#[test]
+fn stop_frees_the_model_and_keeps_the_beginning() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path(), "--max-new-tokens", "2000"]);
+    let (mine, yours) = (begin(&server), begin(&server));
+    let mut answer = ask(&server, &question(&mine, 2000));
+    let started = answer.by_ref().find(|event| event["event"] == "token");
+    assert!(started.is_some());
+    let (status, _) = call(&server, "ask", &question(&mine, 5));
+    assert_eq!(status, 409, "one answer at a time in a conversation");
+    assert_eq!(call(&server, "stop", &json!({"id": mine, "conversation": mine})).0, 200);
+    let last = answer.last().expect("the stream says how it ended");
+    assert_eq!(last["finish_reason"], "cancelled");
+    assert!(last["generated_tokens"].as_u64().is_some_and(|tokens| tokens < 2000));
+    assert!(ask(&server, &question(&yours, 2)).count() > 1);
+    assert!(
+        ask(&server, &question(&mine, 2)).count() > 1,
+        "the same conversation goes on"
+    );
+}
+
+#[test]
+fn a_closed_connection_frees_the_model_after_the_grace_period() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&[
+        "--model",
+        model.path(),
+        "--max-new-tokens",
+        "2000",
+        "--grace-seconds",
+        "1",
+        "--max-waiting",
+        "4",
+    ]);
+    let id = begin(&server);
+    drop(ask(&server, &question(&id, 2000)).next());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (_, state) = call(&server, "state", &json!({"conversation": id}));
+        let turn = &state["conversation"]["turns"][0];
+        if turn["state"] == "done" {
+            // Either is right: a fast machine may be through before the second is over.
+            assert!(
+                turn["finish_reason"] == "cancelled" || turn["finish_reason"] == "length",
+                "{turn}"
+            );
+            break;
+        }
+        assert!(Instant::now() < deadline, "the answer still goes on: {turn}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_full_queue_says_so_and_positions_count_down() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&[
+        "--model",
+        model.path(),
+        "--max-new-tokens",
+        "2000",
+        "--max-waiting",
+        "2",
+    ]);
+    let visitors: Vec<String> = (0..4).map(|_| begin(&server)).collect();
+    let mut first = ask(&server, &question(&visitors[0], 2000));
+    assert!(first.by_ref().any(|event| event["event"] == "token"));
+    let mut second = ask(&server, &question(&visitors[1], 2));
+    let mut third = ask(&server, &question(&visitors[2], 2));
+    assert_eq!(second.next(), Some(json!({"event": "queued", "position": 1})));
+    assert_eq!(third.next(), Some(json!({"event": "queued", "position": 2})));
+    let (status, error) = call(&server, "ask", &question(&visitors[3], 2));
+    assert_eq!((status, error["kind"].as_str()), (503, Some("overloaded")), "{error}");
+    assert_eq!(call(&server, "stop", &json!({"conversation": visitors[0]})).0, 200);
+    let third: Vec<Value> = third.collect();
+    assert!(third.contains(&json!({"event": "queued", "position": 1})), "{third:?}");
+    assert_eq!(third.last().map(|event| event["event"].clone()), Some(json!("done")));
+    assert_eq!(second.last().map(|event| event["event"].clone()), Some(json!("done")));
+}
+
+#[test]
+fn the_form_works_without_javascript_and_shows_what_failed() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let post = |fields: &[(&str, &str, &[u8])]| {
+        let mut body = Vec::new();
+        for (name, file, value) in fields {
+            let file = if file.is_empty() {
+                String::new()
+            } else {
+                format!("; filename=\"{file}\"")
+            };
+            body.extend(format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n").bytes());
+            body.extend_from_slice(value);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"--edge--\r\n");
+        let mut page = ureq::post(format!("{}/ask", server.address))
+            .content_type("multipart/form-data; boundary=edge")
+            .config()
+            .http_status_as_error(false)
+            .build()
+            .send(&body)
+            .expect("the server answers");
+        (
+            page.status().as_u16(),
+            page.body_mut().read_to_string().expect("it is a page"),
+        )
+    };
+    let picture = png([9, 9, 200]);
+    let (status, page) = post(&[
+        ("picture", "p.png", &picture),
+        ("question", "", b"who is it?"),
+        ("action", "", b"ask"),
+    ]);
+    assert_eq!(status, 200);
+    assert!(
+        page.contains("who is it?") && page.contains("<article"),
+        "the turn is on the page"
+    );
+    let (status, page) = post(&[
+        ("picture", "p.png", b"words"),
+        ("question", "", b"who is it?"),
+        ("action", "", b"ask"),
+    ]);
+    assert_eq!(status, 422);
+    assert!(
+        page.contains("role=\"alert\"") && page.contains("not a picture"),
+        "the page says what was wrong"
+    );
+    assert!(page.contains("who is it?"), "the question is not lost");
+    let (status, page) = post(&[("question", "", b"what?"), ("action", "", b"ask")]);
+    assert_eq!(status, 400);
+    assert!(page.contains("Choose a picture first"));
+}
+
+#[test]
+fn health_is_told_as_json() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    for (path, status) in [("healthz", "ok"), ("readyz", "ready")] {
+        let mut answer = ureq::get(format!("{}/{path}", server.address))
+            .call()
+            .expect("it is there");
+        let text = answer.body_mut().read_to_string().expect("it is text");
+        let health: Value = serde_json::from_str(&text).expect("it is JSON");
+        assert_eq!(health["status"], status);
+    }
+}
