@@ -50,7 +50,7 @@ test: lint build ## everything that is promised, checked: Rust, parity, lint, th
 	@echo "==> Rust tests, parity with the golden files"
 	@scripts/nextest.sh $(SERVER)
 	@echo "==> the page in a browser"
-	@scripts/browser-tests.sh
+	@end2end/run.sh
 
 .PHONY: lint
 lint: tools ## format and lint checks of both builds
