@@ -1,0 +1,136 @@
+// What the tests do on the page, found as a screen reader finds it.
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test as base, expect, type Locator, type Page } from '@playwright/test'
+import { red, square } from './pictures'
+
+export { expect }
+
+export interface Example {
+  file: string
+  question: string
+  answer: string
+  alt: string
+}
+
+export const examples: Example[] = JSON.parse(
+  readFileSync(join(__dirname, '../public/examples/examples.json'), 'utf8'),
+)
+
+export class Glimpse {
+  constructor(readonly page: Page) {}
+
+  get picture() {
+    return this.page.getByLabel('Picture', { exact: true })
+  }
+  get question() {
+    return this.page.getByRole('textbox', { name: 'Question' })
+  }
+  get ask() {
+    return this.page.getByRole('button', { name: 'Ask', exact: true })
+  }
+  get stop() {
+    return this.page.getByRole('button', { name: 'Stop', exact: true })
+  }
+  get describe() {
+    return this.page.getByRole('button', { name: 'Describe', exact: true })
+  }
+  get log() {
+    return this.page.getByRole('log', { name: 'Conversation' })
+  }
+  get turns() {
+    return this.log.getByRole('article')
+  }
+  get last() {
+    return this.turns.last()
+  }
+  get anew() {
+    return this.page.getByRole('button', { name: 'New conversation' })
+  }
+  get examples() {
+    return this.page.getByRole('group', { name: 'Examples' }).getByRole('button')
+  }
+  get settings() {
+    return this.page.getByRole('button', { name: 'Settings' })
+  }
+  get status() {
+    return this.page.getByRole('status')
+  }
+  get alert() {
+    return this.page.getByRole('alert')
+  }
+  get shown() {
+    return this.page.locator('.stage img')
+  }
+
+  /** Opens the page and waits until it listens. */
+  async open(path = '/') {
+    await this.page.goto(path)
+    await this.hydrated()
+  }
+
+  async hydrated() {
+    await this.page.locator('html[data-hydrated]').waitFor({ state: 'attached' })
+  }
+
+  /** Puts a picture in, and waits until the server has it. */
+  async put(files: Parameters<Locator['setInputFiles']>[0]) {
+    await this.picture.setInputFiles(files)
+    await this.page.waitForURL(/\/c\/[0-9a-f]{32}$/)
+  }
+
+  /** Waits for the answer of turn number `count`, the last. */
+  async answered(count: number) {
+    await expect(this.turns).toHaveCount(count)
+    await expect(this.last).toHaveAttribute('aria-busy', 'false')
+    await expect(this.ask).toBeVisible()
+  }
+}
+
+/** A page with Glimpse on it, which must not complain or look elsewhere. */
+export const test = base.extend<{ glimpse: Glimpse; refusals: boolean }>({
+  // Whether the server refuses something in this test, which a browser reports too.
+  refusals: [false, { option: true }],
+  glimpse: async ({ page, refusals, baseURL, javaScriptEnabled }, use) => {
+    const complaints: string[] = []
+    page.on('pageerror', (error) => complaints.push(error.message))
+    page.on('console', (message) => {
+      const refused = /^Failed to load resource/.test(message.text())
+      // Without JavaScript nothing uses what is preloaded.
+      const unused = /was preloaded using link preload but not used/.test(message.text()) && javaScriptEnabled === false
+      if (!['error', 'warning'].includes(message.type()) || (refused && refusals) || unused) return
+      complaints.push(message.text())
+    })
+    page.on('request', (request) => {
+      const { protocol, origin } = new URL(request.url())
+      if (origin !== baseURL && !['blob:', 'data:'].includes(protocol)) complaints.push(`asked ${request.url()}`)
+    })
+    await use(new Glimpse(page))
+    expect(complaints).toEqual([])
+  },
+})
+
+/** Keeps the model busy with `count` questions; the result stops them. */
+export async function crowd(baseURL: string, count: number): Promise<() => Promise<void>> {
+  const post = (name: string, body: object) =>
+    fetch(`${baseURL}/api/page/${name}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/json' },
+      body: JSON.stringify(body),
+    })
+  const upload = async () => {
+    const body = new FormData()
+    body.append('picture', new Blob([square(red)]), 'square.png')
+    const response = await fetch(`${baseURL}/api/page/upload`, { method: 'POST', body })
+    return ((await response.json()) as { id: string }).id
+  }
+  const ids = await Promise.all(Array.from({ length: count }, upload))
+  const streams = await Promise.all(
+    ids.map((conversation) => post('ask', { request: { conversation, question: 'what is in the picture?' } })),
+  )
+  return async () => {
+    await Promise.all(ids.map((conversation) => post('stop', { conversation })))
+    await Promise.all(streams.map((stream) => stream.text()))
+  }
+}

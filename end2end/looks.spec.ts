@@ -1,0 +1,83 @@
+// The page on a phone, in a frame and on a wide screen, light and dark. The
+// pictures in results/ are for looking at.
+
+import { join } from 'node:path'
+import { expect, Glimpse, test } from './glimpse'
+
+const sizes = {
+  phone: { width: 390, height: 844 },
+  frame: { width: 850, height: 450 },
+  wide: { width: 1440, height: 900 },
+}
+
+async function inView(glimpse: Glimpse, names: string[]) {
+  const { width, height } = glimpse.page.viewportSize()!
+  for (const name of names) {
+    const piece = glimpse[name as 'question']
+    const box = await (name === 'examples' ? glimpse.examples.first() : piece).boundingBox()
+    expect(box, name).not.toBeNull()
+    expect(box!.x >= 0 && box!.y >= 0 && box!.x + box!.width <= width && box!.y + box!.height <= height, name).toBe(true)
+  }
+  const overflow = await glimpse.page.evaluate(() => {
+    const { scrollWidth, clientWidth, scrollHeight, clientHeight } = document.documentElement
+    return [scrollWidth - clientWidth, scrollHeight - clientHeight]
+  })
+  expect(overflow).toEqual([0, 0])
+}
+
+const everything = ['anew', 'settings', 'picture', 'examples', 'log', 'question', 'describe']
+
+for (const [size, viewport] of Object.entries(sizes)) {
+  for (const colorScheme of ['light', 'dark'] as const) {
+    test.describe(() => {
+      test.use({ viewport, colorScheme, hasTouch: size === 'phone' })
+      test(`${size}, ${colorScheme}`, async ({ glimpse }) => {
+        const shoot = (state: string) =>
+          glimpse.page.screenshot({ path: join(__dirname, 'results', `${size}-${colorScheme}-${state}.png`) })
+        await glimpse.open()
+        await inView(glimpse, [...everything, 'ask'])
+        await shoot('empty')
+        await glimpse.examples.first().click()
+        await glimpse.answered(1)
+        await glimpse.describe.click()
+        await glimpse.answered(2)
+        await inView(glimpse, [...everything, 'ask'])
+        await shoot('asked')
+        await glimpse.ask.click()
+        await expect(glimpse.alert).toHaveCount(1)
+        await inView(glimpse, everything)
+        await shoot('alert')
+        await glimpse.settings.click()
+        await expect(glimpse.page.getByLabel('Max new tokens')).toBeInViewport({ ratio: 1 })
+        await shoot('settings')
+      })
+    })
+  }
+}
+
+test.describe('on a phone', () => {
+  test.use({ viewport: sizes.phone, hasTouch: true, isMobile: true })
+  test('inputs do not make it zoom, and buttons are large enough for a thumb', async ({ glimpse }) => {
+    await glimpse.open()
+    const size = await glimpse.question.evaluate((element) => parseFloat(getComputedStyle(element).fontSize))
+    expect(size).toBeGreaterThanOrEqual(16)
+    await glimpse.examples.first().tap()
+    await glimpse.answered(1)
+    for (const button of await glimpse.page.getByRole('button').all()) {
+      const box = await button.boundingBox()
+      expect(Math.min(box!.width, box!.height), await button.innerText()).toBeGreaterThanOrEqual(44)
+    }
+  })
+})
+
+test('in a frame on somebody else’s page', async ({ page, baseURL }) => {
+  await page.route('http://elsewhere.test/', (route) =>
+    route.fulfill({ contentType: 'text/html', body: `<iframe src="${baseURL}/" width="850" height="450"></iframe>` }),
+  )
+  await page.goto('http://elsewhere.test/')
+  const frame = page.frames()[1]
+  await frame.locator('html[data-hydrated]').waitFor({ state: 'attached' })
+  const glimpse = new Glimpse(frame as unknown as typeof page)
+  await glimpse.examples.first().click()
+  await glimpse.answered(1)
+})

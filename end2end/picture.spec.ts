@@ -1,0 +1,89 @@
+import { expect, test } from './glimpse'
+import { asFile, blue, red, square } from './pictures'
+
+/** A DataTransfer in the page that carries a file. */
+const carrying = (page: import('@playwright/test').Page, bytes: Buffer) =>
+  page.evaluateHandle((base64) => {
+    const data = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0))
+    const transfer = new DataTransfer()
+    transfer.items.add(new File([data], 'dropped.png', { type: 'image/png' }))
+    return transfer
+  }, bytes.toString('base64'))
+
+test('a picture is chosen, shown at once, and asked about', async ({ glimpse }) => {
+  await glimpse.open()
+  const chooser = glimpse.page.waitForEvent('filechooser')
+  await glimpse.picture.click()
+  await (await chooser).setFiles(asFile(square(red)))
+  await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 320)
+  await glimpse.page.waitForURL(/\/c\//)
+  await glimpse.question.fill('What is this?')
+  await glimpse.ask.click()
+  await glimpse.answered(1)
+  await expect(glimpse.last).toContainText('What is this?')
+  await expect(glimpse.last.locator('.answer')).toHaveText(/\S/)
+  await expect(glimpse.question).toHaveValue('')
+  await expect(glimpse.question).toBeFocused()
+})
+
+test('a question that is asked while the picture is on its way waits for it', async ({ glimpse }) => {
+  await glimpse.open()
+  let arrive = () => {}
+  const arrived = new Promise<void>((resolve) => (arrive = resolve))
+  await glimpse.page.route('**/api/page/upload', async (route) => {
+    await arrived
+    await route.continue()
+  })
+  await glimpse.picture.setInputFiles(asFile(square(red)))
+  await glimpse.question.fill('What is this?')
+  await glimpse.question.press('Enter')
+  await expect(glimpse.alert).toHaveCount(0)
+  arrive()
+  await glimpse.answered(1)
+  await expect(glimpse.last).toContainText('What is this?')
+})
+
+test('a picture is dropped on the zone, which shows that it would take it', async ({ glimpse }) => {
+  await glimpse.open()
+  const dataTransfer = await carrying(glimpse.page, square(blue))
+  const stage = glimpse.page.locator('.stage')
+  await glimpse.picture.dispatchEvent('dragover', { dataTransfer })
+  await expect(stage).toHaveAttribute('data-over', '')
+  await glimpse.picture.dispatchEvent('drop', { dataTransfer })
+  await expect(stage).not.toHaveAttribute('data-over', '')
+  await glimpse.page.waitForURL(/\/c\//)
+  await glimpse.describe.click()
+  await glimpse.answered(1)
+})
+
+test('a picture is pasted anywhere', async ({ glimpse }) => {
+  await glimpse.open()
+  const clipboardData = await carrying(glimpse.page, square(blue))
+  await glimpse.question.evaluate(
+    (element, data) =>
+      element.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true })),
+    clipboardData,
+  )
+  await glimpse.page.waitForURL(/\/c\//)
+  await expect(glimpse.shown).toBeVisible()
+})
+
+test('text is pasted into the question as ever', async ({ glimpse }) => {
+  await glimpse.open()
+  await glimpse.question.focus()
+  await glimpse.page.keyboard.insertText('How many?')
+  await expect(glimpse.question).toHaveValue('How many?')
+})
+
+test('another picture begins another conversation', async ({ glimpse }) => {
+  await glimpse.open()
+  await glimpse.put(asFile(square(red)))
+  await glimpse.describe.click()
+  await glimpse.answered(1)
+  const first = glimpse.page.url()
+  await glimpse.picture.setInputFiles(asFile(square(blue)))
+  await glimpse.page.waitForURL((url) => url.href !== first)
+  await expect(glimpse.turns).toHaveCount(0)
+  await glimpse.page.goBack()
+  await expect(glimpse.turns).toHaveCount(1)
+})

@@ -1,0 +1,44 @@
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { defineConfig } from '@playwright/test'
+
+const root = join(__dirname, '..')
+
+// This file is read again by every worker: what it finds out is left in the environment.
+process.env.GLIMPSE_BROWSER ??= execFileSync(join(root, 'scripts/browser.sh'), { encoding: 'utf8' }).trim()
+process.env.GLIMPSE_TEST_PORT ??= execFileSync(process.execPath, [
+  '-e',
+  "const s = require('net').createServer().listen(0, '127.0.0.1', () => { console.log(s.address().port); s.close() })",
+]).toString().trim()
+
+const address = `127.0.0.1:${process.env.GLIMPSE_TEST_PORT}`
+
+export default defineConfig({
+  testDir: '.',
+  outputDir: 'results/failures',
+  fullyParallel: true,
+  forbidOnly: true,
+  workers: 2,
+  timeout: 30_000,
+  expect: { timeout: 15_000 },
+  reporter: [['list'], ['./summary.ts']],
+  use: {
+    baseURL: `http://${address}`,
+    browserName: 'chromium',
+    screenshot: 'only-on-failure',
+    launchOptions: {
+      executablePath: process.env.GLIMPSE_BROWSER,
+      args: [
+        '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+        '--disable-background-networking', '--disable-component-update', '--disable-sync',
+      ],
+    },
+  },
+  webServer: {
+    // Room in the queue for the tests that fill it.
+    command: `target/release/glimpse serve --addr ${address} --max-waiting 200`,
+    cwd: root,
+    url: `http://${address}/readyz`,
+    timeout: 60_000,
+  },
+})

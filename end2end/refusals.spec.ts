@@ -1,0 +1,115 @@
+// Bad input gets one alert that names the thing, and nothing is lost.
+
+import { mkdtempSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, type Glimpse, test } from './glimpse'
+import { asFile, blue, bomb, red, square } from './pictures'
+
+test.use({ refusals: true })
+
+/** A conversation with a turn and something typed: what must survive. */
+async function begun(glimpse: Glimpse) {
+  await glimpse.open()
+  await glimpse.put(asFile(square(red)))
+  await glimpse.describe.click()
+  await glimpse.answered(1)
+  await glimpse.question.fill('Still there?')
+}
+
+async function refusedAndGoesOn(glimpse: Glimpse, sentence: RegExp) {
+  await expect(glimpse.alert).toHaveCount(1)
+  await expect(glimpse.alert).toHaveText(sentence)
+  await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 320)
+  await expect(glimpse.turns).toHaveCount(1)
+  await expect(glimpse.question).toHaveValue('Still there?')
+  await glimpse.ask.click()
+  await glimpse.answered(2)
+  await expect(glimpse.alert).toHaveCount(0)
+}
+
+const whole = square(blue)
+const noise = Buffer.from(Array.from({ length: 5000 }, (_, index) => (index * 7919) % 251))
+const files: [string, Buffer, RegExp][] = [
+  ['a file that is no picture', noise, /picture/i],
+  ['a truncated picture', whole.subarray(0, whole.length / 2), /picture|damaged|truncated|incomplete/i],
+  ['an empty file', Buffer.alloc(0), /empty/i],
+  ['a few bytes that declare 40,000 x 40,000', bomb(), /pixels|40,?000/i],
+]
+
+for (const [what, bytes, sentence] of files) {
+  test(what, async ({ glimpse }) => {
+    await begun(glimpse)
+    await glimpse.picture.setInputFiles(asFile(bytes))
+    await refusedAndGoesOn(glimpse, sentence)
+  })
+}
+
+function hundredMegabytes(): string {
+  const path = join(mkdtempSync(join(tmpdir(), 'glimpse-')), 'large.png')
+  writeFileSync(path, square(blue))
+  truncateSync(path, 100_000_000)
+  return path
+}
+
+test('100 MB', async ({ glimpse }) => {
+  await begun(glimpse)
+  await glimpse.picture.setInputFiles(hundredMegabytes())
+  await refusedAndGoesOn(glimpse, /at most \d+ M/)
+})
+
+test('an empty question', async ({ glimpse }) => {
+  await begun(glimpse)
+  await glimpse.question.fill('  ')
+  await glimpse.ask.click()
+  await expect(glimpse.alert).toHaveText('Type a question, or press Describe for a caption.')
+  await glimpse.question.fill('Still there?')
+  await refusedAndGoesOn(glimpse, /Type a question/)
+})
+
+test('100,000 characters', async ({ glimpse }) => {
+  await begun(glimpse)
+  const long = 'why '.repeat(25_000)
+  await glimpse.question.fill(long)
+  await glimpse.ask.click()
+  await expect(glimpse.alert).toHaveText(/at most \d+/)
+  await expect(glimpse.question).toHaveValue(long)
+  await glimpse.question.fill('Still there?')
+  await refusedAndGoesOn(glimpse, /characters/)
+})
+
+test('no picture', async ({ glimpse }) => {
+  await glimpse.open()
+  await glimpse.question.fill('Still there?')
+  await glimpse.ask.click()
+  await expect(glimpse.alert).toHaveText(/picture/)
+  await expect(glimpse.question).toHaveValue('Still there?')
+})
+
+test('a server that cannot be reached', async ({ glimpse }) => {
+  await begun(glimpse)
+  await glimpse.page.route('**/api/page/ask', (route) => route.abort())
+  await glimpse.ask.click()
+  await expect(glimpse.alert).toHaveText(/cannot be reached/)
+  await glimpse.page.unroute('**/api/page/ask')
+  await refusedAndGoesOn(glimpse, /cannot be reached/)
+})
+
+test('a server that answers nonsense', async ({ glimpse }) => {
+  await begun(glimpse)
+  await glimpse.page.route('**/api/page/ask', (route) => route.fulfill({ status: 502, body: '<h1>Bad Gateway</h1>' }))
+  await glimpse.ask.click()
+  await expect(glimpse.alert).toHaveText(/reply could not be read/)
+  await glimpse.page.unroute('**/api/page/ask')
+  await refusedAndGoesOn(glimpse, /could not be read/)
+})
+
+test.describe('without JavaScript', () => {
+  test.use({ javaScriptEnabled: false })
+  test('100 MB', async ({ glimpse }) => {
+    await glimpse.page.goto('/')
+    await glimpse.picture.setInputFiles(hundredMegabytes())
+    await glimpse.describe.click()
+    await expect(glimpse.alert).toHaveText(/bytes|M(i)?B/)
+  })
+})
