@@ -38,7 +38,10 @@ pub struct ApiError {
 
 impl ApiError {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 }
 
@@ -51,10 +54,21 @@ impl FromServerFnError for ApiError {
                 ErrorKind::Unreachable,
                 "The server cannot be reached; check the connection and try again.",
             ),
+            // In the browser it is the server's reply that was not understood.
+            ServerFnErrorErr::Deserialization(_) if cfg!(feature = "hydrate") => Self::new(
+                ErrorKind::Internal,
+                "The server's reply could not be read. Reload the page and try again.",
+            ),
             ServerFnErrorErr::Args(_) | ServerFnErrorErr::MissingArg(_) | ServerFnErrorErr::Deserialization(_) => {
-                Self::new(ErrorKind::BadRequest, format!("The request was not understood: {error}."))
+                Self::new(
+                    ErrorKind::BadRequest,
+                    format!("The request was not understood: {error}."),
+                )
             }
-            _ => Self::new(ErrorKind::Internal, format!("Something went wrong on our side: {error}.")),
+            _ => Self::new(
+                ErrorKind::Internal,
+                format!("Something went wrong on our side: {error}."),
+            ),
         }
     }
 }
