@@ -41,7 +41,7 @@ pub fn Composer(visit: Visit, draft: String) -> impl IntoView {
                 name="question"
                 rows="1"
                 aria-label="Question"
-                placeholder="Ask about the picture"
+                placeholder="Your question"
                 autocomplete="off"
                 enterkeyhint="send"
                 node_ref=visit.question
