@@ -29,10 +29,8 @@ pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Pi
     let mut reader = decoder.read_info().map_err(error)?;
     let samples = Samples::of(reader.info());
     let rgb = read_pixels(&mut reader, &samples, width, height)?;
-    match reader.finish() {
-        // Pixels and checksums are complete; an end without the end mark is no loss.
-        Err(DecodingError::IoError(_)) if !is_cut_inside_chunk(bytes) => {}
-        outcome => outcome.map_err(error)?,
+    if !reader.info().is_animated() {
+        finish(&mut reader, bytes)?;
     }
     Ok(Decoded {
         picture: Picture { width, height, rgb },
@@ -53,6 +51,15 @@ fn error(error: DecodingError) -> PictureError {
             format: FORMAT,
             reason: error.to_string(),
         },
+    }
+}
+
+/// Reads what follows the pixels: the orientation may stand there.
+fn finish(reader: &mut Reader<Cursor<&[u8]>>, bytes: &[u8]) -> Result<(), PictureError> {
+    match reader.finish() {
+        // Pixels and checksums are complete; an end without the end mark is no loss.
+        Err(DecodingError::IoError(_)) if !is_cut_inside_chunk(bytes) => Ok(()),
+        outcome => outcome.map_err(error),
     }
 }
 
