@@ -43,6 +43,23 @@ test('a question that is asked while the picture is on its way waits for it', as
   await expect(glimpse.last).toContainText('What is this?')
 })
 
+test('what is chosen and typed before the page listens is not lost', async ({ glimpse }) => {
+  let arrive = () => {}
+  const arrived = new Promise<void>((resolve) => (arrive = resolve))
+  await glimpse.page.route('**/*.wasm', async (route) => {
+    await arrived
+    await route.continue()
+  })
+  await glimpse.page.goto('/')
+  await glimpse.picture.setInputFiles(asFile(square(red)))
+  await glimpse.question.fill('What is this?')
+  arrive()
+  await glimpse.page.waitForURL(/\/c\//)
+  await expect(glimpse.question).toHaveValue('What is this?')
+  await glimpse.ask.click()
+  await glimpse.answered(1)
+})
+
 test('a picture is dropped on the zone, which shows that it would take it', async ({ glimpse }) => {
   await glimpse.open()
   const dataTransfer = await carrying(glimpse.page, square(blue))

@@ -32,6 +32,17 @@ test('an example', async ({ glimpse }) => {
   await expect(glimpse.last.locator('.answer')).toHaveText(examples[0].answer)
 })
 
+test('the settings', async ({ glimpse }) => {
+  await glimpse.page.goto('/')
+  await glimpse.settings.click()
+  await glimpse.page.getByLabel('Max new tokens').fill('1')
+  await glimpse.page.keyboard.press('Escape')
+  await glimpse.picture.setInputFiles(asFile(square(red)))
+  await glimpse.describe.click()
+  await expect(glimpse.turns).toHaveCount(1)
+  await expect(glimpse.last).toContainText('As long as allowed')
+})
+
 test('a refused form says why and keeps what was typed', async ({ glimpse }) => {
   await glimpse.page.goto('/')
   await glimpse.question.fill('Who is there?')

@@ -269,6 +269,14 @@ async fn reconnect(visit: Visit, conversation: &ConversationId, turn: &LiveTurn)
                     visit.picture.set(picture);
                     return None;
                 }
+                Ok(PageState {
+                    conversation: None,
+                    error: gone,
+                    ..
+                }) => {
+                    last = gone.or(Some(error));
+                    break;
+                }
                 _ => last = Some(error),
             },
         }

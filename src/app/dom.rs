@@ -26,8 +26,8 @@ pub async fn sleep(time: Duration) {
     let _ = wait.await;
 }
 
-/// Brings the visitor back to the question, unless they are elsewhere by now,
-/// or on a device where that would raise a keyboard over the answer.
+/// Brings the visitor to the question, unless they are typing elsewhere, or on
+/// a device where that would raise a keyboard over the answer.
 pub fn focus_question(question: NodeRef<Textarea>) {
     let on_glass = window()
         .match_media("(pointer: coarse)")
@@ -36,7 +36,8 @@ pub fn focus_question(question: NodeRef<Textarea>) {
         .is_some_and(|query| query.matches());
     let elsewhere = document()
         .active_element()
-        .is_some_and(|it| it.has_type::<HtmlInputElement>());
+        .and_then(|element| element.dyn_into::<HtmlInputElement>().ok())
+        .is_some_and(|input| input.type_() != "file");
     if !on_glass
         && !elsewhere
         && let Some(question) = question.get_untracked()

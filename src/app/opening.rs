@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos::web_sys::{File, FormData, Url};
 
 use super::visit::{Shown, Visit};
-use super::{address, asking};
+use super::{address, asking, dom};
 use crate::api::{self, ApiError, Conversation, Example};
 
 /// Sends a file to the server and shows it meanwhile.
@@ -73,8 +73,9 @@ fn open(
                 visit.show(Some(conversation));
                 visit.picture.set(Some(shown));
                 visit.conversation.with_untracked(|id| address::go(id.as_ref()));
-                if let Some(asked) = asked {
-                    asking::ask(visit, asked);
+                match asked {
+                    Some(asked) => asking::ask(visit, asked),
+                    None => dom::focus_question(visit.question),
                 }
             }
             Err(error) => {

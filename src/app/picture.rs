@@ -52,6 +52,7 @@ pub fn Picture(visit: Visit, over: RwSignal<bool>) -> impl IntoView {
                 name="picture"
                 form="ask"
                 accept="image/*"
+                autocomplete="off"
                 aria-label="Picture"
                 node_ref=input
                 on:change=move |_| take()

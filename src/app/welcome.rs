@@ -10,7 +10,7 @@ pub fn Welcome(model: ModelInfo) -> impl IntoView {
     view! {
         <div class="welcome">
             <h2>"Ask a picture"</h2>
-            <p>"Put one in, or try an example. Ask what you want to know, then ask on."</p>
+            <p>"Put one in or try an example, ask what you want to know, and ask on."</p>
             <AboutModel model/>
         </div>
     }

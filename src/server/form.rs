@@ -37,6 +37,8 @@ struct Form {
     question: String,
     describe: bool,
     example: Option<usize>,
+    /// Empty leaves it to the server; what is no number is refused as 0 is.
+    max_new_tokens: Option<usize>,
 }
 
 pub async fn post(State(state): State<AppState>, request: Request<Body>) -> Response {
@@ -92,6 +94,10 @@ impl Form {
                 "question" => form.question = field.text().await.map_err(broken)?,
                 "action" => form.describe = field.text().await.map_err(broken)? == "describe",
                 "example" => form.example = field.text().await.map_err(broken)?.parse().ok(),
+                "max_new_tokens" => {
+                    let number = field.text().await.map_err(broken)?;
+                    form.max_new_tokens = (!number.is_empty()).then(|| number.parse().unwrap_or(0));
+                }
                 _ => {}
             }
         }
@@ -141,7 +147,7 @@ async fn answer(shared: &Arc<Shared>, form: Form) -> Result<ConversationId, (Api
     let request = AskRequest {
         conversation: id.clone(),
         question,
-        max_new_tokens: None,
+        max_new_tokens: form.max_new_tokens,
     };
     let running = shared.ask(request).map_err(so_far)?;
     let mut events = pin!(running.follow());
