@@ -4,8 +4,9 @@
 //! of Hugging Face transformers 5. The hub's files leave most keys out, so a
 //! missing key must mean the class's default.
 
-use candle_core::{Result as CandleResult, Tensor};
 use serde::Deserialize;
+
+use super::activation::Activation;
 
 /// Why a `config.json` cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -258,37 +259,6 @@ impl EosTokens {
             Self::One(id) => std::slice::from_ref(id),
             Self::Several(ids) => ids,
             Self::None(()) => &[],
-        }
-    }
-}
-
-/// The activations of transformers' `ACT2FN` that BLIP-2 configs use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// The exact GELU, by the error function.
-    Gelu,
-    /// The GELU's tanh approximation.
-    #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
-    GeluNew,
-    Relu,
-    #[serde(alias = "swish")]
-    Silu,
-    /// `x * sigmoid(1.702 x)`.
-    QuickGelu,
-    Tanh,
-}
-
-impl Activation {
-    /// Applies the activation to every element.
-    pub fn forward(self, x: &Tensor) -> CandleResult<Tensor> {
-        match self {
-            Self::Gelu => x.gelu_erf(),
-            Self::GeluNew => x.gelu(),
-            Self::Relu => x.relu(),
-            Self::Silu => x.silu(),
-            Self::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
-            Self::Tanh => x.tanh(),
         }
     }
 }

@@ -12,8 +12,9 @@
 //! 5. [`opt`]: the language model.
 //! 6. [`generation`]: token after token.
 //!
-//! [`config`] is `config.json`, [`layers`] what the parts share.
+//! [`config`] is `config.json`, [`layers`] and [`activation`] are what the parts share.
 
+pub mod activation;
 pub mod config;
 pub mod generation;
 pub mod layers;

@@ -6,7 +6,8 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::kv_cache::KvCache;
 
-use super::config::{Activation, OptConfig};
+use super::activation::Activation;
+use super::config::OptConfig;
 use super::layers::{LayerNorm, Linear, attend, causal_mask, split_heads};
 
 /// torch's default, which OPT's config cannot change.

@@ -6,7 +6,8 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::config::{Activation, QFormerConfig};
+use super::activation::Activation;
+use super::config::QFormerConfig;
 use super::layers::{LayerNorm, Linear, attend, split_heads};
 
 /// Image embeddings in, one embedding a query token out.

@@ -5,7 +5,8 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::config::{Activation, VisionConfig};
+use super::activation::Activation;
+use super::config::VisionConfig;
 use super::layers::{LayerNorm, Linear, attend, split_heads};
 
 /// Pixel values in, image embeddings out.
