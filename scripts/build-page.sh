@@ -16,6 +16,9 @@ PKG=$SITE/pkg
 WORK=target/page
 mkdir -p "$PKG" "$WORK"
 
+# The compiler for the page, where scripts/wasm-target.sh had to bring one of its own.
+if [ -f .tools/wasm-compiler.env ]; then . .tools/wasm-compiler.env; fi
+
 say() { printf 'page: %s\n' "$*"; }
 die() { printf 'page: %s\n' "$*" >&2; exit 1; }
 
