@@ -1,7 +1,10 @@
 // The page on a phone, in a frame and on a wide screen, light and dark. The
 // pictures in results/ are for looking at.
 
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import type { Page } from '@playwright/test'
 import { expect, Glimpse, test } from './glimpse'
 
 const sizes = {
@@ -71,13 +74,16 @@ test.describe('on a phone', () => {
 })
 
 test('in a frame on somebody else’s page', async ({ page, baseURL }) => {
-  await page.route('http://elsewhere.test/', (route) =>
-    route.fulfill({ contentType: 'text/html', body: `<iframe src="${baseURL}/" width="850" height="450"></iframe>` }),
-  )
-  await page.goto('http://elsewhere.test/')
+  // `localhost` is another site than `127.0.0.1`.
+  const elsewhere = createServer((_, answer) => {
+    answer.setHeader('content-type', 'text/html')
+    answer.end(`<iframe src="${baseURL}/" width="850" height="450"></iframe>`)
+  }).listen(0)
+  await page.goto(`http://localhost:${(elsewhere.address() as AddressInfo).port}/`)
   const frame = page.frames()[1]
   await frame.locator('html[data-hydrated]').waitFor({ state: 'attached' })
-  const glimpse = new Glimpse(frame as unknown as typeof page)
+  const glimpse = new Glimpse(frame as unknown as Page)
   await glimpse.examples.first().click()
   await glimpse.answered(1)
+  elsewhere.close()
 })
