@@ -53,8 +53,8 @@ test('ask again about the same picture; Enter asks, Shift+Enter makes a line', a
 test('Stop ends the answer, and the next question is answered', async ({ glimpse, baseURL }) => {
   await glimpse.open()
   await glimpse.put(asFile(square(red)))
-  const disperse = await crowd(baseURL!, 100)
   await glimpse.question.fill('What is this?')
+  const disperse = await crowd(baseURL!, 100)
   await glimpse.ask.click()
   await expect(glimpse.last).toHaveAttribute('aria-busy', 'true')
   await expect(glimpse.status).toContainText(/place \d+ in the queue/)
@@ -72,8 +72,8 @@ test('Stop ends the answer, and the next question is answered', async ({ glimpse
 test('an answer that is coming is taken up after a reload', async ({ glimpse, baseURL }) => {
   await glimpse.open()
   await glimpse.put(asFile(square(red)))
-  const disperse = await crowd(baseURL!, 100)
   await glimpse.question.fill('What is this?')
+  const disperse = await crowd(baseURL!, 100)
   await glimpse.ask.click()
   await expect(glimpse.last).toHaveAttribute('aria-busy', 'true')
   await glimpse.page.reload()
