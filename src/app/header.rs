@@ -20,7 +20,7 @@ pub fn Header(visit: Visit, model: ModelInfo) -> impl IntoView {
                     <path d="M2 16 C7 7 25 7 30 16 C25 25 7 25 2 16Z" fill="none" stroke="currentColor" stroke-width="2.6" stroke-linejoin="round"/>
                     <circle cx="16" cy="16" r="5.4" fill="currentColor"/>
                 </svg>
-                "Glimpse"
+                <span>"Glimpse"</span>
             </h1>
             <p class="status" role="status" aria-atomic="false">
                 <span class="model">{model::line(&model)}</span>

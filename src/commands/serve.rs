@@ -1,6 +1,7 @@
 //! `glimpse serve`: the page.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,7 +11,7 @@ use super::options::ModelArgs;
 use crate::blip2::processor::PictureLimits;
 use crate::engine::Engine;
 use crate::server::{self, Limits};
-use crate::store::StoreLimits;
+use crate::store::{Store, StoreLimits};
 
 #[derive(Args)]
 pub struct ServeArgs {
@@ -25,6 +26,11 @@ pub struct ServeArgs {
         value_name = "ADDRESS:PORT"
     )]
     addr: SocketAddr,
+
+    /// A folder to keep conversations in, so that they outlive the process
+    /// [default: in memory only]
+    #[arg(long, env = "GLIMPSE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
 
     #[command(flatten)]
     limits: LimitArgs,
@@ -86,10 +92,6 @@ impl From<LimitArgs> for Limits {
                 max_bytes: args.max_upload_bytes,
                 max_pixels: args.max_pixels,
             },
-            store: StoreLimits {
-                conversations: args.max_conversations as usize,
-                turns: args.max_turns.into(),
-            },
             question_chars: args.max_question_chars,
             max_new_tokens: args.max_new_tokens.into(),
             default_new_tokens: DEFAULT_NEW_TOKENS,
@@ -104,12 +106,20 @@ pub fn run(args: ServeArgs) -> CommandResult {
     if !server::has_page() {
         return Err("This glimpse was built without its page. Build it with `make build`.".into());
     }
+    let kept = StoreLimits {
+        conversations: args.limits.max_conversations as usize,
+        turns: args.limits.max_turns.into(),
+    };
+    let store = match args.data {
+        Some(folder) => Store::in_folder(folder, kept)?,
+        None => Store::in_memory(kept),
+    };
     let limits = Limits::from(args.limits);
     tokio::runtime::Runtime::new()?.block_on(async {
         let listener = server::bind(args.addr).await?;
         // The model takes a while: not on a thread that should be watching connections.
         let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
         let engine = Engine::start(model, limits.queue)?;
-        Ok(server::serve(listener, engine, limits).await?)
+        Ok(server::serve(listener, engine, store, limits).await?)
     })
 }

@@ -248,7 +248,7 @@ mod tests {
     use crate::store::StoreLimits;
 
     fn begun(grace: Duration) -> (Answers, Arc<Store>, ConversationId) {
-        let store = Arc::new(Store::new(StoreLimits {
+        let store = Arc::new(Store::in_memory(StoreLimits {
             conversations: 2,
             turns: 9,
         }));
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(again.next().await, Some(AnswerEvent::Token { text: "late".into() }));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn nobody_following_for_the_grace_period_is_a_stop() {
         let (answers, _store, id) = begun(Duration::ZERO);
         let (events, receiver) = mpsc::unbounded_channel();

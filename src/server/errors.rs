@@ -41,7 +41,7 @@ impl From<StoreError> for ApiError {
             StoreError::NotFound => ErrorKind::NotFound,
             StoreError::Busy => ErrorKind::Busy,
             StoreError::TooManyTurns(_) => ErrorKind::QuestionRefused,
-            StoreError::Preview(_) => ErrorKind::Internal,
+            StoreError::Preview(_) | StoreError::Folder { .. } => ErrorKind::Internal,
         };
         Self::new(kind, error.to_string())
     }

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use crate::blip2::processor::PictureLimits;
-use crate::store::StoreLimits;
 
 /// What one visitor, and all of them together, may ask of this server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub picture: PictureLimits,
-    pub store: StoreLimits,
     /// Characters of a question.
     pub question_chars: usize,
     /// Tokens of an answer, and how many it gets if the visitor does not say.

@@ -30,6 +30,7 @@ pub use limits::Limits;
 pub use state::AppState;
 
 use crate::engine::Engine;
+use crate::store::Store;
 
 /// Binds the address, so that a port that is taken is told before a model is loaded.
 ///
@@ -42,9 +43,9 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Serves until the process is asked to end (Ctrl-C or SIGTERM).
-pub async fn serve(listener: TcpListener, engine: Engine, limits: Limits) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, engine: Engine, store: Store, limits: Limits) -> std::io::Result<()> {
     let address = listener.local_addr()?;
-    let router = router::router(AppState::new(engine, limits, address));
+    let router = router::router(AppState::new(engine, store, limits, address));
     tracing::info!("open http://{} in a browser", browsable(address));
     axum::serve(listener, router)
         .with_graceful_shutdown(asked_to_end())

@@ -39,14 +39,14 @@ pub struct Shared {
 }
 
 impl AppState {
-    pub fn new(engine: Engine, limits: Limits, address: SocketAddr) -> Self {
+    pub fn new(engine: Engine, store: Store, limits: Limits, address: SocketAddr) -> Self {
         // Set here rather than read from Cargo.toml, so that the program runs anywhere.
         let leptos = LeptosOptions::builder()
             .output_name("glimpse")
             .site_root("target/site")
             .site_addr(address)
             .build();
-        let store = Arc::new(Store::new(limits.store));
+        let store = Arc::new(store);
         let answers = Answers::new(Arc::clone(&store), limits.answer_time, limits.grace);
         Self {
             leptos,

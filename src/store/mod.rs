@@ -1,17 +1,21 @@
 //! Conversations and pictures that outlive a request.
 //!
-//! Everything is in memory and reached by unguessable ids only. When there are too many
-//! conversations, the one that was looked at longest ago makes room.
+//! Everything is in memory, in a folder as well where one is given, and reached by
+//! unguessable ids only. When there are too many conversations, the one that was looked
+//! at longest ago makes room.
 
+mod disk;
 mod id;
 mod preview;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::api::{Conversation, ConversationId, PictureInfo, Turn, TurnState};
 use crate::blip2::processor::Picture;
+use disk::Disk;
 
 pub use preview::PreviewError;
 
@@ -26,6 +30,8 @@ pub enum StoreError {
     TooManyTurns(usize),
     #[error(transparent)]
     Preview(#[from] PreviewError),
+    #[error("The folder {folder} cannot be used for conversations: {reason}. Name another one with --data.")]
+    Folder { folder: String, reason: String },
 }
 
 /// How much the store keeps.
@@ -38,6 +44,7 @@ pub struct StoreLimits {
 /// The conversations of all visitors.
 pub struct Store {
     conversations: Mutex<HashMap<ConversationId, Stored>>,
+    disk: Option<Disk>,
     limits: StoreLimits,
 }
 
@@ -53,11 +60,32 @@ struct Stored {
 }
 
 impl Store {
-    pub fn new(limits: StoreLimits) -> Self {
+    /// An empty store, in memory only.
+    pub fn in_memory(limits: StoreLimits) -> Self {
         Self {
             conversations: Mutex::default(),
+            disk: None,
             limits,
         }
+    }
+
+    /// A store that keeps its conversations in a folder, and begins with those that are there.
+    pub fn in_folder(folder: PathBuf, limits: StoreLimits) -> Result<Self, StoreError> {
+        let name = folder.display().to_string();
+        let unusable = |error: std::io::Error| StoreError::Folder {
+            folder: name.clone(),
+            reason: error.to_string(),
+        };
+        let disk = Disk::open(folder).map_err(unusable)?;
+        let saved = disk.load_all().map_err(unusable)?;
+        let store = Self {
+            disk: Some(disk),
+            ..Self::in_memory(limits)
+        };
+        for (id, stored) in saved {
+            store.insert(id, stored);
+        }
+        Ok(store)
     }
 
     /// Begins a conversation about a picture, of which `for_model` is what the model sees.
@@ -72,12 +100,32 @@ impl Store {
         };
         let id = id::unguessable();
         let conversation = describe(&id, &stored);
+        self.save(|disk| disk.save_new(&id, &stored));
+        self.insert(id, stored);
+        Ok(conversation)
+    }
+
+    fn insert(&self, id: ConversationId, stored: Stored) {
         let mut conversations = self.lock();
         while conversations.len() >= self.limits.conversations.max(1) {
-            forget_oldest(&mut conversations);
+            let oldest = conversations
+                .iter()
+                .min_by_key(|(_, stored)| stored.looked_at)
+                .map(|(id, _)| id.clone());
+            let Some(oldest) = oldest else { break };
+            conversations.remove(&oldest);
+            self.save(|disk| disk.remove(&oldest));
         }
         conversations.insert(id, stored);
-        Ok(conversation)
+    }
+
+    /// A full or broken disk is no reason not to answer: the conversation goes on in memory.
+    fn save(&self, write: impl FnOnce(&Disk) -> std::io::Result<()>) {
+        if let Some(disk) = &self.disk
+            && let Err(error) = write(disk)
+        {
+            tracing::warn!("a conversation could not be saved: {error}");
+        }
     }
 
     /// All that was said so far.
@@ -142,6 +190,7 @@ impl Store {
             if let Some(turn) = stored.turns.last_mut() {
                 turn.state = state;
             }
+            self.save(|disk| disk.save_turns(id, stored));
             Ok(())
         });
     }
@@ -163,16 +212,6 @@ impl Store {
     }
 }
 
-fn forget_oldest(conversations: &mut HashMap<ConversationId, Stored>) {
-    let oldest = conversations
-        .iter()
-        .min_by_key(|(_, stored)| stored.looked_at)
-        .map(|(id, _)| id.clone());
-    if let Some(id) = oldest {
-        conversations.remove(&id);
-    }
-}
-
 fn describe(id: &ConversationId, stored: &Stored) -> Conversation {
     Conversation {
         id: id.clone(),
@@ -190,7 +229,7 @@ mod tests {
     use super::*;
 
     fn store(conversations: usize) -> Store {
-        Store::new(StoreLimits {
+        Store::in_memory(StoreLimits {
             conversations,
             turns: 2,
         })
@@ -234,6 +273,39 @@ mod tests {
             store.begin_turn(&id, "three"),
             Err(StoreError::TooManyTurns(2))
         ));
+    }
+
+    #[test]
+    fn a_folder_keeps_conversations_and_forgets_with_the_store() {
+        let folder = tempfile::tempdir().expect("there is a folder for tests");
+        let limits = StoreLimits {
+            conversations: 2,
+            turns: 9,
+        };
+        let open = || Store::in_folder(folder.path().join("data"), limits).expect("the folder is ours");
+        let store = open();
+        let (first, second) = (begin(&store), begin(&store));
+        let pixels = store.begin_turn(&second, "what?").expect("it is the first");
+        store.extend_answer(&second, "two cats");
+        store.finish_turn(
+            &second,
+            TurnState::Done {
+                finish_reason: crate::api::FinishReason::Stop,
+            },
+        );
+        let (conversation, preview) = (store.conversation(&second), store.preview(&second));
+        drop(store);
+
+        let store = open();
+        assert_eq!(store.conversation(&second).ok(), conversation.ok());
+        assert_eq!(store.preview(&second).ok(), preview.ok());
+        assert_eq!(store.begin_turn(&second, "and?").ok(), Some(pixels));
+        store.conversation(&second).expect("it was loaded");
+        let third = begin(&store);
+        drop(store);
+        let store = open();
+        assert!(matches!(store.conversation(&first), Err(StoreError::NotFound)));
+        assert!(store.conversation(&second).is_ok() && store.conversation(&third).is_ok());
     }
 
     #[test]

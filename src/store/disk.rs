@@ -1,0 +1,122 @@
+//! Conversations in a folder, so that they outlive the process (`--data DIR`).
+//!
+//! Each has a folder of its own, named by its id: `picture.png` (as large as the model
+//! sees it), `preview.jpg` and `conversation.json`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Stored, id};
+use crate::api::{ConversationId, FinishReason, Turn, TurnState};
+use crate::blip2::processor::{Picture, PictureLimits};
+
+const PICTURE: &str = "picture.png";
+const PREVIEW: &str = "preview.jpg";
+const CONVERSATION: &str = "conversation.json";
+
+/// The folder of all conversations.
+pub struct Disk {
+    folder: PathBuf,
+}
+
+/// What `conversation.json` holds.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    width: u32,
+    height: u32,
+    turns: Vec<Turn>,
+}
+
+impl Disk {
+    /// Makes the folder where it is missing.
+    pub fn open(folder: PathBuf) -> io::Result<Self> {
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self { folder })
+    }
+
+    /// Everything that was saved, the conversation that changed longest ago first. What
+    /// cannot be read is left where it is, and said so in the log.
+    pub fn load_all(&self) -> io::Result<Vec<(ConversationId, Stored)>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let folder = entry?.path();
+            let Some(id) = folder.file_name().and_then(|name| name.to_str()).and_then(id::parse) else {
+                continue;
+            };
+            match load(&folder) {
+                Ok((changed, stored)) => found.push((changed, id, stored)),
+                Err(error) => tracing::warn!("{} is left out: {error}", folder.display()),
+            }
+        }
+        found.sort_by_key(|(changed, ..)| *changed);
+        Ok(found.into_iter().map(|(_, id, stored)| (id, stored)).collect())
+    }
+
+    /// Saves a conversation that has just begun.
+    pub fn save_new(&self, id: &ConversationId, stored: &Stored) -> io::Result<()> {
+        let folder = self.folder.join(&id.0);
+        std::fs::create_dir_all(&folder)?;
+        write(&folder, PICTURE, &encode(&stored.picture)?)?;
+        write(&folder, PREVIEW, &stored.preview)?;
+        self.save_turns(id, stored)
+    }
+
+    /// Saves what was said since.
+    pub fn save_turns(&self, id: &ConversationId, stored: &Stored) -> io::Result<()> {
+        let saved = Saved {
+            width: stored.width,
+            height: stored.height,
+            turns: stored.turns.clone(),
+        };
+        write(&self.folder.join(&id.0), CONVERSATION, &serde_json::to_vec(&saved)?)
+    }
+
+    pub fn remove(&self, id: &ConversationId) -> io::Result<()> {
+        std::fs::remove_dir_all(self.folder.join(&id.0))
+    }
+}
+
+fn load(folder: &Path) -> io::Result<(std::time::SystemTime, Stored)> {
+    let file = folder.join(CONVERSATION);
+    let changed = std::fs::metadata(&file)?.modified()?;
+    let mut saved: Saved = serde_json::from_slice(&std::fs::read(file)?)?;
+    for turn in &mut saved.turns {
+        if turn.state == TurnState::Answering {
+            // The process ended in the middle of it.
+            turn.state = TurnState::Done {
+                finish_reason: FinishReason::Cancelled,
+            };
+        }
+    }
+    let picture = Picture::decode(&std::fs::read(folder.join(PICTURE))?, &PictureLimits::default());
+    let stored = Stored {
+        picture: Arc::new(picture.map_err(io::Error::other)?),
+        preview: std::fs::read(folder.join(PREVIEW))?.into(),
+        width: saved.width,
+        height: saved.height,
+        turns: saved.turns,
+        looked_at: Instant::now(),
+    };
+    Ok((changed, stored))
+}
+
+/// A lossless PNG: the model must see the same pixels again.
+fn encode(picture: &Picture) -> io::Result<Vec<u8>> {
+    let side = |pixels: usize| u32::try_from(pixels).map_err(io::Error::other);
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, side(picture.width)?, side(picture.height)?);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header()?.write_image_data(&picture.rgb)?;
+    Ok(bytes)
+}
+
+/// Writes beside and renames, so that a crash leaves the old file or the new one.
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let new = folder.join(format!("{name}.new"));
+    std::fs::write(&new, bytes)?;
+    std::fs::rename(new, folder.join(name))
+}
