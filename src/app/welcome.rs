@@ -10,7 +10,7 @@ pub fn Welcome(model: ModelInfo) -> impl IntoView {
     view! {
         <div class="welcome">
             <h2>"Ask a picture"</h2>
-            <p>"Put one in or try an example, ask what you want to know, and ask on."</p>
+            <p class="intro">"Put one in or try an example, ask what you want to know, and ask on."</p>
             <AboutModel model/>
         </div>
     }
