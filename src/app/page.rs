@@ -39,7 +39,8 @@ fn Desk(state: PageState) -> impl IntoView {
     let visit = Visit::new(&state);
     let over = RwSignal::new(false);
     Effect::new(move || listen(visit, over));
-    let begun = move || visit.turns.with(|turns| !turns.is_empty());
+    // The picture gets its room at once, while the visitor expects the page to move.
+    let begun = move || visit.opening.with(Option::is_some) || visit.picture.with(Option::is_some);
     view! {
         <div class="page" data-begun=move || begun().then_some("")>
             <Header visit model=state.model.clone()/>
@@ -50,7 +51,7 @@ fn Desk(state: PageState) -> impl IntoView {
                 </div>
                 <section class="chat">
                     <div class="said">
-                        <Show when=move || !begun()>
+                        <Show when=move || visit.turns.with(Vec::is_empty)>
                             <Welcome model=state.model.clone()/>
                         </Show>
                         <Transcript visit/>
