@@ -176,6 +176,20 @@ fn limits_are_the_callers() -> Outcome {
 }
 
 #[test]
+fn a_jpeg_with_hundreds_of_scans_is_refused() -> Outcome {
+    let scans = [0xff, 0xda, 0, 2].repeat(101);
+    let mut bytes = read("420-progressive.jpg")?;
+    bytes.splice(bytes.len() - 2.., scans.clone());
+    let sentence = decode(&bytes).err().ok_or("it was read")?.to_string();
+    assert!(sentence.contains("at most 100"), "{sentence}");
+    // Behind the end of the picture they may be anything.
+    let mut bytes = read("420-progressive.jpg")?;
+    bytes.extend(scans);
+    assert!(decode(&bytes).is_ok());
+    Ok(())
+}
+
+#[test]
 fn what_is_no_picture_is_called_what_it_is() {
     let error = |bytes: &[u8]| decode(bytes).err();
     assert_eq!(error(b""), Some(PictureError::Empty));

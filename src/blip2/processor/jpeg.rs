@@ -22,6 +22,7 @@ const FORMAT: &str = "JPEG";
 
 /// Decodes a JPEG file: baseline or progressive, grey, colour, CMYK or YCCK.
 pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
+    check_scans(bytes)?;
     let ended = Cell::new(false);
     let reader = WholeFile {
         bytes,
@@ -40,6 +41,49 @@ pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Pi
         Err(PictureError::Damaged { .. }) if ended.get() => Err(PictureError::Truncated { format: FORMAT }),
         outcome => outcome,
     }
+}
+
+/// Most scans of a file. Progressive files have 10 to 20; each makes the decoder
+/// go over the whole picture, even one that holds nothing.
+const MAX_SCANS: usize = 100;
+
+/// Refuses files that are made to keep the decoder busy.
+fn check_scans(bytes: &[u8]) -> Result<(), PictureError> {
+    let scans = count_scans(bytes);
+    if scans > MAX_SCANS {
+        let reason = format!("{scans} scans, and at most {MAX_SCANS} are read");
+        return Err(PictureError::Unsupported { format: FORMAT, reason });
+    }
+    Ok(())
+}
+
+/// The scans before the end of the picture; what phones append to it, a film or
+/// a second picture, does not count.
+fn count_scans(bytes: &[u8]) -> usize {
+    const START_OF_SCAN: u8 = 0xda;
+    const END_OF_IMAGE: u8 = 0xd9;
+    let (mut scans, mut rest) = (0, bytes.get(2..).unwrap_or_default());
+    while let Some(at) = rest
+        .windows(2)
+        .position(|pair| pair[0] == 0xff && begins_segment(pair[1]))
+    {
+        match rest[at + 1] {
+            END_OF_IMAGE => break,
+            START_OF_SCAN => scans += 1,
+            _ => {}
+        }
+        let length = rest
+            .get(at + 2..at + 4)
+            .map_or(0, |pair| usize::from(pair[0]) << 8 | usize::from(pair[1]));
+        rest = rest.get(at + 2 + length..).unwrap_or_default();
+    }
+    scans
+}
+
+/// Whether 0xff and this byte are a marker that a length follows (or the end):
+/// neither a byte of coded data, nor a restart, nor filling.
+fn begins_segment(code: u8) -> bool {
+    !matches!(code, 0x00 | 0x01 | 0xd0..=0xd8 | 0xff)
 }
 
 /// Does the work; libjpeg's errors unwind out of it.
