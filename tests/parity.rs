@@ -4,6 +4,10 @@
 //! The folders are made by `make golden`, with transformers in f32 on the CPU;
 //! `GLIMPSE_GOLDEN=DIR` tests another set (`make golden SEED=1 OUT=DIR`).
 //!
+//! `GLIMPSE_TEST_DEVICE=cuda` and `GLIMPSE_TEST_DTYPE=f16` (or bf16) run the model
+//! elsewhere and in less precision, as `make gpu-check` does; then every part must be
+//! near the reference's f32, and tokens may differ where two were nearly as likely.
+//!
 //! What must hold, in f32 on the CPU: pixel values equal to the bit; the
 //! vision model, the Q-Former, the projection and the logits within 1e-4 of
 //! the largest value; the same tokens; log-probabilities within 1e-3; the same
@@ -19,11 +23,29 @@ use glimpse::blip2::Blip2;
 use glimpse::blip2::generation::{FinishReason, GenerationOptions};
 use glimpse::blip2::processor::{Picture, PictureLimits, Processor, Prompt};
 use glimpse::checkpoint::Checkpoint;
+use glimpse::engine::{DeviceChoice, DtypeChoice};
 use serde::Deserialize;
 
-/// Largest difference, relative to the largest value of the reference.
-const TOLERANCE: f32 = 1e-4;
 const LOGPROB_TOLERANCE: f64 = 1e-3;
+
+/// Largest difference, relative to the largest value of the reference.
+fn tolerance(dtype: DType) -> f32 {
+    match dtype {
+        DType::F16 => 2e-2,
+        DType::BF16 => 1e-1,
+        _ => 1e-4,
+    }
+}
+
+/// Where the model runs: the CPU in f32, unless the environment says otherwise.
+fn device_and_dtype() -> AnyResult<(Device, DType)> {
+    let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_string());
+    let device = variable("GLIMPSE_TEST_DEVICE", "cpu").parse::<DeviceChoice>()?.open()?;
+    let dtype = variable("GLIMPSE_TEST_DTYPE", "f32")
+        .parse::<DtypeChoice>()?
+        .resolve(&device)?;
+    Ok((device, dtype))
+}
 
 type AnyResult<T> = Result<T, Box<dyn Error>>;
 
@@ -80,11 +102,12 @@ struct Case {
 impl Case {
     fn open(folder: &Path) -> AnyResult<Self> {
         let checkpoint = Checkpoint::open(folder)?;
+        let (device, dtype) = device_and_dtype()?;
         Ok(Self {
             folder: folder.to_path_buf(),
             expected: serde_json::from_slice(&std::fs::read(folder.join("expected.json"))?)?,
             tensors: candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu)?,
-            model: Blip2::load(&checkpoint, &Device::Cpu, DType::F32)?,
+            model: Blip2::load(&checkpoint, &device, dtype)?,
             processor: Processor::load(&checkpoint)?,
         })
     }
@@ -99,7 +122,7 @@ impl Case {
     /// every n-th value of large tensors.
     fn compare(&self, name: &str, got: &Tensor) -> AnyResult<Option<String>> {
         let want: Vec<f32> = self.tensors[name].to_vec1()?;
-        let got: Vec<f32> = got.flatten_all()?.to_vec1()?;
+        let got: Vec<f32> = got.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         let got: Vec<f32> = got.iter().copied().step_by(got.len().div_ceil(SAMPLE)).collect();
         if got.len() != want.len() {
             return Ok(Some(format!("{name}: {} values instead of {}", got.len(), want.len())));
@@ -108,7 +131,7 @@ impl Case {
         let errors = got.iter().zip(&want).map(|(got, want)| (got - want).abs() / largest);
         // A NaN is within no tolerance.
         let worst = errors.max_by(f32::total_cmp).unwrap_or(0.0);
-        let within = worst <= TOLERANCE;
+        let within = worst <= tolerance(self.model.dtype());
         Ok((!within).then(|| format!("{name}: off by {worst:.1e} of the largest value")))
     }
 
@@ -119,7 +142,10 @@ impl Case {
             complaints.push(format!("pixel values of picture {picture} differ"));
         }
         if picture == 0 {
-            let image_embeds = self.model.vision.forward(&pixel_values)?;
+            let on_device = pixel_values
+                .to_device(self.model.device())?
+                .to_dtype(self.model.dtype())?;
+            let image_embeds = self.model.vision.forward(&on_device)?;
             complaints.extend(self.compare("image_embeds", &image_embeds)?);
             complaints.extend(self.compare("query_output", &self.model.qformer.forward(&image_embeds)?)?);
         }
@@ -145,6 +171,9 @@ impl Case {
         if let Some(name) = &want.logits {
             let logits = Tensor::new(answer.logits(), &Device::Cpu)?;
             complaints.extend(self.compare(name, &logits)?);
+        }
+        if self.model.dtype() != DType::F32 {
+            return Ok(complaints);
         }
         let (mut ids, mut logprobs) = (Vec::new(), Vec::new());
         while let Some(token) = answer.next_token()? {
