@@ -50,11 +50,20 @@ test('ask again about the same picture; Enter asks, Shift+Enter makes a line', a
   await expect(glimpse.shown).toHaveAttribute('src', picture ?? '')
 })
 
+test('a double click on Ask asks once and does not stop', async ({ glimpse }) => {
+  await glimpse.open()
+  await glimpse.put(asFile(square(red)))
+  await glimpse.question.fill('What is this?')
+  await glimpse.ask.dblclick()
+  await glimpse.answered(1)
+  await expect(glimpse.last).not.toContainText('Stopped')
+})
+
 test('Stop ends the answer, and the next question is answered', async ({ glimpse, baseURL }) => {
   await glimpse.open()
   await glimpse.put(asFile(square(red)))
   await glimpse.question.fill('What is this?')
-  const disperse = await crowd(baseURL!, 100)
+  const disperse = await crowd(baseURL!, 80)
   await glimpse.ask.click()
   await expect(glimpse.last).toHaveAttribute('aria-busy', 'true')
   await expect(glimpse.status).toContainText(/place \d+ in the queue/)
@@ -73,7 +82,7 @@ test('an answer that is coming is taken up after a reload', async ({ glimpse, ba
   await glimpse.open()
   await glimpse.put(asFile(square(red)))
   await glimpse.question.fill('What is this?')
-  const disperse = await crowd(baseURL!, 100)
+  const disperse = await crowd(baseURL!, 80)
   await glimpse.ask.click()
   await expect(glimpse.last).toHaveAttribute('aria-busy', 'true')
   await glimpse.page.reload()
@@ -193,7 +202,7 @@ test.describe('on a bad line', () => {
     await glimpse.open(address())
     await glimpse.put(asFile(square(red)))
     await glimpse.question.fill('What is this?')
-    const disperse = await crowd(baseURL!, 100)
+    const disperse = await crowd(baseURL!, 80)
     broken = 2
     await glimpse.ask.click()
     await expect.poll(() => broken).toBe(0)

@@ -31,31 +31,33 @@ async function inView(glimpse: Glimpse, names: string[]) {
 const everything = ['anew', 'settings', 'picture', 'examples', 'log', 'question', 'describe']
 
 for (const [size, viewport] of Object.entries(sizes)) {
-  for (const colorScheme of ['light', 'dark'] as const) {
-    test.describe(() => {
-      test.use({ viewport, colorScheme, hasTouch: size === 'phone' })
-      test(`${size}, ${colorScheme}`, async ({ glimpse }) => {
-        const shoot = (state: string) =>
-          glimpse.page.screenshot({ path: join(__dirname, 'results', `${size}-${colorScheme}-${state}.png`) })
-        await glimpse.open()
-        await inView(glimpse, [...everything, 'ask'])
-        await shoot('empty')
-        await glimpse.examples.first().click()
-        await glimpse.answered(1)
-        await glimpse.describe.click()
-        await glimpse.answered(2)
-        await inView(glimpse, [...everything, 'ask'])
-        await shoot('asked')
-        await glimpse.ask.click()
-        await expect(glimpse.alert).toHaveCount(1)
-        await inView(glimpse, everything)
-        await shoot('alert')
-        await glimpse.settings.click()
-        await expect(glimpse.page.getByLabel('Max new tokens')).toBeInViewport({ ratio: 1 })
-        await shoot('settings')
-      })
+  test.describe(() => {
+    test.use({ viewport, hasTouch: size === 'phone' })
+    test(`the page on a ${size} screen`, async ({ glimpse }) => {
+      const shoot = async (state: string) => {
+        for (const colorScheme of ['light', 'dark'] as const) {
+          await glimpse.page.emulateMedia({ colorScheme })
+          await glimpse.page.screenshot({ path: join(__dirname, 'results', `${size}-${colorScheme}-${state}.png`) })
+        }
+      }
+      await glimpse.open()
+      await inView(glimpse, [...everything, 'ask'])
+      await shoot('empty')
+      await glimpse.examples.first().click()
+      await glimpse.answered(1)
+      await glimpse.describe.click()
+      await glimpse.answered(2)
+      await inView(glimpse, [...everything, 'ask'])
+      await shoot('asked')
+      await glimpse.ask.click()
+      await expect(glimpse.alert).toHaveCount(1)
+      await inView(glimpse, everything)
+      await shoot('alert')
+      await glimpse.settings.click()
+      await expect(glimpse.page.getByLabel('Max new tokens')).toBeInViewport({ ratio: 1 })
+      await shoot('settings')
     })
-  }
+  })
 }
 
 test.describe('on a phone', () => {

@@ -109,6 +109,9 @@ pub fn ask(visit: Visit, asked: Asked) {
             Err(error) if visit.has(&turn) => {
                 visit.turns.update(|turns| turns.retain(|other| other.key != turn.key));
                 give_back(visit, &turn.question);
+                if error.kind == ErrorKind::Busy {
+                    catch_up(visit, &conversation).await;
+                }
                 visit.alert.set(Some(error.message));
             }
             Err(_) => {}
@@ -195,6 +198,7 @@ async fn follow(visit: Visit, conversation: ConversationId, turn: LiveTurn, mut 
             }
             End::Lost => {
                 visit.progress.set(Some("Connection lost, trying again".to_owned()));
+                dom::sleep(Duration::from_millis(TRIES_MS[0])).await;
                 match reconnect(visit, &conversation, &turn).await {
                     Some(again) => stream = again,
                     None => return,
@@ -264,9 +268,7 @@ async fn reconnect(visit: Visit, conversation: &ConversationId, turn: &LiveTurn)
                     conversation: Some(known),
                     ..
                 }) if !is_answering(&known) => {
-                    let picture = visit.picture.get_untracked();
-                    visit.show(Some(known));
-                    visit.picture.set(picture);
+                    show_again(visit, known);
                     return None;
                 }
                 Ok(PageState {
@@ -288,6 +290,26 @@ async fn reconnect(visit: Visit, conversation: &ConversationId, turn: &LiveTurn)
     visit.alert.set(Some(error.message.clone()));
     turn.state.set(TurnState::Failed { error });
     None
+}
+
+/// Shows what was said elsewhere in this conversation, in another tab.
+async fn catch_up(visit: Visit, conversation: &ConversationId) {
+    if let Ok(PageState {
+        conversation: Some(known),
+        ..
+    }) = api::page_state(Some(conversation.clone())).await
+        && visit.conversation.get_untracked().as_ref() == Some(conversation)
+    {
+        show_again(visit, known);
+        take_up(visit);
+    }
+}
+
+/// Shows the server's account of the conversation that is on the page; its picture stays as it is.
+fn show_again(visit: Visit, known: Conversation) {
+    let picture = visit.picture.get_untracked();
+    visit.show(Some(known));
+    visit.picture.set(picture);
 }
 
 fn is_answering(conversation: &Conversation) -> bool {

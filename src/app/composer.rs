@@ -15,10 +15,10 @@ pub fn Composer(visit: Visit, draft: String) -> impl IntoView {
     };
     let ask_or_stop = move |event: ev::MouseEvent| {
         event.prevent_default();
-        if visit.is_answering() {
-            asking::stop(visit)
-        } else {
-            ask_or_say()
+        if !visit.is_answering() {
+            ask_or_say();
+        } else if event.detail() != 2 {
+            asking::stop(visit); // the second click of a double click asks no more than the first
         }
     };
     let describe = move |event: ev::MouseEvent| {
