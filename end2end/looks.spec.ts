@@ -37,7 +37,8 @@ for (const [size, viewport] of Object.entries(sizes)) {
       const shoot = async (state: string) => {
         for (const colorScheme of ['light', 'dark'] as const) {
           await glimpse.page.emulateMedia({ colorScheme })
-          await glimpse.page.screenshot({ path: join(__dirname, 'results', `${size}-${colorScheme}-${state}.png`) })
+          const path = join(__dirname, 'results', `${size}-${colorScheme}-${state}.png`)
+          await glimpse.page.screenshot({ path, animations: 'disabled' })
         }
       }
       await glimpse.open()
