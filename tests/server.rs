@@ -51,6 +51,14 @@ fn question(conversation: &str, tokens: usize) -> Value {
     json!({"request": {"conversation": conversation, "question": "hi", "max_new_tokens": tokens}})
 }
 
+fn get(server: &Server, path: &str) -> Value {
+    let answer = ureq::get(format!("{}/{path}", server.address)).call();
+    let text = answer
+        .and_then(|mut answer| answer.body_mut().read_to_string())
+        .expect("it is there");
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
+}
+
 /// The stream of an answer, line by line; dropping it closes the connection.
 fn ask(server: &Server, arguments: &Value) -> impl Iterator<Item = Value> + use<> {
     let response = ureq::post(format!("{}/api/page/ask", server.address))
@@ -96,10 +104,7 @@ fn two_visitors_never_meet() {
     assert_eq!(state["conversation"]["turns"], json!([]));
     let (_, state) = call(&server, "state", &json!({"conversation": null}));
     assert_eq!(state["conversation"], Value::Null);
-    let page = ureq::get(&server.address)
-        .call()
-        .and_then(|mut page| page.body_mut().read_to_string());
-    let page = page.expect("there is a page");
+    let page = get(&server, "").to_string();
     assert!(!page.contains(&mine) && !page.contains(&yours));
     for guess in ["1", "../../etc/passwd", &"0".repeat(32)] {
         let (status, _) = call(&server, "ask", &question(guess, 3));
@@ -187,9 +192,9 @@ fn bad_questions_get_a_sentence_and_leave_the_conversation_as_it_was() {
 #[test]
 fn stop_frees_the_model_and_keeps_the_beginning() {
     let model = TinyCheckpoint::new();
-    let server = Server::start(&["--model", model.path(), "--max-new-tokens", "2000"]);
+    let server = Server::start(&["--model", model.path(), "--max-new-tokens", "8000"]);
     let (mine, yours) = (begin(&server), begin(&server));
-    let mut answer = ask(&server, &question(&mine, 2000));
+    let mut answer = ask(&server, &question(&mine, 8000));
     let started = answer.by_ref().find(|event| event["event"] == "token");
     assert!(started.is_some());
     let (status, _) = call(&server, "ask", &question(&mine, 5));
@@ -197,7 +202,7 @@ fn stop_frees_the_model_and_keeps_the_beginning() {
     assert_eq!(call(&server, "stop", &json!({"id": mine, "conversation": mine})).0, 200);
     let last = answer.last().expect("the stream says how it ended");
     assert_eq!(last["finish_reason"], "cancelled");
-    assert!(last["generated_tokens"].as_u64().is_some_and(|tokens| tokens < 2000));
+    assert!(last["generated_tokens"].as_u64().is_some_and(|tokens| tokens < 8000));
     assert!(ask(&server, &question(&yours, 2)).count() > 1);
     assert!(
         ask(&server, &question(&mine, 2)).count() > 1,
@@ -212,24 +217,18 @@ fn a_closed_connection_frees_the_model_after_the_grace_period() {
         "--model",
         model.path(),
         "--max-new-tokens",
-        "2000",
+        "8000",
         "--grace-seconds",
-        "1",
-        "--max-waiting",
-        "4",
+        "0",
     ]);
     let id = begin(&server);
-    drop(ask(&server, &question(&id, 2000)).next());
+    drop(ask(&server, &question(&id, 8000)).next());
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let (_, state) = call(&server, "state", &json!({"conversation": id}));
         let turn = &state["conversation"]["turns"][0];
         if turn["state"] == "done" {
-            // Either is right: a fast machine may be through before the second is over.
-            assert!(
-                turn["finish_reason"] == "cancelled" || turn["finish_reason"] == "length",
-                "{turn}"
-            );
+            assert_eq!(turn["finish_reason"], "cancelled");
             break;
         }
         assert!(Instant::now() < deadline, "the answer still goes on: {turn}");
@@ -244,12 +243,12 @@ fn a_full_queue_says_so_and_positions_count_down() {
         "--model",
         model.path(),
         "--max-new-tokens",
-        "2000",
+        "8000",
         "--max-waiting",
         "2",
     ]);
     let visitors: Vec<String> = (0..4).map(|_| begin(&server)).collect();
-    let mut first = ask(&server, &question(&visitors[0], 2000));
+    let mut first = ask(&server, &question(&visitors[0], 8000));
     assert!(first.by_ref().any(|event| event["event"] == "token"));
     let mut second = ask(&server, &question(&visitors[1], 2));
     let mut third = ask(&server, &question(&visitors[2], 2));
@@ -325,11 +324,6 @@ fn health_is_told_as_json() {
     let model = TinyCheckpoint::new();
     let server = Server::start(&["--model", model.path()]);
     for (path, status) in [("healthz", "ok"), ("readyz", "ready")] {
-        let mut answer = ureq::get(format!("{}/{path}", server.address))
-            .call()
-            .expect("it is there");
-        let text = answer.body_mut().read_to_string().expect("it is text");
-        let health: Value = serde_json::from_str(&text).expect("it is JSON");
-        assert_eq!(health["status"], status);
+        assert_eq!(get(&server, path)["status"], status);
     }
 }

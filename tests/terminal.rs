@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use serde_json::Value;
-use support::{TinyCheckpoint, ask, glimpse, picture, png, stderr};
+use support::{PictureFile, TinyCheckpoint, ask, glimpse, png, stderr};
 
 /// One sentence or two on standard error, with these words, and exit status 1.
 fn refused(output: &std::process::Output, words: &[&str]) {
@@ -23,16 +23,14 @@ fn refused(output: &std::process::Output, words: &[&str]) {
 #[test]
 fn json_has_what_scripts_need() {
     let model = TinyCheckpoint::new();
-    let folder = tempfile::tempdir().expect("there is a folder for tests");
-    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
-    let picture = picture.to_str().expect("temporary folders have plain names");
+    let picture = PictureFile::new();
     let output = ask([
         "--model",
         model.path(),
         "--json",
         "--max-new-tokens",
         "7",
-        picture,
+        picture.path(),
         "hi",
     ]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -54,9 +52,7 @@ fn json_has_what_scripts_need() {
 #[test]
 fn raw_sends_the_text_as_it_is_and_no_text_asks_for_a_caption() {
     let model = TinyCheckpoint::new();
-    let folder = tempfile::tempdir().expect("there is a folder for tests");
-    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
-    let picture = picture.to_str().expect("temporary folders have plain names");
+    let picture = PictureFile::new();
     let prompt_length = |output: std::process::Output| {
         let record: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
         record["prompt_ids"].as_array().map(Vec::len)
@@ -67,14 +63,14 @@ fn raw_sends_the_text_as_it_is_and_no_text_asks_for_a_caption() {
             glimpse()
                 .arg("ask")
                 .args(base)
-                .args(["--raw", picture, "hi"])
+                .args(["--raw", picture.path(), "hi"])
                 .output()
                 .unwrap()
         ),
         Some(5)
     );
     assert_eq!(
-        prompt_length(glimpse().arg("ask").args(base).arg(picture).output().unwrap()),
+        prompt_length(glimpse().arg("ask").args(base).arg(picture.path()).output().unwrap()),
         Some(3)
     );
 }
@@ -100,14 +96,14 @@ fn a_picture_may_come_through_standard_input() {
 #[test]
 fn a_batch_answers_in_order_and_a_bad_line_in_its_place() {
     let model = TinyCheckpoint::new();
-    let folder = tempfile::tempdir().expect("there is a folder for tests");
-    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
-    let line = |question: &str| serde_json::json!({"picture": picture, "question": question}).to_string();
-    let file = folder.path().join("questions.jsonl");
+    let picture = PictureFile::new();
+    let line = |question: &str| serde_json::json!({"picture": picture.path(), "question": question}).to_string();
     let missing = serde_json::json!({"picture": "nowhere.png"}).to_string();
-    std::fs::write(&file, [line("a"), "{oops".into(), missing, line("abc")].join("\n")).expect("the folder is ours");
-    let file = file.to_str().expect("temporary folders have plain names");
-    let output = ask(["--model", model.path(), "--max-new-tokens", "2", "--batch", file]);
+    let file = picture.beside(
+        "questions.jsonl",
+        [line("a"), "{oops".into(), missing, line("abc")].join("\n"),
+    );
+    let output = ask(["--model", model.path(), "--max-new-tokens", "2", "--batch", &file]);
     assert_eq!(output.status.code(), Some(1));
     let lines: Vec<Value> = output
         .stdout
@@ -131,14 +127,9 @@ fn a_batch_answers_in_order_and_a_bad_line_in_its_place() {
 
 #[test]
 fn bad_pictures_get_a_sentence() {
-    let folder = tempfile::tempdir().expect("there is a folder for tests");
+    let folder = PictureFile::new();
     let refuse = |name: &str, bytes: &[u8], words: &[&str]| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).expect("the folder is ours");
-        refused(
-            &ask([path.to_str().expect("temporary folders have plain names"), "what?"]),
-            words,
-        );
+        refused(&ask([&folder.beside(name, bytes), "what?"]), words);
     };
     refuse("notes.txt", b"no picture at all", &["notes.txt", "not a picture"]);
     refuse("empty.png", b"", &["empty.png", "empty"]);
@@ -169,12 +160,16 @@ fn declared_size(png: &[u8], width: u32, height: u32) -> Vec<u8> {
 #[test]
 fn bad_questions_get_a_sentence() {
     let model = TinyCheckpoint::new();
-    let folder = tempfile::tempdir().expect("there is a folder for tests");
-    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
-    let picture = picture.to_str().expect("temporary folders have plain names");
-    refused(&ask(["--model", model.path(), picture, "  "]), &["question is empty"]);
+    let picture = PictureFile::new();
+    refused(
+        &ask(["--model", model.path(), picture.path(), "  "]),
+        &["question is empty"],
+    );
     let long = "x".repeat(100_000);
-    refused(&ask(["--model", model.path(), picture, &long]), &["tokens", "2047"]);
+    refused(
+        &ask(["--model", model.path(), picture.path(), &long]),
+        &["tokens", "8191"],
+    );
 }
 
 #[test]
@@ -192,9 +187,7 @@ fn wrong_usage_is_exit_status_2() {
 #[test]
 fn a_literal_picture_token_is_text() {
     let model = TinyCheckpoint::new();
-    let folder = tempfile::tempdir().expect("there is a folder for tests");
-    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
-    let picture = picture.to_str().expect("temporary folders have plain names");
+    let picture = PictureFile::new();
     let output = ask([
         "--model",
         model.path(),
@@ -202,7 +195,7 @@ fn a_literal_picture_token_is_text() {
         "--max-new-tokens",
         "1",
         "--raw",
-        picture,
+        picture.path(),
         "<image>",
     ]);
     let record: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
@@ -215,9 +208,7 @@ fn a_literal_picture_token_is_text() {
 /// Each damage to a checkpoint, and the words that must name it.
 #[test]
 fn a_damaged_checkpoint_is_named() {
-    let folder = tempfile::tempdir().expect("there is a folder for tests");
-    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
-    let picture = picture.to_str().expect("temporary folders have plain names");
+    let picture = PictureFile::new();
     let damages: [(&str, fn(&TinyCheckpoint), &[&str]); 12] = [
         ("no config", |c| c.remove("config.json"), &["config.json"]),
         ("no tokenizer", |c| c.remove("tokenizer.json"), &["tokenizer.json"]),
@@ -281,7 +272,7 @@ fn a_damaged_checkpoint_is_named() {
     for (damage, apply, words) in damages {
         let checkpoint = TinyCheckpoint::new();
         apply(&checkpoint);
-        let output = ask(["--model", checkpoint.path(), picture]);
+        let output = ask(["--model", checkpoint.path(), picture.path()]);
         eprintln!("{damage}: {}", stderr(&output).trim());
         refused(&output, words);
     }
@@ -300,12 +291,7 @@ fn an_index_that_points_to_the_wrong_shard_is_named() {
         r#"{"weight_map":{"no.such.tensor":"model-1.safetensors"}}"#,
     );
     refused(&ask(["--model", checkpoint.path(), "-"]), &["empty"]);
-    let folder = tempfile::tempdir().expect("there is a folder for tests");
-    let picture = picture(folder.path(), "red.png", [200, 0, 0]);
-    let output = ask([
-        "--model",
-        checkpoint.path(),
-        picture.to_str().expect("temporary folders have plain names"),
-    ]);
+    let picture = PictureFile::new();
+    let output = ask(["--model", checkpoint.path(), picture.path()]);
     refused(&output, &["no.such.tensor", "model-1.safetensors", "index"]);
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test file uses its part
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use candle_core::{Device, Tensor};
@@ -29,11 +29,30 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A small picture: a PNG of one colour.
-pub fn picture(directory: &Path, name: &str, colour: [u8; 3]) -> PathBuf {
-    let path = directory.join(name);
-    std::fs::write(&path, png(colour)).expect("the folder is ours");
-    path
+/// A small picture in a folder of its own.
+pub struct PictureFile {
+    folder: TempDir,
+    name: PathBuf,
+}
+
+impl PictureFile {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("there is a folder for tests");
+        let name = folder.path().join("red.png");
+        std::fs::write(&name, png([200, 0, 0])).expect("the folder is ours");
+        Self { folder, name }
+    }
+
+    pub fn path(&self) -> &str {
+        self.name.to_str().expect("temporary folders have plain names")
+    }
+
+    /// Writes another file beside it, and gives its path.
+    pub fn beside(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, bytes).expect("the folder is ours");
+        path.to_str().expect("temporary folders have plain names").to_string()
+    }
 }
 
 /// A PNG of 40 × 30 pixels of one colour.
@@ -58,7 +77,7 @@ pub struct TinyCheckpoint {
 
 const HIDDEN: usize = 32;
 const VOCAB: usize = 512;
-pub const POSITIONS: usize = 2048;
+pub const POSITIONS: usize = 8192;
 
 impl TinyCheckpoint {
     pub fn new() -> Self {
