@@ -30,8 +30,19 @@ const MAX_BODY_BYTES: usize = 512 << 20;
 
 /// Nothing from elsewhere; the inline script is the one that starts the page. Any page
 /// may show ours in a frame: that is how demos are embedded.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; \
-     style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'";
+const CONTENT_SECURITY_POLICY: &str = concat!(
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; ",
+    "img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'",
+);
+
+/// While developing, the page also listens for `cargo leptos watch`.
+fn content_security_policy() -> HeaderValue {
+    if cfg!(debug_assertions) {
+        let policy = format!("{CONTENT_SECURITY_POLICY}; connect-src 'self' ws:");
+        return HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+    }
+    HeaderValue::from_static(CONTENT_SECURITY_POLICY)
+}
 
 pub fn router(state: AppState) -> Router {
     let routes = generate_route_list(App);
@@ -48,17 +59,23 @@ pub fn router(state: AppState) -> Router {
         .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(from_fn(only_multipart_uploads))
         .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
-        .layer(header_layer(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(header_layer(header::REFERRER_POLICY, "no-referrer"))
-        .layer(header_layer(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+        .layer(header_layer(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        .layer(header_layer(
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        ))
+        .layer(header_layer(header::CONTENT_SECURITY_POLICY, content_security_policy()))
         .layer(CatchPanicLayer::custom(panicked))
         // What is our fault is logged in `errors`; a full queue is nobody's.
         .layer(TraceLayer::new_for_http().on_failure(()))
         .with_state(state)
 }
 
-fn header_layer(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
-    SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
+fn header_layer(name: HeaderName, value: HeaderValue) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::overriding(name, value)
 }
 
 /// server_fn panics on a multipart request without a boundary.

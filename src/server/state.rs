@@ -12,6 +12,9 @@ use crate::api::{ModelInfo, PageLimits};
 use crate::engine::Engine;
 use crate::store::Store;
 
+/// Where `cargo leptos watch` tells the page to reload, as Cargo.toml says.
+const RELOAD_PORT: u32 = 7861;
+
 /// Cheap to clone: everything in it is shared.
 #[derive(Clone)]
 pub struct AppState {
@@ -45,6 +48,7 @@ impl AppState {
             .output_name("glimpse")
             .site_root("target/site")
             .site_addr(address)
+            .reload_port(RELOAD_PORT)
             .build();
         let store = Arc::new(store);
         let answers = Answers::new(Arc::clone(&store), limits.answer_time, limits.grace);
