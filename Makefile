@@ -5,7 +5,9 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 # `MODEL=… DEVICE=… DTYPE=… ADDR=… make run` passes through.
-export GLIMPSE_MODEL ?= $(MODEL)
+ifdef MODEL
+export GLIMPSE_MODEL := $(MODEL)
+endif
 ifdef DEVICE
 export GLIMPSE_DEVICE := $(DEVICE)
 endif

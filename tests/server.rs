@@ -190,11 +190,47 @@ fn bad_questions_get_a_sentence_and_leave_the_conversation_as_it_was() {
 }
 
 #[test]
+fn a_call_that_makes_no_sense_is_the_callers_fault() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    for arguments in [
+        json!(null),
+        json!({"request": 5}),
+        json!({"request": {"conversation": 1}}),
+    ] {
+        let (status, error) = call(&server, "ask", &arguments);
+        assert_eq!((status, error["kind"].as_str()), (400, Some("bad_request")), "{error}");
+    }
+    let (status, error) = call(&server, "ask", &json!({"request": "x".repeat(2 << 20)}));
+    assert_eq!(
+        (status, error["kind"].as_str()),
+        (422, Some("question_refused")),
+        "{error}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_half_sent_request_does_not_hold_the_process() {
+    use std::io::Write;
+    let model = TinyCheckpoint::new();
+    let mut server = Server::start(&["--model", model.path()]);
+    let address = server.address.trim_start_matches("http://").to_string();
+    let mut half = std::net::TcpStream::connect(address).expect("it listens");
+    half.write_all(b"POST /ask HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        .expect("it reads");
+    assert!(
+        server.asked_to_end(Duration::from_secs(15)),
+        "it still runs 15 seconds after SIGTERM"
+    );
+}
+
+#[test]
 fn stop_frees_the_model_and_keeps_the_beginning() {
     let model = TinyCheckpoint::new();
-    let server = Server::start(&["--model", model.path(), "--max-new-tokens", "8000"]);
+    let server = Server::start(&["--model", model.path(), "--max-new-tokens", "4000"]);
     let (mine, yours) = (begin(&server), begin(&server));
-    let mut answer = ask(&server, &question(&mine, 8000));
+    let mut answer = ask(&server, &question(&mine, 4000));
     let started = answer.by_ref().find(|event| event["event"] == "token");
     assert!(started.is_some());
     let (status, _) = call(&server, "ask", &question(&mine, 5));
@@ -202,7 +238,7 @@ fn stop_frees_the_model_and_keeps_the_beginning() {
     assert_eq!(call(&server, "stop", &json!({"id": mine, "conversation": mine})).0, 200);
     let last = answer.last().expect("the stream says how it ended");
     assert_eq!(last["finish_reason"], "cancelled");
-    assert!(last["generated_tokens"].as_u64().is_some_and(|tokens| tokens < 8000));
+    assert!(last["generated_tokens"].as_u64().is_some_and(|tokens| tokens < 4000));
     assert!(ask(&server, &question(&yours, 2)).count() > 1);
     assert!(
         ask(&server, &question(&mine, 2)).count() > 1,
@@ -217,12 +253,12 @@ fn a_closed_connection_frees_the_model_after_the_grace_period() {
         "--model",
         model.path(),
         "--max-new-tokens",
-        "8000",
+        "4000",
         "--grace-seconds",
         "0",
     ]);
     let id = begin(&server);
-    drop(ask(&server, &question(&id, 8000)).next());
+    drop(ask(&server, &question(&id, 4000)).next());
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let (_, state) = call(&server, "state", &json!({"conversation": id}));
@@ -243,12 +279,12 @@ fn a_full_queue_says_so_and_positions_count_down() {
         "--model",
         model.path(),
         "--max-new-tokens",
-        "8000",
+        "4000",
         "--max-waiting",
         "2",
     ]);
     let visitors: Vec<String> = (0..4).map(|_| begin(&server)).collect();
-    let mut first = ask(&server, &question(&visitors[0], 8000));
+    let mut first = ask(&server, &question(&visitors[0], 4000));
     assert!(first.by_ref().any(|event| event["event"] == "token"));
     let mut second = ask(&server, &question(&visitors[1], 2));
     let mut third = ask(&server, &question(&visitors[2], 2));

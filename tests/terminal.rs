@@ -140,6 +140,11 @@ fn bad_pictures_get_a_sentence() {
         &declared_size(&whole, 40_000, 40_000),
         &["40000 x 40000", "1600000000"],
     );
+    refuse(
+        "thin.png",
+        &declared_size(&whole, 90_000_000, 1),
+        &["90000000 x 1", "65535"],
+    );
     refuse("huge.bmp", &vec![b'B'; 100 << 20], &["bytes", "accepted"]);
     refused(&ask(["nowhere.png", "what?"]), &["nowhere.png"]);
     refused(&ask(["https://example.com/cat.jpg"]), &["https://example.com/cat.jpg"]);
@@ -161,10 +166,9 @@ fn declared_size(png: &[u8], width: u32, height: u32) -> Vec<u8> {
 fn bad_questions_get_a_sentence() {
     let model = TinyCheckpoint::new();
     let picture = PictureFile::new();
-    refused(
-        &ask(["--model", model.path(), picture.path(), "  "]),
-        &["question is empty"],
-    );
+    let empty = ask(["--model", model.path(), picture.path(), "  "]);
+    assert_eq!(empty.status.code(), Some(2));
+    assert!(stderr(&empty).contains("question is empty"));
     let long = "x".repeat(100_000);
     refused(
         &ask(["--model", model.path(), picture.path(), &long]),
@@ -205,11 +209,13 @@ fn a_literal_picture_token_is_text() {
     );
 }
 
-/// Each damage to a checkpoint, and the words that must name it.
+/// What is done to a checkpoint, and the words that must name it.
+type Damage = (&'static str, fn(&TinyCheckpoint), &'static [&'static str]);
+
 #[test]
 fn a_damaged_checkpoint_is_named() {
     let picture = PictureFile::new();
-    let damages: [(&str, fn(&TinyCheckpoint), &[&str]); 12] = [
+    let damages: [Damage; 15] = [
         ("no config", |c| c.remove("config.json"), &["config.json"]),
         ("no tokenizer", |c| c.remove("tokenizer.json"), &["tokenizer.json"]),
         (
@@ -248,6 +254,26 @@ fn a_damaged_checkpoint_is_named() {
                 });
             },
             &["language_projection.weight", "[5, 32]", "[32, 32]"],
+        ),
+        (
+            "pictures of another size",
+            |c| c.write("preprocessor_config.json", r#"{"size": {"height": 32, "width": 32}}"#),
+            &["32 x 32", "16 x 16"],
+        ),
+        (
+            "numbers that overflow",
+            |c| c.write("config.json", r#"{"text_config":{"vocab_size":9999999999}}"#),
+            &["vocab_size"],
+        ),
+        (
+            "weights that are not numbers",
+            |c| {
+                c.save(|t| {
+                    let nan = (&t["query_tokens"] * f64::NAN).expect("it has numbers");
+                    t.insert("query_tokens".into(), nan);
+                });
+            },
+            &["not finite"],
         ),
         (
             "index of a missing shard",

@@ -59,12 +59,12 @@ impl FromServerFnError for ApiError {
                 ErrorKind::Internal,
                 "The server's reply could not be read. Reload the page and try again.",
             ),
-            ServerFnErrorErr::Args(_) | ServerFnErrorErr::MissingArg(_) | ServerFnErrorErr::Deserialization(_) => {
-                Self::new(
-                    ErrorKind::BadRequest,
-                    format!("The request was not understood: {error}."),
-                )
-            }
+            ServerFnErrorErr::Args(detail)
+            | ServerFnErrorErr::MissingArg(detail)
+            | ServerFnErrorErr::Deserialization(detail) => Self::new(
+                ErrorKind::BadRequest,
+                format!("The request was not understood ({detail}). Load the page again."),
+            ),
             _ => Self::new(
                 ErrorKind::Internal,
                 format!("Something went wrong on our side: {error}."),

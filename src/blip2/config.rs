@@ -26,8 +26,6 @@ pub enum ConfigError {
 /// The whole model: `config.json`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Blip2Config {
-    #[serde(default = "blip2_model_type")]
-    model_type: String,
     #[serde(default)]
     pub vision_config: VisionConfig,
     #[serde(default)]
@@ -41,9 +39,8 @@ pub struct Blip2Config {
     pub image_token_index: Option<u32>,
 }
 
-fn blip2_model_type() -> String {
-    "blip-2".into()
-}
+/// No number of a config is larger.
+const MOST: usize = 1 << 20;
 
 fn default_num_query_tokens() -> usize {
     32
@@ -83,18 +80,12 @@ impl Blip2Config {
                 vision.image_size, vision.patch_size
             )));
         }
-        for (name, value) in [
-            ("num_query_tokens", self.num_query_tokens),
-            (
-                "qformer_config.cross_attention_frequency",
-                qformer.cross_attention_frequency,
-            ),
-            ("text_config.vocab_size", text.vocab_size),
-            ("text_config.max_position_embeddings", text.max_position_embeddings),
-        ] {
-            if value == 0 {
-                return Err(ConfigError::Nonsense(format!("{name} is 0")));
-            }
+        self.check_numbers()?;
+        if text.bos_token_id as usize >= text.vocab_size {
+            return Err(ConfigError::Nonsense(format!(
+                "bos_token_id is {}, and there are {} tokens",
+                text.bos_token_id, text.vocab_size
+            )));
         }
         if text.word_embed_proj_dim.is_some_and(|size| size != text.hidden_size) {
             return Err(ConfigError::Unsupported {
@@ -110,9 +101,32 @@ impl Blip2Config {
         Ok(())
     }
 
-    /// The model's kind, as `config.json` names it.
-    pub fn model_type(&self) -> &str {
-        &self.model_type
+    /// No number is 0 that must not be, or so large that sizes could not be multiplied.
+    fn check_numbers(&self) -> Result<(), ConfigError> {
+        let (vision, qformer, text) = (&self.vision_config, &self.qformer_config, &self.text_config);
+        let numbers = [
+            ("num_query_tokens", self.num_query_tokens),
+            ("vision_config.image_size", vision.image_size),
+            ("vision_config.hidden_size", vision.hidden_size),
+            ("vision_config.intermediate_size", vision.intermediate_size),
+            ("vision_config.num_hidden_layers", vision.num_hidden_layers),
+            ("qformer_config.hidden_size", qformer.hidden_size),
+            ("qformer_config.intermediate_size", qformer.intermediate_size),
+            ("qformer_config.num_hidden_layers", qformer.num_hidden_layers),
+            (
+                "qformer_config.cross_attention_frequency",
+                qformer.cross_attention_frequency,
+            ),
+            ("text_config.hidden_size", text.hidden_size),
+            ("text_config.ffn_dim", text.ffn_dim),
+            ("text_config.num_hidden_layers", text.num_hidden_layers),
+            ("text_config.vocab_size", text.vocab_size),
+            ("text_config.max_position_embeddings", text.max_position_embeddings),
+        ];
+        match numbers.into_iter().find(|(_, value)| !(1..=MOST).contains(value)) {
+            Some((name, value)) => Err(ConfigError::Nonsense(format!("{name} is {value}"))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -34,7 +34,11 @@ pub enum GenerationError {
         "The question is {tokens} tokens long with its picture, and the model reads at most {limit}. Ask a shorter one."
     )]
     PromptTooLong { tokens: usize, limit: usize },
-    #[error("The model failed: {0}. Try again.")]
+    #[error(
+        "The model's numbers are not finite: its weights are damaged, or too large for this dtype. Try --dtype f32, or download the checkpoint again."
+    )]
+    NotFinite,
+    #[error("The model failed: {}. Try again.", .0.to_string().lines().next().unwrap_or_default())]
     Model(#[from] candle_core::Error),
 }
 
@@ -108,14 +112,14 @@ impl Blip2 {
 
 impl Answer<'_> {
     /// The next token, or `None` behind the last; [`Answer::finish_reason`] says why it was the last.
-    pub fn next_token(&mut self) -> Result<Option<GeneratedToken>> {
+    pub fn next_token(&mut self) -> std::result::Result<Option<GeneratedToken>, GenerationError> {
         if self.finish_reason.is_some() {
             return Ok(None);
         }
         if let Some(last) = self.last {
             self.decode(last.id)?;
         }
-        let token = self.choose();
+        let token = self.choose()?;
         self.generated += 1;
         self.last = Some(token);
         self.finish_reason = self.reason_to_finish(token);
@@ -150,16 +154,20 @@ impl Answer<'_> {
         Ok(())
     }
 
-    fn choose(&self) -> GeneratedToken {
+    fn choose(&self) -> std::result::Result<GeneratedToken, GenerationError> {
         let end_tokens = self.model.config.text_config.eos_token_id.as_slice();
         let end_allowed = self.generated >= self.options.min_new_tokens;
         let allowed = |id: u32| end_allowed || !end_tokens.contains(&id);
         let id = argmax(&self.logits, allowed);
-        GeneratedToken {
-            id,
-            logprob: (f64::from(self.logits[id as usize]) - log_sum_exp(&self.logits)) as f32,
-            is_end: end_tokens.contains(&id),
+        let logprob = f64::from(self.logits[id as usize]) - log_sum_exp(&self.logits);
+        if !logprob.is_finite() {
+            return Err(GenerationError::NotFinite);
         }
+        Ok(GeneratedToken {
+            id,
+            logprob: logprob as f32,
+            is_end: end_tokens.contains(&id),
+        })
     }
 }
 

@@ -34,6 +34,10 @@ pub enum CheckpointError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Picture(#[from] ProcessorError),
+    #[error(
+        "The picture processor's configuration makes pictures of {found}, and config.json asks for {side} x {side}. The files do not belong together: download them again."
+    )]
+    PictureSize { found: String, side: usize },
     #[error(transparent)]
     Text(#[from] TextError),
     #[error(

@@ -88,6 +88,10 @@ fn map(folder: &Path, names: &[String]) -> std::result::Result<MmapedSafetensors
     let mut paths = Vec::with_capacity(names.len());
     for name in names {
         let path = folder.join(name);
+        std::fs::File::open(&path).map_err(|error| CheckpointError::Unreadable {
+            file: name.clone(),
+            reason: error.to_string(),
+        })?;
         // SAFETY: the checkpoint's files are not written to while the program runs, as
         // everywhere where weights are mapped; a file cut short under us ends the process.
         unsafe { MmapedSafetensors::new(&path) }.map_err(|error| CheckpointError::Damaged {
@@ -129,7 +133,11 @@ impl Index {
             return Err(damaged("its weight_map is empty".into()));
         }
         // Shards lie beside their index; a path out of the folder is no shard.
-        match index.weight_map.values().find(|shard| shard.contains(['/', '\\'])) {
+        match index
+            .weight_map
+            .values()
+            .find(|shard| shard.is_empty() || *shard == ".." || shard.contains(['/', '\\']))
+        {
             Some(shard) => Err(damaged(format!("{shard} is not the name of a file beside it"))),
             None => Ok(index),
         }
@@ -176,7 +184,11 @@ impl SimpleBackend for Backend {
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
-        self.0.load(name, device)?.to_dtype(dtype)
+        let tensor = self.0.load(name, device)?;
+        if !tensor.dtype().is_float() {
+            candle_core::bail!("{name} holds {} numbers, which are no weights", tensor.dtype().as_str());
+        }
+        tensor.to_dtype(dtype)
     }
 
     fn contains_tensor(&self, name: &str) -> bool {

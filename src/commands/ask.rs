@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::options::{GenerationArgs, ModelArgs};
-use super::{CommandResult, batch, picture};
+use super::{CommandResult, UsageError, batch, picture};
 use crate::api::{FinishReason, Timings};
 use crate::blip2::processor::{Picture, PictureLimits, Prompt};
 use crate::engine::{Engine, EngineError, Event, Question, Summary};
@@ -108,12 +108,12 @@ impl Asker {
 }
 
 /// The prompt that a question becomes; a question that is there must say something.
-pub fn prompt(question: Option<String>, raw: bool) -> Result<Prompt, &'static str> {
+pub fn prompt(question: Option<String>, raw: bool) -> Result<Prompt, UsageError> {
     match question {
         None => Ok(Prompt::Caption),
-        Some(question) if question.trim().is_empty() => {
-            Err("The question is empty. Ask something, or leave it out for a caption.")
-        }
+        Some(question) if question.trim().is_empty() => Err(UsageError(
+            "The question is empty. Ask something, or leave it out for a caption.".into(),
+        )),
         Some(text) if raw => Ok(Prompt::Raw(text)),
         Some(question) => Ok(Prompt::Question(question)),
     }
@@ -123,8 +123,8 @@ pub fn run(args: AskArgs) -> CommandResult {
     let options = args.generation.options()?;
     let limits = PictureLimits::default();
     if let Some(file) = args.batch {
-        let asker = load(args.model)?;
-        return batch::run(&asker, &file, &options, args.raw, &limits);
+        let questions = batch::Questions::open(&file)?;
+        return batch::run(&load(args.model)?, questions, &options, args.raw, &limits);
     }
     // clap has seen to it that there is a picture where there is no batch.
     let argument = args.picture.unwrap_or_default();

@@ -1,6 +1,6 @@
 //! `glimpse ask --batch`: a file of questions, one JSON object a line.
 
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,68 +30,132 @@ enum Outcome {
     Failure { error: String },
 }
 
+/// A file of questions, read line by line: it may be as long as it likes, or never end.
+pub struct Questions {
+    lines: Box<dyn BufRead>,
+    progress: ProgressBar,
+    number: usize,
+}
+
+impl Questions {
+    /// Opens the file, or standard input for `-`.
+    pub fn open(file: &Path) -> Result<Self, String> {
+        if file == Path::new("-") {
+            return Ok(Self {
+                lines: Box::new(std::io::stdin().lock()),
+                progress: progress_bar(None),
+                number: 0,
+            });
+        }
+        let opened = std::fs::File::open(file).and_then(|opened| Ok((opened.metadata()?.len(), opened)));
+        let (bytes, opened) = opened.map_err(|error| {
+            format!(
+                "{} cannot be read: {error}. Name a file of questions, or - for standard input.",
+                file.display()
+            )
+        })?;
+        Ok(Self {
+            lines: Box::new(BufReader::new(opened)),
+            progress: progress_bar(Some(bytes)),
+            number: 0,
+        })
+    }
+
+    /// The next line that says something, with its number in the file; `None` behind the last.
+    fn next(&mut self) -> std::io::Result<Option<(usize, Result<String, String>)>> {
+        loop {
+            let mut line = Vec::new();
+            let read = self
+                .lines
+                .by_ref()
+                .take(MAX_LINE_BYTES + 1)
+                .read_until(b'\n', &mut line)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            self.progress.inc(read as u64);
+            if read as u64 > MAX_LINE_BYTES {
+                self.skip_line(&line)?;
+                return Ok(Some((
+                    self.number,
+                    Err(format!("it has more than {MAX_LINE_BYTES} bytes")),
+                )));
+            }
+            let text = String::from_utf8(line).map_err(|_| "it is not UTF-8 text".to_string());
+            if text
+                .as_ref()
+                .is_ok_and(|text| text.trim_matches(['\u{feff}', ' ', '\t', '\r', '\n']).is_empty())
+            {
+                continue;
+            }
+            return Ok(Some((self.number, text)));
+        }
+    }
+
+    fn skip_line(&mut self, begun: &[u8]) -> std::io::Result<()> {
+        if begun.ends_with(b"\n") {
+            return Ok(());
+        }
+        let skipped = self.lines.skip_until(b'\n')?;
+        self.progress.inc(skipped as u64);
+        Ok(())
+    }
+}
+
+/// Bytes of a line.
+const MAX_LINE_BYTES: u64 = 1 << 20;
+
+/// A bar over the file's bytes, where its length is known, on a terminal.
+fn progress_bar(bytes: Option<u64>) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = bytes.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    let template = if bytes.is_some() {
+        "{bar:30} {percent}% answered, {eta} left"
+    } else {
+        "{spinner} {bytes} answered"
+    };
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
 /// Answers all lines in order. A line that fails says so in its place, and the rest goes on.
 ///
 /// # Errors
-/// The file cannot be read, or some lines failed (after all were tried).
+/// The file broke off, or some lines failed (after all were tried).
 pub fn run(
     asker: &Asker,
-    file: &Path,
+    mut questions: Questions,
     options: &GenerationOptions,
     raw: bool,
     limits: &PictureLimits,
 ) -> CommandResult {
-    let lines = read_lines(file).map_err(|error| {
-        format!(
-            "{} cannot be read: {error}. Name a file of questions, or - for standard input.",
-            file.display()
-        )
-    })?;
-    let progress = progress_bar(lines.len() as u64);
     let mut stdout = std::io::stdout().lock();
     let mut pictures = LastPicture::default();
-    let mut failures = 0;
-    for (index, line) in lines.iter().enumerate() {
-        let answer = answer(asker, line, &mut pictures, options, raw, limits);
+    let (mut lines, mut failures) = (0, 0);
+    while let Some((number, line)) = questions.next()? {
+        lines += 1;
+        let answer = line
+            .map_err(Into::into)
+            .and_then(|line| answer(asker, &line, &mut pictures, options, raw, limits));
         let outcome = answer.map_or_else(
             |error| {
                 failures += 1;
                 Outcome::Failure {
-                    error: format!("line {}: {error}", index + 1),
+                    error: format!("line {number}: {error}"),
                 }
             },
             Outcome::Answer,
         );
         writeln!(stdout, "{}", serde_json::to_string(&outcome)?)?;
-        progress.inc(1);
+        stdout.flush()?;
     }
-    progress.finish_and_clear();
+    questions.progress.finish_and_clear();
     if failures > 0 {
-        return Err(format!(
-            "{failures} of {} lines have no answer. Their lines of the output say why.",
-            lines.len()
-        )
-        .into());
+        return Err(format!("{failures} of {lines} lines have no answer. Their lines of the output say why.").into());
     }
     Ok(())
-}
-
-fn read_lines(file: &Path) -> std::io::Result<Vec<String>> {
-    let lines: std::io::Result<Vec<String>> = if file == Path::new("-") {
-        std::io::stdin().lock().lines().collect()
-    } else {
-        BufReader::new(std::fs::File::open(file)?).lines().collect()
-    };
-    Ok(lines?.into_iter().filter(|line| !line.trim().is_empty()).collect())
-}
-
-fn progress_bar(lines: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} answered, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(lines).with_style(style)
 }
 
 fn answer(
@@ -102,8 +166,11 @@ fn answer(
     raw: bool,
     limits: &PictureLimits,
 ) -> Result<AnswerRecord, Box<dyn std::error::Error + Send + Sync>> {
-    let line: Line =
-        serde_json::from_str(line).map_err(|error| format!("not an object with `picture` and `question`: {error}"))?;
+    let line: Line = serde_json::from_str(line.trim_start_matches('\u{feff}'))
+        .map_err(|error| format!("not an object with `picture` and `question`: {error}"))?;
+    if line.picture == "-" {
+        return Err("A line names its picture by a path; standard input is for one question alone.".into());
+    }
     let prompt = prompt(line.question, raw)?;
     let picture = pictures.open(&line.picture, limits)?;
     asker.ask(

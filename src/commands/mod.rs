@@ -31,11 +31,17 @@ enum Command {
     Ask(ask::AskArgs),
 }
 
+/// Arguments that are each right and make no sense together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
 /// Anything that ends a command early, in one sentence.
 type CommandResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
+    forget_empty_variables();
     // Wrong usage ends here, with exit status 2.
     let cli = Cli::parse();
     start_log();
@@ -49,8 +55,18 @@ pub fn run() -> ExitCode {
         Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("glimpse: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
+    }
+}
+
+/// An empty variable is an unset one, as in `GLIMPSE_MODEL= glimpse serve`.
+fn forget_empty_variables() {
+    let empty = std::env::vars_os()
+        .filter(|(name, value)| value.is_empty() && name.to_str().is_some_and(|name| name.starts_with("GLIMPSE_")));
+    for (name, _) in empty.collect::<Vec<_>>() {
+        // SAFETY: this is the program's first act; there is no other thread yet.
+        unsafe { std::env::remove_var(name) };
     }
 }
 

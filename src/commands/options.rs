@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::UsageError;
 use crate::blip2::generation::GenerationOptions;
 use crate::engine::{DeviceChoice, DtypeChoice, LoadError, Model};
 
@@ -27,8 +28,7 @@ pub struct ModelArgs {
 impl ModelArgs {
     /// Loads the model, and says where it runs.
     pub fn load(self) -> Result<Model, LoadError> {
-        // An empty value is an unset variable, as in `MODEL= make run`.
-        let folder = self.model.filter(|folder| !folder.as_os_str().is_empty());
+        let folder = self.model;
         match &folder {
             Some(folder) => tracing::info!("loading {}", folder.display()),
             None => tracing::info!("loading the demo model"),
@@ -63,12 +63,12 @@ pub struct GenerationArgs {
 impl GenerationArgs {
     /// # Errors
     /// A minimum above the maximum.
-    pub fn options(&self) -> Result<GenerationOptions, String> {
+    pub fn options(&self) -> Result<GenerationOptions, UsageError> {
         if self.min_new_tokens > self.max_new_tokens {
-            return Err(format!(
+            return Err(UsageError(format!(
                 "--min-new-tokens {} is more than --max-new-tokens {}. Raise the one or lower the other.",
                 self.min_new_tokens, self.max_new_tokens
-            ));
+            )));
         }
         Ok(GenerationOptions {
             max_new_tokens: self.max_new_tokens.into(),

@@ -54,7 +54,7 @@ struct LimitArgs {
 
     /// Tokens of an answer, as many as a visitor may ask for
     #[arg(long, env = "GLIMPSE_MAX_NEW_TOKENS", default_value_t = 200, value_name = "N",
-          value_parser = clap::value_parser!(u16).range(1..))]
+          value_parser = clap::value_parser!(u16).range(1..=4096))]
     max_new_tokens: u16,
 
     /// Questions that may wait for the model
@@ -91,6 +91,7 @@ impl From<LimitArgs> for Limits {
             picture: PictureLimits {
                 max_bytes: args.max_upload_bytes,
                 max_pixels: args.max_pixels,
+                ..PictureLimits::default()
             },
             question_chars: args.max_question_chars,
             max_new_tokens: args.max_new_tokens.into(),
@@ -115,11 +116,15 @@ pub fn run(args: ServeArgs) -> CommandResult {
         None => Store::in_memory(kept),
     };
     let limits = Limits::from(args.limits);
-    tokio::runtime::Runtime::new()?.block_on(async {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let result = runtime.block_on(async {
         let listener = server::bind(args.addr).await?;
         // The model takes a while: not on a thread that should be watching connections.
         let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
         let engine = Engine::start(model, limits.queue)?;
         Ok(server::serve(listener, engine, store, limits).await?)
-    })
+    });
+    // A picture that is still being decoded is nobody's any more.
+    runtime.shutdown_background();
+    result
 }

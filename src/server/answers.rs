@@ -70,6 +70,11 @@ impl Answers {
         running
     }
 
+    /// Stops all answers, since the process ends.
+    pub fn stop_all(&self) {
+        lock(&self.running).values().for_each(|running| running.stop());
+    }
+
     /// The answer that is being given in a conversation.
     pub fn running(&self, id: &ConversationId) -> Option<Arc<Running>> {
         lock(&self.running).get(id).cloned()
@@ -163,7 +168,15 @@ impl Task {
         drop(events);
         self.store.finish_turn(&self.id, state_after(&last));
         // Out of the list before the last event, so that whoever saw it can ask again.
-        lock(&self.all).remove(&self.id);
+        // The conversation is free again: another answer may stand there already.
+        let mut all = lock(&self.all);
+        if all
+            .get(&self.id)
+            .is_some_and(|running| Arc::ptr_eq(running, &self.running))
+        {
+            all.remove(&self.id);
+        }
+        drop(all);
         self.running.push(last);
     }
 

@@ -34,8 +34,8 @@ pub fn file(path: &str, headers: &HeaderMap) -> Response {
     {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
     }
+    let mime = plain.metadata.mimetype().to_string();
     let (file, encoding) = smallest(path, plain, headers);
-    let mime = mime_guess::from_path(path).first_or_octet_stream();
     let mut response = Response::new(Body::from(file.data));
     let response_headers = response.headers_mut();
     let mut set = |name, value: &str| {
@@ -44,7 +44,7 @@ pub fn file(path: &str, headers: &HeaderMap) -> Response {
             response_headers.insert(name, value);
         }
     };
-    set(header::CONTENT_TYPE, mime.as_ref());
+    set(header::CONTENT_TYPE, &mime);
     set(header::ETAG, &tag);
     // Asked for again after an update, and answered with a 304 until then.
     set(header::CACHE_CONTROL, "no-cache");

@@ -28,7 +28,9 @@ pub fn status(kind: ErrorKind) -> StatusCode {
 impl From<PictureError> for ApiError {
     fn from(error: PictureError) -> Self {
         let kind = match error {
-            PictureError::TooManyBytes { .. } | PictureError::TooManyPixels { .. } => ErrorKind::PictureTooLarge,
+            PictureError::TooManyBytes { .. } | PictureError::TooManyPixels { .. } | PictureError::TooLong { .. } => {
+                ErrorKind::PictureTooLarge
+            }
             _ => ErrorKind::PictureUnreadable,
         };
         Self::new(kind, error.to_string())
@@ -53,9 +55,17 @@ impl From<EngineError> for ApiError {
             EngineError::Overloaded { .. } => ErrorKind::Overloaded,
             EngineError::Prompt(TextError::ImageTokenInText)
             | EngineError::Generation(GenerationError::PromptTooLong { .. }) => ErrorKind::QuestionRefused,
-            EngineError::Gone | EngineError::Panicked | EngineError::Prompt(_) | EngineError::Generation(_) => {
+            EngineError::Gone | EngineError::Panicked => {
                 tracing::error!("{error}");
                 ErrorKind::Internal
+            }
+            // What exactly broke is for the log.
+            EngineError::Prompt(_) | EngineError::Generation(_) => {
+                tracing::error!("{error}");
+                return Self::new(
+                    ErrorKind::Internal,
+                    "The model failed on this question. Ask another one.",
+                );
             }
         };
         Self::new(kind, error.to_string())

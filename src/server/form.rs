@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::multipart::{Multipart, MultipartError};
+use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{FromRequest, State};
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -79,6 +79,8 @@ impl Form {
             .await
             .map_err(|error| bad_request(format!("The form was not understood ({error}). Load the page again.")))?;
         let mut form = Self::default();
+        // Of the longest question, with some room to say by how much it is too long.
+        let most = 8 * shared.limits.question_chars.max(20_000);
         while let Some(field) = fields.next_field().await.map_err(broken)? {
             match field.name().unwrap_or_default() {
                 "picture" => {
@@ -87,15 +89,15 @@ impl Form {
                     form.picture = chosen.then_some(bytes);
                 }
                 "conversation" => {
-                    form.conversation = Some(field.text().await.map_err(broken)?)
+                    form.conversation = Some(text(field, most).await?)
                         .filter(|id| !id.is_empty())
                         .map(ConversationId)
                 }
-                "question" => form.question = field.text().await.map_err(broken)?,
-                "action" => form.describe = field.text().await.map_err(broken)? == "describe",
-                "example" => form.example = field.text().await.map_err(broken)?.parse().ok(),
+                "question" => form.question = text(field, most).await?,
+                "action" => form.describe = text(field, most).await? == "describe",
+                "example" => form.example = text(field, most).await?.parse().ok(),
                 "max_new_tokens" => {
-                    let number = field.text().await.map_err(broken)?;
+                    let number = text(field, most).await?;
                     form.max_new_tokens = (!number.is_empty()).then(|| number.parse().unwrap_or(0));
                 }
                 _ => {}
@@ -103,6 +105,19 @@ impl Form {
         }
         Ok(form)
     }
+}
+
+/// A field of text, of at most `max_bytes`.
+async fn text(field: Field<'_>, max_bytes: usize) -> Result<String, ApiError> {
+    let name = field.name().unwrap_or_default().to_string();
+    let bytes = upload::read(field, max_bytes).await.map_err(|error| match error.kind {
+        ErrorKind::PictureTooLarge => ApiError::new(
+            ErrorKind::QuestionRefused,
+            format!("The field `{name}` has more than the {max_bytes} bytes that are accepted. Send less."),
+        ),
+        _ => error,
+    })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Answers to the end; a failure comes with the conversation as far as it got.

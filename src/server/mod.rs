@@ -22,8 +22,11 @@ mod state;
 mod upload;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 pub use assets::has_page;
 pub use limits::Limits;
@@ -31,6 +34,9 @@ pub use state::AppState;
 
 use crate::engine::Engine;
 use crate::store::Store;
+
+/// How long connections may go on when the process was asked to end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Binds the address, so that a port that is taken is told before a model is loaded.
 ///
@@ -45,11 +51,20 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 /// Serves until the process is asked to end (Ctrl-C or SIGTERM).
 pub async fn serve(listener: TcpListener, engine: Engine, store: Store, limits: Limits) -> std::io::Result<()> {
     let address = listener.local_addr()?;
-    let router = router::router(AppState::new(engine, store, limits, address));
+    let state = AppState::new(engine, store, limits, address);
+    let shared = Arc::clone(&state.shared);
+    let ending = CancellationToken::new();
     tracing::info!("open http://{} in a browser", browsable(address));
-    axum::serve(listener, router)
-        .with_graceful_shutdown(asked_to_end())
-        .await
+    let serving = axum::serve(listener, router::router(state)).with_graceful_shutdown(ending.clone().cancelled_owned());
+    let end = async {
+        asked_to_end().await;
+        tracing::info!("ending: answers stop here");
+        shared.answers.stop_all();
+        ending.cancel();
+        // Whoever is still connected then, or a second signal, does not hold the process.
+        tokio::select! { () = tokio::time::sleep(LAST_WORDS) => {}, () = asked_to_end() => {} }
+    };
+    tokio::select! { result = serving => result, () = end => Ok(()) }
 }
 
 /// An address that a browser on this machine can open.

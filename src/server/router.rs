@@ -1,10 +1,11 @@
 //! The routes, and the layers around them.
 //!
 //! From the outside in: every request is traced; a panic becomes a 500 and harms nobody
-//! else; security headers are set; a body beyond the limit is refused; an upload that is
-//! no multipart form is refused before the server function sees it, which would panic.
+//! else; headers for security and caching are set; a body that stands still or is beyond
+//! the limit is cut off; what the server functions cannot take is refused before them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,12 +18,22 @@ use leptos_axum::{LeptosRoutes, generate_route_list};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 
 use super::state::AppState;
 use super::{assets, errors, form, functions, health, pictures};
 use crate::api::{ApiError, ErrorKind};
 use crate::app::{App, shell};
+
+/// Where the server functions are.
+const FUNCTIONS: &str = "/api/page/";
+
+/// Bytes of a call: a question of 100,000 characters still gets the sentence that names its limit.
+const MAX_CALL_BYTES: usize = 1 << 20;
+
+/// How long a body may send nothing.
+const BODY_IDLE: Duration = Duration::from_secs(30);
 
 /// What is read of an upload that is over its limit, so that the browser hears the
 /// sentence that says so; beyond this the connection is cut.
@@ -57,8 +68,9 @@ pub fn router(state: AppState) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/{*path}", get(assets::serve))
         .layer(axum::extract::DefaultBodyLimit::disable())
-        .layer(from_fn(only_multipart_uploads))
+        .layer(from_fn(guard_functions))
         .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
+        .layer(RequestBodyTimeoutLayer::new(BODY_IDLE))
         .layer(header_layer(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
@@ -78,21 +90,64 @@ fn header_layer(name: HeaderName, value: HeaderValue) -> SetResponseHeaderLayer<
     SetResponseHeaderLayer::overriding(name, value)
 }
 
-/// server_fn panics on a multipart request without a boundary.
-async fn only_multipart_uploads(request: Request<Body>, next: Next) -> Response {
-    let is_upload = request.method() == Method::POST && request.uri().path().ends_with("/upload");
+/// Stands before and behind the server functions.
+///
+/// server_fn panics on a multipart request without a boundary, reads a body of any size,
+/// and answers everything that it does not understand with a 500.
+async fn guard_functions(request: Request<Body>, next: Next) -> Response {
+    if request.method() != Method::POST || !request.uri().path().starts_with(FUNCTIONS) {
+        return next.run(request).await;
+    }
+    let request = if request.uri().path().ends_with("/upload") {
+        check_upload(request)
+    } else {
+        read_whole(request).await
+    };
+    match request {
+        Ok(request) => set_status(next.run(request).await).await,
+        Err(error) => refusal(&error),
+    }
+}
+
+fn check_upload(request: Request<Body>) -> Result<Request<Body>, ApiError> {
     let content_type = request
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    if is_upload && content_type.is_none_or(|value| multer::parse_boundary(value).is_err()) {
-        let sentence = format!(
-            "An upload is a multipart form with a field `{}`.",
-            functions::PICTURE_FIELD
-        );
-        return refusal(&ApiError::new(ErrorKind::BadRequest, sentence));
+    if content_type.is_some_and(|value| multer::parse_boundary(value).is_ok()) {
+        return Ok(request);
     }
-    next.run(request).await
+    let sentence = format!(
+        "An upload is a multipart form with a field `{}`.",
+        functions::PICTURE_FIELD
+    );
+    Err(ApiError::new(ErrorKind::BadRequest, sentence))
+}
+
+async fn read_whole(request: Request<Body>) -> Result<Request<Body>, ApiError> {
+    let (parts, body) = request.into_parts();
+    match axum::body::to_bytes(body, MAX_CALL_BYTES).await {
+        Ok(bytes) => Ok(Request::from_parts(parts, Body::from(bytes))),
+        Err(_) => {
+            let sentence = format!("A request may have at most {MAX_CALL_BYTES} bytes. Send a shorter one.");
+            Err(ApiError::new(ErrorKind::QuestionRefused, sentence))
+        }
+    }
+}
+
+/// Gives a refused call the status of its kind, where server_fn has not asked us.
+async fn set_status(response: Response) -> Response {
+    if response.status() != StatusCode::INTERNAL_SERVER_ERROR {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let Ok(bytes) = axum::body::to_bytes(body, MAX_CALL_BYTES).await else {
+        return parts.status.into_response();
+    };
+    if let Ok(error) = serde_json::from_slice::<ApiError>(&bytes) {
+        parts.status = errors::status(error.kind);
+    }
+    Response::from_parts(parts, Body::from(bytes))
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {

@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
+use tokio::sync::Semaphore;
 
 use super::answers::Answers;
 use super::limits::Limits;
 use crate::api::{ModelInfo, PageLimits};
 use crate::engine::Engine;
 use crate::store::Store;
+
+/// How many pictures are decoded at the same time; others wait.
+const DECODERS: usize = 2;
 
 /// Where `cargo leptos watch` tells the page to reload, as Cargo.toml says.
 const RELOAD_PORT: u32 = 7861;
@@ -39,6 +43,8 @@ pub struct Shared {
     pub store: Arc<Store>,
     pub answers: Answers,
     pub limits: Limits,
+    /// Pictures that are being decoded at the same time, since each takes memory and a core.
+    pub decoding: Semaphore,
 }
 
 impl AppState {
@@ -59,6 +65,7 @@ impl AppState {
                 store,
                 answers,
                 limits,
+                decoding: Semaphore::new(DECODERS),
             }),
         }
     }

@@ -47,6 +47,8 @@ impl Shared {
     /// Begins a conversation about the picture in `bytes`.
     pub async fn begin_conversation(self: &Arc<Self>, bytes: Vec<u8>) -> Result<Conversation, ApiError> {
         let shared = Arc::clone(self);
+        // Nobody closes the semaphore; were it closed, decoding unbounded would still be right.
+        let _permit = self.decoding.acquire().await.ok();
         // Decoding takes the CPU for as long as a picture is large.
         tokio::task::spawn_blocking(move || shared.decode_and_store(&bytes))
             .await

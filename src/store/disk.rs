@@ -32,9 +32,12 @@ struct Saved {
 }
 
 impl Disk {
-    /// Makes the folder where it is missing.
+    /// Makes the folder where it is missing, and tries whether it can be written to.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
-        std::fs::create_dir_all(&folder)?;
+        private_folder(&folder)?;
+        let probe = folder.join("probe.new");
+        std::fs::write(&probe, [])?;
+        std::fs::remove_file(probe)?;
         Ok(Self { folder })
     }
 
@@ -59,7 +62,7 @@ impl Disk {
     /// Saves a conversation that has just begun.
     pub fn save_new(&self, id: &ConversationId, stored: &Stored) -> io::Result<()> {
         let folder = self.folder.join(&id.0);
-        std::fs::create_dir_all(&folder)?;
+        private_folder(&folder)?;
         write(&folder, PICTURE, &encode(&stored.picture)?)?;
         write(&folder, PREVIEW, &stored.preview)?;
         self.save_turns(id, stored)
@@ -80,10 +83,28 @@ impl Disk {
     }
 }
 
+/// A folder that only its owner may look into: conversations are private.
+fn private_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Reads a file that is one: no link to elsewhere, and nothing that waits for a writer.
+fn read(folder: &Path, name: &str) -> io::Result<Vec<u8>> {
+    let path = folder.join(name);
+    if !std::fs::symlink_metadata(&path)?.is_file() {
+        return Err(io::Error::other(format!("{name} is not a file")));
+    }
+    std::fs::read(path)
+}
+
 fn load(folder: &Path) -> io::Result<(std::time::SystemTime, Stored)> {
     let file = folder.join(CONVERSATION);
     let changed = std::fs::metadata(&file)?.modified()?;
-    let mut saved: Saved = serde_json::from_slice(&std::fs::read(file)?)?;
+    let mut saved: Saved = serde_json::from_slice(&read(folder, CONVERSATION)?)?;
     for turn in &mut saved.turns {
         if turn.state == TurnState::Answering {
             // The process ended in the middle of it.
@@ -92,10 +113,13 @@ fn load(folder: &Path) -> io::Result<(std::time::SystemTime, Stored)> {
             };
         }
     }
-    let picture = Picture::decode(&std::fs::read(folder.join(PICTURE))?, &PictureLimits::default());
+    let decode = |bytes: &[u8]| Picture::decode(bytes, &PictureLimits::default()).map_err(io::Error::other);
+    let preview = read(folder, PREVIEW)?;
+    // It goes to browsers: nothing but a picture may.
+    decode(&preview)?;
     let stored = Stored {
-        picture: Arc::new(picture.map_err(io::Error::other)?),
-        preview: std::fs::read(folder.join(PREVIEW))?.into(),
+        picture: Arc::new(decode(&read(folder, PICTURE)?)?),
+        preview: preview.into(),
         width: saved.width,
         height: saved.height,
         turns: saved.turns,

@@ -2,7 +2,7 @@
 //!
 //! Everything is in memory, in a folder as well where one is given, and reached by
 //! unguessable ids only. When there are too many conversations, the one that was looked
-//! at longest ago makes room.
+//! at longest ago, and whose answer is not just being given, makes room.
 
 mod disk;
 mod id;
@@ -59,6 +59,12 @@ struct Stored {
     looked_at: Instant,
 }
 
+impl Stored {
+    fn is_answering(&self) -> bool {
+        self.turns.last().is_some_and(|turn| turn.state == TurnState::Answering)
+    }
+}
+
 impl Store {
     /// An empty store, in memory only.
     pub fn in_memory(limits: StoreLimits) -> Self {
@@ -108,8 +114,8 @@ impl Store {
     fn insert(&self, id: ConversationId, stored: Stored) {
         let mut conversations = self.lock();
         while conversations.len() >= self.limits.conversations.max(1) {
-            let oldest = conversations
-                .iter()
+            let quiet = conversations.iter().filter(|(_, stored)| !stored.is_answering());
+            let oldest = quiet
                 .min_by_key(|(_, stored)| stored.looked_at)
                 .map(|(id, _)| id.clone());
             let Some(oldest) = oldest else { break };
@@ -145,11 +151,7 @@ impl Store {
     pub fn begin_turn(&self, id: &ConversationId, question: &str) -> Result<Arc<Picture>, StoreError> {
         let most = self.limits.turns;
         self.with(id, |stored| {
-            if stored
-                .turns
-                .last()
-                .is_some_and(|turn| turn.state == TurnState::Answering)
-            {
+            if stored.is_answering() {
                 return Err(StoreError::Busy);
             }
             if stored.turns.len() >= most {
@@ -160,6 +162,7 @@ impl Store {
                 answer: String::new(),
                 state: TurnState::Answering,
             });
+            self.save(|disk| disk.save_turns(id, stored));
             Ok(Arc::clone(&stored.picture))
         })
     }

@@ -11,7 +11,11 @@ use tempfile::TempDir;
 /// The program under test.
 pub fn glimpse() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_glimpse"));
-    command.env_remove("GLIMPSE_MODEL").env("GLIMPSE_LOG", "error");
+    // As `make run` may leave them: empty is unset.
+    command
+        .env("GLIMPSE_MODEL", "")
+        .env("GLIMPSE_DEVICE", "")
+        .env("GLIMPSE_LOG", "error");
     command
 }
 
@@ -250,6 +254,23 @@ impl Server {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
         panic!("the server is not ready after 10 seconds");
+    }
+}
+
+#[cfg(unix)]
+impl Server {
+    /// Sends SIGTERM, and says whether the process ended within this time.
+    pub fn asked_to_end(&mut self, within: std::time::Duration) -> bool {
+        let sent = Command::new("kill").arg(self.process.id().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the signal was not sent");
+        let deadline = std::time::Instant::now() + within;
+        while std::time::Instant::now() < deadline {
+            if self.process.try_wait().is_ok_and(|ended| ended.is_some()) {
+                return true;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        false
     }
 }
 

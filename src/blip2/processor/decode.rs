@@ -36,14 +36,17 @@ pub struct PictureLimits {
     pub max_bytes: usize,
     /// Most pixels, width times height as the file declares them.
     pub max_pixels: u64,
+    /// Most pixels of a side: a thin line takes as much work as a large picture.
+    pub max_side: u64,
 }
 
 impl Default for PictureLimits {
-    /// 32 MiB and 100 megapixels.
+    /// 32 MiB, 100 megapixels, and the longest side that a JPEG may have.
     fn default() -> Self {
         Self {
             max_bytes: 32 << 20,
             max_pixels: 100_000_000,
+            max_side: 65_535,
         }
     }
 }
@@ -149,6 +152,14 @@ pub(super) fn check_size(
     };
     if pixels > limits.max_pixels {
         return Err(too_many);
+    }
+    if width.max(height) > limits.max_side {
+        let max_side = limits.max_side;
+        return Err(PictureError::TooLong {
+            width,
+            height,
+            max_side,
+        });
     }
     match (usize::try_from(width), usize::try_from(height)) {
         // Room for four bytes a pixel must be addressable too.

@@ -64,6 +64,16 @@ pub enum PictureError {
         /// The limit that it passes.
         max_pixels: u64,
     },
+    /// A side is longer than [`PictureLimits::max_side`](super::PictureLimits::max_side).
+    #[error("The picture is {width} x {height} pixels, and a side may have at most {max_side}. Make it smaller.")]
+    TooLong {
+        /// Declared width in pixels.
+        width: u64,
+        /// Declared height in pixels.
+        height: u64,
+        /// The limit that it passes.
+        max_side: u64,
+    },
 }
 
 /// Why a checkpoint's description of its picture processing cannot be used.

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::image_processor::TargetSize;
 use super::{ImageProcessor, TextProcessor};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 
@@ -28,10 +29,24 @@ impl Processor {
             config.text_config.bos_token_id,
             config.text_config.vocab_size,
         )?;
-        Ok(Self {
-            image: ImageProcessor::from_json(&image_config(checkpoint)?)?,
-            text,
-        })
+        let image = ImageProcessor::from_json(&image_config(checkpoint)?)?;
+        check_size(&image, config.vision_config.image_size)?;
+        Ok(Self { image, text })
+    }
+}
+
+/// The vision tower has a position for each patch of one size of picture, and of no other.
+fn check_size(image: &ImageProcessor, side: usize) -> Result<(), CheckpointError> {
+    match image.size {
+        Some((TargetSize::Exact { height, width }, _)) if height == side && width == side => Ok(()),
+        other => {
+            let found = match other {
+                Some((TargetSize::Exact { height, width }, _)) => format!("{width} x {height} pixels"),
+                Some((TargetSize::ShortestEdge(_), _)) => "many sizes".into(),
+                None => "any size".into(),
+            };
+            Err(CheckpointError::PictureSize { found, side })
+        }
     }
 }
 
