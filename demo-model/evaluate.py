@@ -1,0 +1,129 @@
+"""Measures the demo model on pictures it has never seen, and prints a table per kind of question.
+
+    python evaluate.py scenes --glimpse ../target/release/glimpse
+    python evaluate.py easy-vqa --glimpse ../target/release/glimpse
+    python evaluate.py scenes --reference        # transformers instead of Glimpse
+
+Writes the pictures and `questions.jsonl` to a folder, asks all questions in one batch, and counts
+the answers that are exactly right. Scene seeds begin with "test", which training never uses.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+
+import easy
+import questions
+import scenes
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def scene_rows(folder, count, seed):
+    """`count` scenes, one question of every kind that the scene allows."""
+    for i in range(count):
+        rng = random.Random(f"test {seed} {i}")
+        scene = scenes.invent(rng)
+        path = os.path.join(folder, f"{i}.png")
+        scenes.draw(scene).save(path)
+        for kind in questions.ASK:
+            pair = questions.ask(rng, scene, kind)
+            if pair:
+                yield dict(picture=path, question=pair[0], right=pair[1], kind=kind, things=len(scene.things))
+
+
+def easy_rows(limit):
+    """easy-VQA's own test split, grouped by kind of answer."""
+    for path, pairs in list(easy.load("test"))[:limit]:
+        for question, right in pairs:
+            kind = "yes/no" if right in ("yes", "no") else "shape" if right in scenes.SHAPES else "colour"
+            yield dict(picture=path, question=question, right=right, kind=kind, things=1)
+
+
+def ask_glimpse(rows, folder, program, model):
+    """All answers by `glimpse ask --batch`."""
+    batch = os.path.join(folder, "questions.jsonl")
+    with open(batch, "w", encoding="utf-8") as file:
+        for row in rows:
+            line = dict(picture=row["picture"])
+            if row["question"]:  # no question at all asks for a caption
+                line["question"] = row["question"]
+            file.write(json.dumps(line) + "\n")
+    command = [program, "ask", "--model", model, "--max-new-tokens", "48", "--batch", batch]
+    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    return [json.loads(line)["answer"] for line in lines if line.strip()]
+
+
+def ask_reference(rows, model_folder):
+    """All answers by transformers, in f32, with the PIL picture processor and greedy decoding."""
+    import torch
+    from PIL import Image
+    from transformers import AutoProcessor, Blip2ForConditionalGeneration
+
+    processor = AutoProcessor.from_pretrained(model_folder, backend="pil")
+    model = Blip2ForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32).eval()
+    texts = [encode(processor, row) for row in rows]
+    # Questions of the same length go together: no padding, hence the same numbers as one by one.
+    order = sorted(range(len(rows)), key=lambda i: len(texts[i]))
+    answers = [None] * len(rows)
+    while order:
+        group = [i for i in order[:64] if len(texts[i]) == len(texts[order[0]])]
+        order = order[len(group):]
+        pictures = [Image.open(rows[i]["picture"]).convert("RGB") for i in group]
+        pixels = processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        image = [model.config.image_token_index] * model.config.num_query_tokens
+        ids = torch.tensor([image + texts[i] for i in group])
+        with torch.inference_mode():
+            out = model.generate(pixel_values=pixels, input_ids=ids, attention_mask=torch.ones_like(ids),
+                                 max_new_tokens=48, do_sample=False)
+        for i, tokens in zip(group, out):
+            answers[i] = processor.tokenizer.decode(tokens[ids.shape[1]:], skip_special_tokens=True)
+    return answers
+
+
+def encode(processor, row):
+    text = f"Question: {row['question']} Answer:" if row["question"] else ""
+    return processor.tokenizer(text)["input_ids"]
+
+
+def table(rows, answers):
+    """Prints what share is right, kind by kind, and returns the wrong rows."""
+    if len(rows) != len(answers):
+        raise SystemExit(f"{len(rows)} questions, but {len(answers)} answers")
+    counts, wrong = {}, []
+    for row, answer in zip(rows, answers):
+        good = answer.strip() == row["right"]
+        for key in (row["kind"], f"{row['things']} thing(s)", "all"):
+            right, total = counts.get(key, (0, 0))
+            counts[key] = (right + good, total + 1)
+        if not good:
+            wrong.append({**row, "answer": answer.strip()})
+    for key in sorted(counts, key=lambda k: (k == "all", k[0].isdigit(), k)):
+        right, total = counts[key]
+        print(f"| {key} | {100 * right / total:.1f} % | {right} of {total} |")
+    return wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["scenes", "easy-vqa"])
+    parser.add_argument("--model", default=HERE, help="checkpoint folder")
+    parser.add_argument("--glimpse", default=os.path.join(HERE, "../target/release/glimpse"), help="the program")
+    parser.add_argument("--reference", action="store_true", help="ask transformers instead of Glimpse")
+    parser.add_argument("--folder", default="evaluation", help="where pictures and questions are written")
+    parser.add_argument("--count", type=int, default=1000, help="how many scenes (or easy-VQA pictures)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--wrong", type=int, default=10, help="how many wrong answers to show")
+    args = parser.parse_args()
+    os.makedirs(args.folder, exist_ok=True)
+    folder = os.path.abspath(args.folder)
+    rows = list(scene_rows(folder, args.count, args.seed) if args.what == "scenes" else easy_rows(args.count))
+    answers = ask_reference(rows, args.model) if args.reference else ask_glimpse(rows, folder, args.glimpse, args.model)
+    for row in table(rows, answers)[: args.wrong]:
+        print(f"{os.path.basename(row['picture'])}: {row['question']!r} -> {row['answer']!r}, right is {row['right']!r}")
+
+
+if __name__ == "__main__":
+    main()
