@@ -139,7 +139,9 @@ impl TextStream<'_> {
     pub fn push(&mut self, id: u32) -> String {
         self.ids.push(id);
         let text = self.processor.decode(&self.ids);
-        let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        // An unfinished character is shown as one replacement character; those before it
+        // are bytes that never became one.
+        let whole = text.strip_suffix(char::REPLACEMENT_CHARACTER).unwrap_or(&text);
         self.send(whole.trim_end())
     }
 
@@ -157,5 +159,55 @@ impl TextStream<'_> {
             self.sent = text.len();
         }
         piece.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The demo model's: one token a byte for anything but plain words.
+    fn processor() -> TextProcessor {
+        let checkpoint = crate::checkpoint::Checkpoint::demo().expect("it is part of the program");
+        super::super::Processor::load(&checkpoint)
+            .expect("it is part of the program")
+            .text
+    }
+
+    fn ids(processor: &TextProcessor, text: &str) -> Vec<u32> {
+        processor
+            .tokenizer
+            .encode(text, false)
+            .expect("it is text")
+            .get_ids()
+            .to_vec()
+    }
+
+    #[test]
+    fn a_character_of_several_tokens_comes_whole() {
+        let processor = processor();
+        let ids = ids(&processor, " naïve 🦀 crab\n");
+        let mut stream = processor.stream();
+        let mut pieces: Vec<String> = ids.iter().map(|id| stream.push(*id)).collect();
+        pieces.push(stream.finish());
+        assert!(
+            pieces.iter().all(|piece| !piece.contains(char::REPLACEMENT_CHARACTER)),
+            "{pieces:?}"
+        );
+        assert!(
+            pieces.iter().filter(|piece| piece.is_empty()).count() >= 3,
+            "the crab has four bytes: {pieces:?}"
+        );
+        assert_eq!(pieces.concat(), "naïve 🦀 crab");
+    }
+
+    #[test]
+    fn bytes_that_never_become_a_character_are_not_held_for_ever() {
+        let processor = processor();
+        let crab = ids(&processor, "🦀");
+        let mut stream = processor.stream();
+        let first: String = [crab[0], crab[0], crab[0]].iter().map(|id| stream.push(*id)).collect();
+        assert_eq!(first, "\u{fffd}\u{fffd}");
+        assert_eq!(stream.finish(), "\u{fffd}");
     }
 }
