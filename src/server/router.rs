@@ -22,7 +22,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 
 use super::state::AppState;
-use super::{assets, errors, form, functions, health, pictures};
+use super::{assets, errors, form, functions, health, pictures, upload};
 use crate::api::{ApiError, ErrorKind};
 use crate::app::{App, shell};
 
@@ -126,13 +126,16 @@ fn check_upload(request: Request<Body>) -> Result<Request<Body>, ApiError> {
 
 async fn read_whole(request: Request<Body>) -> Result<Request<Body>, ApiError> {
     let (parts, body) = request.into_parts();
-    match axum::body::to_bytes(body, MAX_CALL_BYTES).await {
-        Ok(bytes) => Ok(Request::from_parts(parts, Body::from(bytes))),
-        Err(_) => {
-            let sentence = format!("A request may have at most {MAX_CALL_BYTES} bytes. Send a shorter one.");
-            Err(ApiError::new(ErrorKind::QuestionRefused, sentence))
-        }
-    }
+    let bytes = upload::read(body.into_data_stream(), MAX_CALL_BYTES)
+        .await
+        .map_err(|error| match error.kind {
+            ErrorKind::PictureTooLarge => {
+                let sentence = format!("A request may have at most {MAX_CALL_BYTES} bytes. Send a shorter one.");
+                ApiError::new(ErrorKind::QuestionRefused, sentence)
+            }
+            _ => error,
+        })?;
+    Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
 /// Gives a refused call the status of its kind, where server_fn has not asked us.
