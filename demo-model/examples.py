@@ -9,7 +9,7 @@ import scenes
 
 # Seed, width, height, number of things, kind of question.
 EXAMPLES = [
-    (9, 480, 360, 4, "caption"),
+    (18, 480, 360, 4, "caption"),
     (101, 360, 480, 3, "relation"),
     (208, 480, 320, 5, "count kind"),
     (310, 480, 480, 4, "colour"),
