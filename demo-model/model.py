@@ -5,6 +5,7 @@ so that a picture is encoded once and several questions are asked about it.
 """
 
 import json
+import math
 import os
 
 import torch
@@ -147,10 +148,36 @@ class Helpers(nn.Module):
         self.place.weight += torch.stack([columns.flatten(), rows.flatten()], dim=1) @ axes
         self.offset.weight += 1.3 / GRID * axes.T  # `oracle` weighs the place of a thing by 1.3
 
+    @torch.no_grad()
+    def surest(self, queries, batch):
+        """For each cell that may report a thing, how much surer it is of the thing than of nothing.
+
+        Training each thing's surest cell, whichever it is, teaches neighbours to agree on one of them
+        (a set loss as in DETR, Carion et al. 2020); a fixed choice would punish both for half a pixel.
+        """
+        logits = self.cell_kind(queries).float()
+        cells = batch["thing_cells"].clamp(min=0).flatten(1)
+        kinds = batch["thing_kind"].repeat_interleave(4, dim=1)
+        rows = torch.arange(len(cells))[:, None]
+        return (logits[rows, cells, kinds] - logits[rows, cells, 0]).view(batch["thing_cells"].shape)
+
     def oracle(self, batch):
         where = self.place.weight * (batch["cell_kind"] > 0).unsqueeze(-1) + self.place.weight * 0.3
         return (self.kind(batch["cell_kind"]) + self.colour(batch["cell_colour"]) + where
                 + self.offset(batch["cell_offset"]))
+
+
+def reported(batch, score):
+    """What each grid cell shows when every thing is reported by the possible cell of the highest score."""
+    choice = score.masked_fill(batch["thing_cells"] < 0, -math.inf).argmax(-1, keepdim=True)
+    cells = batch["thing_cells"].gather(-1, choice).squeeze(-1)
+    cells = torch.where(batch["thing_kind"] > 0, cells, QUERIES)  # a place that is cut off again
+    empty = torch.zeros(len(cells), QUERIES + 1, dtype=torch.long)
+    offsets = batch["thing_offsets"].gather(2, choice.unsqueeze(-1).expand(-1, -1, 1, 2)).squeeze(2)
+    nowhere = torch.zeros(len(cells), QUERIES + 1, 2)
+    return dict(cell_kind=empty.scatter(1, cells, batch["thing_kind"])[:, :QUERIES],
+                cell_colour=empty.scatter(1, cells, batch["thing_colour"])[:, :QUERIES],
+                cell_offset=nowhere.scatter(1, cells.unsqueeze(-1).expand(-1, -1, 2), offsets)[:, :QUERIES])
 
 
 def see(model, pixels):

@@ -92,8 +92,13 @@ class Scene:
 
 def cell_of(thing):
     """The grid cell that holds the thing's centre, row by row from the top left."""
-    column = min(GRID - 1, int(thing.x * GRID))
-    return min(GRID - 1, int(thing.y * GRID)) * GRID + column
+    return cell_at(thing.x, thing.y)
+
+
+def cell_at(x, y):
+    """The grid cell that holds a point; points outside the picture belong to its nearest cell."""
+    column, row = (max(0, min(GRID - 1, int(along * GRID))) for along in (x, y))
+    return row * GRID + column
 
 
 # ---------------------------------------------------------------- inventing a scene
@@ -198,7 +203,10 @@ def outline(rng, kind):
         a, b = (long, short) if rng.random() < 0.5 else (short, long)
         corners = [(-a, -b), (a, -b), (a, b), (-a, b)]
     cos, sin = math.cos(turn), math.sin(turn)
-    return [(0.5 + x * cos - y * sin, 0.5 + x * sin + y * cos) for x, y in corners]
+    corners = [(x * cos - y * sin, x * sin + y * cos) for x, y in corners]
+    # Turned corners may leave the square, and would be cut off.
+    fit = min(1, 0.5 / max(abs(c) for corner in corners for c in corner))
+    return [(0.5 + x * fit, 0.5 + y * fit) for x, y in corners]
 
 
 def regular(corners, radius, turn=0.0):
@@ -280,14 +288,15 @@ def font():
 
 @lru_cache(maxsize=None)
 def emoji_sprite(kind, angle=0):
-    """An emoji in the middle of a square, turned by `angle` degrees."""
+    """An emoji turned by `angle` degrees, in the middle of the smallest square that holds it."""
     canvas = Image.new("RGBA", (160, 160))
     ImageDraw.Draw(canvas).text((10, 10), EMOJI[kind][1], font=font(), embedded_color=True)
+    canvas = canvas.rotate(angle, Image.BICUBIC, expand=True)
     glyph = canvas.crop(canvas.getbbox())
     side = max(glyph.size)
     square = Image.new("RGBA", (side, side))
     square.paste(glyph, ((side - glyph.width) // 2, (side - glyph.height) // 2))
-    return square.rotate(angle, Image.BICUBIC).resize((SPRITE, SPRITE), Image.BICUBIC)
+    return square.resize((SPRITE, SPRITE), Image.BICUBIC)
 
 
 @lru_cache(maxsize=None)

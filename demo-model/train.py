@@ -20,33 +20,54 @@ import easy
 import questions
 import scenes
 from model import (BOS, MEAN, PATCH, PICTURE, QUERIES, STD, Helpers, answer_logits, answer_loss, end_token, export, eye_losses,
-                   make_model, make_tokenizer, see)
+                   make_model, make_tokenizer, reported, see)
 
 MEAN_T, STD_T = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
 EASY_SHARE = 0.12
+MOST = 6  # things in a scene
+BORDER = 0.025  # how close to a cell's border a centre is on either side of it, as a fraction of the picture
 
 
 # ---------------------------------------------------------------- one example
 
 
 def picture_labels(scene):
-    """What every patch and every grid cell shows, as numbers; 0 is "nothing"."""
+    """What every patch shows (kind and colour as numbers, 0 is "nothing"), and what things there are.
+
+    A thing may be reported by any of its `thing_cells` (-1: none): a centre close to a border between
+    cells may be read as lying on either side. `thing_offsets` say where it lies, seen from each of them.
+    """
     side = PICTURE // PATCH
     centres = (np.arange(side) + 0.5) / side
     x, y = np.meshgrid(centres, centres)
     patch_kind, patch_colour = np.zeros((2, side, side), np.int64)
-    cell_kind, cell_colour = np.zeros((2, QUERIES), np.int64)
-    cell_offset = np.zeros((QUERIES, 2), np.float32)
-    for thing in scene.things:
+    thing_kind, thing_colour = np.zeros((2, MOST), np.int64)
+    thing_cells = np.full((MOST, 4), -1, np.int64)
+    thing_offsets = np.zeros((MOST, 4, 2), np.float32)
+    for i, (thing, cells) in enumerate(zip(scene.things, possible_cells(scene))):
         kind = scenes.KINDS.index(thing.kind) + 1
         colour = list(scenes.COLOURS).index(thing.colour) + 1 if thing.colour else 0
         inside = ((x - thing.x) / thing.w) ** 2 + ((y - thing.y) / thing.h) ** 2 < 0.42**2
         patch_kind[inside], patch_colour[inside] = kind, colour
-        cell = scenes.cell_of(thing)
-        cell_kind[cell], cell_colour[cell] = kind, colour
-        cell_offset[cell] = (thing.x * scenes.GRID % 1 - 0.5, thing.y * scenes.GRID % 1 - 0.5)
-    return dict(patch_kind=patch_kind.ravel(), patch_colour=patch_colour.ravel(), cell_kind=cell_kind,
-                cell_colour=cell_colour, cell_offset=cell_offset)
+        thing_kind[i], thing_colour[i] = kind, colour
+        thing_cells[i, : len(cells)] = cells
+        for j, cell in enumerate(cells):
+            row, column = divmod(cell, scenes.GRID)
+            thing_offsets[i, j] = (thing.x * scenes.GRID - column - 0.5, thing.y * scenes.GRID - row - 0.5)
+    return dict(patch_kind=patch_kind.ravel(), patch_colour=patch_colour.ravel(), thing_kind=thing_kind,
+                thing_colour=thing_colour, thing_cells=thing_cells, thing_offsets=thing_offsets)
+
+
+def possible_cells(scene):
+    """For each thing the cells within `BORDER` of its centre, its own first; no cell is given to two things."""
+    taken = {scenes.cell_of(thing) for thing in scene.things}
+    possible = []
+    for thing in scene.things:
+        near = [scenes.cell_at(thing.x + dx, thing.y + dy) for dx in (-BORDER, 0, BORDER) for dy in (-BORDER, 0, BORDER)]
+        others = [cell for cell in dict.fromkeys(near) if cell not in taken]
+        possible.append([scenes.cell_of(thing), *others])
+        taken.update(others)
+    return possible
 
 
 class Writer:
@@ -222,6 +243,7 @@ def rate(done, peak):
 def step(model, helpers, batch, done, texts):
     """All losses of one batch. The language model first reads the oracle's tokens, later more and more its own eyes'."""
     patches, queries, tokens = see(model, batch["pixels"])
+    batch = batch | reported(batch, helpers.surest(queries, batch))
     patch, cell, offset = eye_losses(helpers, patches, queries, batch)
     oracle = helpers.oracle(batch)
     alike = (tokens - oracle.detach()).pow(2).mean()
@@ -243,6 +265,7 @@ def step(model, helpers, batch, done, texts):
 def word_step(model, helpers, batch):
     """The language model alone, on the oracle's tokens with as much noise as the eyes still have."""
     with torch.no_grad():
+        batch = batch | reported(batch, torch.rand(batch["thing_cells"].shape))
         tokens = helpers.oracle(batch)
         tokens = tokens + 0.15 * torch.randn_like(tokens)
     return answer_loss(model, tokens, batch)
