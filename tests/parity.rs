@@ -21,7 +21,9 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use glimpse::blip2::Blip2;
 use glimpse::blip2::generation::{FinishReason, GenerationOptions};
+use glimpse::blip2::linear::WeightFormat;
 use glimpse::blip2::processor::{Picture, PictureLimits, Processor, Prompt};
+use glimpse::blip2::weights::Precision;
 use glimpse::checkpoint::Checkpoint;
 use glimpse::engine::{DeviceChoice, DtypeChoice};
 use serde::Deserialize;
@@ -29,22 +31,22 @@ use serde::Deserialize;
 const LOGPROB_TOLERANCE: f64 = 1e-3;
 
 /// Largest difference, relative to the largest value of the reference.
-fn tolerance(dtype: DType) -> f32 {
-    match dtype {
-        DType::F16 => 2e-2,
-        DType::BF16 => 1e-1,
-        _ => 1e-4,
+fn tolerance(precision: Precision) -> f32 {
+    match precision.weights {
+        WeightFormat::F32 => 1e-4,
+        WeightFormat::F16 => 2e-2,
+        _ => 1e-1,
     }
 }
 
 /// Where the model runs: the CPU in f32, unless the environment says otherwise.
-fn device_and_dtype() -> AnyResult<(Device, DType)> {
+fn device_and_precision() -> AnyResult<(Device, Precision)> {
     let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_string());
     let device = variable("GLIMPSE_TEST_DEVICE", "cpu").parse::<DeviceChoice>()?.open()?;
-    let dtype = variable("GLIMPSE_TEST_DTYPE", "f32")
+    let precision = variable("GLIMPSE_TEST_DTYPE", "f32")
         .parse::<DtypeChoice>()?
-        .resolve(&device)?;
-    Ok((device, dtype))
+        .resolve(&device);
+    Ok((device, precision))
 }
 
 type AnyResult<T> = Result<T, Box<dyn Error>>;
@@ -102,12 +104,12 @@ struct Case {
 impl Case {
     fn open(folder: &Path) -> AnyResult<Self> {
         let checkpoint = Checkpoint::open(folder)?;
-        let (device, dtype) = device_and_dtype()?;
+        let (device, precision) = device_and_precision()?;
         Ok(Self {
             folder: folder.to_path_buf(),
             expected: serde_json::from_slice(&std::fs::read(folder.join("expected.json"))?)?,
             tensors: candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu)?,
-            model: Blip2::load(&checkpoint, &device, dtype)?,
+            model: Blip2::load(&checkpoint, &device, precision)?,
             processor: Processor::load(&checkpoint)?,
         })
     }
@@ -131,7 +133,7 @@ impl Case {
         let errors = got.iter().zip(&want).map(|(got, want)| (got - want).abs() / largest);
         // A NaN is within no tolerance.
         let worst = errors.max_by(f32::total_cmp).unwrap_or(0.0);
-        let within = worst <= tolerance(self.model.dtype());
+        let within = worst <= tolerance(self.model.precision());
         Ok((!within).then(|| format!("{name}: off by {worst:.1e} of the largest value")))
     }
 
@@ -144,7 +146,7 @@ impl Case {
         if picture == 0 {
             let on_device = pixel_values
                 .to_device(self.model.device())?
-                .to_dtype(self.model.dtype())?;
+                .to_dtype(self.model.precision().dtype)?;
             let image_embeds = self.model.vision.forward(&on_device)?;
             complaints.extend(self.compare("image_embeds", &image_embeds)?);
             complaints.extend(self.compare("query_output", &self.model.qformer.forward(&image_embeds)?)?);
@@ -172,7 +174,7 @@ impl Case {
             let logits = Tensor::new(answer.logits(), &Device::Cpu)?;
             complaints.extend(self.compare(name, &logits)?);
         }
-        if self.model.dtype() != DType::F32 {
+        if self.model.precision() != Precision::F32 {
             return Ok(complaints);
         }
         let (mut ids, mut logprobs) = (Vec::new(), Vec::new());

@@ -1,32 +1,10 @@
 //! The few layers that all parts of the model are built from.
 
-use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Module, Result, Shape, Tensor};
-use candle_nn::VarBuilder;
+use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-/// `y = x W^T + b`, `[…, in]` to `[…, out]`.
-pub struct Linear {
-    inner: candle_nn::Linear,
-}
-
-impl Linear {
-    /// Reads `weight` `[out, in]` and, where the layer has one, `bias` `[out]`.
-    pub fn new(inputs: usize, outputs: usize, bias: bool, vb: VarBuilder) -> Result<Self> {
-        let weight = vb.get((outputs, inputs), "weight")?;
-        let bias = if bias { Some(vb.get(outputs, "bias")?) } else { None };
-        Ok(Self::from_parts(weight, bias))
-    }
-
-    pub fn from_parts(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self {
-            inner: candle_nn::Linear::new(weight, bias),
-        }
-    }
-
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.inner.forward(x)
-    }
-}
+use super::linear::contiguous;
+use super::weights::Weights;
 
 /// `torch.nn.LayerNorm` over the last dimension.
 pub struct LayerNorm {
@@ -37,7 +15,7 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     /// Reads `weight` and `bias`, `[size]`.
-    pub fn new(size: usize, eps: f64, vb: VarBuilder) -> Result<Self> {
+    pub fn new(size: usize, eps: f64, vb: Weights) -> Result<Self> {
         Ok(Self {
             weight: vb.get(size, "weight")?,
             bias: vb.get(size, "bias")?,
@@ -46,7 +24,7 @@ impl LayerNorm {
     }
 
     /// A norm without learnt parameters (`elementwise_affine=False`).
-    pub fn plain(size: usize, eps: f64, vb: &VarBuilder) -> Result<Self> {
+    pub fn plain(size: usize, eps: f64, vb: &Weights) -> Result<Self> {
         Ok(Self {
             weight: Tensor::ones(size, vb.dtype(), vb.device())?,
             bias: Tensor::zeros(size, vb.dtype(), vb.device())?,
@@ -107,13 +85,6 @@ impl CustomOp3 for TwoPassLayerNorm {
             .with_min_len(16)
             .for_each(|(out, row)| self.normalise(row, weight, bias, out));
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
-    }
-}
-
-fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
-        None => candle_core::bail!("layer norm needs a contiguous tensor"),
     }
 }
 

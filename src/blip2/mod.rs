@@ -12,26 +12,29 @@
 //! 5. [`opt`]: the language model.
 //! 6. [`generation`]: token after token.
 //!
-//! [`config`] is `config.json`, [`layers`] and [`activation`] are what the parts share.
+//! [`config`] is `config.json`; [`linear`], [`layers`] and [`activation`] are what the parts
+//! share; [`weights`] is where they get their tensors from.
 
 pub mod activation;
 pub mod config;
 pub mod generation;
 pub mod layers;
+pub mod linear;
 pub mod opt;
 pub mod processor;
 pub mod qformer;
 pub mod vision;
+pub mod weights;
 
-use candle_core::{DType, Device, Result, Tensor};
-use candle_nn::VarBuilder;
+use candle_core::{Device, Result, Tensor};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use config::Blip2Config;
-use layers::Linear;
+use linear::Linear;
 use opt::Opt;
 use qformer::QFormer;
 use vision::VisionModel;
+use weights::{Precision, Weights};
 
 /// The whole model on one device.
 pub struct Blip2 {
@@ -42,30 +45,29 @@ pub struct Blip2 {
     pub language_model: Opt,
     config: Blip2Config,
     device: Device,
-    dtype: DType,
+    precision: Precision,
 }
 
 impl Blip2 {
-    /// Reads the weights of a checkpoint onto `device`, converting them to `dtype`
-    /// tensor by tensor.
-    ///
-    /// As in the reference, the Q-Former and its query tokens stay f32 where the
-    /// rest is f16 (`_keep_in_fp32_modules`), and follow the rest in bf16.
+    /// Reads the weights of a checkpoint onto `device`, converting them tensor by tensor.
     ///
     /// # Errors
     /// A tensor that is missing or has another shape than the config asks for, by name.
-    pub fn load(checkpoint: &Checkpoint, device: &Device, dtype: DType) -> std::result::Result<Self, CheckpointError> {
-        let root = checkpoint.var_builder(dtype, device);
-        Self::new(checkpoint.config(), root).map_err(|error| checkpoint.explain(error))
+    pub fn load(
+        checkpoint: &Checkpoint,
+        device: &Device,
+        precision: Precision,
+    ) -> std::result::Result<Self, CheckpointError> {
+        let root = Weights::new(checkpoint.var_builder(precision.dtype, device), precision);
+        Self::new(checkpoint.config(), precision, root).map_err(|error| checkpoint.explain(error))
     }
 
-    fn new(config: &Blip2Config, root: VarBuilder) -> Result<Self> {
-        let (device, dtype) = (root.device().clone(), root.dtype());
-        let qformer_dtype = if dtype == DType::F16 { DType::F32 } else { dtype };
+    fn new(config: &Blip2Config, precision: Precision, root: Weights) -> Result<Self> {
+        let for_qformer = root.with_precision(precision.of_qformer());
         let (qformer, text) = (&config.qformer_config, &config.text_config);
         Ok(Self {
             vision: VisionModel::new(&config.vision_config, root.pp("vision_model"))?,
-            qformer: QFormer::new(qformer, config.num_query_tokens, root.clone().set_dtype(qformer_dtype))?,
+            qformer: QFormer::new(qformer, config.num_query_tokens, for_qformer)?,
             language_projection: Linear::new(
                 qformer.hidden_size,
                 text.hidden_size,
@@ -74,8 +76,8 @@ impl Blip2 {
             )?,
             language_model: Opt::new(text, root.pp("language_model"))?,
             config: config.clone(),
-            device,
-            dtype,
+            device: root.device().clone(),
+            precision,
         })
     }
 
@@ -87,14 +89,14 @@ impl Blip2 {
         &self.device
     }
 
-    pub fn dtype(&self) -> DType {
-        self.dtype
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// What the language model sees of a picture: pixel values `[batch, 3, h, w]`
     /// in f32 on any device to `[batch, query tokens, language model's width]`.
     pub fn encode_picture(&self, pixel_values: &Tensor) -> Result<Tensor> {
-        let pixel_values = pixel_values.to_device(&self.device)?.to_dtype(self.dtype)?;
+        let pixel_values = pixel_values.to_device(&self.device)?.to_dtype(self.precision.dtype)?;
         let image_embeds = self.vision.forward(&pixel_values)?;
         self.language_projection.forward(&self.qformer.forward(&image_embeds)?)
     }

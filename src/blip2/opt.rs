@@ -3,12 +3,13 @@
 //! Source: `OPTForCausalLM`.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use candle_nn::kv_cache::KvCache;
 
 use super::activation::Activation;
 use super::config::OptConfig;
-use super::layers::{LayerNorm, Linear, attend, causal_mask, split_heads};
+use super::layers::{LayerNorm, attend, causal_mask, split_heads};
+use super::linear::{Linear, Weight};
+use super::weights::Weights;
 
 /// torch's default, which OPT's config cannot change.
 const LAYER_NORM_EPS: f64 = 1e-5;
@@ -32,7 +33,7 @@ impl OptCache {
 /// Embeddings in, logits out.
 pub struct Opt {
     /// `[vocabulary, hidden]`.
-    embed_tokens: Tensor,
+    embed_tokens: Weight,
     /// `[positions + 2, hidden]`.
     embed_positions: Tensor,
     layers: Vec<DecoderLayer>,
@@ -41,10 +42,10 @@ pub struct Opt {
 }
 
 impl Opt {
-    pub fn new(config: &OptConfig, vb: VarBuilder) -> Result<Self> {
+    pub fn new(config: &OptConfig, vb: Weights) -> Result<Self> {
         let decoder = vb.pp("model.decoder");
         let hidden = config.hidden_size;
-        let embed_tokens = decoder.get((config.vocab_size, hidden), "embed_tokens.weight")?;
+        let embed_tokens = Weight::new(hidden, config.vocab_size, "embed_tokens.weight", &decoder)?;
         let layers = (0..config.num_hidden_layers)
             .map(|index| DecoderLayer::new(config, decoder.pp("layers").pp(index)))
             .collect::<Result<_>>()?;
@@ -59,7 +60,7 @@ impl Opt {
             final_layer_norm: has_final_norm
                 .then(|| norm(config, decoder.pp("final_layer_norm")))
                 .transpose()?,
-            lm_head: Linear::from_parts(lm_head, None),
+            lm_head: Linear::from_parts(lm_head, None)?,
             embed_tokens,
         })
     }
@@ -74,8 +75,7 @@ impl Opt {
 
     /// Token ids to embeddings, `[1, ids, hidden]`. Ids must be below the vocabulary size.
     pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
-        let ids = Tensor::new(ids, self.embed_tokens.device())?;
-        self.embed_tokens.index_select(&ids, 0)?.unsqueeze(0)
+        self.embed_tokens.rows(ids)?.unsqueeze(0)
     }
 
     /// Reads the next positions, `[1, length, hidden]`, and gives the hidden states behind them.
@@ -107,14 +107,14 @@ impl Opt {
 
 /// The reference ties the head to the token embedding where the config says so
 /// and the checkpoint holds no head of its own; a head that differs wins.
-fn lm_head(config: &OptConfig, embed_tokens: &Tensor, vb: &VarBuilder) -> Result<Tensor> {
+fn lm_head(config: &OptConfig, embed_tokens: &Weight, vb: &Weights) -> Result<Weight> {
     if config.tie_word_embeddings && !vb.contains_tensor("lm_head.weight") {
         return Ok(embed_tokens.clone());
     }
-    vb.get((config.vocab_size, config.hidden_size), "lm_head.weight")
+    Weight::new(config.hidden_size, config.vocab_size, "lm_head.weight", vb)
 }
 
-fn norm(config: &OptConfig, vb: VarBuilder) -> Result<LayerNorm> {
+fn norm(config: &OptConfig, vb: Weights) -> Result<LayerNorm> {
     if config.layer_norm_elementwise_affine {
         LayerNorm::new(config.hidden_size, LAYER_NORM_EPS, vb)
     } else {
@@ -134,7 +134,7 @@ struct DecoderLayer {
 }
 
 impl DecoderLayer {
-    fn new(config: &OptConfig, vb: VarBuilder) -> Result<Self> {
+    fn new(config: &OptConfig, vb: Weights) -> Result<Self> {
         let (hidden, ffn, bias) = (config.hidden_size, config.ffn_dim, config.enable_bias);
         Ok(Self {
             self_attn: Attention::new(config, vb.pp("self_attn"))?,
@@ -175,7 +175,7 @@ struct Attention {
 }
 
 impl Attention {
-    fn new(config: &OptConfig, vb: VarBuilder) -> Result<Self> {
+    fn new(config: &OptConfig, vb: Weights) -> Result<Self> {
         let linear = |name| Linear::new(config.hidden_size, config.hidden_size, config.enable_bias, vb.pp(name));
         Ok(Self {
             q_proj: linear("q_proj")?,

@@ -4,11 +4,12 @@
 //! figure 2, the left half). Post-norm layers as in BERT.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::activation::Activation;
 use super::config::QFormerConfig;
-use super::layers::{LayerNorm, Linear, attend, split_heads};
+use super::layers::{LayerNorm, attend, split_heads};
+use super::linear::Linear;
+use super::weights::Weights;
 
 /// Image embeddings in, one embedding a query token out.
 pub struct QFormer {
@@ -20,7 +21,7 @@ pub struct QFormer {
 
 impl QFormer {
     /// `vb` is the checkpoint's root, since the query tokens lie there.
-    pub fn new(config: &QFormerConfig, num_query_tokens: usize, vb: VarBuilder) -> Result<Self> {
+    pub fn new(config: &QFormerConfig, num_query_tokens: usize, vb: Weights) -> Result<Self> {
         let query_tokens = vb.get((1, num_query_tokens, config.hidden_size), "query_tokens")?;
         let vb = vb.pp("qformer");
         let layers = (0..config.num_hidden_layers)
@@ -61,7 +62,7 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(config: &QFormerConfig, index: usize, vb: VarBuilder) -> Result<Self> {
+    fn new(config: &QFormerConfig, index: usize, vb: Weights) -> Result<Self> {
         let looks_at_picture = index.is_multiple_of(config.cross_attention_frequency);
         let crossattention = looks_at_picture
             .then(|| Attention::new(config, config.encoder_hidden_size, vb.pp("crossattention")))
@@ -96,7 +97,7 @@ struct Attention {
 }
 
 impl Attention {
-    fn new(config: &QFormerConfig, key_size: usize, vb: VarBuilder) -> Result<Self> {
+    fn new(config: &QFormerConfig, key_size: usize, vb: Weights) -> Result<Self> {
         let hidden = config.hidden_size;
         let inner = vb.pp("attention");
         Ok(Self {
@@ -124,7 +125,7 @@ struct ResidualNorm {
 }
 
 impl ResidualNorm {
-    fn new(inputs: usize, config: &QFormerConfig, vb: VarBuilder) -> Result<Self> {
+    fn new(inputs: usize, config: &QFormerConfig, vb: Weights) -> Result<Self> {
         Ok(Self {
             dense: Linear::new(inputs, config.hidden_size, true, vb.pp("dense"))?,
             layer_norm: LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp("LayerNorm"))?,

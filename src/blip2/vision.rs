@@ -3,11 +3,12 @@
 //! Source: `Blip2VisionModel` (ViT-g/14 of EVA-CLIP in the published models).
 
 use candle_core::{Module, Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::activation::Activation;
 use super::config::VisionConfig;
-use super::layers::{LayerNorm, Linear, attend, split_heads};
+use super::layers::{LayerNorm, attend, split_heads};
+use super::linear::{Linear, Weight};
+use super::weights::Weights;
 
 /// Pixel values in, image embeddings out.
 pub struct VisionModel {
@@ -17,7 +18,7 @@ pub struct VisionModel {
 }
 
 impl VisionModel {
-    pub fn new(config: &VisionConfig, vb: VarBuilder) -> Result<Self> {
+    pub fn new(config: &VisionConfig, vb: Weights) -> Result<Self> {
         let layers = (0..config.num_hidden_layers)
             .map(|index| EncoderLayer::new(config, vb.pp("encoder.layers").pp(index)))
             .collect::<Result<_>>()?;
@@ -49,14 +50,17 @@ struct Embeddings {
 }
 
 impl Embeddings {
-    fn new(config: &VisionConfig, vb: VarBuilder) -> Result<Self> {
+    fn new(config: &VisionConfig, vb: Weights) -> Result<Self> {
         let (hidden, side) = (config.hidden_size, config.patch_size);
         let conv = vb.pp("patch_embedding");
         let weight = conv
             .get((hidden, 3, side, side), "weight")?
             .reshape((hidden, 3 * side * side))?;
         Ok(Self {
-            patch: Linear::from_parts(weight, Some(conv.get(hidden, "bias")?)),
+            patch: Linear::from_parts(
+                Weight::from_tensor(weight, vb.format())?,
+                Some(conv.get(hidden, "bias")?),
+            )?,
             patch_size: side,
             class_embedding: vb.get((1, 1, hidden), "class_embedding")?,
             position_embedding: vb.get((1, config.num_positions(), hidden), "position_embedding")?,
@@ -95,7 +99,7 @@ struct EncoderLayer {
 }
 
 impl EncoderLayer {
-    fn new(config: &VisionConfig, vb: VarBuilder) -> Result<Self> {
+    fn new(config: &VisionConfig, vb: Weights) -> Result<Self> {
         let norm = |name| LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp(name));
         Ok(Self {
             layer_norm1: norm("layer_norm1")?,
@@ -119,7 +123,7 @@ struct Attention {
 }
 
 impl Attention {
-    fn new(config: &VisionConfig, vb: VarBuilder) -> Result<Self> {
+    fn new(config: &VisionConfig, vb: Weights) -> Result<Self> {
         let hidden = config.hidden_size;
         Ok(Self {
             qkv: Linear::new(hidden, 3 * hidden, config.qkv_bias, vb.pp("qkv"))?,
@@ -145,7 +149,7 @@ struct Mlp {
 }
 
 impl Mlp {
-    fn new(config: &VisionConfig, vb: VarBuilder) -> Result<Self> {
+    fn new(config: &VisionConfig, vb: Weights) -> Result<Self> {
         Ok(Self {
             fc1: Linear::new(config.hidden_size, config.intermediate_size, true, vb.pp("fc1"))?,
             activation: config.hidden_act,

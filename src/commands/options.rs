@@ -20,7 +20,8 @@ pub struct ModelArgs {
     #[arg(long, env = "GLIMPSE_DEVICE", default_value = "auto", value_name = "DEVICE")]
     device: DeviceChoice,
 
-    /// auto, f32, f16 or bf16; auto is f32 on the CPU, and f16 with the Q-Former in f32 on a GPU
+    /// auto, f32, f16, bf16, q8_0, q4_0 or q4_k: how weights are stored;
+    /// auto is f32 on the CPU, and f16 with the Q-Former in f32 on a GPU
     #[arg(long, env = "GLIMPSE_DTYPE", default_value = "auto", value_name = "DTYPE")]
     dtype: DtypeChoice,
 }

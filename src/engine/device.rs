@@ -4,19 +4,20 @@ use std::str::FromStr;
 
 use candle_core::{DType, Device};
 
+use crate::blip2::linear::WeightFormat;
+use crate::blip2::weights::Precision;
+
 /// Why a device or dtype cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     #[error("use auto, cpu, cuda, cuda:N or metal")]
     UnknownDevice,
-    #[error("use auto, f32, f16 or bf16")]
+    #[error("use auto, f32, f16, bf16, q8_0, q4_0 or q4_k")]
     UnknownDtype,
     #[error("This glimpse was built without {0}. Build it with `{1}`, or use --device cpu.")]
     NotBuiltIn(&'static str, &'static str),
     #[error("{device} cannot be used: {reason}. Use --device cpu to run without it.")]
     Unavailable { device: String, reason: String },
-    #[error("There is no bf16 arithmetic on the CPU. Use --dtype f32.")]
-    NoBf16OnCpu,
 }
 
 /// The value of `--device`.
@@ -93,42 +94,39 @@ pub fn device_name(device: &Device) -> String {
     }
 }
 
-/// The value of `--dtype`.
+/// The value of `--dtype`: how weights are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DtypeChoice {
     /// f32 on the CPU, f16 (with the Q-Former in f32) on a GPU.
     Auto,
-    F32,
-    F16,
-    Bf16,
+    Format(WeightFormat),
 }
 
 impl FromStr for DtypeChoice {
     type Err = DeviceError;
 
     fn from_str(text: &str) -> Result<Self, DeviceError> {
-        match text.to_ascii_lowercase().as_str() {
-            "auto" => Ok(Self::Auto),
-            "f32" => Ok(Self::F32),
-            "f16" => Ok(Self::F16),
-            "bf16" => Ok(Self::Bf16),
-            _ => Err(DeviceError::UnknownDtype),
+        if text.eq_ignore_ascii_case("auto") {
+            return Ok(Self::Auto);
         }
+        text.parse().map(Self::Format).map_err(|()| DeviceError::UnknownDtype)
     }
 }
 
 impl DtypeChoice {
-    /// The dtype on this device.
-    ///
-    /// # Errors
-    /// bf16 on the CPU, whose matrix product candle does not have.
-    pub fn resolve(self, device: &Device) -> Result<DType, DeviceError> {
-        match (self, device.is_cpu()) {
-            (Self::Auto, true) | (Self::F32, _) => Ok(DType::F32),
-            (Self::Auto, false) | (Self::F16, _) => Ok(DType::F16),
-            (Self::Bf16, false) => Ok(DType::BF16),
-            (Self::Bf16, true) => Err(DeviceError::NoBf16OnCpu),
-        }
+    /// The precision on this device. On the CPU everything but the weights is f32.
+    pub fn resolve(self, device: &Device) -> Precision {
+        let weights = match (self, device.is_cpu()) {
+            (Self::Format(format), _) => format,
+            (Self::Auto, true) => WeightFormat::F32,
+            (Self::Auto, false) => WeightFormat::F16,
+        };
+        let dtype = match weights {
+            WeightFormat::F16 if !device.is_cpu() => DType::F16,
+            WeightFormat::Bf16 if !device.is_cpu() => DType::BF16,
+            _ => DType::F32,
+        };
+        Precision { dtype, weights }
     }
 }
 
@@ -146,8 +144,21 @@ mod tests {
     }
 
     #[test]
-    fn the_cpu_computes_in_f32_unless_told_otherwise() {
-        assert_eq!(DtypeChoice::Auto.resolve(&Device::Cpu).ok(), Some(DType::F32));
-        assert!(DtypeChoice::Bf16.resolve(&Device::Cpu).is_err());
+    fn dtypes_are_read_as_the_help_says() {
+        assert_eq!(
+            "Q4_K".parse::<DtypeChoice>().ok(),
+            Some(DtypeChoice::Format(WeightFormat::Q4K))
+        );
+        for wrong in ["", "fp16", "q8", "int8"] {
+            assert!(wrong.parse::<DtypeChoice>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn between_the_layers_the_cpu_computes_in_f32() {
+        for format in WeightFormat::ALL {
+            let precision = DtypeChoice::Format(format).resolve(&Device::Cpu);
+            assert_eq!((precision.dtype, precision.weights), (DType::F32, format));
+        }
     }
 }

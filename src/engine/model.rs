@@ -50,17 +50,17 @@ impl Model {
     pub fn load(folder: Option<PathBuf>, device: DeviceChoice, dtype: DtypeChoice) -> Result<Self, LoadError> {
         let start = Instant::now();
         let device = device.open()?;
-        let dtype = dtype.resolve(&device)?;
+        let precision = dtype.resolve(&device);
         let checkpoint = match folder {
             Some(folder) => Checkpoint::open(folder)?,
             None => Checkpoint::demo()?,
         };
         let processor = Arc::new(Processor::load(&checkpoint)?);
-        let blip2 = Blip2::load(&checkpoint, &device, dtype)?;
+        let blip2 = Blip2::load(&checkpoint, &device, precision)?;
         let description = ModelDescription {
             name: checkpoint.name().to_string(),
             device: device_name(&device),
-            dtype: dtype.as_str().to_string(),
+            dtype: precision.weights.name().to_string(),
             is_demo: checkpoint.is_demo(),
             load_ms: start.elapsed().as_secs_f64() * 1e3,
             processor,

@@ -1,0 +1,334 @@
+//! The inner loops: one panel of 32 outputs against one row, or against blocks of rows.
+//!
+//! Everything here is generic over the lanes and inlined into one function for each
+//! instruction set, at the end of the file.
+
+use std::mem::MaybeUninit;
+
+use super::format::WeightFormat;
+use super::matrix::{BLOCK, PANEL, Panel};
+use super::product::PackedRows;
+use super::simd::{Isa, LANES, Lanes, Portable};
+
+/// Rows that a block of a product has at most: with 32 outputs that fills 24 of AVX-512's
+/// 32 registers with sums.
+pub const BLOCK_ROWS: usize = 12;
+
+/// Inputs that are unpacked at a time; a tile of them stays in the first cache.
+const DEPTH: usize = 8 * BLOCK;
+
+/// Where a panel's outputs go: row `r` begins at `start + r * stride`.
+#[derive(Clone, Copy)]
+pub struct Output {
+    pub start: *mut f32,
+    pub stride: usize,
+}
+
+/// One panel's part of a product with a single row.
+pub struct RowTask<'a> {
+    pub panel: Panel<'a>,
+    /// The row, padded with zeros to whole blocks.
+    pub row: &'a [f32],
+    /// The sum of each block of the row.
+    pub sums: &'a [f32],
+    pub bias: Option<&'a [f32; PANEL]>,
+    pub output: &'a mut [f32; PANEL],
+}
+
+/// One panel's part of a product with several blocks of rows.
+pub struct BlockTask<'a> {
+    pub panel: Panel<'a>,
+    pub inputs: &'a PackedRows,
+    /// Which of the blocks of rows.
+    pub blocks: std::ops::Range<usize>,
+    pub bias: Option<&'a [f32; PANEL]>,
+    /// Good for 32 numbers in each row of the blocks; its row 0 is their first.
+    pub output: Output,
+}
+
+/// The two registers that hold one number for each of a panel's outputs.
+type Pair<L> = [L; 2];
+
+#[inline(always)]
+unsafe fn load<L: Lanes>(from: *const f32) -> Pair<L> {
+    unsafe { [L::load(from), L::load(from.add(LANES))] }
+}
+
+#[inline(always)]
+unsafe fn fma<L: Lanes>(weights: Pair<L>, x: L, sum: &mut Pair<L>) {
+    unsafe {
+        sum[0] = weights[0].mul_add(x, sum[0]);
+        sum[1] = weights[1].mul_add(x, sum[1]);
+    }
+}
+
+/// The weights of inputs `i` and `i + 1` of a block, without scale; `i` is even.
+#[inline(always)]
+unsafe fn two_inputs<L: Lanes>(format: WeightFormat, block: *const u8, i: usize) -> [Pair<L>; 2] {
+    unsafe {
+        match format {
+            WeightFormat::F32 => {
+                let at = block.cast::<f32>().add(i * PANEL);
+                [load(at), load(at.add(PANEL))]
+            }
+            WeightFormat::F16 => {
+                let at = block.cast::<u16>().add(i * PANEL);
+                [load_f16(at), load_f16(at.add(PANEL))]
+            }
+            WeightFormat::Bf16 => {
+                let at = block.cast::<u32>().add(i / 2 * PANEL);
+                side_by_side(L::load_pairs(at), L::load_pairs(at.add(LANES)))
+            }
+            WeightFormat::Q8_0 => {
+                let at = block.cast::<i8>().add(i * PANEL);
+                let row = |at: *const i8| [L::load_i8(at), L::load_i8(at.add(LANES))];
+                [row(at), row(at.add(PANEL))]
+            }
+            WeightFormat::Q4_0 | WeightFormat::Q4K => {
+                let at = block.add(i / 2 * PANEL);
+                side_by_side(L::load_nibbles(at), L::load_nibbles(at.add(LANES)))
+            }
+        }
+    }
+}
+
+/// From (first, second) of the left outputs and of the right ones to the first of all and the second of all.
+#[inline(always)]
+fn side_by_side<L: Lanes>(left: (L, L), right: (L, L)) -> [Pair<L>; 2] {
+    [[left.0, right.0], [left.1, right.1]]
+}
+
+#[inline(always)]
+unsafe fn load_f16<L: Lanes>(from: *const u16) -> Pair<L> {
+    unsafe { [L::load_f16(from), L::load_f16(from.add(LANES))] }
+}
+
+/// What a block's quants are multiplied by, and what is added behind that.
+#[inline(always)]
+unsafe fn scale_and_offset<L: Lanes>(format: WeightFormat, block: *const u8) -> Option<(Pair<L>, Option<Pair<L>>)> {
+    unsafe {
+        let factors = block.add(format.weight_bytes()).cast::<u16>();
+        let times = |pair: Pair<L>, factor: f32| pair.map(|half| half.mul(L::splat(factor)));
+        match format {
+            WeightFormat::Q8_0 => Some((load_f16(factors), None)),
+            WeightFormat::Q4_0 => {
+                let scale = load_f16(factors);
+                Some((scale, Some(times(scale, -8.0))))
+            }
+            WeightFormat::Q4K => Some((load_f16(factors), Some(times(load_f16(factors.add(PANEL)), -1.0)))),
+            _ => None,
+        }
+    }
+}
+
+/// A whole panel against one row: bound by reading the weights, so that they are
+/// multiplied as they are stored, and scaled once a block.
+#[inline(always)]
+unsafe fn row<L: Lanes>(task: &mut RowTask) {
+    macro_rules! by_format {
+        ($($format:ident)*) => {
+            match task.panel.format {
+                $(WeightFormat::$format => unsafe { row_in::<L>(WeightFormat::$format, task) },)*
+            }
+        };
+    }
+    by_format!(F32 F16 Bf16 Q8_0 Q4_0 Q4K);
+}
+
+/// `format` is the panel's, as a constant that is known where this is inlined.
+#[inline(always)]
+unsafe fn row_in<L: Lanes>(format: WeightFormat, task: &mut RowTask) {
+    unsafe {
+        let zero = [L::splat(0.0); 2];
+        let mut sum = task.bias.map_or(zero, |bias| load(bias.as_ptr()));
+        for (index, (xs, &total)) in task.row.as_chunks::<BLOCK>().0.iter().zip(task.sums).enumerate() {
+            let block = task.panel.block(index * BLOCK);
+            // Two sums, for the latency of a multiply-add.
+            let mut parts = [zero; 2];
+            for i in (0..BLOCK).step_by(2) {
+                let [first, second] = two_inputs(format, block, i);
+                fma(first, L::splat(xs[i]), &mut parts[0]);
+                fma(second, L::splat(xs[i + 1]), &mut parts[1]);
+            }
+            let one = [L::splat(1.0); 2];
+            let (scale, offset) = scale_and_offset(format, block).unwrap_or((one, None));
+            for half in 0..2 {
+                sum[half] = parts[0][half].mul_add(scale[half], sum[half]);
+                sum[half] = parts[1][half].mul_add(scale[half], sum[half]);
+                if let Some(offset) = offset {
+                    sum[half] = offset[half].mul_add(L::splat(total), sum[half]);
+                }
+            }
+        }
+        sum[0].store(task.output.as_mut_ptr());
+        sum[1].store(task.output.as_mut_ptr().add(LANES));
+    }
+}
+
+/// Weights as the multiplication wants them: `[inputs][32]` f32, or `[inputs / 2][32]`
+/// pairs of bf16.
+#[repr(align(64))]
+struct Tile([MaybeUninit<u32>; DEPTH * PANEL]);
+
+/// Unpacks `depth` inputs from `input` on; numbers that need no unpacking stay where they are.
+#[inline(always)]
+unsafe fn unpack<L: Lanes>(panel: &Panel, input: usize, depth: usize, pairs: bool, tile: &mut Tile) -> *const u32 {
+    if panel.format == WeightFormat::F32 || (pairs && panel.format == WeightFormat::Bf16) {
+        return panel.block(input).cast();
+    }
+    let out = tile.0.as_mut_ptr().cast::<u32>();
+    for start in (0..depth).step_by(BLOCK) {
+        let block = panel.block(input + start);
+        macro_rules! by_format {
+            ($($format:ident)*) => {
+                match panel.format {
+                    $(WeightFormat::$format => unsafe {
+                        unpack_block::<L>(WeightFormat::$format, block, pairs, out.add(start * PANEL / if pairs { 2 } else { 1 }))
+                    },)*
+                }
+            };
+        }
+        by_format!(F32 F16 Bf16 Q8_0 Q4_0 Q4K);
+    }
+    out
+}
+
+#[inline(always)]
+unsafe fn unpack_block<L: Lanes>(format: WeightFormat, block: *const u8, pairs: bool, out: *mut u32) {
+    unsafe {
+        let factors = scale_and_offset::<L>(format, block);
+        for i in (0..BLOCK).step_by(2) {
+            let mut two = two_inputs::<L>(format, block, i);
+            if let Some((scale, offset)) = factors {
+                two = two.map(|weights| match offset {
+                    Some(offset) => std::array::from_fn(|half| weights[half].mul_add(scale[half], offset[half])),
+                    None => std::array::from_fn(|half| weights[half].mul(scale[half])),
+                });
+            }
+            let [first, second] = two;
+            for (half, (first, second)) in first.into_iter().zip(second).enumerate() {
+                let lane = half * LANES;
+                if pairs {
+                    L::store_pairs(first, second, out.add(i / 2 * PANEL + lane));
+                } else {
+                    first.store(out.add(i * PANEL + lane).cast());
+                    second.store(out.add((i + 1) * PANEL + lane).cast());
+                }
+            }
+        }
+    }
+}
+
+/// `ROWS` rows of inputs (interleaved) against a tile of weights.
+#[inline(always)]
+unsafe fn multiply<L: Lanes, const ROWS: usize>(
+    inputs: *const u32,
+    tile: *const u32,
+    depth: usize,
+    pairs: bool,
+    first: Option<Pair<L>>,
+    output: Output,
+) {
+    unsafe {
+        let at = |row: usize| output.start.add(row * output.stride);
+        let mut sums: [Pair<L>; ROWS] = std::array::from_fn(|row| first.unwrap_or_else(|| load(at(row))));
+        if pairs {
+            for i in 0..depth / 2 {
+                let weights = tile.add(i * PANEL);
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    let x = *inputs.add(i * ROWS + row);
+                    sum[0] = sum[0].dot_pairs(x, weights);
+                    sum[1] = sum[1].dot_pairs(x, weights.add(LANES));
+                }
+            }
+        } else {
+            for i in 0..depth {
+                let weights = load(tile.add(i * PANEL).cast());
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    fma(weights, L::splat(*inputs.cast::<f32>().add(i * ROWS + row)), sum);
+                }
+            }
+        }
+        for (row, sum) in sums.iter().enumerate() {
+            sum[0].store(at(row));
+            sum[1].store(at(row).add(LANES));
+        }
+    }
+}
+
+/// A whole panel against blocks of rows: bound by arithmetic.
+#[inline(always)]
+unsafe fn blocks<L: Lanes>(task: &BlockTask) {
+    let pairs = task.inputs.pairs();
+    let padded = task.inputs.padded();
+    let (first_row, _) = task.inputs.block(task.blocks.start);
+    let mut tile = Tile([MaybeUninit::uninit(); DEPTH * PANEL]);
+    unsafe {
+        let bias = task.bias.map_or([L::splat(0.0); 2], |bias| load(bias.as_ptr()));
+        for input in (0..padded).step_by(DEPTH) {
+            let depth = DEPTH.min(padded - input);
+            let tile = unpack::<L>(&task.panel, input, depth, pairs, &mut tile);
+            let first = (input == 0).then_some(bias);
+            for block in task.blocks.clone() {
+                let (start, rows) = task.inputs.block(block);
+                let inputs = task.inputs.at(start, rows, input);
+                let output = Output {
+                    start: task.output.start.add((start - first_row) * task.output.stride),
+                    ..task.output
+                };
+                macro_rules! by_rows {
+                    ($($rows:literal)*) => {
+                        match rows {
+                            $($rows => multiply::<L, $rows>(inputs, tile, depth, pairs, first, output),)*
+                            _ => unreachable!("a block has at most {BLOCK_ROWS} rows"),
+                        }
+                    };
+                }
+                by_rows!(1 2 3 4 5 6 7 8 9 10 11 12);
+            }
+        }
+    }
+}
+
+/// One function for each instruction set, so that everything above is compiled for it.
+macro_rules! compiled_for_each {
+    ($name:ident, $generic:ident, $task:ty) => {
+        /// Runs the task on an instruction set that this processor has.
+        pub fn $name(isa: Isa, task: $task) {
+            #[cfg(target_arch = "x86_64")]
+            mod compiled {
+                use super::*;
+
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
+                pub unsafe fn avx512_bf16(task: $task) {
+                    unsafe { $generic::<super::super::simd::Avx512Lanes>(task) }
+                }
+
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
+                pub unsafe fn avx512(task: $task) {
+                    unsafe { $generic::<super::super::simd::Avx512Lanes>(task) }
+                }
+
+                #[target_feature(enable = "avx2,fma,f16c")]
+                pub unsafe fn avx2(task: $task) {
+                    unsafe { $generic::<Portable<true>>(task) }
+                }
+            }
+            // SAFETY: whoever names an instruction set has it from `Isa::all`.
+            unsafe {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512Bf16 => compiled::avx512_bf16(task),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => compiled::avx512(task),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => compiled::avx2(task),
+                    _ => $generic::<Portable<{ cfg!(target_arch = "aarch64") }>>(task),
+                }
+            }
+        }
+    };
+}
+
+compiled_for_each!(multiply_row, row, &mut RowTask);
+compiled_for_each!(multiply_blocks, blocks, &BlockTask);

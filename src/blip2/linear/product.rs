@@ -1,0 +1,324 @@
+//! A whole product on the CPU: rows of inputs times a packed matrix, on all cores.
+
+use rayon::prelude::*;
+
+use super::format::WeightFormat;
+use super::kernel::{BLOCK_ROWS, BlockTask, Output, RowTask, multiply_blocks, multiply_row};
+use super::matrix::{BLOCK, PANEL, PackedMatrix};
+use super::simd::{Isa, pair};
+
+/// Multiplications below which waking another core costs more than it brings.
+const WORTH_A_CORE: usize = 1 << 16;
+
+/// `rows` times the matrix, plus the bias: `[rows, inputs]` to `[rows, outputs]`.
+///
+/// `bias` is padded with zeros to whole panels.
+pub fn product(rows: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
+    product_on(Isa::best(), rows, matrix, bias)
+}
+
+fn product_on(isa: Isa, rows: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
+    let count = rows.len() / matrix.inputs().max(1);
+    let mut output = vec![0f32; count * matrix.outputs()];
+    match count {
+        0 => {}
+        1 => one_row(isa, rows, matrix, bias, &mut output),
+        _ => many_rows(isa, rows, count, matrix, bias, &mut output),
+    }
+    output
+}
+
+fn bias_of(bias: Option<&[f32]>, panel: usize) -> Option<&[f32; PANEL]> {
+    bias.and_then(|bias| bias[panel * PANEL..].first_chunk())
+}
+
+fn one_row(isa: Isa, row: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, output: &mut [f32]) {
+    let mut padded = row.to_vec();
+    padded.resize(matrix.padded_inputs(), 0.0);
+    let sums: Vec<f32> = padded.chunks(BLOCK).map(|block| block.iter().sum()).collect();
+    let panels_worth = (WORTH_A_CORE / (padded.len() * PANEL)).max(1);
+    output
+        .par_chunks_mut(PANEL)
+        .enumerate()
+        .with_min_len(panels_worth.max(matrix.panels() / (8 * rayon::current_num_threads())))
+        .for_each(|(index, output)| {
+            let mut whole = [0f32; PANEL];
+            multiply_row(
+                isa,
+                &mut RowTask {
+                    panel: matrix.panel(index),
+                    row: &padded,
+                    sums: &sums,
+                    bias: bias_of(bias, index),
+                    output: &mut whole,
+                },
+            );
+            output.copy_from_slice(&whole[..output.len()]);
+        });
+}
+
+fn many_rows(isa: Isa, rows: &[f32], count: usize, matrix: &PackedMatrix, bias: Option<&[f32]>, output: &mut [f32]) {
+    let pairs = isa.has_bf16_pairs() && !matches!(matrix.format(), WeightFormat::F32 | WeightFormat::F16);
+    let inputs = PackedRows::pack(rows, matrix.inputs(), count, pairs);
+    let stride = matrix.outputs();
+    let target = SharedOutput(output.as_mut_ptr());
+    let task = |panel: usize, blocks: std::ops::Range<usize>| {
+        let (first, last) = (inputs.block(blocks.start).0, inputs.rows_before(blocks.end));
+        let columns = (stride - panel * PANEL).min(PANEL);
+        let start = target.at(first * stride + panel * PANEL);
+        let mut task = BlockTask {
+            panel: matrix.panel(panel),
+            inputs: &inputs,
+            blocks,
+            bias: bias_of(bias, panel),
+            output: Output { start, stride },
+        };
+        if columns == PANEL {
+            multiply_blocks(isa, &task);
+            return;
+        }
+        // The last panel is not whole: its rows would run into the next ones.
+        let mut whole = vec![0f32; (last - first) * PANEL];
+        task.output = Output {
+            start: whole.as_mut_ptr(),
+            stride: PANEL,
+        };
+        multiply_blocks(isa, &task);
+        for (row, from) in whole.chunks(PANEL).enumerate() {
+            // SAFETY: these columns of these rows are this task's alone.
+            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), start.add(row * stride), columns) };
+        }
+    };
+    // Few panels are shared out with the rows cut as well, so that all cores have work.
+    let threads = rayon::current_num_threads();
+    let cuts = if matrix.panels() >= 8 * threads {
+        1
+    } else {
+        inputs.blocks().min(threads)
+    };
+    let tasks = matrix.panels() * cuts;
+    let work = count * matrix.padded_inputs() * PANEL / cuts;
+    (0..tasks)
+        .into_par_iter()
+        .with_min_len((WORTH_A_CORE / work.max(1)).max(1))
+        .for_each(|index| {
+            let (panel, cut) = (index / cuts, index % cuts);
+            let blocks = inputs.blocks();
+            task(panel, cut * blocks / cuts..(cut + 1) * blocks / cuts);
+        });
+}
+
+/// The output of a product, which its tasks write without overlap.
+struct SharedOutput(*mut f32);
+
+// SAFETY: each task writes its own columns and rows; see `many_rows`.
+unsafe impl Sync for SharedOutput {}
+
+impl SharedOutput {
+    fn at(&self, index: usize) -> *mut f32 {
+        // SAFETY: callers stay within the output.
+        unsafe { self.0.add(index) }
+    }
+}
+
+/// Rows in blocks of up to twelve, and within a block input after input, so that the
+/// kernel reads them from front to back.
+pub struct PackedRows {
+    /// `[blocks][padded inputs][rows of the block]` f32, or half as many pairs of bf16.
+    numbers: Vec<u32>,
+    rows: usize,
+    blocks: usize,
+    padded: usize,
+    pairs: bool,
+}
+
+impl PackedRows {
+    fn pack(rows: &[f32], inputs: usize, count: usize, pairs: bool) -> Self {
+        let padded = inputs.next_multiple_of(BLOCK);
+        let width = if pairs { padded / 2 } else { padded };
+        let mut packed = Self {
+            numbers: vec![0; count * width],
+            rows: count,
+            blocks: count.div_ceil(BLOCK_ROWS),
+            padded,
+            pairs,
+        };
+        let mut rest = packed.numbers.as_mut_slice();
+        let mut pieces = Vec::with_capacity(packed.blocks);
+        for block in 0..packed.blocks {
+            let (start, size) = (
+                start_of(block, packed.blocks, count),
+                start_of(block + 1, packed.blocks, count),
+            );
+            let (piece, others) = rest.split_at_mut((size - start) * width);
+            pieces.push((piece, &rows[start * inputs..size * inputs]));
+            rest = others;
+        }
+        pieces
+            .into_par_iter()
+            .with_min_len((WORTH_A_CORE / (width * BLOCK_ROWS)).max(1))
+            .for_each(|(piece, rows)| interleave(piece, rows, inputs, pairs));
+        packed
+    }
+
+    pub fn pairs(&self) -> bool {
+        self.pairs
+    }
+
+    pub fn padded(&self) -> usize {
+        self.padded
+    }
+
+    fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    fn rows_before(&self, block: usize) -> usize {
+        start_of(block, self.blocks, self.rows)
+    }
+
+    /// The first row of a block, and how many it has.
+    pub fn block(&self, block: usize) -> (usize, usize) {
+        let start = self.rows_before(block);
+        (start, self.rows_before(block + 1) - start)
+    }
+
+    /// Where the numbers of `input` (an even one) begin in the block of these rows.
+    #[inline(always)]
+    pub fn at(&self, start: usize, rows: usize, input: usize) -> *const u32 {
+        let numbers = start * self.padded + input * rows;
+        let index = if self.pairs { numbers / 2 } else { numbers };
+        debug_assert!(index < self.numbers.len());
+        // SAFETY: the rows and inputs are within what was packed.
+        unsafe { self.numbers.as_ptr().add(index) }
+    }
+}
+
+/// Rows are spread evenly: 32 rows are 11, 11 and 10 rather than 12, 12 and 8.
+fn start_of(block: usize, blocks: usize, rows: usize) -> usize {
+    (block * rows).div_ceil(blocks.max(1))
+}
+
+fn interleave(piece: &mut [u32], rows: &[f32], inputs: usize, pairs: bool) {
+    let count = rows.len() / inputs;
+    for (index, row) in rows.chunks_exact(inputs).enumerate() {
+        let places = piece[index..].iter_mut().step_by(count);
+        if pairs {
+            let two = row
+                .chunks(2)
+                .map(|two| pair(two[0], two.get(1).copied().unwrap_or_default()));
+            places.zip(two).for_each(|(place, two)| *place = two);
+        } else {
+            places.zip(row).for_each(|(place, x)| *place = x.to_bits());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::quantized::QTensor;
+    use candle_core::{Device, Tensor};
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    fn numbers(rng: &mut StdRng, count: usize) -> Vec<f32> {
+        (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
+    }
+
+    /// The product as the textbook has it, of the weights as they are stored.
+    fn textbook(rows: &[f32], matrix: &PackedMatrix, bias: &[f32]) -> Vec<f32> {
+        let weights: Vec<Vec<f32>> = (0..matrix.outputs()).map(|output| matrix.row(output)).collect();
+        let dot = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum::<f64>();
+        rows.chunks(matrix.inputs())
+            .flat_map(|x| {
+                weights
+                    .iter()
+                    .zip(bias)
+                    .map(move |(w, b)| (dot(x, w) + f64::from(*b)) as f32)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn products_are_the_textbooks_in_every_format_on_every_instruction_set() {
+        let mut rng = StdRng::seed_from_u64(1);
+        for (count, inputs, outputs) in [
+            (1, 1, 1),
+            (1, 300, 100),
+            (2, 31, 33),
+            (5, 64, 32),
+            (12, 33, 31),
+            (13, 600, 65),
+            (40, 257, 640),
+            (100, 160, 20),
+        ] {
+            let (rows, weights) = (numbers(&mut rng, count * inputs), numbers(&mut rng, outputs * inputs));
+            let mut bias = numbers(&mut rng, outputs);
+            bias.resize(outputs.next_multiple_of(PANEL), 0.0);
+            for format in WeightFormat::ALL {
+                let matrix = PackedMatrix::pack(&weights, inputs, format);
+                let expected = textbook(&rows, &matrix, &bias);
+                for isa in Isa::all() {
+                    let got = product_on(isa, &rows, &matrix, Some(&bias));
+                    let rounded =
+                        isa.has_bf16_pairs() && count > 1 && !matches!(format, WeightFormat::F32 | WeightFormat::F16);
+                    let tolerance = (inputs as f32).sqrt() * if rounded { 6e-3 } else { 3e-6 } + 1e-6;
+                    for (got, expected) in got.iter().zip(&expected) {
+                        assert!(
+                            (got - expected).abs() <= tolerance,
+                            "{count} x {inputs} x {outputs}, {format:?} on {isa:?}: {got} instead of {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weights_are_quantised_as_ggml_does() {
+        let weights = numbers(&mut StdRng::seed_from_u64(2), 7 * 512);
+        for format in WeightFormat::ALL {
+            let Some(ggml) = format.ggml() else { continue };
+            let matrix = PackedMatrix::pack(&weights, 512, format);
+            let theirs = Tensor::from_slice(&weights, (7, 512), &Device::Cpu)
+                .and_then(|rows| {
+                    QTensor::quantize(&rows, ggml)?
+                        .dequantize(&Device::Cpu)?
+                        .to_vec2::<f32>()
+                })
+                .expect("whole blocks can be quantised");
+            for (output, theirs) in theirs.iter().enumerate() {
+                for (ours, theirs) in matrix.row(output).iter().zip(theirs) {
+                    // Multiplied-out scales are rounded to f16 once more.
+                    assert!((ours - theirs).abs() <= 2e-3, "{format:?}: {ours} instead of {theirs}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_what_was_packed() {
+        let weights = numbers(&mut StdRng::seed_from_u64(3), 40 * 50);
+        for (format, tolerance) in [
+            (WeightFormat::F32, 0.0),
+            (WeightFormat::F16, 5e-4),
+            (WeightFormat::Bf16, 4e-3),
+            (WeightFormat::Q8_0, 4.5e-3),
+            (WeightFormat::Q4_0, 0.13),
+            (WeightFormat::Q4K, 4e-2),
+        ] {
+            let matrix = PackedMatrix::pack(&weights, 50, format);
+            for (output, row) in weights.chunks(50).enumerate() {
+                let worst = matrix
+                    .row(output)
+                    .iter()
+                    .zip(row)
+                    .map(|(a, b)| (a - b).abs())
+                    .fold(0.0, f32::max);
+                assert!(worst <= tolerance, "{format:?}: {worst}");
+            }
+        }
+    }
+}

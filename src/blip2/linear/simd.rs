@@ -1,0 +1,324 @@
+//! What the kernels need of a processor: sixteen f32 lanes at a time.
+//!
+//! One generic source, compiled once for each instruction set and chosen at run time, so
+//! that a program built anywhere is fast everywhere.
+
+use std::sync::LazyLock;
+
+/// Numbers that a kernel handles at a time.
+pub const LANES: usize = 16;
+
+/// An instruction set that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// AVX-512 with dot products of bf16 pairs (Zen 4, Sapphire Rapids and later).
+    Avx512Bf16,
+    Avx512,
+    Avx2,
+    /// Whatever the program was built for; NEON on ARM.
+    Baseline,
+}
+
+impl Isa {
+    /// The best that this processor has.
+    pub fn best() -> Self {
+        static BEST: LazyLock<Isa> = LazyLock::new(|| Isa::all()[0]);
+        *BEST
+    }
+
+    /// All that this processor has, the best first.
+    #[cfg(target_arch = "x86_64")]
+    pub fn all() -> Vec<Self> {
+        let avx2 =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        let avx512 = avx2
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl");
+        [
+            (Self::Avx512Bf16, avx512 && is_x86_feature_detected!("avx512bf16")),
+            (Self::Avx512, avx512),
+            (Self::Avx2, avx2),
+            (Self::Baseline, true),
+        ]
+        .into_iter()
+        .filter_map(|(isa, is_there)| is_there.then_some(isa))
+        .collect()
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn all() -> Vec<Self> {
+        vec![Self::Baseline]
+    }
+
+    /// Whether products of bf16 pairs are faster here than those of f32.
+    pub fn has_bf16_pairs(self) -> bool {
+        self == Self::Avx512Bf16
+    }
+}
+
+/// Sixteen f32 numbers.
+///
+/// # Safety
+/// Pointers are good for sixteen numbers (thirty-two for nibbles: see each), in any
+/// alignment, and the caller was compiled for the instruction set of the implementor.
+pub trait Lanes: Copy {
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn mul(self, other: Self) -> Self;
+    /// `self * factor + sum`
+    unsafe fn mul_add(self, factor: Self, sum: Self) -> Self;
+    unsafe fn load_f16(from: *const u16) -> Self;
+    unsafe fn load_i8(from: *const i8) -> Self;
+    /// Sixteen bytes: their low halves, then their high halves.
+    unsafe fn load_nibbles(from: *const u8) -> (Self, Self);
+    /// Sixteen pairs of bf16: the first of each, then the second of each.
+    unsafe fn load_pairs(from: *const u32) -> (Self, Self);
+    /// Rounds to bf16 and stores as pairs.
+    unsafe fn store_pairs(first: Self, second: Self, to: *mut u32);
+    /// `self + a.first * b.first + a.second * b.second` on pairs of bf16: `a` is one pair
+    /// for all lanes, `b` sixteen.
+    unsafe fn dot_pairs(self, a: u32, b: *const u32) -> Self;
+}
+
+/// Sixteen lanes in plain Rust, which the compiler turns into what it is compiled for.
+/// `FUSED` says whether that has a fused multiply-add.
+#[derive(Clone, Copy)]
+pub struct Portable<const FUSED: bool>([f32; LANES]);
+
+impl<const FUSED: bool> Portable<FUSED> {
+    #[inline(always)]
+    fn from_fn(f: impl Fn(usize) -> f32) -> Self {
+        Self(std::array::from_fn(f))
+    }
+}
+
+impl<const FUSED: bool> Lanes for Portable<FUSED> {
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        Self([x; LANES])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        Self(unsafe { from.cast::<[f32; LANES]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        Self::from_fn(|i| self.0[i] * other.0[i])
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, sum: Self) -> Self {
+        Self::from_fn(|i| {
+            if FUSED {
+                self.0[i].mul_add(factor.0[i], sum.0[i])
+            } else {
+                self.0[i] * factor.0[i] + sum.0[i]
+            }
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Self {
+        let halves = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
+        Self::from_fn(|i| f16_to_f32(halves[i]))
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        let bytes = unsafe { from.cast::<[i8; LANES]>().read_unaligned() };
+        Self::from_fn(|i| f32::from(bytes[i]))
+    }
+
+    #[inline(always)]
+    unsafe fn load_nibbles(from: *const u8) -> (Self, Self) {
+        let bytes = unsafe { from.cast::<[u8; LANES]>().read_unaligned() };
+        (
+            Self::from_fn(|i| f32::from(bytes[i] & 15)),
+            Self::from_fn(|i| f32::from(bytes[i] >> 4)),
+        )
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(from: *const u32) -> (Self, Self) {
+        let pairs = unsafe { from.cast::<[u32; LANES]>().read_unaligned() };
+        (
+            Self::from_fn(|i| f32::from_bits(pairs[i] << 16)),
+            Self::from_fn(|i| f32::from_bits(pairs[i] & 0xffff_0000)),
+        )
+    }
+
+    #[inline(always)]
+    unsafe fn store_pairs(first: Self, second: Self, to: *mut u32) {
+        let pairs: [u32; LANES] = std::array::from_fn(|i| pair(first.0[i], second.0[i]));
+        unsafe { to.cast::<[u32; LANES]>().write_unaligned(pairs) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_pairs(self, a: u32, b: *const u32) -> Self {
+        let (first, second) = unsafe { Self::load_pairs(b) };
+        let (a_first, a_second) = (f32::from_bits(a << 16), f32::from_bits(a & 0xffff_0000));
+        Self::from_fn(|i| self.0[i] + a_first * first.0[i] + a_second * second.0[i])
+    }
+}
+
+/// Half precision to single without a table or a branch: scaling by a power of two
+/// normalises what is subnormal; infinities stay beyond every finite number.
+#[inline(always)]
+fn f16_to_f32(half: u16) -> f32 {
+    let magnitude = u32::from(half & 0x7fff) << 13;
+    let sign = u32::from(half & 0x8000) << 16;
+    let value = f32::from_bits(magnitude) * f32::from_bits(0x7780_0000); // 2^112
+    let value = if half & 0x7c00 == 0x7c00 {
+        f32::from_bits(magnitude | 0x7f80_0000)
+    } else {
+        value
+    };
+    f32::from_bits(value.to_bits() | sign)
+}
+
+/// Two numbers rounded to bf16 (nearest, ties to even), the first in the low half.
+#[inline(always)]
+pub fn pair(first: f32, second: f32) -> u32 {
+    (bf16_bits(second) << 16) | bf16_bits(first)
+}
+
+#[inline(always)]
+fn bf16_bits(x: f32) -> u32 {
+    let bits = x.to_bits();
+    // A NaN must not round to infinity.
+    if x.is_nan() {
+        return (bits >> 16) | 0x40;
+    }
+    (bits + 0x7fff + ((bits >> 16) & 1)) >> 16
+}
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::Avx512Lanes;
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Lanes;
+
+    /// Sixteen lanes in one AVX-512 register. Pairs need AVX512_BF16.
+    #[derive(Clone, Copy)]
+    pub struct Avx512Lanes(__m512);
+
+    // SAFETY of every method: see the trait; loads and stores are the unaligned ones.
+    impl Lanes for Avx512Lanes {
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            Self(unsafe { _mm512_set1_ps(x) })
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            Self(unsafe { _mm512_loadu_ps(from) })
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            Self(unsafe { _mm512_mul_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, factor: Self, sum: Self) -> Self {
+            Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, sum.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn load_f16(from: *const u16) -> Self {
+            Self(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) })
+        }
+
+        #[inline(always)]
+        unsafe fn load_i8(from: *const i8) -> Self {
+            Self(unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) })
+        }
+
+        #[inline(always)]
+        unsafe fn load_nibbles(from: *const u8) -> (Self, Self) {
+            unsafe {
+                let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()));
+                let low = _mm512_and_si512(bytes, _mm512_set1_epi32(15));
+                let high = _mm512_srli_epi32::<4>(bytes);
+                (Self(_mm512_cvtepi32_ps(low)), Self(_mm512_cvtepi32_ps(high)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn load_pairs(from: *const u32) -> (Self, Self) {
+            unsafe {
+                let pairs = _mm512_loadu_si512(from.cast());
+                let first = _mm512_slli_epi32::<16>(pairs);
+                let second = _mm512_and_si512(pairs, _mm512_set1_epi32(-0x1_0000));
+                (Self(_mm512_castsi512_ps(first)), Self(_mm512_castsi512_ps(second)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store_pairs(first: Self, second: Self, to: *mut u32) {
+            unsafe {
+                let halves = |x: Self| {
+                    let bf16: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(x.0));
+                    _mm512_cvtepu16_epi32(bf16)
+                };
+                let pairs = _mm512_or_si512(halves(first), _mm512_slli_epi32::<16>(halves(second)));
+                _mm512_storeu_si512(to.cast(), pairs);
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn dot_pairs(self, a: u32, b: *const u32) -> Self {
+            unsafe {
+                let a: __m512bh = std::mem::transmute(_mm512_set1_epi32(a.cast_signed()));
+                let b: __m512bh = std::mem::transmute(_mm512_loadu_si512(b.cast()));
+                Self(_mm512_dpbf16_ps(self.0, a, b))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_precision_is_read_as_ieee_says() {
+        let cases = [
+            (0x0000, 0.0),
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x0001, 5.960_464_5e-8),
+            (0x7bff, 65504.0),
+            (0x7c00, f32::INFINITY),
+        ];
+        for (bits, value) in cases {
+            assert_eq!(f16_to_f32(bits), value, "{bits:#06x}");
+        }
+        assert!(f16_to_f32(0x7e00).is_nan());
+    }
+
+    #[test]
+    fn bf16_rounds_ties_to_even() {
+        assert_eq!(pair(1.0, -2.0), 0xc000_3f80);
+        assert_eq!(bf16_bits(f32::from_bits(0x3f80_8000)), 0x3f80);
+        assert_eq!(bf16_bits(f32::from_bits(0x3f81_8000)), 0x3f82);
+        assert!(f32::from_bits(bf16_bits(f32::NAN) << 16).is_nan());
+    }
+}
