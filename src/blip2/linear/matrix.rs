@@ -58,6 +58,11 @@ impl PackedMatrix {
         self.format
     }
 
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.lines.len() * 64
+    }
+
     /// The inputs with their padding.
     pub fn padded_inputs(&self) -> usize {
         self.inputs.next_multiple_of(BLOCK)
