@@ -1,44 +1,40 @@
 """Times Glimpse beside the reference, transformers, in one run on one machine.
 
-    make bench                            the demo model, f32, on the CPU
-    python benches/compare.py --random 2.7b --device cuda --dtype f16
+    make bench                            the demo model, then the shape of OPT-2.7B with random weights
+    python benches/compare.py --random Salesforce/blip2-opt-2.7b --device cuda --pairs f16:f16
 
-Both get the same checkpoint, pictures, prompt, dtype and number of threads, and both
-generate exactly as many tokens. Each part is timed `--runs` times after a warm-up, and
-the medians and their ratio are printed and written to benches/results/.
+Both get the same checkpoint, pictures, prompts and number of threads, and both generate
+exactly as many tokens. A pair is the reference's dtype and Glimpse's. Two questions are asked
+about each picture. Medians, and the ratios' medians and spread, are printed and written to
+benches/results/.
 """
 
 import argparse
 import json
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-import torch
 from PIL import Image
-from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
-from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 ROOT = Path(__file__).resolve().parent.parent
-QUESTION = "How many remotes are there?"
-DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
-PARTS = ["image", "first token", "decode", "total"]
+QUESTIONS = ["How many remotes are there?", "What colour is the sofa?"]
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / "demo-model")
-    parser.add_argument("--random", choices=["2.7b"], help="a full-size checkpoint with random weights instead")
+    parser.add_argument("--random", metavar="ID", help="random weights in the shape of a published checkpoint instead")
     parser.add_argument("--program", type=Path, default=ROOT / "target/release/glimpse")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--dtype", default="f32", choices=DTYPES)
+    parser.add_argument("--pairs", nargs="+", default=["f32:f32"], help="the reference's dtype and Glimpse's")
     parser.add_argument("--tokens", type=int, default=10)
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--runs", type=int, default=7, help="pictures, after one to warm up")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     return parser.parse_args()
 
@@ -48,95 +44,84 @@ def pictures(folder, count):
     paths = []
     for index in range(count):
         path = folder / f"picture-{index}.png"
-        pixels = torch.randint(0, 256, (480, 640, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(index))
-        Image.fromarray(pixels.numpy()).save(path)
-        paths.append(path)
+        Image.frombytes("RGB", (640, 480), random.Random(index).randbytes(640 * 480 * 3)).save(path)
+        paths.append(str(path))
     return paths
 
 
-def reference(options, folder, paths):
-    """Milliseconds of each part, one list entry a run."""
-    torch.set_num_threads(options.threads)
-    start = time.perf_counter()
-    model = Blip2ForConditionalGeneration.from_pretrained(folder, dtype=DTYPES[options.dtype])
-    model = model.to(options.device).eval()
-    load = (time.perf_counter() - start) * 1e3
-    processor = BlipImageProcessorPil.from_pretrained(folder)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-    ids = [model.config.image_token_index] * model.config.num_query_tokens
-    ids += tokenizer(f"Question: {QUESTION} Answer:").input_ids
-    ids = torch.tensor([ids], device=options.device)
-    runs = [timed(options, model, processor, ids, path) for path in paths]
-    return load, runs[1:]
+def measure(command, text, threads):
+    """Runs a program to its end: the JSON lines it printed, and its peak memory in megabytes.
+
+    The peak is never less than this script's own, which is why it does not import torch.
+    """
+    environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
+    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as said:
+        given.write(text)
+        given.seek(0)
+        process = subprocess.Popen([str(part) for part in command], stdin=given, stdout=printed, stderr=said, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        if process.returncode:
+            sys.exit(f"{command[0]} failed: {said.read()}")
+        printed.seek(0)
+        return [json.loads(line) for line in printed], usage.ru_maxrss / 1e3
 
 
-@torch.inference_mode()
-def timed(options, model, processor, ids, path):
-    def generate(pixels, tokens):
-        return model.generate(pixel_values=pixels, input_ids=ids, max_new_tokens=tokens, min_new_tokens=tokens)
-
-    def now():
-        if options.device != "cpu":
-            torch.cuda.synchronize()
-        return time.perf_counter() * 1e3
-
-    picture = Image.open(path).convert("RGB")
-    start = now()
-    pixels = processor(picture, return_tensors="pt").pixel_values.to(options.device, DTYPES[options.dtype])
-    image_embeds = model.vision_model(pixels).last_hidden_state
-    queries = model.query_tokens.expand(1, -1, -1)
-    hidden = model.qformer(query_embeds=queries, encoder_hidden_states=image_embeds).last_hidden_state
-    model.language_projection(hidden.to(image_embeds.dtype))
-    image = now() - start
-    # `generate` begins with the picture again, so its first token has the picture in it.
-    start = now()
-    generate(pixels, 1)
-    first = now() - start
-    start = now()
-    generate(pixels, options.tokens)
-    total = now() - start
-    return {"image": image, "first token": first, "decode": total - first, "total": total}
+def reference(options, folder, dtype, paths):
+    """Loading, answers in pairs (first and second question), and memory."""
+    command = [sys.executable, ROOT / "benches/reference.py", folder, "--device", options.device, "--dtype", dtype]
+    command += ["--threads", options.threads, "--tokens", options.tokens, "--questions", *QUESTIONS, "--pictures", *paths]
+    (load, *answers), memory = measure(command, "", options.threads)
+    return {**load, "memory": memory, "answers": in_pairs(answers)}
 
 
-def glimpse(options, folder, paths):
-    lines = "".join(json.dumps({"picture": str(path), "question": QUESTION}) + "\n" for path in paths)
-    count = str(options.tokens)
-    command = [options.program, "ask", "--model", folder, "--device", options.device, "--dtype", options.dtype]
-    command += ["--min-new-tokens", count, "--max-new-tokens", count, "--batch", "-"]
-    environment = {**os.environ, "RAYON_NUM_THREADS": str(options.threads)}
-    output = subprocess.run(command, input=lines, capture_output=True, text=True, env=environment)
-    if output.returncode:
-        sys.exit(f"glimpse failed: {output.stderr}")
-    runs = [json.loads(line)["timings_ms"] for line in output.stdout.splitlines()]
-    for run in runs:
-        run["first token"] = run["image"] + run["prefill"]
-    return runs[0]["load"], runs[1:]
+def glimpse(options, folder, dtype, paths):
+    lines = [json.dumps({"picture": path, "question": question}) + "\n" for path in paths for question in QUESTIONS]
+    command = [options.program, "ask", "--model", folder, "--device", options.device, "--dtype", dtype, "--batch", "-"]
+    command += ["--min-new-tokens", options.tokens, "--max-new-tokens", options.tokens]
+    answers, memory = measure(command, "".join(lines), options.threads)
+    parts = [answer["timings_ms"] for answer in answers]
+    for part in parts:
+        part["token"] = part["decode"] / max(1, options.tokens - 1)
+        part["answer"] = part["total"]
+    return {"load": parts[0]["load"], "memory": memory, "answers": in_pairs(parts)}
 
 
-def random_checkpoint(folder):
-    """The shape of Salesforce/blip2-opt-2.7b, with random weights in f16."""
-    from transformers import Blip2Config, Blip2QFormerConfig, Blip2VisionConfig, OPTConfig
-
-    text = OPTConfig(vocab_size=50304, hidden_size=2560, ffn_dim=10240, num_hidden_layers=32, num_attention_heads=32,
-                     word_embed_proj_dim=2560, eos_token_id=50118, prefix="</s>")
-    vision = Blip2VisionConfig(initializer_range=0.02)
-    config = Blip2Config(vision_config=vision.to_dict(), qformer_config=Blip2QFormerConfig().to_dict(),
-                         text_config=text.to_dict(), num_query_tokens=32, image_token_index=50265)
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float16)
-    model = Blip2ForConditionalGeneration(config)
-    torch.set_default_dtype(torch.float32)
-    with torch.no_grad():
-        model.query_tokens.normal_(std=0.02)
-    model.half().save_pretrained(folder, max_shard_size="5GB")
-    BlipImageProcessorPil(size={"height": 224, "width": 224}).save_pretrained(folder)
-    # Any tokenizer will do for timing; the demo model's ids are all within the vocabulary.
-    (folder / "tokenizer.json").write_bytes((ROOT / "demo-model/tokenizer.json").read_bytes())
+def in_pairs(answers):
+    return list(zip(answers[::2], answers[1::2]))
 
 
-def machine(options):
+def rows(theirs, ours):
+    """(name, their numbers, our numbers) of each line of the table."""
+    yield "load, ms", [theirs["load"]], [ours["load"]]
+    yield "peak memory, MB", [theirs["memory"]], [ours["memory"]]
+    for name, question, part in [("picture", 0, "image"), ("prefill", 0, "prefill"), ("a further token", 0, "token"),
+                                 ("first answer", 0, "answer"), ("second answer about the picture", 1, "answer")]:
+        values = [[pair[question][part] for pair in side["answers"][1:]] for side in (theirs, ours)]
+        yield f"{name}, ms", *values
+
+
+def table(options, theirs_dtype, ours_dtype, theirs, ours):
+    lines = [f"## transformers in {theirs_dtype}, Glimpse in {ours_dtype}", ""]
+    lines += ["| | transformers | Glimpse | transformers / Glimpse | spread |", "|---|---|---|---|---|"]
+    for name, reference_values, glimpse_values in rows(theirs, ours):
+        ratios = [a / b for a, b in zip(reference_values, glimpse_values)]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}" if len(ratios) > 1 else ""
+        a, b = statistics.median(reference_values), statistics.median(glimpse_values)
+        lines.append(f"| {name} | {a:.1f} | {b:.1f} | {statistics.median(ratios):.2f} | {spread} |")
+    return "\n".join([*lines, ""])
+
+
+def random_checkpoint(model, folder):
+    """The shape of a published checkpoint, with random weights, written without loading it."""
+    command = ["cargo", "run", "--quiet", "--release", "--features", "ssr", "--example", "random-checkpoint", "--"]
+    subprocess.run([*command, "--model", model, "--dtype", "f32", folder], check=True, cwd=ROOT)
+
+
+def machine(options, device):
     if options.device != "cpu":
-        return torch.cuda.get_device_name()
+        return device
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
@@ -145,35 +130,26 @@ def machine(options):
     return f"{name}, {options.threads} threads"
 
 
-def report(options, name, theirs, ours):
-    lines = [f"# {name}, {options.dtype}, {options.tokens} tokens, on {machine(options)}", ""]
-    lines += [f"`python benches/compare.py {' '.join(sys.argv[1:])}`, medians of {options.runs} runs, milliseconds", ""]
-    lines += ["| part | transformers | Glimpse | transformers / Glimpse |", "|---|---|---|---|"]
-    rows = [("load", [theirs[0]], [ours[0]])]
-    rows += [(part, [run[part] for run in theirs[1]], [run[part] for run in ours[1]]) for part in PARTS]
-    for part, reference_ms, glimpse_ms in rows:
-        a, b = statistics.median(reference_ms), statistics.median(glimpse_ms)
-        lines.append(f"| {part} | {a:.1f} | {b:.1f} | {a / b:.2f} |")
-    return "\n".join(lines) + "\n"
-
-
 def main():
     options = arguments()
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
-        folder = options.model
+        folder, name = options.model, options.model.name
         if options.random:
-            folder = scratch / "checkpoint"
-            print("making a full-size random checkpoint …", file=sys.stderr)
-            random_checkpoint(folder)
+            folder, name = scratch / "checkpoint", "random " + options.random.split("/")[-1]
+            print("writing a checkpoint with random weights …", file=sys.stderr)
+            random_checkpoint(options.random, folder)
         paths = pictures(scratch, options.runs + 1)
-        theirs = reference(options, folder, paths)
-        ours = glimpse(options, folder, paths)
-    name = f"random {options.random}" if options.random else folder.name
-    text = report(options, name, theirs, ours)
-    print(text)
-    file = f"{name}-{options.device}-{options.dtype}.md".replace(" ", "-")
-    (ROOT / "benches/results" / file).write_text(text)
+        text = [f"`python benches/compare.py {' '.join(sys.argv[1:])}`, medians of {options.runs} pictures", ""]
+        for pair in options.pairs:
+            theirs_dtype, ours_dtype = pair.split(":")
+            print(f"{pair} …", file=sys.stderr)
+            theirs = reference(options, folder, theirs_dtype, paths)
+            ours = glimpse(options, folder, ours_dtype, paths)
+            text.append(table(options, theirs_dtype, ours_dtype, theirs, ours))
+            print(text[-1], flush=True)
+        text.insert(0, f"# {name}, {options.tokens} tokens, on {machine(options, theirs['device'])}\n")
+    (ROOT / "benches/results" / f"{name}-{options.device}.md".replace(" ", "-")).write_text("\n".join(text))
 
 
 if __name__ == "__main__":

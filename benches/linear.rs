@@ -33,7 +33,12 @@ fn main() {
         }
         let (x, weights) = (tensor(&x, rows, inputs), tensor(&weights, outputs, inputs));
         report(name, "candle", rows * inputs * outputs, inputs * outputs * 4, || {
-            std::hint::black_box(weights.t().and_then(|weights| x.matmul(&weights)).expect("the shapes fit"));
+            std::hint::black_box(
+                weights
+                    .t()
+                    .and_then(|weights| x.matmul(&weights))
+                    .expect("the shapes fit"),
+            );
         });
     }
 }
@@ -51,6 +56,9 @@ fn report(name: &str, format: &str, multiplications: usize, bytes: usize, mut ru
             start.elapsed().as_secs_f64()
         })
         .fold(f64::INFINITY, f64::min);
-    let (flops, bytes) = (2.0 * multiplications as f64 / seconds / 1e9, bytes as f64 / seconds / 1e9);
+    let (flops, bytes) = (
+        2.0 * multiplications as f64 / seconds / 1e9,
+        bytes as f64 / seconds / 1e9,
+    );
     println!("{name:24} {format:6} {flops:10.1} {bytes:10.1}");
 }

@@ -101,6 +101,15 @@ impl Blip2 {
         self.language_projection.forward(&self.qformer.forward(&image_embeds)?)
     }
 
+    /// The logits behind every position of a text, `[ids, vocabulary]`: the reference's
+    /// `forward` for one picture (pixel values `[1, 3, h, w]`) and the ids of a prompt or more.
+    pub fn forward(&self, pixel_values: &Tensor, ids: &[u32]) -> Result<Tensor> {
+        let embeds = self.embed_prompt(&self.encode_picture(pixel_values)?, ids)?;
+        let mut cache = self.language_model.new_cache(ids.len());
+        let hidden = self.language_model.forward(&embeds, &mut cache)?;
+        self.language_model.lm_head.forward(&hidden)?.squeeze(0)
+    }
+
     /// The embeddings of a whole prompt, `[1, prompt, width]`: the picture's rows
     /// where `prompt_ids` hold the picture token (they come first), words elsewhere.
     pub(crate) fn embed_prompt(&self, picture: &Tensor, prompt_ids: &[u32]) -> Result<Tensor> {

@@ -38,7 +38,8 @@ pub struct Opt {
     embed_positions: Tensor,
     layers: Vec<DecoderLayer>,
     final_layer_norm: Option<LayerNorm>,
-    lm_head: Linear,
+    /// Hidden states to logits.
+    pub lm_head: Linear,
 }
 
 impl Opt {
