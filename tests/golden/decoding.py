@@ -236,11 +236,11 @@ class Decoder(Reference):
         return ids, scores.softmax(-1), margin
 
     def stop_strings(self, images):
-        """Two texts that come inside of greedy answers: a letter, and two that follow each other."""
+        """A letter and two that follow each other, from inside of greedy answers where there are any."""
         texts = [self.text(image) for image in images]
         letters = sorted({letter for text in texts for letter in text[2:] if letter.isascii() and letter.isprintable()})
         pairs = sorted({text[i : i + 2] for text in texts for i in range(3, len(text) - 1) if text[i : i + 2].isascii()})
-        return [letters[len(letters) // 2]] + pairs[len(pairs) // 2 :][:1]
+        return letters[len(letters) // 2 :][:1] + pairs[len(pairs) // 2 :][:1] or ["the"]
 
     def text(self, image):
         (sequence,), _ = self.answer(image, PROMPTS[1], {})
