@@ -169,7 +169,8 @@ impl Case {
             min_new_tokens: want.min_new_tokens,
             ..GenerationOptions::default()
         };
-        let mut answer = self.model.generate(projected, &want.prompt_ids, &options)?;
+        let picture = projected.clone().into();
+        let mut answer = self.model.generate(&picture, &want.prompt_ids, &options)?;
         if let Some(name) = &want.logits {
             let logits = Tensor::new(answer.logits(), &Device::Cpu)?;
             complaints.extend(self.compare(name, &logits)?);

@@ -188,6 +188,182 @@ fn wrong_usage_is_exit_status_2() {
     }
 }
 
+/// What `glimpse ask --json` prints with these further flags.
+fn record(model: &TinyCheckpoint, flags: &[&str]) -> Value {
+    let picture = PictureFile::new();
+    let output = glimpse()
+        .args(["ask", "--json", "--max-new-tokens", "40", "--model", model.path()])
+        .args(flags)
+        .args([picture.path(), "hi"])
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success(), "{flags:?}: {}", stderr(&output));
+    serde_json::from_slice(&output.stdout).expect("it is JSON")
+}
+
+#[test]
+fn beams_have_a_score_and_several_answers_stand_in_a_list() {
+    let model = TinyCheckpoint::new();
+    let greedy = record(&model, &[]);
+    assert!(greedy.get("sequence_score").is_none() && greedy.get("answers").is_none() && greedy.get("seed").is_none());
+    let beams = record(
+        &model,
+        &[
+            "--num-beams",
+            "4",
+            "--num-return-sequences",
+            "3",
+            "--length-penalty",
+            "-0.5",
+        ],
+    );
+    let answers = beams["answers"].as_array().expect("there are several");
+    let scores: Vec<f64> = answers
+        .iter()
+        .filter_map(|answer| answer["sequence_score"].as_f64())
+        .collect();
+    assert_eq!(scores.len(), 3);
+    assert!(scores[0] >= scores[1] && scores[1] >= scores[2], "{scores:?}");
+    for field in ["answer", "token_ids", "logprobs", "finish_reason", "sequence_score"] {
+        assert_eq!(
+            beams[field], answers[0][field],
+            "the first answer's fields stand outside as well"
+        );
+    }
+    assert_ne!(answers[0]["token_ids"], answers[1]["token_ids"]);
+}
+
+#[test]
+fn a_seed_repeats_what_was_drawn() {
+    let model = TinyCheckpoint::new();
+    let drawn = |seed| {
+        record(
+            &model,
+            &["--do-sample", "--top-k", "0", "--temperature", "2", "--seed", seed],
+        )
+    };
+    assert_eq!(drawn("5")["token_ids"], drawn("5")["token_ids"]);
+    assert_ne!(drawn("5")["token_ids"], drawn("6")["token_ids"]);
+    let unseeded = record(&model, &["--do-sample"]);
+    let seed = unseeded["seed"].to_string();
+    let again = record(&model, &["--do-sample", "--seed", &seed]);
+    assert_eq!(again["token_ids"], unseeded["token_ids"], "the seed that was told");
+}
+
+#[test]
+fn a_stop_string_ends_the_answer_behind_it() {
+    let model = TinyCheckpoint::new();
+    // Drawn from all bytes, so that there are letters among them; one token a byte, behind three special ones.
+    let drawn = ["--do-sample", "--top-k", "0", "--temperature", "3", "--seed", "1"];
+    let whole = record(&model, &drawn);
+    let ids: Vec<u64> = whole["token_ids"]
+        .as_array()
+        .expect("it is a list")
+        .iter()
+        .filter_map(Value::as_u64)
+        .collect();
+    let is_letter = |id: u64| (u64::from(b'!')..u64::from(b'~')).contains(&(id - 3));
+    let is_new = |place: &usize| *place > 0 && is_letter(ids[*place]) && !ids[..*place].contains(&ids[*place]);
+    let place = (0..ids.len()).find(is_new).expect("forty tokens have a letter");
+    let letter = char::from((ids[place] - 3) as u8).to_string();
+    let stopped = record(
+        &model,
+        &[&drawn[..], &["--stop-strings", "never said", "--stop-strings", &letter]].concat(),
+    );
+    assert_eq!(stopped["token_ids"], serde_json::json!(ids[..=place]));
+    assert_eq!(stopped["finish_reason"], "stop");
+    assert!(
+        stopped["answer"]
+            .as_str()
+            .is_some_and(|answer| answer.ends_with(&letter))
+    );
+    assert_eq!(whole["finish_reason"], "length");
+}
+
+#[test]
+fn several_answers_stand_each_on_a_line() {
+    let model = TinyCheckpoint::new();
+    let picture = PictureFile::new();
+    let output = ask([
+        "--model",
+        model.path(),
+        "--num-beams",
+        "3",
+        "--num-return-sequences",
+        "3",
+        "--max-new-tokens",
+        "1",
+        picture.path(),
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 3);
+}
+
+#[test]
+fn settings_that_do_not_fit_are_wrong_usage_in_a_sentence() {
+    let wrong: [(&[&str], &[&str]); 17] = [
+        (&["--num-beams", "11"], &["--num-beams is 11", "1 to 10"]),
+        (&["--num-beams", "0"], &["1 to 10"]),
+        (
+            &["--do-sample", "--temperature", "0"],
+            &["--temperature", "0.01 to 100"],
+        ),
+        (&["--do-sample", "--top-p", "1.2"], &["--top-p", "0 to 1"]),
+        (&["--repetition-penalty", "0"], &["--repetition-penalty", "0.01 to 100"]),
+        (
+            &["--num-beams", "2", "--length-penalty", "-11"],
+            &["--length-penalty", "-10 to 10"],
+        ),
+        (&["--num-return-sequences", "11", "--do-sample"], &["1 to 10"]),
+        (&["--temperature", "0.7"], &["--temperature", "--do-sample"]),
+        (&["--top-k", "3"], &["--top-k", "--do-sample"]),
+        (&["--top-p", "0.5"], &["--top-p", "--do-sample"]),
+        (&["--seed", "1"], &["--seed", "--do-sample"]),
+        (&["--length-penalty", "2"], &["--length-penalty", "--num-beams"]),
+        (&["--early-stopping", "never"], &["--early-stopping", "--num-beams"]),
+        (
+            &["--num-return-sequences", "2"],
+            &["--num-return-sequences 2", "greedy"],
+        ),
+        (&["--num-beams", "2", "--num-return-sequences", "3"], &["--num-beams 2"]),
+        (
+            &["--min-new-tokens", "60"],
+            &["--min-new-tokens 60", "--max-new-tokens 50"],
+        ),
+        (&["--stop-strings", ""], &["--stop-strings"]),
+    ];
+    for (flags, words) in wrong {
+        let output = glimpse()
+            .args(["ask", "nowhere.png"])
+            .args(flags)
+            .output()
+            .expect("the program starts");
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{flags:?}: {message}");
+        for word in words {
+            assert!(message.contains(word), "{word:?} is not in: {message}");
+        }
+    }
+}
+
+#[test]
+fn every_setting_has_an_environment_variable() {
+    let model = TinyCheckpoint::new();
+    let picture = PictureFile::new();
+    let output = glimpse()
+        .env("GLIMPSE_NUM_BEAMS", "3")
+        .env("GLIMPSE_EARLY_STOPPING", "never")
+        .env("GLIMPSE_DO_SAMPLE", "1")
+        .env("GLIMPSE_SEED", "4")
+        .args(["ask", "--json", "--model", model.path(), picture.path()])
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let record: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert!(record["sequence_score"].is_number());
+    assert_eq!(record["seed"], 4);
+}
+
 #[test]
 fn a_literal_picture_token_is_text() {
     let model = TinyCheckpoint::new();

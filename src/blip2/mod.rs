@@ -17,6 +17,7 @@
 
 pub mod activation;
 pub mod config;
+mod encoded;
 pub mod generation;
 pub mod layers;
 pub mod linear;
@@ -30,6 +31,7 @@ use candle_core::{Device, Result, Tensor};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use config::Blip2Config;
+pub use encoded::EncodedPicture;
 use linear::Linear;
 use opt::Opt;
 use qformer::QFormer;
@@ -112,7 +114,7 @@ impl Blip2 {
 
     /// The embeddings of a whole prompt, `[1, prompt, width]`: the picture's rows
     /// where `prompt_ids` hold the picture token (they come first), words elsewhere.
-    pub(crate) fn embed_prompt(&self, picture: &Tensor, prompt_ids: &[u32]) -> Result<Tensor> {
+    fn embed_prompt(&self, picture: &Tensor, prompt_ids: &[u32]) -> Result<Tensor> {
         let words = &prompt_ids[picture.dim(1)?.min(prompt_ids.len())..];
         if words.is_empty() {
             return Ok(picture.clone());

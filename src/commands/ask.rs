@@ -10,8 +10,9 @@ use serde::Serialize;
 use super::options::{GenerationArgs, ModelArgs};
 use super::{CommandResult, UsageError, batch, picture};
 use crate::api::{FinishReason, Timings};
+use crate::blip2::generation::StopStrings;
 use crate::blip2::processor::{Picture, PictureLimits, Prompt};
-use crate::engine::{Engine, EngineError, Event, Question, Summary};
+use crate::engine::{Engine, EngineError, Event, Question, Summary, WrittenAnswer};
 
 #[derive(Args)]
 pub struct AskArgs {
@@ -46,14 +47,64 @@ pub struct AskArgs {
 /// What `--json` and `--batch` print.
 #[derive(Serialize)]
 pub struct AnswerRecord {
+    #[serde(flatten)]
+    first: OneAnswer,
+    prompt_ids: Vec<u32>,
+    timings_ms: Timings,
+    /// What the tokens were drawn from: with `--seed`, it gives the same answer again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    /// All answers, the first one too, where more than one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<Vec<OneAnswer>>,
+}
+
+/// One of the answers to a question.
+#[derive(Clone, Serialize)]
+struct OneAnswer {
     answer: String,
     /// The generated tokens, with the end token if it came.
     token_ids: Vec<u32>,
-    prompt_ids: Vec<u32>,
     /// Of each generated token, natural logarithm, of the unmodified distribution.
     logprobs: Vec<f32>,
     finish_reason: FinishReason,
-    timings_ms: Timings,
+    /// Of beam search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence_score: Option<f32>,
+}
+
+impl From<WrittenAnswer> for OneAnswer {
+    fn from(WrittenAnswer { text, sequence }: WrittenAnswer) -> Self {
+        Self {
+            answer: text,
+            token_ids: sequence.tokens.iter().map(|token| token.id).collect(),
+            logprobs: sequence.tokens.iter().map(|token| token.logprob).collect(),
+            finish_reason: sequence.finish_reason.into(),
+            sequence_score: sequence.score,
+        }
+    }
+}
+
+impl AnswerRecord {
+    fn new(summary: Summary, load_ms: f64, several: bool) -> Option<Self> {
+        let answers: Vec<OneAnswer> = summary.answers.into_iter().map(OneAnswer::from).collect();
+        Some(Self {
+            first: answers.first()?.clone(),
+            prompt_ids: summary.prompt_ids,
+            timings_ms: Timings {
+                load: load_ms,
+                ..summary.timings.into()
+            },
+            seed: summary.seed,
+            answers: several.then_some(answers),
+        })
+    }
+
+    /// The texts of the answers behind the first.
+    fn further_texts(&self) -> impl Iterator<Item = &str> {
+        let answers = self.answers.iter().flatten().skip(1);
+        answers.map(|answer| answer.answer.as_str())
+    }
 }
 
 /// Asks one question after another.
@@ -63,43 +114,27 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// Waits for the whole answer, handing on each piece of its text as it comes.
+    /// Texts that end an answer, as this model's tokens.
+    pub fn stop_strings(&self, strings: &[String]) -> StopStrings {
+        self.engine.model().processor.text.stop_strings(strings)
+    }
+
+    /// Waits for the whole answer, handing on each piece of the first one's text as it comes.
     pub fn ask(
         &self,
         question: Question,
         mut on_text: impl FnMut(&str) -> std::io::Result<()>,
     ) -> Result<AnswerRecord, Box<dyn std::error::Error + Send + Sync>> {
+        let several = question.options.num_return_sequences > 1;
         let mut events = self.engine.ask(question)?;
-        let (mut answer, mut token_ids, mut logprobs) = (String::new(), Vec::new(), Vec::new());
         while let Some(event) = events.blocking_recv() {
             match event {
                 Event::Queued { .. } => {}
-                Event::Token { token, text } => {
-                    on_text(&text)?;
-                    answer.push_str(&text);
-                    token_ids.push(token.id);
-                    logprobs.push(token.logprob);
-                }
+                Event::Token { text, .. } => on_text(&text)?,
                 Event::Failed(error) => return Err(error.into()),
-                Event::Done(Summary {
-                    finish_reason,
-                    prompt_ids,
-                    timings,
-                    ..
-                }) => {
-                    let timings_ms = Timings {
-                        load: self.load_ms,
-                        ..timings.into()
-                    };
-                    let finish_reason = finish_reason.into();
-                    return Ok(AnswerRecord {
-                        answer,
-                        token_ids,
-                        prompt_ids,
-                        logprobs,
-                        finish_reason,
-                        timings_ms,
-                    });
+                Event::Done(summary) => {
+                    let record = AnswerRecord::new(summary, self.load_ms, several);
+                    return record.ok_or_else(|| EngineError::Gone.into());
                 }
             }
         }
@@ -120,11 +155,13 @@ pub fn prompt(question: Option<String>, raw: bool) -> Result<Prompt, UsageError>
 }
 
 pub fn run(args: AskArgs) -> CommandResult {
-    let options = args.generation.options()?;
+    let mut options = args.generation.options()?;
     let limits = PictureLimits::default();
     if let Some(file) = args.batch {
         let questions = batch::Questions::open(&file)?;
-        return batch::run(&load(args.model)?, questions, &options, args.raw, &limits);
+        let asker = load(args.model)?;
+        options.stop_strings = asker.stop_strings(args.generation.stop_strings());
+        return batch::run(&asker, questions, &options, args.raw, &limits);
     }
     // clap has seen to it that there is a picture where there is no batch.
     let argument = args.picture.unwrap_or_default();
@@ -132,6 +169,7 @@ pub fn run(args: AskArgs) -> CommandResult {
     // Before the model, so that a wrong picture is told at once.
     let picture: Arc<Picture> = picture::open(&argument, &limits)?.into();
     let asker = load(args.model)?;
+    options.stop_strings = asker.stop_strings(args.generation.stop_strings());
     let question = Question {
         picture,
         prompt,
@@ -141,8 +179,11 @@ pub fn run(args: AskArgs) -> CommandResult {
         let record = asker.ask(question, |_| Ok(()))?;
         writeln!(std::io::stdout(), "{}", serde_json::to_string(&record)?)?;
     } else {
-        asker.ask(question, print_now)?;
+        let record = asker.ask(question, print_now)?;
         print_now("\n")?;
+        for text in record.further_texts() {
+            print_now(&format!("{text}\n"))?;
+        }
     }
     Ok(())
 }

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use super::UsageError;
-use crate::blip2::generation::GenerationOptions;
+use crate::blip2::generation::{EarlyStopping, GenerationOptions, StopStrings};
 use crate::engine::{DeviceChoice, DtypeChoice, LoadError, Model};
 
 /// Which model answers, and where it runs.
@@ -47,8 +48,10 @@ impl ModelArgs {
     }
 }
 
-/// How answers are generated; named as in transformers' `generate`.
+/// How answers are generated; named, and where nothing else is said with the same defaults,
+/// as in transformers' `generate`.
 #[derive(Args, Clone)]
+#[command(next_help_heading = "Generation")]
 pub struct GenerationArgs {
     /// The most tokens an answer may have
     #[arg(long, env = "GLIMPSE_MAX_NEW_TOKENS", default_value_t = 50, value_name = "N",
@@ -59,21 +62,104 @@ pub struct GenerationArgs {
     #[arg(long, env = "GLIMPSE_MIN_NEW_TOKENS", default_value_t = 0, value_name = "N",
           value_parser = clap::value_parser!(u16).range(0..=4096))]
     min_new_tokens: u16,
+
+    /// Beams of beam search, 1 to 10; 1 takes the likeliest token each time
+    #[arg(long, env = "GLIMPSE_NUM_BEAMS", default_value_t = 1, value_name = "N")]
+    num_beams: usize,
+
+    /// With beams: above 0 prefers long answers, below 0 short ones; -10 to 10
+    #[arg(
+        long,
+        env = "GLIMPSE_LENGTH_PENALTY",
+        default_value_t = 1.0,
+        value_name = "X",
+        allow_negative_numbers = true
+    )]
+    length_penalty: f64,
+
+    /// With beams: end when there are as many answers as beams (true), when no better one is
+    /// likely (false), or when none is possible (never)
+    #[arg(long, env = "GLIMPSE_EARLY_STOPPING", default_value = "false", value_name = "WHEN")]
+    early_stopping: EarlyStoppingArg,
+
+    /// Draw tokens by their probabilities
+    #[arg(long, env = "GLIMPSE_DO_SAMPLE", value_parser = BoolishValueParser::new())]
+    do_sample: bool,
+
+    /// When drawing: below 1 is bolder, above 1 is more varied; 0.01 to 100
+    #[arg(long, env = "GLIMPSE_TEMPERATURE", default_value_t = 1.0, value_name = "X")]
+    temperature: f64,
+
+    /// When drawing: from this many likeliest tokens; 0 is all
+    #[arg(long, env = "GLIMPSE_TOP_K", default_value_t = 50, value_name = "N")]
+    top_k: usize,
+
+    /// When drawing: from the likeliest tokens that together have this probability; 0 to 1
+    #[arg(long, env = "GLIMPSE_TOP_P", default_value_t = 1.0, value_name = "P")]
+    top_p: f64,
+
+    /// When drawing: the same seed gives the same answer [default: another one each time]
+    #[arg(long, env = "GLIMPSE_SEED", value_name = "N")]
+    seed: Option<u64>,
+
+    /// Above 1, tokens that are in the question or the answer already become less likely; 0.01 to 100
+    #[arg(long, env = "GLIMPSE_REPETITION_PENALTY", default_value_t = 1.0, value_name = "X")]
+    repetition_penalty: f64,
+
+    /// No sequence of this many tokens comes twice; 0 is no such rule
+    #[arg(long, env = "GLIMPSE_NO_REPEAT_NGRAM_SIZE", default_value_t = 0, value_name = "N")]
+    no_repeat_ngram_size: usize,
+
+    /// How many answers to give, 1 to 10: drawn ones, or the best beams
+    #[arg(long, env = "GLIMPSE_NUM_RETURN_SEQUENCES", default_value_t = 1, value_name = "N")]
+    num_return_sequences: usize,
+
+    /// End an answer behind this text; may be given several times
+    #[arg(long, visible_alias = "stop", env = "GLIMPSE_STOP_STRINGS", value_name = "TEXT",
+          value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    stop_strings: Vec<String>,
+}
+
+/// [`EarlyStopping`] as it is typed.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum EarlyStoppingArg {
+    False,
+    True,
+    Never,
 }
 
 impl GenerationArgs {
+    /// The options, but for the stop strings, which need a tokenizer.
+    ///
     /// # Errors
-    /// A minimum above the maximum.
+    /// Values that are out of range or contradict each other.
     pub fn options(&self) -> Result<GenerationOptions, UsageError> {
-        if self.min_new_tokens > self.max_new_tokens {
-            return Err(UsageError(format!(
-                "--min-new-tokens {} is more than --max-new-tokens {}. Raise the one or lower the other.",
-                self.min_new_tokens, self.max_new_tokens
-            )));
-        }
-        Ok(GenerationOptions {
+        let options = GenerationOptions {
             max_new_tokens: self.max_new_tokens.into(),
             min_new_tokens: self.min_new_tokens.into(),
-        })
+            num_beams: self.num_beams,
+            do_sample: self.do_sample,
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            seed: self.seed,
+            length_penalty: self.length_penalty,
+            early_stopping: match self.early_stopping {
+                EarlyStoppingArg::False => EarlyStopping::False,
+                EarlyStoppingArg::True => EarlyStopping::True,
+                EarlyStoppingArg::Never => EarlyStopping::Never,
+            },
+            repetition_penalty: self.repetition_penalty,
+            no_repeat_ngram_size: self.no_repeat_ngram_size,
+            num_return_sequences: self.num_return_sequences,
+            stop_strings: StopStrings::default(),
+        };
+        options.check().map_err(|error| UsageError(error.to_string()))?;
+        Ok(options)
+    }
+
+    /// The texts that end an answer.
+    pub fn stop_strings(&self) -> &[String] {
+        &self.stop_strings
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::blip2::generation::{FinishReason, GeneratedToken, GenerationError, GenerationOptions};
+use crate::blip2::generation::{FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence};
 use crate::blip2::processor::{Picture, Prompt, TextError};
 
 pub use device::{DeviceChoice, DeviceError, DtypeChoice};
@@ -30,8 +30,8 @@ pub struct Question {
     pub options: GenerationOptions,
 }
 
-/// What happens to a question, in this order: `Queued` at least once, `Token`s, and
-/// `Done` or `Failed` last.
+/// What happens to a question, in this order: `Queued` at least once, `Token`s of the first
+/// answer (of beam search all at once, when it is over), and `Done` or `Failed` last.
 #[derive(Debug)]
 pub enum Event {
     /// Waiting; position 1 is next.
@@ -55,6 +55,17 @@ pub struct Summary {
     pub prompt_ids: Vec<u32>,
     pub generated_tokens: usize,
     pub timings: Timings,
+    /// What the tokens were drawn from, where they were drawn.
+    pub seed: Option<u64>,
+    /// All answers, first the one whose tokens were sent.
+    pub answers: Vec<WrittenAnswer>,
+}
+
+/// An answer with its text.
+#[derive(Clone, Debug)]
+pub struct WrittenAnswer {
+    pub text: String,
+    pub sequence: Sequence,
 }
 
 /// How long each part took, in milliseconds.

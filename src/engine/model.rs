@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use candle_core::Tensor;
-
-use crate::blip2::Blip2;
 use crate::blip2::processor::{Picture, Processor};
+use crate::blip2::{Blip2, EncodedPicture};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 
 use super::device::{DeviceChoice, DeviceError, DtypeChoice, device_name};
 
 /// Pictures whose embeddings are kept; each is a few hundred kilobytes at most.
 const REMEMBERED_PICTURES: usize = 64;
+
+/// Of those the latest, whose keys and values are kept as well: some 20 megabytes each in
+/// the language model of 2.7 billion parameters.
+const REMEMBERED_READINGS: usize = 8;
 
 /// Why there is no model.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +43,8 @@ pub struct ModelDescription {
 pub struct Model {
     pub(super) blip2: Blip2,
     description: ModelDescription,
-    /// Embeddings of pictures that somebody still holds, the latest last.
-    remembered: Vec<(Weak<Picture>, Tensor)>,
+    /// Pictures that somebody still holds, the latest last.
+    remembered: Vec<(Weak<Picture>, Arc<EncodedPicture>)>,
 }
 
 impl Model {
@@ -81,22 +83,34 @@ impl Model {
     }
 
     /// What the language model sees of a picture, computed once for as long as the
-    /// picture is held by somebody: `[1, query tokens, width]`.
-    pub(super) fn encode(&mut self, picture: &Arc<Picture>) -> candle_core::Result<Tensor> {
+    /// picture is held by somebody.
+    pub(super) fn encode(&mut self, picture: &Arc<Picture>) -> candle_core::Result<Arc<EncodedPicture>> {
         self.remembered.retain(|(known, _)| known.strong_count() > 0);
-        let known = self
+        let place = self
             .remembered
             .iter()
-            .find(|(known, _)| std::ptr::eq(known.as_ptr(), Arc::as_ptr(picture)));
-        if let Some((_, embeds)) = known {
-            return Ok(embeds.clone());
-        }
-        let pixel_values = self.description.processor.image.pixel_values(picture)?;
-        let embeds = self.blip2.encode_picture(&pixel_values)?;
+            .position(|(known, _)| std::ptr::eq(known.as_ptr(), Arc::as_ptr(picture)));
+        let entry = match place {
+            Some(place) => self.remembered.remove(place),
+            None => {
+                let pixel_values = self.description.processor.image.pixel_values(picture)?;
+                let embeds = self.blip2.encode_picture(&pixel_values)?;
+                (Arc::downgrade(picture), Arc::new(embeds.into()))
+            }
+        };
+        let encoded = Arc::clone(&entry.1);
+        self.remember(entry);
+        Ok(encoded)
+    }
+
+    fn remember(&mut self, entry: (Weak<Picture>, Arc<EncodedPicture>)) {
         if self.remembered.len() >= REMEMBERED_PICTURES {
             self.remembered.remove(0);
         }
-        self.remembered.push((Arc::downgrade(picture), embeds.clone()));
-        Ok(embeds)
+        self.remembered.push(entry);
+        if let Some(older) = self.remembered.len().checked_sub(REMEMBERED_READINGS + 1) {
+            let (_, encoded) = &mut self.remembered[older];
+            *encoded = Arc::new(encoded.unread());
+        }
     }
 }

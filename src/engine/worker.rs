@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use super::{EngineError, Event, Job, Model, Queue, Summary, Timings};
+use super::{EngineError, Event, Job, Model, Queue, Summary, Timings, WrittenAnswer};
+use crate::blip2::generation::{GeneratedToken, Sequence, Step};
+use crate::blip2::processor::{TextProcessor, TextStream};
 
 /// Runs until no more questions can come.
 pub fn run(mut model: Model, mut queue: Queue) {
@@ -38,17 +40,17 @@ fn answer(model: &mut Model, job: &Job, queue: &mut Queue) -> Result<Option<Summ
 
     let mut text = processor.text.stream();
     let mut generated_tokens = 0;
-    while let Some(token) = answer.next_token()? {
-        generated_tokens += 1;
-        let mut piece = if token.is_end {
-            String::new()
-        } else {
-            text.push(token.id)
-        };
-        if answer.finish_reason().is_some() {
-            piece.push_str(&text.finish());
-        }
-        if job.events.send(Event::Token { token, text: piece }).is_err() {
+    while let Some(step) = answer.step()? {
+        if let Step::Token(token) = step {
+            generated_tokens += 1;
+            let mut piece = push(&mut text, token);
+            if answer.finish_reason().is_some() {
+                piece.push_str(&text.finish());
+            }
+            if job.events.send(Event::Token { token, text: piece }).is_err() {
+                return Ok(None);
+            }
+        } else if job.is_abandoned() {
             return Ok(None);
         }
         queue.refresh();
@@ -68,7 +70,29 @@ fn answer(model: &mut Model, job: &Job, queue: &mut Queue) -> Result<Option<Summ
         prompt_ids,
         generated_tokens,
         timings,
+        seed: answer.seed(),
+        answers: written(answer.sequences(), &processor.text),
     }))
+}
+
+/// The text that a token completes; an end token is no part of the text.
+fn push(text: &mut TextStream, token: GeneratedToken) -> String {
+    if token.is_end {
+        String::new()
+    } else {
+        text.push(token.id)
+    }
+}
+
+/// All answers with their texts.
+fn written(sequences: Vec<Sequence>, processor: &TextProcessor) -> Vec<WrittenAnswer> {
+    let write = |sequence: Sequence| {
+        let mut stream = processor.stream();
+        let mut text: String = sequence.tokens.iter().map(|token| push(&mut stream, *token)).collect();
+        text.push_str(&stream.finish());
+        WrittenAnswer { text, sequence }
+    };
+    sequences.into_iter().map(write).collect()
 }
 
 fn milliseconds(since: Instant) -> f64 {

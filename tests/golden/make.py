@@ -2,7 +2,7 @@
 
 Run it as `make golden`, or as
 
-    python tests/golden/make.py [--seed N] [--out DIR] [pictures] [checkpoints]
+    python tests/golden/make.py [--seed N] [--out DIR] [pictures] [checkpoints] [decoding]
 
 with torch, transformers, Pillow and safetensors installed. The files in the
 repository are those of seed 0. With another seed and folder it makes another
@@ -19,22 +19,26 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--count", type=int, default=24, help="how many checkpoints")
-    parser.add_argument("sets", nargs="*", help="which sets: pictures, checkpoints; both if none is named")
+    parser.add_argument("sets", nargs="*", help="which sets: pictures, checkpoints, decoding; all if none is named")
     arguments = parser.parse_args()
-    sets = arguments.sets or ["pictures", "checkpoints"]
+    sets = arguments.sets or ["pictures", "checkpoints", "decoding"]
     for name in sets:
-        if name not in ("pictures", "checkpoints"):
-            parser.error(f"there is no set called {name}")
         folder = arguments.out / name
+        if name not in ("pictures", "checkpoints", "decoding"):
+            parser.error(f"there is no set called {name}")
         shutil.rmtree(folder, ignore_errors=True)
         if name == "pictures":
             import pictures
 
             pictures.write(folder, arguments.seed)
-        else:
+        elif name == "checkpoints":
             import checkpoints
 
             checkpoints.write(folder, arguments.seed, arguments.count)
+        else:
+            import decoding
+
+            decoding.write(folder, arguments.seed)
 
 
 if __name__ == "__main__":

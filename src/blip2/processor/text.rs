@@ -5,6 +5,8 @@
 
 use tokenizers::Tokenizer;
 
+use crate::blip2::generation::StopStrings;
+
 /// Why a text cannot become token ids.
 #[derive(Debug, thiserror::Error)]
 pub enum TextError {
@@ -113,6 +115,20 @@ impl TextProcessor {
         self.tokenizer.decode(ids, true).unwrap_or_default()
     }
 
+    /// Texts that end an answer, ready to be found in its tokens.
+    pub fn stop_strings(&self, strings: &[String]) -> StopStrings {
+        if strings.is_empty() {
+            return StopStrings::default();
+        }
+        let bytes = |id| {
+            self.tokenizer
+                .id_to_token(id)
+                .map_or_else(Box::default, |token| token_bytes(&token))
+        };
+        let size = self.tokenizer.get_vocab(true).values().max().map_or(0, |id| id + 1);
+        StopStrings::new(strings, (0..size).map(bytes).collect())
+    }
+
     /// Turns tokens into text as they come.
     pub fn stream(&self) -> TextStream<'_> {
         TextStream {
@@ -159,6 +175,23 @@ impl TextStream<'_> {
             self.sent = text.len();
         }
         piece.to_string()
+    }
+}
+
+/// The bytes that a token of a byte-level vocabulary stands for. Where a letter is none of
+/// the byte alphabet, the token was added to the vocabulary and stands for itself.
+fn token_bytes(token: &str) -> Box<[u8]> {
+    let bytes: Option<Box<[u8]>> = token.chars().map(byte_of).collect();
+    bytes.unwrap_or_else(|| token.as_bytes().into())
+}
+
+/// GPT-2's byte alphabet: printable bytes are themselves, the others count up from U+0100.
+fn byte_of(letter: char) -> Option<u8> {
+    let is_itself = |byte: u8| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+    let code = u32::from(letter);
+    match u8::try_from(code) {
+        Ok(byte) => is_itself(byte).then_some(byte),
+        Err(_) => (0..=255).filter(|byte| !is_itself(*byte)).nth((code - 0x100) as usize),
     }
 }
 

@@ -1,0 +1,246 @@
+//! Beam search, and its variant that draws.
+//!
+//! Source: transformers' `_beam_search`, whose arithmetic is kept to the letter: scores are
+//! f32, and what must not be chosen gets -1e9 added instead of being left out.
+
+use super::decoder::Decoder;
+use super::logits::log_softmax;
+use super::sampling::Sampler;
+use super::top::top_k;
+use super::{EarlyStopping, FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence, Step};
+
+/// The score of what must not be chosen, or is not there yet.
+const NEVER: f32 = -1e9;
+
+/// A search among as many beams as the options say.
+pub(super) struct BeamSearch {
+    num_beams: usize,
+    num_return_sequences: usize,
+    length_penalty: f64,
+    early_stopping: EarlyStopping,
+    sampler: Option<Sampler>,
+    prompt_length: usize,
+    /// The unfinished hypotheses, the best first.
+    running: Vec<Hypothesis>,
+    /// The best hypotheses that ended, or what stands in for them, the best first.
+    finished: Vec<Hypothesis>,
+    /// Once untrue, no running beam is expected to become better than the finished ones.
+    can_improve: bool,
+    outcome: Option<Outcome>,
+}
+
+/// The answers, and how many tokens of the first were given.
+struct Outcome {
+    sequences: Vec<Sequence>,
+    given: usize,
+}
+
+#[derive(Clone)]
+struct Hypothesis {
+    /// Prompt and answer.
+    ids: Vec<u32>,
+    tokens: Vec<GeneratedToken>,
+    score: f32,
+    finish_reason: Option<FinishReason>,
+    /// Its row in the model, before its last token is read.
+    parent: usize,
+    /// Whether it stands among the finished ones by right: one that merely fills a place does not.
+    is_finished: bool,
+}
+
+impl Hypothesis {
+    fn empty(prompt_ids: &[u32], score: f32) -> Self {
+        Self {
+            ids: prompt_ids.to_vec(),
+            tokens: Vec::new(),
+            score,
+            finish_reason: None,
+            parent: 0,
+            is_finished: false,
+        }
+    }
+
+    fn with(&self, parent: usize, token: GeneratedToken, score: f32, decoder: &Decoder) -> Self {
+        let mut ids = self.ids.clone();
+        ids.push(token.id);
+        let mut tokens = self.tokens.clone();
+        tokens.push(token);
+        Self {
+            finish_reason: decoder.reason_to_finish(&ids),
+            ids,
+            tokens,
+            score,
+            parent,
+            is_finished: false,
+        }
+    }
+
+    fn ends_here(&self) -> bool {
+        self.finish_reason.is_some()
+    }
+}
+
+impl BeamSearch {
+    pub fn new(prompt_ids: &[u32], options: &GenerationOptions, seed: Option<u64>) -> Self {
+        let num_beams = options.num_beams;
+        // All beams begin alike, so only the first may be gone on from.
+        let first_score = |beam| if beam == 0 { 0.0 } else { NEVER };
+        let outcome = (options.max_new_tokens == 0).then(|| Outcome {
+            sequences: vec![Sequence {
+                tokens: Vec::new(),
+                finish_reason: FinishReason::Length,
+                score: None,
+            }],
+            given: 0,
+        });
+        Self {
+            num_beams,
+            num_return_sequences: options.num_return_sequences,
+            length_penalty: options.length_penalty,
+            early_stopping: options.early_stopping,
+            sampler: seed.map(|seed| Sampler::new(seed, 0)),
+            prompt_length: prompt_ids.len(),
+            running: (0..num_beams)
+                .map(|beam| Hypothesis::empty(prompt_ids, first_score(beam)))
+                .collect(),
+            finished: vec![Hypothesis::empty(prompt_ids, NEVER); num_beams],
+            can_improve: true,
+            outcome,
+        }
+    }
+
+    /// One more token in every beam; when the search is over, one token of the best answer.
+    pub fn step(&mut self, decoder: &mut Decoder) -> Result<Option<Step>, GenerationError> {
+        if let Some(outcome) = &mut self.outcome {
+            let token = outcome.sequences[0].tokens.get(outcome.given).copied();
+            outcome.given += usize::from(token.is_some());
+            return Ok(token.map(Step::Token));
+        }
+        if !self.running[0].tokens.is_empty() {
+            let parents: Vec<usize> = self.running.iter().map(|beam| beam.parent).collect();
+            let tokens: Vec<u32> = self
+                .running
+                .iter()
+                .filter_map(|beam| beam.ids.last().copied())
+                .collect();
+            decoder.advance(&parents, &tokens)?;
+        }
+        let candidates = self.candidates(decoder)?;
+        let has_way_on = candidates.iter().any(|candidate| !candidate.ends_here());
+        self.go_on(&candidates);
+        self.take_finished(candidates);
+        self.judge_improvement(decoder);
+        let is_full = self.is_full() && self.early_stopping == EarlyStopping::True;
+        if !(self.can_improve && has_way_on) || is_full {
+            self.outcome = Some(self.conclude());
+        }
+        Ok(Some(Step::Working))
+    }
+
+    /// The best continuations of all beams, or drawn ones, in their order: so many that as
+    /// many as there are beams do not end with an end token.
+    fn candidates(&mut self, decoder: &Decoder) -> Result<Vec<Hypothesis>, GenerationError> {
+        let mut scores = Vec::new();
+        for (number, beam) in self.running.iter().enumerate() {
+            let log_probs = decoder.process(&beam.ids, log_softmax(decoder.logits(number)));
+            scores.extend(log_probs.iter().map(|log_prob| log_prob + beam.score));
+        }
+        let count = (1 + decoder.stopping.end_tokens()).max(2) * self.num_beams;
+        let places = match &mut self.sampler {
+            Some(sampler) => sampler.draw_several(&scores, count)?,
+            None => top_k(&scores, count),
+        };
+        let vocabulary = scores.len() / self.num_beams;
+        let candidate = |place: usize| {
+            let (parent, id) = (place / vocabulary, (place % vocabulary) as u32);
+            self.running[parent].with(parent, decoder.token(parent, id), scores[place], decoder)
+        };
+        Ok(places.into_iter().map(candidate).collect())
+    }
+
+    /// `_get_running_beams_for_next_iteration`: the best that did not end.
+    fn go_on(&mut self, candidates: &[Hypothesis]) {
+        let penalty = |ends: bool| if ends { NEVER } else { 0.0 };
+        let scores: Vec<f32> = candidates
+            .iter()
+            .map(|candidate| candidate.score + penalty(candidate.ends_here()))
+            .collect();
+        let keep = |place: usize| Hypothesis {
+            score: scores[place],
+            ..candidates[place].clone()
+        };
+        self.running = top_k(&scores, self.num_beams).into_iter().map(keep).collect();
+    }
+
+    /// `_update_finished_beams`: what ended among the best, as many as there are beams, takes
+    /// its place among the finished ones.
+    fn take_finished(&mut self, candidates: Vec<Hypothesis>) {
+        let is_full = self.is_full() && self.early_stopping == EarlyStopping::True;
+        let mut merged = std::mem::take(&mut self.finished);
+        for (rank, mut candidate) in candidates.into_iter().enumerate() {
+            candidate.is_finished = candidate.ends_here() && rank < self.num_beams;
+            candidate.score /= self.penalty_of(candidate.ids.len());
+            for forbidden in [is_full, !self.can_improve, !candidate.is_finished] {
+                candidate.score += if forbidden { NEVER } else { 0.0 };
+            }
+            merged.push(candidate);
+        }
+        let scores: Vec<f32> = merged.iter().map(|hypothesis| hypothesis.score).collect();
+        let best = top_k(&scores, self.num_beams);
+        self.finished = best.into_iter().map(|place| merged[place].clone()).collect();
+    }
+
+    /// `_check_early_stop_heuristic`: whether the best running beam, at the length that suits
+    /// it, beats the worst finished one.
+    fn judge_improvement(&mut self, decoder: &Decoder) {
+        let length = if self.early_stopping == EarlyStopping::Never && self.length_penalty > 0.0 {
+            decoder.stopping.max_length()
+        } else {
+            self.running[0].ids.len()
+        };
+        let best_possible = self.running[0].score / self.penalty_of(length);
+        let worst = self.finished.iter().map(|h| h.score).fold(f32::INFINITY, f32::min);
+        let beats = |h: &Hypothesis| best_possible > if h.is_finished { worst } else { NEVER };
+        self.can_improve = self.can_improve && self.finished.iter().any(beats);
+    }
+
+    fn is_full(&self) -> bool {
+        self.finished.iter().all(|hypothesis| hypothesis.is_finished)
+    }
+
+    /// What a score is divided by at a length, prompt included.
+    fn penalty_of(&self, length: usize) -> f32 {
+        ((length - self.prompt_length) as f64).powf(self.length_penalty) as f32
+    }
+
+    /// The best finished hypotheses; those that merely fill a place are no answers, unless
+    /// there is no other.
+    fn conclude(&self) -> Outcome {
+        let returned = self.finished.iter().take(self.num_return_sequences);
+        let finished = returned.filter(|hypothesis| hypothesis.is_finished);
+        let mut sequences: Vec<Sequence> = finished.map(sequence).collect();
+        if sequences.is_empty() {
+            sequences.push(sequence(&self.running[0]));
+        }
+        Outcome { sequences, given: 0 }
+    }
+
+    /// All answers, once the search is over.
+    pub fn sequences(&self) -> &[Sequence] {
+        self.outcome.as_ref().map_or(&[], |outcome| &outcome.sequences)
+    }
+
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        let outcome = self.outcome.as_ref()?;
+        let first = &outcome.sequences[0];
+        (outcome.given == first.tokens.len()).then_some(first.finish_reason)
+    }
+}
+
+fn sequence(hypothesis: &Hypothesis) -> Sequence {
+    Sequence {
+        tokens: hypothesis.tokens.clone(),
+        finish_reason: hypothesis.finish_reason.unwrap_or(FinishReason::Length),
+        score: Some(hypothesis.score),
+    }
+}

@@ -1,0 +1,229 @@
+//! How an answer is generated: the settings of transformers' `GenerationConfig` that
+//! Glimpse knows, under the same names and with the same defaults.
+
+use std::ops::RangeInclusive;
+
+use super::StopStrings;
+
+/// The most beams, and the most answers to one question.
+pub const MAX_BEAMS: usize = 10;
+
+/// How an answer is generated; names and defaults as in the reference.
+///
+/// The defaults are greedy decoding. [`GenerationOptions::check`] names what is out of
+/// range or contradicts itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GenerationOptions {
+    /// The most tokens an answer may have, its end token included.
+    pub max_new_tokens: usize,
+    /// The end token is not taken before this many tokens.
+    pub min_new_tokens: usize,
+    /// Beams of beam search; 1 is none.
+    pub num_beams: usize,
+    /// Tokens are drawn by their probabilities; otherwise the likeliest is taken.
+    pub do_sample: bool,
+    /// Logits are divided by it before a token is drawn: below 1 is bolder, above 1 is flatter.
+    pub temperature: f64,
+    /// Only this many likeliest tokens are drawn from; 0 is all.
+    pub top_k: usize,
+    /// Only the likeliest tokens that together have this probability are drawn from.
+    pub top_p: f64,
+    /// What the drawing starts from: the same seed, the same answer. `None` is another one each time.
+    pub seed: Option<u64>,
+    /// Beam scores are divided by the answer's length to this power: above 0 prefers long answers.
+    pub length_penalty: f64,
+    pub early_stopping: EarlyStopping,
+    /// Logits of tokens that are there already, in the prompt too, are made smaller by this factor.
+    pub repetition_penalty: f64,
+    /// No sequence of this many tokens comes twice, the prompt's included; 0 is no such rule.
+    pub no_repeat_ngram_size: usize,
+    /// How many answers there shall be: drawn ones, or the best beams.
+    pub num_return_sequences: usize,
+    /// Texts that end an answer; they stay part of it.
+    pub stop_strings: StopStrings,
+}
+
+impl Default for GenerationOptions {
+    fn default() -> Self {
+        Self {
+            max_new_tokens: 20,
+            min_new_tokens: 0,
+            num_beams: 1,
+            do_sample: false,
+            temperature: 1.0,
+            top_k: 50,
+            top_p: 1.0,
+            seed: None,
+            length_penalty: 1.0,
+            early_stopping: EarlyStopping::False,
+            repetition_penalty: 1.0,
+            no_repeat_ngram_size: 0,
+            num_return_sequences: 1,
+            stop_strings: StopStrings::default(),
+        }
+    }
+}
+
+/// When beam search ends, once there are as many finished answers as beams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EarlyStopping {
+    /// When no running beam is likely to become better, by its score so far.
+    #[default]
+    False,
+    /// At once.
+    True,
+    /// When no running beam can become better, however long it grows.
+    Never,
+}
+
+/// Why options cannot be used.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum OptionsError {
+    #[error("--{name} is {value}, and may be {allowed}. Choose a value in that range.")]
+    OutOfRange {
+        name: &'static str,
+        value: String,
+        allowed: String,
+    },
+    #[error("--min-new-tokens {min} is more than --max-new-tokens {max}. Raise the one or lower the other.")]
+    MinAboveMax { min: usize, max: usize },
+    #[error("--{0} is for drawing tokens, and the likeliest one is taken. Add --do-sample, or leave --{0} out.")]
+    NeedsSampling(&'static str),
+    #[error("--{0} is for beam search, and there is one beam. Add --num-beams 2 or more, or leave --{0} out.")]
+    NeedsBeams(&'static str),
+    #[error(
+        "--num-return-sequences {0} needs different answers, and greedy decoding has only one. Add --do-sample, or --num-beams {0}."
+    )]
+    OneGreedyAnswer(usize),
+    #[error(
+        "--num-return-sequences {sequences} is more than --num-beams {beams}. Raise --num-beams, or ask for fewer answers."
+    )]
+    FewerBeams { sequences: usize, beams: usize },
+}
+
+impl GenerationOptions {
+    /// Whether every setting is in its range and none contradicts another, as the
+    /// reference's `GenerationConfig.validate`: a setting counts where it is not the default.
+    ///
+    /// # Errors
+    /// The first setting that does not fit, in a sentence.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        self.check_ranges()?;
+        self.check_combinations()
+    }
+
+    fn check_ranges(&self) -> Result<(), OptionsError> {
+        in_range("num-beams", self.num_beams, 1..=MAX_BEAMS)?;
+        in_range("num-return-sequences", self.num_return_sequences, 1..=MAX_BEAMS)?;
+        in_range("temperature", self.temperature, 0.01..=100.0)?;
+        in_range("top-p", self.top_p, 0.0..=1.0)?;
+        in_range("length-penalty", self.length_penalty, -10.0..=10.0)?;
+        in_range("repetition-penalty", self.repetition_penalty, 0.01..=100.0)
+    }
+
+    fn check_combinations(&self) -> Result<(), OptionsError> {
+        let default = Self::default();
+        if self.min_new_tokens > self.max_new_tokens {
+            return Err(OptionsError::MinAboveMax {
+                min: self.min_new_tokens,
+                max: self.max_new_tokens,
+            });
+        }
+        let sampling = [
+            ("temperature", self.temperature != default.temperature),
+            ("top-k", self.top_k != default.top_k),
+            ("top-p", self.top_p != default.top_p),
+            ("seed", self.seed.is_some()),
+        ];
+        let beams = [
+            ("length-penalty", self.length_penalty != default.length_penalty),
+            ("early-stopping", self.early_stopping != default.early_stopping),
+        ];
+        if let Some((name, _)) = sampling.into_iter().find(|(_, set)| *set && !self.do_sample) {
+            return Err(OptionsError::NeedsSampling(name));
+        }
+        if let Some((name, _)) = beams.into_iter().find(|(_, set)| *set && self.num_beams == 1) {
+            return Err(OptionsError::NeedsBeams(name));
+        }
+        let (sequences, beams) = (self.num_return_sequences, self.num_beams);
+        if sequences > 1 && beams == 1 && !self.do_sample {
+            return Err(OptionsError::OneGreedyAnswer(sequences));
+        }
+        if beams > 1 && sequences > beams {
+            return Err(OptionsError::FewerBeams { sequences, beams });
+        }
+        Ok(())
+    }
+}
+
+/// A number that is none is in no range.
+fn in_range<T: PartialOrd + std::fmt::Display>(
+    name: &'static str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<(), OptionsError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(OptionsError::OutOfRange {
+        name,
+        value: value.to_string(),
+        allowed: format!("{} to {}", range.start(), range.end()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut GenerationOptions)) -> String {
+        let mut options = GenerationOptions::default();
+        change(&mut options);
+        options.check().expect_err("it must be refused").to_string()
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_with_the_range() {
+        assert!(refused(|o| o.num_beams = 0).contains("--num-beams is 0, and may be 1 to 10"));
+        assert!(refused(|o| o.num_beams = 11).contains("1 to 10"));
+        assert!(refused(|o| o.num_return_sequences = 0).contains("--num-return-sequences"));
+        assert!(refused(|o| o.temperature = 0.0).contains("0.01 to 100"));
+        assert!(refused(|o| o.temperature = f64::NAN).contains("--temperature is NaN"));
+        assert!(refused(|o| o.top_p = 1.5).contains("--top-p is 1.5, and may be 0 to 1"));
+        assert!(refused(|o| o.repetition_penalty = -1.0).contains("--repetition-penalty"));
+        assert!(refused(|o| o.length_penalty = f64::INFINITY).contains("-10 to 10"));
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_named() {
+        assert!(refused(|o| o.temperature = 0.5).contains("--temperature is for drawing"));
+        assert!(refused(|o| o.top_k = 3).contains("--top-k"));
+        assert!(refused(|o| o.seed = Some(1)).contains("--seed"));
+        assert!(refused(|o| o.length_penalty = 2.0).contains("--length-penalty is for beam search"));
+        assert!(refused(|o| o.early_stopping = EarlyStopping::Never).contains("--early-stopping"));
+        assert!(refused(|o| o.num_return_sequences = 2).contains("greedy"));
+        let more_than_beams = refused(|o| (o.num_beams, o.num_return_sequences) = (2, 3));
+        assert!(more_than_beams.contains("--num-beams 2"), "{more_than_beams}");
+        assert!(refused(|o| o.min_new_tokens = 21).contains("--max-new-tokens 20"));
+    }
+
+    #[test]
+    fn what_fits_together_passes() {
+        let sampled = GenerationOptions {
+            do_sample: true,
+            temperature: 0.7,
+            top_p: 0.9,
+            seed: Some(3),
+            num_return_sequences: 10,
+            ..GenerationOptions::default()
+        };
+        assert_eq!(sampled.check(), Ok(()));
+        let beams = GenerationOptions {
+            num_beams: 10,
+            length_penalty: -1.0,
+            early_stopping: EarlyStopping::True,
+            ..GenerationOptions::default()
+        };
+        assert_eq!(beams.check(), Ok(()));
+    }
+}
