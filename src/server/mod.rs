@@ -33,6 +33,7 @@ pub use limits::Limits;
 pub use state::AppState;
 
 use crate::engine::Engine;
+use crate::remote::Fetcher;
 use crate::store::Store;
 
 /// How long connections may go on when the process was asked to end.
@@ -49,9 +50,17 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Serves until the process is asked to end (Ctrl-C or SIGTERM).
-pub async fn serve(listener: TcpListener, engine: Engine, store: Store, limits: Limits) -> std::io::Result<()> {
+///
+/// Without a `fetcher` visitors put no pictures in from addresses.
+pub async fn serve(
+    listener: TcpListener,
+    engine: Engine,
+    store: Store,
+    limits: Limits,
+    fetcher: Option<Fetcher>,
+) -> std::io::Result<()> {
     let address = listener.local_addr()?;
-    let state = AppState::new(engine, store, limits, address);
+    let state = AppState::new(engine, store, limits, fetcher, address);
     let shared = Arc::clone(&state.shared);
     let ending = CancellationToken::new();
     tracing::info!("open http://{} in a browser", browsable(address));
