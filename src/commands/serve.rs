@@ -80,6 +80,16 @@ struct LimitArgs {
           value_parser = clap::value_parser!(u16).range(1..))]
     max_waiting: u16,
 
+    /// Connections at the same time; others wait until one has ended
+    #[arg(long, env = "GLIMPSE_MAX_CONNECTIONS", default_value_t = 1000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_connections: u32,
+
+    /// Seconds that a connection may take to send the head of its (next) request
+    #[arg(long, env = "GLIMPSE_MAX_HEAD_SECONDS", default_value_t = 90, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    max_head_seconds: u16,
+
     /// Conversations that are kept; the one looked at longest ago makes room
     #[arg(long, env = "GLIMPSE_MAX_CONVERSATIONS", default_value_t = 1000, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -140,6 +150,8 @@ impl From<LimitArgs> for Limits {
             question_chars: args.max_question_chars,
             max_new_tokens: args.max_new_tokens.into(),
             default_new_tokens: DEFAULT_NEW_TOKENS,
+            connections: args.max_connections,
+            head_time: Duration::from_secs(args.max_head_seconds.into()),
             queue: args.max_waiting.into(),
             answer_time: Duration::from_secs(args.max_answer_seconds.into()),
             grace: Duration::from_secs(args.grace_seconds.into()),

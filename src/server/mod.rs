@@ -3,12 +3,13 @@
 //! [`serve`] is the way in. A request goes through the layers of [`router`] to one of:
 //! the page and its server functions (`functions`), a form posted without JavaScript
 //! (`form`), a picture (`pictures`), a file of the page (`assets`), or `health`.
-//! `answers` lets an answer go on when a connection is lost. Errors become a status and a
+//! `connections` bounds how many there may be. `answers` lets an answer go on when a connection is lost. Errors become a status and a
 //! sentence in `errors`, nowhere else.
 
 mod answers;
 mod asking;
 mod assets;
+mod connections;
 mod convert;
 mod errors;
 mod examples;
@@ -64,7 +65,7 @@ pub async fn serve(
     let shared = Arc::clone(&state.shared);
     let ending = CancellationToken::new();
     tracing::info!("open http://{} in a browser", browsable(address));
-    let serving = axum::serve(listener, router::router(state)).with_graceful_shutdown(ending.clone().cancelled_owned());
+    let serving = connections::serve(listener, router::router(state), limits, ending.clone());
     let end = async {
         asked_to_end().await;
         tracing::info!("ending: answers stop here");
@@ -73,7 +74,8 @@ pub async fn serve(
         // Whoever is still connected then, or a second signal, does not hold the process.
         tokio::select! { () = tokio::time::sleep(LAST_WORDS) => {}, () = asked_to_end() => {} }
     };
-    tokio::select! { result = serving => result, () = end => Ok(()) }
+    tokio::select! { () = serving => {}, () = end => {} }
+    Ok(())
 }
 
 /// An address that a browser on this machine can open.
