@@ -51,6 +51,12 @@ export class Glimpse {
   get examples() {
     return this.page.getByRole('group', { name: 'Examples' }).getByRole('button')
   }
+  get fromAddress() {
+    return this.page.getByRole('button', { name: 'From an address' })
+  }
+  get address() {
+    return this.page.getByRole('textbox', { name: 'Picture address' })
+  }
   get settings() {
     return this.page.getByRole('button', { name: 'Settings' })
   }

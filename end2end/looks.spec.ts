@@ -28,7 +28,7 @@ async function inView(glimpse: Glimpse, names: string[]) {
   expect(overflow).toEqual([0, 0])
 }
 
-const everything = ['anew', 'settings', 'picture', 'examples', 'log', 'question', 'describe']
+const everything = ['anew', 'settings', 'picture', 'fromAddress', 'examples', 'log', 'question', 'describe']
 
 for (const [size, viewport] of Object.entries(sizes)) {
   test.describe(() => {
@@ -44,10 +44,15 @@ for (const [size, viewport] of Object.entries(sizes)) {
       await glimpse.open()
       await inView(glimpse, [...everything, 'ask'])
       await shoot('empty')
+      await glimpse.fromAddress.click()
+      await inView(glimpse, ['address'])
+      await shoot('address')
+      await glimpse.page.keyboard.press('Escape')
       await glimpse.examples.first().click()
       await glimpse.answered(1)
       await glimpse.describe.click()
       await glimpse.answered(2)
+      await glimpse.turns.first().getByText('Prompt').click()
       await inView(glimpse, [...everything, 'ask'])
       await shoot('asked')
       await glimpse.ask.click()

@@ -6,6 +6,7 @@
 //! - [`api`]: what page and server say to each other.
 //! - [`server`]: axum: router, state, limits, errors to HTTP, static files.
 //! - [`store`]: conversations and pictures that outlive a request.
+//! - [`remote`]: pictures from addresses, and from public ones only on a server.
 //! - [`engine`]: who answers when: queue, worker, cancelling, streaming.
 //! - [`blip2`]: the model, on candle. Start reading at its own page.
 //! - [`checkpoint`]: finding, checking and opening weights.
@@ -27,6 +28,8 @@ pub mod checkpoint;
 pub mod commands;
 #[cfg(feature = "ssr")]
 pub mod engine;
+#[cfg(feature = "ssr")]
+pub mod remote;
 #[cfg(feature = "ssr")]
 pub mod server;
 #[cfg(feature = "ssr")]

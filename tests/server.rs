@@ -3,71 +3,11 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use support::page::{ask, begin, call, get, post_form, question, send, upload};
 use support::{Server, TinyCheckpoint, png};
-
-/// Status and body of an answer, refusals included.
-fn send(request: ureq::RequestBuilder<ureq::typestate::WithBody>, body: &[u8]) -> (u16, Value) {
-    let mut response = request
-        .config()
-        .http_status_as_error(false)
-        .build()
-        .send(body)
-        .expect("the server answers");
-    let text = response.body_mut().read_to_string().expect("the answer is text");
-    (
-        response.status().as_u16(),
-        serde_json::from_str(&text).unwrap_or(Value::String(text)),
-    )
-}
-
-fn call(server: &Server, function: &str, arguments: &Value) -> (u16, Value) {
-    let request = ureq::post(format!("{}/api/page/{function}", server.address)).content_type("application/json");
-    send(request, arguments.to_string().as_bytes())
-}
-
-fn upload(server: &Server, file: &[u8]) -> (u16, Value) {
-    let mut body = b"--edge\r\nContent-Disposition: form-data; name=\"picture\"; filename=\"p\"\r\n\r\n".to_vec();
-    body.extend_from_slice(file);
-    body.extend_from_slice(b"\r\n--edge--\r\n");
-    let request =
-        ureq::post(format!("{}/api/page/upload", server.address)).content_type("multipart/form-data; boundary=edge");
-    send(request, &body)
-}
-
-fn begin(server: &Server) -> String {
-    let (status, conversation) = upload(server, &png([10, 200, 30]));
-    assert_eq!(status, 200, "{conversation}");
-    conversation["id"]
-        .as_str()
-        .expect("a conversation has an id")
-        .to_string()
-}
-
-fn question(conversation: &str, tokens: usize) -> Value {
-    json!({"request": {"conversation": conversation, "question": "hi", "max_new_tokens": tokens}})
-}
-
-fn get(server: &Server, path: &str) -> Value {
-    let answer = ureq::get(format!("{}/{path}", server.address)).call();
-    let text = answer
-        .and_then(|mut answer| answer.body_mut().read_to_string())
-        .expect("it is there");
-    serde_json::from_str(&text).unwrap_or(Value::String(text))
-}
-
-/// The stream of an answer, line by line; dropping it closes the connection.
-fn ask(server: &Server, arguments: &Value) -> impl Iterator<Item = Value> + use<> {
-    let response = ureq::post(format!("{}/api/page/ask", server.address))
-        .content_type("application/json")
-        .send(arguments.to_string())
-        .expect("the question is accepted");
-    let lines = BufReader::new(response.into_body().into_reader()).lines();
-    lines.map(|line| serde_json::from_str(&line.expect("the stream holds")).expect("every line is JSON"))
-}
 
 #[test]
 fn an_answer_streams_and_is_what_the_terminal_says() {
@@ -226,6 +166,39 @@ fn a_half_sent_request_does_not_hold_the_process() {
 }
 
 #[test]
+fn silent_connections_make_room_for_visitors() {
+    use std::io::{Read, Write};
+    let model = TinyCheckpoint::new();
+    let limits = ["--max-connections", "2", "--max-head-seconds", "5"];
+    let server = Server::start(&[&["--model", model.path()], &limits[..]].concat());
+    let silent = || {
+        let address = server.address.trim_start_matches("http://");
+        let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+        stream.write_all(b"GET / HTTP/1.1\r\nHost:").expect("it reads");
+        stream
+    };
+    let (mut first, second) = (silent(), silent());
+    let visit = |seconds| {
+        ureq::get(format!("{}/healthz", server.address))
+            .config()
+            .timeout_global(Some(Duration::from_secs(seconds)))
+            .build()
+            .call()
+    };
+    assert!(visit(1).is_err(), "both connections are taken");
+    drop(second);
+    assert!(visit(10).is_ok(), "one has ended");
+    first
+        .set_read_timeout(Some(Duration::from_secs(40)))
+        .expect("it is a time");
+    let mut rest = Vec::new();
+    assert!(
+        first.read_to_end(&mut rest).is_ok(),
+        "whoever does not finish the head of a request is sent away"
+    );
+}
+
+#[test]
 fn stop_frees_the_model_and_keeps_the_beginning() {
     let model = TinyCheckpoint::new();
     let server = Server::start(&["--model", model.path(), "--max-new-tokens", "4000"]);
@@ -303,31 +276,7 @@ fn a_full_queue_says_so_and_positions_count_down() {
 fn the_form_works_without_javascript_and_shows_what_failed() {
     let model = TinyCheckpoint::new();
     let server = Server::start(&["--model", model.path()]);
-    let post = |fields: &[(&str, &str, &[u8])]| {
-        let mut body = Vec::new();
-        for (name, file, value) in fields {
-            let file = if file.is_empty() {
-                String::new()
-            } else {
-                format!("; filename=\"{file}\"")
-            };
-            body.extend(format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n").bytes());
-            body.extend_from_slice(value);
-            body.extend_from_slice(b"\r\n");
-        }
-        body.extend_from_slice(b"--edge--\r\n");
-        let mut page = ureq::post(format!("{}/ask", server.address))
-            .content_type("multipart/form-data; boundary=edge")
-            .config()
-            .http_status_as_error(false)
-            .build()
-            .send(&body)
-            .expect("the server answers");
-        (
-            page.status().as_u16(),
-            page.body_mut().read_to_string().expect("it is a page"),
-        )
-    };
+    let post = |fields: &[(&str, &str, &[u8])]| post_form(&server, fields);
     let picture = png([9, 9, 200]);
     let (status, page) = post(&[
         ("picture", "p.png", &picture),
@@ -353,6 +302,23 @@ fn the_form_works_without_javascript_and_shows_what_failed() {
     let (status, page) = post(&[("question", "", b"what?"), ("action", "", b"ask")]);
     assert_eq!(status, 400);
     assert!(page.contains("Choose a picture first"));
+}
+
+#[test]
+fn of_several_pictures_the_first_is_taken() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let (first, no_picture) = (png([9, 9, 200]), b"words");
+    let (status, page) = post_form(
+        &server,
+        &[
+            ("picture", "", b""),
+            ("picture", "1.png", &first),
+            ("picture", "2.txt", no_picture),
+            ("action", "", b"describe"),
+        ],
+    );
+    assert!(status == 200 && page.contains("<article"), "{page}");
 }
 
 #[test]

@@ -147,7 +147,10 @@ fn bad_pictures_get_a_sentence() {
     );
     refuse("huge.bmp", &vec![b'B'; 100 << 20], &["bytes", "accepted"]);
     refused(&ask(["nowhere.png", "what?"]), &["nowhere.png"]);
-    refused(&ask(["https://example.com/cat.jpg"]), &["https://example.com/cat.jpg"]);
+    refused(
+        &ask(["https://pictures.invalid/cat.jpg"]),
+        &["https://pictures.invalid/cat.jpg"],
+    );
 }
 
 /// A PNG that says it is of another size, with its checksum put right.

@@ -14,6 +14,8 @@ pub enum ErrorKind {
     PictureUnreadable,
     /// The file has too many bytes or pixels.
     PictureTooLarge,
+    /// Nothing is fetched from this address, or it gave nothing.
+    AddressRefused,
     /// The question is empty or too long.
     QuestionRefused,
     /// The conversation or example does not exist (any more).

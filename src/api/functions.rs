@@ -26,6 +26,12 @@ pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
     server_side::open_example(index).await
 }
 
+/// Starts a conversation about the picture at an http(s) address.
+#[server(prefix = "/api/page", endpoint = "address", input = Json)]
+pub async fn open_address(address: String) -> Result<Conversation, ApiError> {
+    server_side::open_address(address).await
+}
+
 /// Asks; the answer comes as lines of [`super::AnswerEvent`].
 #[server(prefix = "/api/page", endpoint = "ask", input = Json, output = Streaming)]
 pub async fn ask(request: AskRequest) -> Result<ByteStream<ApiError>, ApiError> {

@@ -44,6 +44,10 @@ pub struct Turn {
     /// Empty where a caption was asked for.
     pub question: String,
     pub answer: String,
+    /// The text that was sent to the model with the picture, empty for a caption; none is
+    /// known of turns that were saved by an older Glimpse.
+    #[serde(default)]
+    pub prompt: Option<String>,
     #[serde(flatten)]
     pub state: TurnState,
 }
@@ -64,6 +68,9 @@ pub struct AskRequest {
     pub question: Option<String>,
     /// How many tokens the answer may have; `None` leaves it to the server.
     pub max_new_tokens: Option<usize>,
+    /// How many earlier turns are sent along, at most; `None` leaves it to the server.
+    #[serde(default)]
+    pub context_turns: Option<usize>,
 }
 
 /// Why an answer ended.
@@ -107,6 +114,8 @@ pub enum AnswerEvent {
         timings_ms: Timings,
         prompt_tokens: usize,
         generated_tokens: usize,
+        /// The text that was sent to the model with the picture; empty for a caption.
+        prompt: String,
     },
     /// The last line where no answer could be given.
     Error {
@@ -149,6 +158,10 @@ pub struct PageState {
     pub error: Option<ApiError>,
     /// The question of a form that failed, so that nothing typed is lost.
     pub draft: String,
+    /// The picture's address of such a form.
+    pub draft_address: String,
+    /// Whether a picture may be put in from an address.
+    pub takes_addresses: bool,
     pub limits: PageLimits,
 }
 
@@ -158,4 +171,6 @@ pub struct PageLimits {
     pub upload_bytes: usize,
     pub question_chars: usize,
     pub max_new_tokens: usize,
+    /// Turns of a conversation.
+    pub turns: usize,
 }

@@ -15,6 +15,13 @@ pub fn conversation(path: &str) -> Option<ConversationId> {
         .map(|id| ConversationId(id.to_owned()))
 }
 
+/// Whether a text is the address of something on the web, and nothing else.
+pub fn is_web(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let rest = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !text.contains(char::is_whitespace))
+}
+
 /// The path of a conversation, or of the empty page.
 fn path(conversation: Option<&ConversationId>) -> String {
     conversation.map_or_else(|| "/".to_owned(), |id| ["/c/", &id.0].concat())
@@ -59,6 +66,21 @@ pub fn correct(conversation: Option<&ConversationId>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_the_web_stands_alone() {
+        assert!(is_web("https://example.com/cat.jpg") && is_web("HTTP://x"));
+        for text in [
+            "",
+            "https://",
+            "cat.jpg",
+            "see https://example.com",
+            "https://a.com b",
+            "file:///x",
+        ] {
+            assert!(!is_web(text), "{text}");
+        }
+    }
 
     #[test]
     fn a_path_names_its_conversation() {

@@ -1,8 +1,10 @@
 //! Asks a question and follows the answer as it comes.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use futures::StreamExt;
+use leptos::html::Input;
 use leptos::prelude::*;
 use leptos::server_fn::codec::ByteStream;
 use leptos::task::spawn_local;
@@ -74,8 +76,12 @@ pub fn ask(visit: Visit, asked: Asked) {
         return;
     }
     visit.alert.set(None);
-    let max_new_tokens = match max_new_tokens(visit) {
-        Ok(number) => number,
+    let (most_tokens, most_turns) = visit.limits.with_value(|limits| (limits.max_new_tokens, limits.turns));
+    let settings = number(visit.max_new_tokens, "Max new tokens", 1..=most_tokens).and_then(|tokens| {
+        number(visit.context_turns, "Earlier turns as context", 0..=most_turns).map(|turns| (tokens, turns))
+    });
+    let (max_new_tokens, context_turns) = match settings {
+        Ok(settings) => settings,
         Err(sentence) => return visit.alert.set(Some(sentence)),
     };
     let Some(conversation) = visit.conversation.get_untracked() else {
@@ -92,6 +98,7 @@ pub fn ask(visit: Visit, asked: Asked) {
         question: asked.question.clone(),
         answer: String::new(),
         state: TurnState::Answering,
+        prompt: None,
     });
     visit.turns.update(|turns| turns.push(turn.clone()));
     if let Some(log) = visit.log.get_untracked() {
@@ -102,6 +109,7 @@ pub fn ask(visit: Visit, asked: Asked) {
         conversation: conversation.clone(),
         question,
         max_new_tokens,
+        context_turns,
     };
     spawn_local(async move {
         match api::ask(request).await {
@@ -119,9 +127,9 @@ pub fn ask(visit: Visit, asked: Asked) {
     });
 }
 
-/// The number in the settings; none leaves it to the server.
-fn max_new_tokens(visit: Visit) -> Result<Option<usize>, String> {
-    let Some(input) = visit.max_new_tokens.get_untracked() else {
+/// A number of the settings; none leaves it to the server.
+fn number(input: NodeRef<Input>, name: &str, allowed: RangeInclusive<usize>) -> Result<Option<usize>, String> {
+    let Some(input) = input.get_untracked() else {
         return Ok(None);
     };
     // A browser gives no text for what is no number.
@@ -129,10 +137,13 @@ fn max_new_tokens(visit: Visit) -> Result<Option<usize>, String> {
     if text.is_empty() && !input.validity().bad_input() {
         return Ok(None);
     }
-    let most = visit.limits.with_value(|limits| limits.max_new_tokens);
     match text.parse() {
-        Ok(number) if (1..=most).contains(&number) => Ok(Some(number)),
-        _ => Err(format!("Max new tokens is a number from 1 to {most}.")),
+        Ok(number) if allowed.contains(&number) => Ok(Some(number)),
+        _ => Err(format!(
+            "{name} is a number from {} to {}.",
+            allowed.start(),
+            allowed.end()
+        )),
     }
 }
 
@@ -235,8 +246,10 @@ async fn read(visit: Visit, turn: &LiveTurn, stream: ByteStream<ApiError>) -> En
                     finish_reason,
                     timings_ms,
                     generated_tokens,
+                    prompt,
                     ..
                 }) => {
+                    turn.prompt.set(Some(prompt));
                     visit.progress.set(summary(finish_reason, timings_ms, generated_tokens));
                     turn.state.set(TurnState::Done { finish_reason });
                     return End::Done;

@@ -4,11 +4,12 @@ use leptos::ev;
 use leptos::prelude::*;
 
 use super::asking::{self, Asked};
+use super::from_address::FromAddress;
 use super::visit::Visit;
 
 /// Before the page is hydrated, its buttons post the form.
 #[component]
-pub fn Composer(visit: Visit, draft: String) -> impl IntoView {
+pub fn Composer(visit: Visit, draft: String, draft_address: String) -> impl IntoView {
     let ask_or_say = move || match Asked::by_box(visit) {
         Ok(asked) => asking::ask(visit, asked),
         Err(sentence) => visit.alert.set(Some(sentence)),
@@ -54,6 +55,7 @@ pub fn Composer(visit: Visit, draft: String) -> impl IntoView {
                 </button>
                 <button type="submit" name="action" value="describe" class="describe" on:click=describe>"Describe"</button>
             </div>
+            {visit.takes_addresses.then(|| view! { <FromAddress visit draft=draft_address/> })}
         </form>
     }
 }

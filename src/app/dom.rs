@@ -5,7 +5,7 @@ use std::time::Duration;
 use leptos::html::Textarea;
 use leptos::prelude::*;
 use leptos::wasm_bindgen::JsCast;
-use leptos::web_sys::{DataTransfer, File, FileList, HtmlInputElement};
+use leptos::web_sys::{DataTransfer, EventTarget, File, FileList, HtmlElement, HtmlInputElement, HtmlTextAreaElement};
 
 /// Tells tests (and style) that the page listens to its visitor now.
 pub fn mark_hydrated() {
@@ -44,6 +44,41 @@ pub fn focus_question(question: NodeRef<Textarea>) {
     {
         let _ = question.focus();
     }
+}
+
+/// Opens a popover; an old browser that knows none shows it all the time.
+pub fn show_popover(id: &str) {
+    if let Some(panel) = popover(id) {
+        let _ = panel.show_popover();
+    }
+}
+
+/// Closes a popover, if it is open.
+pub fn hide_popover(id: &str) {
+    if let Some(panel) = popover(id) {
+        let _ = panel.hide_popover();
+    }
+}
+
+fn popover(id: &str) -> Option<HtmlElement> {
+    document().get_element_by_id(id)?.dyn_into().ok()
+}
+
+/// Whether an event is about a place where text is typed.
+pub fn takes_text(target: Option<EventTarget>) -> bool {
+    target.is_some_and(|target| {
+        target.has_type::<HtmlTextAreaElement>()
+            || target
+                .dyn_into::<HtmlInputElement>()
+                .is_ok_and(|input| input.type_() != "file")
+    })
+}
+
+/// The text that is pasted, without the space around it.
+pub fn pasted_text(data: Option<DataTransfer>) -> String {
+    data.and_then(|data| data.get_data("text/plain").ok())
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// The first file of a file input.

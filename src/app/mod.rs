@@ -14,6 +14,7 @@ mod asking;
 mod composer;
 mod dom;
 mod examples;
+mod from_address;
 mod header;
 mod lines;
 mod model;

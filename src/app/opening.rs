@@ -1,4 +1,4 @@
-//! Brings a picture in: chosen, dropped, pasted, or one of the examples.
+//! Brings a picture in: chosen, dropped, pasted, from an address, or one of the examples.
 
 use leptos::prelude::*;
 use leptos::web_sys::{File, FormData, Url};
@@ -37,6 +37,24 @@ pub fn open_file(visit: Visit, file: File) {
     );
 }
 
+/// Has the server fetch the picture at an address.
+pub fn open_address(visit: Visit, address: String) {
+    let shown = Shown {
+        url: String::new(),
+        alt: String::new(),
+    };
+    open(visit, shown, None, async move {
+        let conversation = api::open_address(address).await;
+        if conversation.is_ok()
+            && let Some(input) = visit.address.get_untracked()
+        {
+            input.set_value("");
+        }
+        conversation
+    });
+    visit.progress.set(Some("Fetching the picture".to_owned()));
+}
+
 /// Opens an example and asks its question at once.
 pub fn open_example(visit: Visit, index: usize, example: Example) {
     let question = asking::Asked::by_example(example.question);
@@ -71,7 +89,9 @@ fn open(
                 asking::abandon(visit);
                 visit.picture.with_untracked(|old| old.as_ref().map(forget));
                 visit.show(Some(conversation));
-                visit.picture.set(Some(shown));
+                if !shown.url.is_empty() {
+                    visit.picture.set(Some(shown));
+                }
                 visit.conversation.with_untracked(|id| address::go(id.as_ref()));
                 match asked {
                     Some(asked) => asking::ask(visit, asked),
@@ -81,6 +101,7 @@ fn open(
             Err(error) => {
                 forget(&shown);
                 visit.opening.set(None);
+                visit.progress.set(None);
                 visit.alert.set(Some(error.message));
             }
         }

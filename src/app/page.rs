@@ -13,7 +13,7 @@ use super::picture::Picture;
 use super::transcript::Transcript;
 use super::visit::Visit;
 use super::welcome::Welcome;
-use super::{address, asking, dom};
+use super::{address, asking, dom, from_address};
 use crate::api::{self, PageState};
 
 /// The page at its address, once its state is loaded. The server waits for
@@ -57,7 +57,7 @@ fn Desk(state: PageState) -> impl IntoView {
                         <Transcript visit/>
                     </div>
                     <Alert visit/>
-                    <Composer visit draft=state.draft/>
+                    <Composer visit draft=state.draft draft_address=state.draft_address/>
                 </section>
             </main>
         </div>
@@ -75,6 +75,11 @@ fn listen(visit: Visit, over: RwSignal<bool>) {
         if let Some(file) = dom::transferred_file(event.clipboard_data()) {
             event.prevent_default();
             open_file(visit, file);
+            return;
+        }
+        let text = dom::pasted_text(event.clipboard_data());
+        if address::is_web(&text) && !dom::takes_text(event.target()) {
+            from_address::offer(visit, &text);
         }
     });
     // A file that misses the drop zone would replace the page.

@@ -5,6 +5,7 @@ use leptos::html::Input;
 use leptos::prelude::*;
 
 use super::dom;
+use super::from_address::FromAddressButton;
 use super::opening::open_file;
 use super::visit::Visit;
 
@@ -23,7 +24,10 @@ pub fn Picture(visit: Visit, over: RwSignal<bool>) -> impl IntoView {
     };
     // Chosen before the page listened.
     Effect::new(take);
-    let shown = move || visit.opening.get().or_else(|| visit.picture.get());
+    let shown = move || {
+        let opening = visit.opening.get().filter(|shown| !shown.url.is_empty());
+        opening.or_else(|| visit.picture.get())
+    };
     view! {
         <section
             class="stage"
@@ -57,6 +61,7 @@ pub fn Picture(visit: Visit, over: RwSignal<bool>) -> impl IntoView {
                 node_ref=input
                 on:change=move |_| take()
             />
+            {visit.takes_addresses.then(|| view! { <FromAddressButton/> })}
         </section>
     }
 }

@@ -16,7 +16,12 @@ pub fn Settings(visit: Visit, model: ModelInfo) -> impl IntoView {
         let panel = event.target().and_then(|target| target.dyn_into::<Element>().ok());
         open.set(panel.is_some_and(|panel| panel.matches(":popover-open").unwrap_or(false)));
     };
-    let most = visit.limits.with_value(|limits| limits.max_new_tokens);
+    let (most, turns) = visit.limits.with_value(|limits| (limits.max_new_tokens, limits.turns));
+    let automatic = if model.is_demo {
+        "the last two"
+    } else {
+        "as many as fit"
+    };
     view! {
         <button
             type="button"
@@ -42,6 +47,20 @@ pub fn Settings(visit: Visit, model: ModelInfo) -> impl IntoView {
                 />
             </label>
             <p class="hint">"The longest answer, from 1 to "{most}" tokens. A token is about a word."</p>
+            <label>
+                <span>"Earlier turns as context"</span>
+                <input
+                    type="number"
+                    name="context_turns"
+                    form="ask"
+                    min="0"
+                    max=turns.to_string()
+                    inputmode="numeric"
+                    placeholder="automatic"
+                    node_ref=visit.context_turns
+                />
+            </label>
+            <p class="hint">"How many questions and answers are sent along with the next question: 0 for none, automatic for "{automatic}"."</p>
             <AboutModel model/>
         </div>
     }

@@ -1,5 +1,6 @@
 //! What was said: one article a turn.
 
+use leptos::either::Either;
 use leptos::prelude::*;
 
 use super::visit::{LiveTurn, Visit};
@@ -26,6 +27,7 @@ fn TurnArticle(turn: LiveTurn) -> impl IntoView {
         question,
         answer,
         state,
+        prompt,
         ..
     } = turn;
     let busy = {
@@ -49,7 +51,23 @@ fn TurnArticle(turn: LiveTurn) -> impl IntoView {
             <p class="asked" class:caption=is_caption>{question}</p>
             <p class="answer">{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
             {move || state.with(note).map(|note| view! { <p class="note">{note}</p> })}
+            {move || prompt.get().map(|prompt| view! { <Sent prompt/> })}
         </article>
+    }
+}
+
+/// What exactly the model was sent, for whoever wants to know.
+#[component]
+fn Sent(prompt: String) -> impl IntoView {
+    view! {
+        <details class="sent">
+            <summary>"Prompt"</summary>
+            {if prompt.is_empty() {
+                Either::Left(view! { <p>"The picture, and no text."</p> })
+            } else {
+                Either::Right(view! { <p>"The picture, then:"</p><pre>{prompt}</pre> })
+            }}
+        </details>
     }
 }
 

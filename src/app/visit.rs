@@ -25,6 +25,11 @@ pub struct Visit {
     pub limits: StoredValue<PageLimits>,
     pub question: NodeRef<Textarea>,
     pub max_new_tokens: NodeRef<Input>,
+    pub context_turns: NodeRef<Input>,
+    /// A picture's address.
+    pub address: NodeRef<Input>,
+    /// Whether one may be given.
+    pub takes_addresses: bool,
     pub log: NodeRef<Div>,
     /// Asked before the picture had arrived: to be asked when it has.
     pub asked_early: StoredValue<Option<asking::Asked>>,
@@ -35,6 +40,7 @@ pub struct Visit {
 /// A picture on the page.
 #[derive(Clone, PartialEq)]
 pub struct Shown {
+    /// Empty while the server fetches it from elsewhere.
     pub url: String,
     pub alt: String,
 }
@@ -47,6 +53,8 @@ pub struct LiveTurn {
     pub question: String,
     pub answer: ArcRwSignal<String>,
     pub state: ArcRwSignal<TurnState>,
+    /// The text that was sent to the model, once it is known.
+    pub prompt: ArcRwSignal<Option<String>>,
 }
 
 impl LiveTurn {
@@ -57,6 +65,7 @@ impl LiveTurn {
             question: turn.question,
             answer: ArcRwSignal::new(turn.answer),
             state: ArcRwSignal::new(turn.state),
+            prompt: ArcRwSignal::new(turn.prompt),
         }
     }
 
@@ -77,6 +86,9 @@ impl Visit {
             limits: StoredValue::new(state.limits),
             question: NodeRef::new(),
             max_new_tokens: NodeRef::new(),
+            context_turns: NodeRef::new(),
+            address: NodeRef::new(),
+            takes_addresses: state.takes_addresses,
             log: NodeRef::new(),
             asked_early: StoredValue::new(None),
             openings: StoredValue::new(0),

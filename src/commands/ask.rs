@@ -1,5 +1,6 @@
 //! `glimpse ask`: an answer in the terminal.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,25 +9,26 @@ use clap::Args;
 use serde::Serialize;
 
 use super::options::{GenerationArgs, ModelArgs};
-use super::{CommandResult, UsageError, batch, picture};
+use super::prompt::PromptArgs;
+use super::{CommandResult, batch, picture};
 use crate::api::{FinishReason, Timings};
 use crate::blip2::generation::StopStrings;
-use crate::blip2::processor::{Picture, PictureLimits, Prompt};
+use crate::blip2::processor::{Picture, PictureLimits};
 use crate::engine::{Engine, EngineError, Event, Question, Summary, WrittenAnswer};
 
 #[derive(Args)]
 pub struct AskArgs {
-    /// A picture file, or - for standard input
+    /// A picture file, an http(s) address (fetched as curl would, from private networks
+    /// too: this is your own machine), or - for standard input
     #[arg(required_unless_present = "batch", conflicts_with = "batch")]
-    picture: Option<String>,
+    picture: Option<OsString>,
 
     /// What to ask; a caption without it
     #[arg(conflicts_with = "batch")]
     question: Option<String>,
 
-    /// Send the question as it is, not as `Question: … Answer:`
-    #[arg(long)]
-    raw: bool,
+    #[command(flatten)]
+    prompt: PromptArgs,
 
     /// Print a JSON object with the answer, its tokens and how long each part took
     #[arg(long)]
@@ -142,18 +144,6 @@ impl Asker {
     }
 }
 
-/// The prompt that a question becomes; a question that is there must say something.
-pub fn prompt(question: Option<String>, raw: bool) -> Result<Prompt, UsageError> {
-    match question {
-        None => Ok(Prompt::Caption),
-        Some(question) if question.trim().is_empty() => Err(UsageError(
-            "The question is empty. Ask something, or leave it out for a caption.".into(),
-        )),
-        Some(text) if raw => Ok(Prompt::Raw(text)),
-        Some(question) => Ok(Prompt::Question(question)),
-    }
-}
-
 pub fn run(args: AskArgs) -> CommandResult {
     let mut options = args.generation.options()?;
     let limits = PictureLimits::default();
@@ -161,11 +151,11 @@ pub fn run(args: AskArgs) -> CommandResult {
         let questions = batch::Questions::open(&file)?;
         let asker = load(args.model)?;
         options.stop_strings = asker.stop_strings(args.generation.stop_strings());
-        return batch::run(&asker, questions, &options, args.raw, &limits);
+        return batch::run(&asker, questions, &options, &args.prompt, &limits);
     }
     // clap has seen to it that there is a picture where there is no batch.
     let argument = args.picture.unwrap_or_default();
-    let prompt = prompt(args.question, args.raw)?;
+    let prompt = args.prompt.prompt(args.question)?;
     // Before the model, so that a wrong picture is told at once.
     let picture: Arc<Picture> = picture::open(&argument, &limits)?.into();
     let asker = load(args.model)?;

@@ -1,5 +1,6 @@
 //! `glimpse ask --batch`: a file of questions, one JSON object a line.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +8,8 @@ use std::sync::Arc;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
-use super::ask::{AnswerRecord, Asker, prompt};
+use super::ask::{AnswerRecord, Asker};
+use super::prompt::PromptArgs;
 use super::{CommandResult, picture};
 use crate::blip2::generation::GenerationOptions;
 use crate::blip2::processor::{Picture, PictureLimits};
@@ -128,7 +130,7 @@ pub fn run(
     asker: &Asker,
     mut questions: Questions,
     options: &GenerationOptions,
-    raw: bool,
+    prompts: &PromptArgs,
     limits: &PictureLimits,
 ) -> CommandResult {
     let mut stdout = std::io::stdout().lock();
@@ -138,7 +140,7 @@ pub fn run(
         lines += 1;
         let answer = line
             .map_err(Into::into)
-            .and_then(|line| answer(asker, &line, &mut pictures, options, raw, limits));
+            .and_then(|line| answer(asker, &line, &mut pictures, options, prompts, limits));
         let outcome = answer.map_or_else(
             |error| {
                 failures += 1;
@@ -163,15 +165,17 @@ fn answer(
     line: &str,
     pictures: &mut LastPicture,
     options: &GenerationOptions,
-    raw: bool,
+    prompts: &PromptArgs,
     limits: &PictureLimits,
 ) -> Result<AnswerRecord, Box<dyn std::error::Error + Send + Sync>> {
     let line: Line = serde_json::from_str(line.trim_start_matches('\u{feff}'))
         .map_err(|error| format!("not an object with `picture` and `question`: {error}"))?;
     if line.picture == "-" {
-        return Err("A line names its picture by a path; standard input is for one question alone.".into());
+        return Err(
+            "A line names its picture by a path or an address; standard input is for one question alone.".into(),
+        );
     }
-    let prompt = prompt(line.question, raw)?;
+    let prompt = prompts.prompt(line.question)?;
     let picture = pictures.open(&line.picture, limits)?;
     asker.ask(
         Question {
@@ -194,7 +198,7 @@ impl LastPicture {
         {
             return Ok(Arc::clone(picture));
         }
-        let picture = Arc::new(picture::open(name, limits)?);
+        let picture = Arc::new(picture::open(OsStr::new(name), limits)?);
         self.0 = Some((name.to_string(), Arc::clone(&picture)));
         Ok(picture)
     }

@@ -8,6 +8,7 @@ mod ask;
 mod batch;
 mod options;
 mod picture;
+mod prompt;
 mod serve;
 
 use std::io::IsTerminal;

@@ -1,38 +1,50 @@
 //! Reading the picture that an argument names.
 
+use std::ffi::OsStr;
 use std::io::Read;
 
 use crate::blip2::processor::{Picture, PictureError, PictureLimits};
+use crate::remote::{FetchLimits, Fetcher, Reach, RemoteError, is_address};
 
 /// Why a picture argument gives no picture.
 #[derive(Debug, thiserror::Error)]
 pub enum PictureArgumentError {
-    #[error("{picture} cannot be read: {reason}. Name a picture file, or - for standard input.")]
+    #[error("{picture} cannot be read: {reason}. Name a picture file, an http(s) address, or - for standard input.")]
     Unreadable { picture: String, reason: String },
-    #[error("{0} is an address, which Glimpse does not fetch yet. Download the picture and name the file.")]
-    Address(String),
+    #[error("{address}: {error}")]
+    Address { address: String, error: RemoteError },
     #[error("{picture}: {error}")]
     Picture { picture: String, error: PictureError },
 }
 
-/// Reads a path, or `-` for standard input, and decodes what it holds.
-pub fn open(argument: &str, limits: &PictureLimits) -> Result<Picture, PictureArgumentError> {
-    if argument.starts_with("http://") || argument.starts_with("https://") {
-        return Err(PictureArgumentError::Address(argument.into()));
-    }
-    let bytes = read(argument, limits.max_bytes).map_err(|error| PictureArgumentError::Unreadable {
-        picture: argument.into(),
-        reason: error.to_string(),
-    })?;
-    let name = if argument == "-" { "standard input" } else { argument };
-    Picture::decode(&bytes, limits).map_err(|error| PictureArgumentError::Picture {
-        picture: name.into(),
-        error,
-    })
+/// Reads a path, an http(s) address, or `-` for standard input, and decodes what it holds.
+pub fn open(argument: &OsStr, limits: &PictureLimits) -> Result<Picture, PictureArgumentError> {
+    let name = match argument.to_string_lossy() {
+        name if name == "-" => "standard input".into(),
+        name => name.into_owned(),
+    };
+    let bytes = match argument.to_str().filter(|text| is_address(text)) {
+        Some(address) => fetch(address, limits.max_bytes)?,
+        None => read(argument, limits.max_bytes).map_err(|error| PictureArgumentError::Unreadable {
+            picture: name.clone(),
+            reason: error.to_string(),
+        })?,
+    };
+    Picture::decode(&bytes, limits).map_err(|error| PictureArgumentError::Picture { picture: name, error })
+}
+
+/// Whoever asks in a terminal is at his own machine, and may reach what it can.
+fn fetch(address: &str, max_bytes: usize) -> Result<Vec<u8>, PictureArgumentError> {
+    Fetcher::new(Reach::Anywhere, FetchLimits::new(max_bytes))
+        .fetch(address)
+        .map_err(|error| PictureArgumentError::Address {
+            address: address.into(),
+            error,
+        })
 }
 
 /// Reads one byte more than is allowed at most: enough for the decoder to refuse it.
-fn read(argument: &str, max_bytes: usize) -> std::io::Result<Vec<u8>> {
+fn read(argument: &OsStr, max_bytes: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = max_bytes as u64 + 1;
     if argument == "-" {

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use super::CommandResult;
 use super::options::ModelArgs;
 use crate::blip2::processor::PictureLimits;
 use crate::engine::Engine;
+use crate::remote::{FetchLimits, Fetcher, Reach};
 use crate::server::{self, Limits};
 use crate::store::{Store, StoreLimits};
 
@@ -31,6 +33,22 @@ pub struct ServeArgs {
     /// [default: in memory only]
     #[arg(long, env = "GLIMPSE_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
+
+    /// Whether visitors may put in a picture from an http(s) address, which this machine then
+    /// fetches, from public addresses only [default: yes when --addr is a loopback address]
+    #[arg(long, env = "GLIMPSE_ALLOW_PICTURE_URLS", value_name = "YES|NO", num_args = 0..=1, require_equals = true,
+          default_missing_value = "yes", value_parser = BoolishValueParser::new())]
+    allow_picture_urls: Option<bool>,
+
+    /// A private address that pictures may be fetched from all the same, such as 10.0.0.5:8080;
+    /// may be given several times
+    #[arg(
+        long,
+        env = "GLIMPSE_ALLOW_PICTURE_SOURCE",
+        value_name = "ADDRESS:PORT",
+        value_delimiter = ','
+    )]
+    allow_picture_source: Vec<SocketAddr>,
 
     #[command(flatten)]
     limits: LimitArgs,
@@ -62,6 +80,16 @@ struct LimitArgs {
           value_parser = clap::value_parser!(u16).range(1..))]
     max_waiting: u16,
 
+    /// Connections at the same time; others wait until one has ended
+    #[arg(long, env = "GLIMPSE_MAX_CONNECTIONS", default_value_t = 1000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_connections: u32,
+
+    /// Seconds that a connection may take to send the head of its (next) request
+    #[arg(long, env = "GLIMPSE_MAX_HEAD_SECONDS", default_value_t = 90, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    max_head_seconds: u16,
+
     /// Conversations that are kept; the one looked at longest ago makes room
     #[arg(long, env = "GLIMPSE_MAX_CONVERSATIONS", default_value_t = 1000, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -77,6 +105,16 @@ struct LimitArgs {
           value_parser = clap::value_parser!(u32).range(1..))]
     max_answer_seconds: u32,
 
+    /// Seconds until the server of a picture's address must be connected to
+    #[arg(long, env = "GLIMPSE_MAX_CONNECT_SECONDS", default_value_t = 5, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    max_connect_seconds: u16,
+
+    /// Seconds that fetching a picture from an address may take
+    #[arg(long, env = "GLIMPSE_MAX_FETCH_SECONDS", default_value_t = 30, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    max_fetch_seconds: u16,
+
     /// Seconds that an answer goes on after its visitor's connection is lost
     #[arg(long, env = "GLIMPSE_GRACE_SECONDS", default_value_t = 30, value_name = "N")]
     grace_seconds: u32,
@@ -84,6 +122,22 @@ struct LimitArgs {
 
 /// Tokens of an answer where the visitor does not say: enough for a sentence or two.
 const DEFAULT_NEW_TOKENS: usize = 50;
+
+impl ServeArgs {
+    /// What fetches pictures for visitors, if anything does.
+    fn fetcher(&self) -> Option<Fetcher> {
+        let allowed = self.allow_picture_urls.unwrap_or(self.addr.ip().is_loopback());
+        let reach = Reach::Public {
+            also: self.allow_picture_source.clone(),
+        };
+        let limits = FetchLimits {
+            max_bytes: self.limits.max_upload_bytes,
+            connect: Duration::from_secs(self.limits.max_connect_seconds.into()),
+            whole: Duration::from_secs(self.limits.max_fetch_seconds.into()),
+        };
+        allowed.then(|| Fetcher::new(reach, limits))
+    }
+}
 
 impl From<LimitArgs> for Limits {
     fn from(args: LimitArgs) -> Self {
@@ -96,6 +150,8 @@ impl From<LimitArgs> for Limits {
             question_chars: args.max_question_chars,
             max_new_tokens: args.max_new_tokens.into(),
             default_new_tokens: DEFAULT_NEW_TOKENS,
+            connections: args.max_connections,
+            head_time: Duration::from_secs(args.max_head_seconds.into()),
             queue: args.max_waiting.into(),
             answer_time: Duration::from_secs(args.max_answer_seconds.into()),
             grace: Duration::from_secs(args.grace_seconds.into()),
@@ -111,6 +167,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
         conversations: args.limits.max_conversations as usize,
         turns: args.limits.max_turns.into(),
     };
+    let fetcher = args.fetcher();
     let store = match args.data {
         Some(folder) => Store::in_folder(folder, kept)?,
         None => Store::in_memory(kept),
@@ -122,7 +179,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
         // The model takes a while: not on a thread that should be watching connections.
         let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
         let engine = Engine::start(model, limits.queue)?;
-        Ok(server::serve(listener, engine, store, limits).await?)
+        Ok(server::serve(listener, engine, store, limits, fetcher).await?)
     });
     // A picture that is still being decoded is nobody's any more.
     runtime.shutdown_background();

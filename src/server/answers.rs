@@ -49,7 +49,7 @@ impl Answers {
     }
 
     /// Takes on an answer whose turn has begun in the store.
-    pub fn begin(&self, id: ConversationId, events: mpsc::UnboundedReceiver<Event>) -> Arc<Running> {
+    pub fn begin(&self, id: ConversationId, prompt: String, events: mpsc::UnboundedReceiver<Event>) -> Arc<Running> {
         let running = Arc::new(Running {
             events: Mutex::default(),
             count: watch::Sender::new(0),
@@ -59,6 +59,7 @@ impl Answers {
         lock(&self.running).insert(id.clone(), Arc::clone(&running));
         let task = Task {
             id,
+            prompt,
             running: Arc::clone(&running),
             store: Arc::clone(&self.store),
             all: Arc::clone(&self.running),
@@ -153,6 +154,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What brings one answer from the engine to the store and to its followers.
 struct Task {
     id: ConversationId,
+    /// The text that was sent to the model.
+    prompt: String,
     running: Arc<Running>,
     store: Arc<Store>,
     all: Arc<Mutex<HashMap<ConversationId, Arc<Running>>>>,
@@ -188,7 +191,7 @@ impl Task {
         loop {
             tokio::select! {
                 biased;
-                () = self.running.stop.cancelled() => return cancelled(generated_tokens),
+                () = self.running.stop.cancelled() => return self.cancelled(generated_tokens),
                 event = events.recv() => match event {
                     Some(Event::Queued { position }) => self.running.push(AnswerEvent::Queued { position }),
                     Some(Event::Token { text, .. }) => {
@@ -203,6 +206,7 @@ impl Task {
                         timings_ms: summary.timings.into(),
                         prompt_tokens: summary.prompt_ids.len(),
                         generated_tokens: summary.generated_tokens,
+                        prompt: self.prompt.clone(),
                     },
                     Some(Event::Failed(error)) => return AnswerEvent::Error { error: error.into() },
                     None => return AnswerEvent::Error { error: crate::engine::EngineError::Gone.into() },
@@ -211,7 +215,7 @@ impl Task {
                     if self.running.followers.load(Ordering::Acquire) > 0 {
                         followed = Instant::now();
                     } else if followed.elapsed() >= self.grace {
-                        return cancelled(generated_tokens);
+                        return self.cancelled(generated_tokens);
                     }
                     if Instant::now() >= self.deadline {
                         return AnswerEvent::Error { error: too_slow(self.time) };
@@ -220,14 +224,15 @@ impl Task {
             }
         }
     }
-}
 
-fn cancelled(generated_tokens: usize) -> AnswerEvent {
-    AnswerEvent::Done {
-        finish_reason: FinishReason::Cancelled,
-        timings_ms: Timings::default(),
-        prompt_tokens: 0,
-        generated_tokens,
+    fn cancelled(&self, generated_tokens: usize) -> AnswerEvent {
+        AnswerEvent::Done {
+            finish_reason: FinishReason::Cancelled,
+            timings_ms: Timings::default(),
+            prompt_tokens: 0,
+            generated_tokens,
+            prompt: self.prompt.clone(),
+        }
     }
 }
 
@@ -274,7 +279,9 @@ mod tests {
             .begin(&picture, picture.clone())
             .expect("a small picture has a preview")
             .id;
-        store.begin_turn(&id, "?").expect("it is the first");
+        store
+            .begin_turn(&id, "?", "Question: ? Answer:")
+            .expect("it is the first");
         (
             Answers::new(Arc::clone(&store), Duration::from_secs(60), grace),
             store,
@@ -297,7 +304,7 @@ mod tests {
     async fn stop_keeps_what_has_come_and_drops_the_work() {
         let (answers, store, id) = begun(Duration::from_secs(60));
         let (events, receiver) = mpsc::unbounded_channel();
-        let running = answers.begin(id.clone(), receiver);
+        let running = answers.begin(id.clone(), String::new(), receiver);
         let mut follower = Box::pin(running.follow());
         events.send(token("two")).expect("the task listens");
         assert_eq!(follower.next().await, Some(AnswerEvent::Token { text: "two".into() }));
@@ -331,7 +338,7 @@ mod tests {
     async fn a_lost_connection_is_no_stop_within_the_grace_period() {
         let (answers, _store, id) = begun(Duration::from_secs(60));
         let (events, receiver) = mpsc::unbounded_channel();
-        drop(Box::pin(answers.begin(id.clone(), receiver).follow()));
+        drop(Box::pin(answers.begin(id.clone(), String::new(), receiver).follow()));
         events.send(token("late")).expect("the task listens");
         let mut again = Box::pin(answers.running(&id).expect("it goes on").follow());
         assert_eq!(again.next().await, Some(AnswerEvent::Token { text: "late".into() }));
@@ -341,7 +348,7 @@ mod tests {
     async fn nobody_following_for_the_grace_period_is_a_stop() {
         let (answers, _store, id) = begun(Duration::ZERO);
         let (events, receiver) = mpsc::unbounded_channel();
-        answers.begin(id.clone(), receiver);
+        answers.begin(id.clone(), String::new(), receiver);
         events.closed().await;
         assert!(answers.running(&id).is_none());
     }

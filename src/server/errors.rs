@@ -10,13 +10,16 @@ use crate::api::{ApiError, ErrorKind};
 use crate::blip2::generation::GenerationError;
 use crate::blip2::processor::{PictureError, TextError};
 use crate::engine::EngineError;
+use crate::remote::RemoteError;
 use crate::store::StoreError;
 
 /// The HTTP status that goes with a kind of error.
 pub fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
-        ErrorKind::PictureUnreadable | ErrorKind::QuestionRefused => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::PictureUnreadable | ErrorKind::AddressRefused | ErrorKind::QuestionRefused => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         ErrorKind::PictureTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::Busy => StatusCode::CONFLICT,
@@ -32,6 +35,17 @@ impl From<PictureError> for ApiError {
                 ErrorKind::PictureTooLarge
             }
             _ => ErrorKind::PictureUnreadable,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<RemoteError> for ApiError {
+    fn from(error: RemoteError) -> Self {
+        let kind = match error {
+            RemoteError::TooManyBytes { .. } => ErrorKind::PictureTooLarge,
+            RemoteError::WebPage | RemoteError::Drawing | RemoteError::NotAPicture(_) => ErrorKind::PictureUnreadable,
+            _ => ErrorKind::AddressRefused,
         };
         Self::new(kind, error.to_string())
     }

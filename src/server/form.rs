@@ -25,52 +25,48 @@ use crate::app;
 pub struct FailedForm {
     pub error: Option<ApiError>,
     pub draft: String,
+    pub address: String,
     pub conversation: Option<Conversation>,
 }
 
 /// The form's fields.
 #[derive(Default)]
 struct Form {
-    /// `None` where no file was chosen.
+    /// The first file that was chosen.
     picture: Option<Result<Vec<u8>, ApiError>>,
+    /// Of a picture; empty where none is given.
+    address: String,
     conversation: Option<ConversationId>,
     question: String,
-    describe: bool,
+    action: Action,
     example: Option<usize>,
     /// Empty leaves it to the server; what is no number is refused as 0 is.
     max_new_tokens: Option<usize>,
+    context_turns: Option<usize>,
+}
+
+/// The button that was pressed.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Action {
+    #[default]
+    Ask,
+    Describe,
+    /// Puts the picture in and asks nothing yet.
+    Open,
 }
 
 pub async fn post(State(state): State<AppState>, request: Request<Body>) -> Response {
-    let shared = Arc::clone(&state.shared);
-    let form = match Form::read(&shared, request).await {
-        Ok(form) => form,
-        Err(error) => {
-            return page(
-                &state,
-                FailedForm {
-                    error: Some(error),
-                    ..FailedForm::default()
-                },
-            )
-            .await;
-        }
+    let failed = match Form::read(&state.shared, request).await {
+        Ok(form) => match form.answer(&state.shared).await {
+            Ok(id) => return Redirect::to(&format!("/c/{id}")).into_response(),
+            Err(failed) => *failed,
+        },
+        Err(error) => FailedForm {
+            error: Some(error),
+            ..FailedForm::default()
+        },
     };
-    let draft = form.question.clone();
-    match answer(&shared, form).await {
-        Ok(id) => Redirect::to(&format!("/c/{id}")).into_response(),
-        Err((error, conversation)) => {
-            page(
-                &state,
-                FailedForm {
-                    error: Some(error),
-                    draft,
-                    conversation: conversation.map(|boxed| *boxed),
-                },
-            )
-            .await
-        }
-    }
+    page(&state, failed).await
 }
 
 impl Form {
@@ -85,26 +81,102 @@ impl Form {
             match field.name().unwrap_or_default() {
                 "picture" => {
                     let chosen = field.file_name().is_some_and(|name| !name.is_empty());
-                    let bytes = upload::read(field, shared.limits.picture.max_bytes).await;
-                    form.picture = chosen.then_some(bytes);
+                    if chosen && form.picture.is_none() {
+                        form.picture = Some(upload::read(field, shared.limits.picture.max_bytes).await);
+                    }
                 }
+                "address" => form.address = text(field, most).await?.trim().to_string(),
                 "conversation" => {
                     form.conversation = Some(text(field, most).await?)
                         .filter(|id| !id.is_empty())
                         .map(ConversationId)
                 }
                 "question" => form.question = text(field, most).await?,
-                "action" => form.describe = text(field, most).await? == "describe",
-                "example" => form.example = text(field, most).await?.parse().ok(),
-                "max_new_tokens" => {
-                    let number = text(field, most).await?;
-                    form.max_new_tokens = (!number.is_empty()).then(|| number.parse().unwrap_or(0));
+                "action" => {
+                    form.action = match text(field, most).await?.as_str() {
+                        "describe" => Action::Describe,
+                        "open" => Action::Open,
+                        _ => Action::Ask,
+                    }
                 }
+                "example" => form.example = text(field, most).await?.parse().ok(),
+                "max_new_tokens" => form.max_new_tokens = number(&text(field, most).await?, 0),
+                "context_turns" => form.context_turns = number(&text(field, most).await?, usize::MAX),
                 _ => {}
             }
         }
         Ok(form)
     }
+
+    /// Answers to the end; a failure comes with everything that was typed, and the
+    /// conversation as far as it got.
+    async fn answer(mut self, shared: &Arc<Shared>) -> Result<ConversationId, Box<FailedForm>> {
+        let answered = match self.begin(shared).await {
+            Ok(id) => {
+                // From now on the form is about that conversation.
+                self.address.clear();
+                self.conversation = Some(id.clone());
+                self.ask(shared, id).await
+            }
+            Err(error) => Err(error),
+        };
+        answered.map_err(|error| {
+            Box::new(FailedForm {
+                error: Some(error),
+                conversation: self.conversation.and_then(|id| shared.store.conversation(&id).ok()),
+                draft: self.question,
+                address: self.address,
+            })
+        })
+    }
+
+    /// The conversation that the form is about, begun if it brings a picture.
+    async fn begin(&mut self, shared: &Arc<Shared>) -> Result<ConversationId, ApiError> {
+        let begun = if let Some(index) = self.example {
+            let missing = "There is no such example. Choose one that is shown.";
+            let (bytes, question) = examples::open(index).ok_or_else(|| ApiError::new(ErrorKind::NotFound, missing))?;
+            self.action = if question.is_some() {
+                Action::Ask
+            } else {
+                Action::Describe
+            };
+            self.question = question.unwrap_or_default();
+            shared.begin_conversation(bytes).await
+        } else if let Some(bytes) = self.picture.take() {
+            shared.begin_conversation(bytes?).await
+        } else if !self.address.is_empty() {
+            shared.begin_from_address(self.address.clone()).await
+        } else if self.action == Action::Open {
+            Err(bad_request("Give the address of a picture, or choose a file.".into()))
+        } else if let Some(id) = &self.conversation {
+            return Ok(id.clone());
+        } else {
+            Err(bad_request("Choose a picture first.".into()))
+        };
+        begun.map(|conversation| conversation.id)
+    }
+
+    async fn ask(&self, shared: &Arc<Shared>, id: ConversationId) -> Result<ConversationId, ApiError> {
+        let question = match self.action {
+            Action::Open => return Ok(id),
+            Action::Describe => None,
+            Action::Ask => Some(self.question.clone()),
+        };
+        let running = shared.ask(AskRequest {
+            conversation: id.clone(),
+            question,
+            max_new_tokens: self.max_new_tokens,
+            context_turns: self.context_turns,
+        })?;
+        let mut events = pin!(running.follow());
+        while events.next().await.is_some() {}
+        Ok(id)
+    }
+}
+
+/// A number that may be left out; what is no number becomes one that is refused.
+fn number(text: &str, refused: usize) -> Option<usize> {
+    (!text.is_empty()).then(|| text.parse().unwrap_or(refused))
 }
 
 /// A field of text, of at most `max_bytes`.
@@ -118,56 +190,6 @@ async fn text(field: Field<'_>, max_bytes: usize) -> Result<String, ApiError> {
         _ => error,
     })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Answers to the end; a failure comes with the conversation as far as it got.
-async fn answer(shared: &Arc<Shared>, form: Form) -> Result<ConversationId, (ApiError, Option<Box<Conversation>>)> {
-    let typed = (!form.describe).then_some(form.question);
-    let (id, question) = if let Some(index) = form.example {
-        let (bytes, question) = examples::open(index).ok_or_else(|| {
-            (
-                ApiError::new(
-                    ErrorKind::NotFound,
-                    "There is no such example. Choose one that is shown.",
-                ),
-                None,
-            )
-        })?;
-        (
-            shared
-                .begin_conversation(bytes)
-                .await
-                .map_err(|error| (error, None))?
-                .id,
-            question,
-        )
-    } else if let Some(bytes) = form.picture {
-        let begun = match bytes {
-            Ok(bytes) => shared.begin_conversation(bytes).await,
-            Err(error) => Err(error),
-        };
-        let before = || {
-            form.conversation
-                .as_ref()
-                .and_then(|id| shared.store.conversation(id).ok())
-                .map(Box::new)
-        };
-        (begun.map_err(|error| (error, before()))?.id, typed)
-    } else if let Some(id) = form.conversation {
-        (id, typed)
-    } else {
-        return Err((bad_request("Choose a picture first.".into()), None));
-    };
-    let so_far = |error: ApiError| (error, shared.store.conversation(&id).ok().map(Box::new));
-    let request = AskRequest {
-        conversation: id.clone(),
-        question,
-        max_new_tokens: form.max_new_tokens,
-    };
-    let running = shared.ask(request).map_err(so_far)?;
-    let mut events = pin!(running.follow());
-    while events.next().await.is_some() {}
-    Ok(id)
 }
 
 /// The page at `/ask`, with what went wrong.

@@ -27,6 +27,8 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
         conversation: failed.conversation,
         error: failed.error,
         draft: failed.draft,
+        draft_address: failed.address,
+        takes_addresses: shared.fetcher.is_some(),
         limits: shared.page_limits(),
     };
     if let Some(id) = id {
@@ -75,6 +77,10 @@ pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
         ))
     })?;
     shared.begin_conversation(bytes).await.map_err(refuse)
+}
+
+pub async fn open_address(address: String) -> Result<Conversation, ApiError> {
+    shared()?.begin_from_address(address).await.map_err(refuse)
 }
 
 pub async fn ask(request: AskRequest) -> Result<ByteStream<ApiError>, ApiError> {

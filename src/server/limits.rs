@@ -13,6 +13,10 @@ pub struct Limits {
     /// Tokens of an answer, and how many it gets if the visitor does not say.
     pub max_new_tokens: usize,
     pub default_new_tokens: usize,
+    /// Connections at the same time.
+    pub connections: u32,
+    /// How long the head of a request may take to arrive, waiting for a next request included.
+    pub head_time: Duration,
     /// Questions that may wait.
     pub queue: usize,
     /// How long one answer may take, waiting included.

@@ -3,12 +3,13 @@
 //! [`serve`] is the way in. A request goes through the layers of [`router`] to one of:
 //! the page and its server functions (`functions`), a form posted without JavaScript
 //! (`form`), a picture (`pictures`), a file of the page (`assets`), or `health`.
-//! `answers` lets an answer go on when a connection is lost. Errors become a status and a
+//! `connections` bounds how many there may be. `answers` lets an answer go on when a connection is lost. Errors become a status and a
 //! sentence in `errors`, nowhere else.
 
 mod answers;
 mod asking;
 mod assets;
+mod connections;
 mod convert;
 mod errors;
 mod examples;
@@ -33,6 +34,7 @@ pub use limits::Limits;
 pub use state::AppState;
 
 use crate::engine::Engine;
+use crate::remote::Fetcher;
 use crate::store::Store;
 
 /// How long connections may go on when the process was asked to end.
@@ -49,13 +51,21 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Serves until the process is asked to end (Ctrl-C or SIGTERM).
-pub async fn serve(listener: TcpListener, engine: Engine, store: Store, limits: Limits) -> std::io::Result<()> {
+///
+/// Without a `fetcher` visitors put no pictures in from addresses.
+pub async fn serve(
+    listener: TcpListener,
+    engine: Engine,
+    store: Store,
+    limits: Limits,
+    fetcher: Option<Fetcher>,
+) -> std::io::Result<()> {
     let address = listener.local_addr()?;
-    let state = AppState::new(engine, store, limits, address);
+    let state = AppState::new(engine, store, limits, fetcher, address);
     let shared = Arc::clone(&state.shared);
     let ending = CancellationToken::new();
     tracing::info!("open http://{} in a browser", browsable(address));
-    let serving = axum::serve(listener, router::router(state)).with_graceful_shutdown(ending.clone().cancelled_owned());
+    let serving = connections::serve(listener, router::router(state), limits, ending.clone());
     let end = async {
         asked_to_end().await;
         tracing::info!("ending: answers stop here");
@@ -64,7 +74,8 @@ pub async fn serve(listener: TcpListener, engine: Engine, store: Store, limits: 
         // Whoever is still connected then, or a second signal, does not hold the process.
         tokio::select! { () = tokio::time::sleep(LAST_WORDS) => {}, () = asked_to_end() => {} }
     };
-    tokio::select! { result = serving => result, () = end => Ok(()) }
+    tokio::select! { () = serving => {}, () = end => {} }
+    Ok(())
 }
 
 /// An address that a browser on this machine can open.

@@ -11,10 +11,14 @@ use super::answers::Answers;
 use super::limits::Limits;
 use crate::api::{ModelInfo, PageLimits};
 use crate::engine::Engine;
+use crate::remote::Fetcher;
 use crate::store::Store;
 
 /// How many pictures are decoded at the same time; others wait.
 const DECODERS: usize = 2;
+
+/// How many pictures are fetched from addresses at the same time.
+const FETCHES: usize = 16;
 
 /// Where `cargo leptos watch` tells the page to reload, as Cargo.toml says.
 const RELOAD_PORT: u32 = 7861;
@@ -45,10 +49,14 @@ pub struct Shared {
     pub limits: Limits,
     /// Pictures that are being decoded at the same time, since each takes memory and a core.
     pub decoding: Semaphore,
+    /// Fetches pictures from addresses, where that is allowed.
+    pub fetcher: Option<Fetcher>,
+    /// Fetches that may begin, since each holds a thread.
+    pub fetching: Arc<Semaphore>,
 }
 
 impl AppState {
-    pub fn new(engine: Engine, store: Store, limits: Limits, address: SocketAddr) -> Self {
+    pub fn new(engine: Engine, store: Store, limits: Limits, fetcher: Option<Fetcher>, address: SocketAddr) -> Self {
         // Set here rather than read from Cargo.toml, so that the program runs anywhere.
         let leptos = LeptosOptions::builder()
             .output_name("glimpse")
@@ -66,6 +74,8 @@ impl AppState {
                 answers,
                 limits,
                 decoding: Semaphore::new(DECODERS),
+                fetcher,
+                fetching: Arc::new(Semaphore::new(FETCHES)),
             }),
         }
     }
@@ -87,6 +97,7 @@ impl Shared {
             upload_bytes: self.limits.picture.max_bytes,
             question_chars: self.limits.question_chars,
             max_new_tokens: self.limits.max_new_tokens,
+            turns: self.store.limits().turns,
         }
     }
 }

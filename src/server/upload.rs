@@ -44,6 +44,35 @@ pub async fn read<E: std::fmt::Display>(
 }
 
 impl Shared {
+    /// Begins a conversation about the picture at an address.
+    pub async fn begin_from_address(self: &Arc<Self>, address: String) -> Result<Conversation, ApiError> {
+        let Some(fetcher) = self.fetcher.clone() else {
+            return Err(ApiError::new(
+                ErrorKind::AddressRefused,
+                "This server fetches no pictures from addresses (--allow-picture-urls). Download the picture and choose the file.",
+            ));
+        };
+        let Ok(permit) = Arc::clone(&self.fetching).try_acquire_owned() else {
+            return Err(ApiError::new(
+                ErrorKind::Overloaded,
+                "Too many pictures are being fetched. Try again in a moment.",
+            ));
+        };
+        // A visitor who leaves does not end the fetch: the permit stays with it.
+        let fetched = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            fetcher.fetch(&address)
+        });
+        let failed = |_| {
+            ApiError::new(
+                ErrorKind::Internal,
+                "Fetching this picture failed on our side. Try again.",
+            )
+        };
+        let bytes = fetched.await.map_err(failed)??;
+        self.begin_conversation(bytes).await
+    }
+
     /// Begins a conversation about the picture in `bytes`.
     pub async fn begin_conversation(self: &Arc<Self>, bytes: Vec<u8>) -> Result<Conversation, ApiError> {
         let shared = Arc::clone(self);

@@ -144,11 +144,16 @@ impl Store {
         self.with(id, |stored| Ok(Arc::clone(&stored.preview)))
     }
 
-    /// Adds a turn whose answer is still to come, and gives the picture that it is about.
+    /// How much is kept.
+    pub fn limits(&self) -> StoreLimits {
+        self.limits
+    }
+
+    /// Adds a turn whose answer is still to come, sent to the model as `prompt`, and gives the picture that it is about.
     ///
     /// # Errors
     /// The turn before has no answer yet, or there are too many turns.
-    pub fn begin_turn(&self, id: &ConversationId, question: &str) -> Result<Arc<Picture>, StoreError> {
+    pub fn begin_turn(&self, id: &ConversationId, question: &str, prompt: &str) -> Result<Arc<Picture>, StoreError> {
         let most = self.limits.turns;
         self.with(id, |stored| {
             if stored.is_answering() {
@@ -160,6 +165,7 @@ impl Store {
             stored.turns.push(Turn {
                 question: question.to_string(),
                 answer: String::new(),
+                prompt: Some(prompt.to_string()),
                 state: TurnState::Answering,
             });
             self.save(|disk| disk.save_turns(id, stored));
@@ -267,13 +273,13 @@ mod tests {
         let done = TurnState::Done {
             finish_reason: crate::api::FinishReason::Stop,
         };
-        store.begin_turn(&id, "one").expect("nothing is being answered");
-        assert!(matches!(store.begin_turn(&id, "two"), Err(StoreError::Busy)));
+        store.begin_turn(&id, "one", "").expect("nothing is being answered");
+        assert!(matches!(store.begin_turn(&id, "two", ""), Err(StoreError::Busy)));
         store.finish_turn(&id, done.clone());
-        store.begin_turn(&id, "two").expect("the first is done");
+        store.begin_turn(&id, "two", "").expect("the first is done");
         store.finish_turn(&id, done);
         assert!(matches!(
-            store.begin_turn(&id, "three"),
+            store.begin_turn(&id, "three", ""),
             Err(StoreError::TooManyTurns(2))
         ));
     }
@@ -288,7 +294,7 @@ mod tests {
         let open = || Store::in_folder(folder.path().join("data"), limits).expect("the folder is ours");
         let store = open();
         let (first, second) = (begin(&store), begin(&store));
-        let pixels = store.begin_turn(&second, "what?").expect("it is the first");
+        let pixels = store.begin_turn(&second, "what?", "").expect("it is the first");
         store.extend_answer(&second, "two cats");
         store.finish_turn(
             &second,
@@ -302,7 +308,7 @@ mod tests {
         let store = open();
         assert_eq!(store.conversation(&second).ok(), conversation.ok());
         assert_eq!(store.preview(&second).ok(), preview.ok());
-        assert_eq!(store.begin_turn(&second, "and?").ok(), Some(pixels));
+        assert_eq!(store.begin_turn(&second, "and?", "").ok(), Some(pixels));
         store.conversation(&second).expect("it was loaded");
         let third = begin(&store);
         drop(store);

@@ -1,6 +1,9 @@
 //! What several tests need: a small checkpoint made on the spot, and the program itself.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod page;
+pub mod site;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -107,6 +110,19 @@ impl TinyCheckpoint {
 
     pub fn remove(&self, file: &str) {
         std::fs::remove_file(self.folder.path().join(file)).expect("it is there");
+    }
+
+    /// Leaves the model this many positions, of [`POSITIONS`].
+    pub fn shorten(&self, positions: usize) {
+        let config = config().replace(&POSITIONS.to_string(), &positions.to_string());
+        self.write("config.json", &config);
+        self.save(|tensors| {
+            let name = "language_model.model.decoder.embed_positions.weight";
+            let fewer = tensors[name].narrow(0, 0, positions + 2).expect("it has more");
+            // A slice is saved as the whole that it is a part of, were it not copied.
+            let fewer = fewer.force_contiguous().expect("there is room for it");
+            tensors.insert(name.to_string(), fewer);
+        });
     }
 
     /// Writes `model.safetensors` after a change to the tensors.
@@ -253,10 +269,16 @@ pub struct Server {
 impl Server {
     /// Starts `glimpse serve` on a free port with these further arguments, and waits for it.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_on("127.0.0.1", arguments)
+    }
+
+    /// Listens on this address of the machine.
+    pub fn start_on(host: &str, arguments: &[&str]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = port.expect("loopback has free ports").to_string();
+        let port = port.expect("loopback has free ports").port();
+        let address = format!("127.0.0.1:{port}");
         let process = glimpse()
-            .args(["serve", "--addr", &address])
+            .args(["serve", "--addr", &format!("{host}:{port}")])
             .args(arguments)
             .stdin(Stdio::null())
             .spawn()

@@ -38,4 +38,4 @@ pub use error::{PictureError, ProcessorError};
 pub use image_processor::ImageProcessor;
 pub use load::Processor;
 pub use resize::Resample;
-pub use text::{Prompt, TextError, TextProcessor, TextStream};
+pub use text::{Exchange, Prompt, TextError, TextProcessor, TextStream};

@@ -3,7 +3,7 @@
 //! Source: `Blip2Processor` (picture tokens in front, then the tokenised text with its
 //! special tokens) and `tokenizer.decode(…, skip_special_tokens=True)`.
 
-use tokenizers::Tokenizer;
+use tokenizers::{AddedToken, Tokenizer};
 
 use crate::blip2::generation::StopStrings;
 
@@ -29,8 +29,34 @@ pub enum Prompt {
     Caption,
     /// A question, sent as `Question: … Answer:`.
     Question(String),
+    /// A question after others: `Question: … Answer: … Question: … Answer:`, with one space
+    /// between turns. [`TextProcessor::conversation`] makes one that has room in the model.
+    Conversation { earlier: Vec<Exchange>, question: String },
     /// Text that is sent as it is.
     Raw(String),
+}
+
+/// A question that was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    pub question: String,
+    pub answer: String,
+}
+
+impl Exchange {
+    fn text(&self) -> String {
+        format!("{} {}", labelled(&self.question), self.answer.trim())
+    }
+}
+
+/// A question between its labels, once: whoever knows how BLIP-2 is asked types them as well.
+fn labelled(question: &str) -> String {
+    let question = question.trim();
+    let bare = question
+        .strip_prefix("Question:")
+        .map(|rest| rest.strip_suffix("Answer:").unwrap_or(rest).trim())
+        .filter(|bare| !bare.is_empty());
+    format!("Question: {} Answer:", bare.unwrap_or(question))
 }
 
 impl Prompt {
@@ -38,7 +64,12 @@ impl Prompt {
     pub fn text(&self) -> Option<String> {
         match self {
             Self::Caption => None,
-            Self::Question(question) => Some(format!("Question: {} Answer:", question.trim())),
+            Self::Question(question) => Some(labelled(question)),
+            Self::Conversation { earlier, question } => {
+                let mut turns: Vec<String> = earlier.iter().map(Exchange::text).collect();
+                turns.push(labelled(question));
+                Some(turns.join(" "))
+            }
             Self::Raw(text) => Some(text.clone()),
         }
     }
@@ -52,6 +83,8 @@ pub struct TextProcessor {
     num_query_tokens: usize,
     bos_token: u32,
     vocab_size: usize,
+    /// How many tokens the model reads and writes at most.
+    positions: usize,
 }
 
 impl TextProcessor {
@@ -62,6 +95,7 @@ impl TextProcessor {
         num_query_tokens: usize,
         bos_token: u32,
         vocab_size: usize,
+        positions: usize,
     ) -> Result<Self, TextError> {
         let mut tokenizer =
             Tokenizer::from_bytes(tokenizer_json).map_err(|error| TextError::Tokenizer(error.to_string()))?;
@@ -73,13 +107,45 @@ impl TextProcessor {
         let image_token = image_token
             .or_else(|| tokenizer.token_to_id("<image>"))
             .ok_or(TextError::NoImageToken)?;
+        make_special(&mut tokenizer, image_token)?;
         Ok(Self {
             tokenizer,
             image_token,
             num_query_tokens,
             bos_token,
             vocab_size,
+            positions,
         })
+    }
+
+    /// A question after earlier turns. The oldest are left out where the model has no room
+    /// for them besides the picture and an answer of `max_new_tokens`.
+    pub fn conversation(&self, mut earlier: Vec<Exchange>, question: String, max_new_tokens: usize) -> Prompt {
+        let room = self.positions.saturating_sub(max_new_tokens);
+        let mut left = room.saturating_sub(self.length(&Prompt::Question(question.clone())));
+        // Words are cut at spaces, so that turns are as long together as each for itself.
+        let latest = earlier.iter().rev().take_while(|exchange| {
+            let tokens = self.tokenizer.encode(format!(" {}", exchange.text()), false);
+            let rest = tokens.ok().and_then(|tokens| left.checked_sub(tokens.len()));
+            left = rest.unwrap_or_default();
+            rest.is_some()
+        });
+        let kept = latest.count();
+        earlier.drain(..earlier.len() - kept);
+        let mut prompt = Prompt::Conversation { earlier, question };
+        // A tokenizer that cuts elsewhere than at spaces may need more room together.
+        while self.length(&prompt) > room {
+            match &mut prompt {
+                Prompt::Conversation { earlier, .. } if !earlier.is_empty() => drop(earlier.remove(0)),
+                _ => break,
+            }
+        }
+        prompt
+    }
+
+    /// Tokens of a prompt, the picture's included; one that cannot be sent is endless.
+    fn length(&self, prompt: &Prompt) -> usize {
+        self.prompt_ids(prompt).map_or(usize::MAX, |ids| ids.len())
     }
 
     /// The ids of a whole prompt: one picture token a query token, then the text, which
@@ -139,6 +205,23 @@ impl TextProcessor {
     }
 }
 
+/// Makes the picture's token a special one where its file does not: then a text's `<image>`
+/// is letters.
+fn make_special(tokenizer: &mut Tokenizer, image_token: u32) -> Result<(), TextError> {
+    let added = tokenizer.get_added_tokens_decoder();
+    let Some(token) = added.get(&image_token).filter(|token| !token.special) else {
+        return Ok(());
+    };
+    let special = AddedToken {
+        special: true,
+        ..token.clone()
+    };
+    tokenizer
+        .add_special_tokens([special])
+        .map(|_| ())
+        .map_err(|error| TextError::Tokenizer(error.to_string()))
+}
+
 /// Text of an answer that is still growing.
 ///
 /// A character may be spread over several tokens: its bytes are held back until it is
@@ -196,51 +279,4 @@ fn byte_of(letter: char) -> Option<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The demo model's: one token a byte for anything but plain words.
-    fn processor() -> TextProcessor {
-        let checkpoint = crate::checkpoint::Checkpoint::demo().expect("it is part of the program");
-        super::super::Processor::load(&checkpoint)
-            .expect("it is part of the program")
-            .text
-    }
-
-    fn ids(processor: &TextProcessor, text: &str) -> Vec<u32> {
-        processor
-            .tokenizer
-            .encode(text, false)
-            .expect("it is text")
-            .get_ids()
-            .to_vec()
-    }
-
-    #[test]
-    fn a_character_of_several_tokens_comes_whole() {
-        let processor = processor();
-        let ids = ids(&processor, " naïve 🦀 crab\n");
-        let mut stream = processor.stream();
-        let mut pieces: Vec<String> = ids.iter().map(|id| stream.push(*id)).collect();
-        pieces.push(stream.finish());
-        assert!(
-            pieces.iter().all(|piece| !piece.contains(char::REPLACEMENT_CHARACTER)),
-            "{pieces:?}"
-        );
-        assert!(
-            pieces.iter().filter(|piece| piece.is_empty()).count() >= 3,
-            "the crab has four bytes: {pieces:?}"
-        );
-        assert_eq!(pieces.concat(), "naïve 🦀 crab");
-    }
-
-    #[test]
-    fn bytes_that_never_become_a_character_are_not_held_for_ever() {
-        let processor = processor();
-        let crab = ids(&processor, "🦀");
-        let mut stream = processor.stream();
-        let first: String = [crab[0], crab[0], crab[0]].iter().map(|id| stream.push(*id)).collect();
-        assert_eq!(first, "\u{fffd}\u{fffd}");
-        assert_eq!(stream.finish(), "\u{fffd}");
-    }
-}
+mod tests;

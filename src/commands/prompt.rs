@@ -1,0 +1,38 @@
+//! What a question becomes before it is sent.
+
+use clap::Args;
+
+use super::UsageError;
+use crate::blip2::processor::Prompt;
+
+#[derive(Args, Clone)]
+pub struct PromptArgs {
+    /// Send the question as it is, not as `Question: … Answer:`
+    #[arg(long)]
+    raw: bool,
+
+    /// How a caption begins, such as "a photo of"; the answer is how it goes on
+    #[arg(long, value_name = "TEXT", conflicts_with = "question")]
+    prefix: Option<String>,
+}
+
+impl PromptArgs {
+    /// The prompt that a question becomes; none asks for a caption.
+    ///
+    /// # Errors
+    /// A question or a prefix that is there and says nothing.
+    pub fn prompt(&self, question: Option<String>) -> Result<Prompt, UsageError> {
+        match (question, &self.prefix) {
+            (Some(question), _) if question.trim().is_empty() => Err(UsageError(
+                "The question is empty. Ask something, or leave it out for a caption.".into(),
+            )),
+            (Some(text), _) if self.raw => Ok(Prompt::Raw(text)),
+            (Some(question), _) => Ok(Prompt::Question(question)),
+            (None, Some(prefix)) if prefix.trim().is_empty() => Err(UsageError(
+                "--prefix is empty. Say how the caption begins, or leave it out.".into(),
+            )),
+            (None, Some(prefix)) => Ok(Prompt::Raw(prefix.clone())),
+            (None, None) => Ok(Prompt::Caption),
+        }
+    }
+}

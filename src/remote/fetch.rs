@@ -1,0 +1,244 @@
+//! Fetching the picture at an address.
+
+use std::io::{self, Read};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use ureq::http::{Response, header};
+use ureq::{Agent, Body, Timeout};
+use url::Url;
+
+use super::pinned::Pinned;
+use super::{Reach, RemoteError, address};
+
+/// How often an address may lead on to another one.
+const MAX_REDIRECTS: usize = 3;
+
+/// What Glimpse decodes, most welcome first, so that servers with a choice send that.
+const ACCEPT: &str = "image/jpeg, image/png, image/webp;q=0.9, image/gif;q=0.8, image/bmp;q=0.8";
+
+/// How much a fetch may take.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchLimits {
+    /// Bytes of the picture's file.
+    pub max_bytes: usize,
+    /// Until a server is connected to, its name looked up and its certificate checked.
+    pub connect: Duration,
+    /// For everything, redirects included.
+    pub whole: Duration,
+}
+
+impl FetchLimits {
+    /// Five seconds to connect, thirty for everything.
+    pub fn new(max_bytes: usize) -> Self {
+        Self {
+            max_bytes,
+            connect: Duration::from_secs(5),
+            whole: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Looks a host up: its name and port to all of its addresses.
+type Resolve = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+/// Fetches pictures, blocking the thread that asks.
+#[derive(Clone)]
+pub struct Fetcher {
+    reach: Reach,
+    limits: FetchLimits,
+    resolve: Arc<Resolve>,
+}
+
+/// What one request brought.
+enum Hop {
+    Picture(Vec<u8>),
+    /// Another address, as the server wrote it.
+    Redirect(String),
+}
+
+impl Fetcher {
+    pub fn new(reach: Reach, limits: FetchLimits) -> Self {
+        let system = |host: &str, port: u16| Ok((host, port).to_socket_addrs()?.collect());
+        Self::with_resolver(reach, limits, system)
+    }
+
+    /// With another way to look hosts up than the operating system's.
+    fn with_resolver(
+        reach: Reach,
+        limits: FetchLimits,
+        resolve: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            reach,
+            limits,
+            resolve: Arc::new(resolve),
+        }
+    }
+
+    /// The bytes of the picture at an address; whether they are one is the decoder's to say.
+    ///
+    /// # Errors
+    /// The address is refused, its server does not answer with a picture, or a limit is passed.
+    pub fn fetch(&self, text: &str) -> Result<Vec<u8>, RemoteError> {
+        let deadline = Instant::now() + self.limits.whole;
+        let mut url = address::read(text, &self.reach)?;
+        for redirects in 0.. {
+            match self.request(&url, deadline)? {
+                Hop::Picture(bytes) => return Ok(bytes),
+                Hop::Redirect(_) if redirects == MAX_REDIRECTS => break,
+                Hop::Redirect(location) => url = address::follow(&url, &location, &self.reach)?,
+            }
+        }
+        Err(RemoteError::TooManyRedirects(MAX_REDIRECTS))
+    }
+
+    fn request(&self, url: &Url, deadline: Instant) -> Result<Hop, RemoteError> {
+        let places = self.look_up(url, deadline)?;
+        let config = Agent::config_builder()
+            .proxy(None)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .http_status_as_error(false)
+            .timeout_connect(Some(self.limits.connect))
+            .timeout_global(Some(self.left(url, deadline)?))
+            .user_agent(concat!("Glimpse/", env!("CARGO_PKG_VERSION")))
+            .accept(ACCEPT)
+            .build();
+        // An agent of its own for every request: no connection and no cookie is kept.
+        let agent = Pinned::agent(config, places);
+        let response = agent
+            .get(url.as_str())
+            .call()
+            .map_err(|error| self.failed(url, error))?;
+        self.take(url, response)
+    }
+
+    /// Where to connect to: every address of the host, if all of them are in reach.
+    fn look_up(&self, url: &Url, deadline: Instant) -> Result<Vec<SocketAddr>, RemoteError> {
+        let places = match address::place(url) {
+            Some(place) => vec![place],
+            None => self.ask_resolver(url, deadline)?,
+        };
+        match places.iter().find_map(|place| self.reach.refusal(*place)) {
+            Some(what) => Err(RemoteError::Private { what }),
+            None => Ok(places),
+        }
+    }
+
+    /// The operating system's resolver knows no time limit: it gets a thread that may be left.
+    fn ask_resolver(&self, url: &Url, deadline: Instant) -> Result<Vec<SocketAddr>, RemoteError> {
+        let (host, port) = (address::host(url), address::port(url));
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let (resolve, name) = (Arc::clone(&self.resolve), host.clone());
+        let patience = self.limits.connect.min(self.left(url, deadline)?);
+        std::thread::spawn(move || sender.send(resolve(&name, port)));
+        match receiver.recv_timeout(patience) {
+            Ok(Ok(places)) if !places.is_empty() => Ok(places),
+            Ok(_) => Err(RemoteError::HostNotFound { host }),
+            Err(_) => Err(self.no_connection_in_time(url)),
+        }
+    }
+
+    fn take(&self, url: &Url, mut response: Response<Body>) -> Result<Hop, RemoteError> {
+        let host = address::host(url);
+        let text = |name| {
+            let value = response.headers().get(name);
+            value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let status = response.status();
+        if let (301 | 302 | 303 | 307 | 308, Some(location)) = (status.as_u16(), text(header::LOCATION)) {
+            return Ok(Hop::Redirect(location));
+        }
+        if status.as_u16() != 200 {
+            let status = status.to_string();
+            return Err(RemoteError::Status { host, status });
+        }
+        check_type(&text(header::CONTENT_TYPE).unwrap_or_default())?;
+        let max_bytes = self.limits.max_bytes;
+        let too_many = RemoteError::TooManyBytes { max_bytes };
+        if response
+            .body()
+            .content_length()
+            .is_some_and(|bytes| bytes > max_bytes as u64)
+        {
+            return Err(too_many);
+        }
+        let mut bytes = Vec::new();
+        // One byte more than is allowed tells that there are more.
+        let limit = max_bytes as u64 + 1;
+        let body = response.body_mut().with_config().limit(u64::MAX).reader();
+        body.take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(|error| self.failed(url, error.into()))?;
+        if bytes.len() > max_bytes {
+            return Err(too_many);
+        }
+        Ok(Hop::Picture(bytes))
+    }
+
+    /// The time that is left for everything.
+    fn left(&self, url: &Url, deadline: Instant) -> Result<Duration, RemoteError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(self.not_in_time(url));
+        }
+        Ok(left)
+    }
+
+    fn failed(&self, url: &Url, error: ureq::Error) -> RemoteError {
+        let host = address::host(url);
+        match error {
+            ureq::Error::Timeout(Timeout::Connect) => self.no_connection_in_time(url),
+            ureq::Error::Timeout(_) => self.not_in_time(url),
+            ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::ConnectionFailed => {
+                let reason = error.to_string();
+                RemoteError::NoConnection { host, reason }
+            }
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                let reason = "it refuses".into();
+                RemoteError::NoConnection { host, reason }
+            }
+            error => {
+                let reason = error.to_string();
+                RemoteError::BrokeOff { host, reason }
+            }
+        }
+    }
+
+    fn no_connection_in_time(&self, url: &Url) -> RemoteError {
+        RemoteError::ConnectTime {
+            host: address::host(url),
+            seconds: self.limits.connect.as_secs(),
+        }
+    }
+
+    fn not_in_time(&self, url: &Url) -> RemoteError {
+        RemoteError::Time {
+            host: address::host(url),
+            seconds: self.limits.whole.as_secs(),
+        }
+    }
+}
+
+/// Lets pictures through, and bytes that say nothing about themselves: many stores of files
+/// send those. The decoder has the last word on both.
+fn check_type(content_type: &str) -> Result<(), RemoteError> {
+    let essence = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    match essence.as_str() {
+        "image/svg+xml" => Err(RemoteError::Drawing),
+        "text/html" | "application/xhtml+xml" => Err(RemoteError::WebPage),
+        "" | "application/octet-stream" | "binary/octet-stream" => Ok(()),
+        picture if picture.starts_with("image/") => Ok(()),
+        _ => Err(RemoteError::NotAPicture(essence.chars().take(100).collect())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

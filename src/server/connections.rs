@@ -1,0 +1,64 @@
+//! Connections: how many there may be, and how long one may take to say what it wants.
+//!
+//! `axum::serve` bounds neither, so that a few thousand silent ones would use up the process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::Limits;
+
+/// A moment for the system to have descriptors again, as `axum::serve` waits.
+const BREATH: Duration = Duration::from_secs(1);
+
+/// Serves as many connections at the same time as the limits say, others wait to be
+/// accepted. Returns when `ending` is cancelled and the last answer is given.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, ending: CancellationToken) {
+    let free = Arc::new(Semaphore::new(limits.connections as usize));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head_time);
+    loop {
+        // Nobody closes the semaphore.
+        let Ok(permit) = Arc::clone(&free).acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = ending.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (http, router, ending) = (http.clone(), router.clone(), ending.clone());
+                tokio::spawn(async move {
+                    converse(stream, &http, router, ending).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("a connection was not accepted: {error}");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+    drop(listener);
+    // All of them free: every connection has ended.
+    let _ = free.acquire_many(limits.connections).await;
+}
+
+async fn converse(stream: TcpStream, http: &http1::Builder, router: Router, ending: CancellationToken) {
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    // A visitor who hangs up is no error of ours.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = ending.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
