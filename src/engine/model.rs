@@ -1,14 +1,15 @@
 //! A model that is ready to answer: weights, processor, and what it remembers of pictures.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use crate::blip2::Blip2;
+use crate::blip2::config::Blip2Config;
 use crate::blip2::processor::{Picture, Processor};
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::memory::WeightFormat;
+use crate::checkpoint::{CheckpointError, MemoryLimit, Outline, Source, machine};
 
 use super::device::{DeviceChoice, DeviceError, DtypeChoice, device_name};
 
@@ -46,15 +47,34 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens and loads a checkpoint folder, or the demo model where none is named.
-    pub fn load(folder: Option<PathBuf>, device: DeviceChoice, dtype: DtypeChoice) -> Result<Self, LoadError> {
+    /// Finds, downloads and loads a checkpoint.
+    ///
+    /// `max_memory` is how many bytes it may take; without it, as many as the device has free.
+    ///
+    /// # Errors
+    /// Everything that can be known before is said before the weights are downloaded or read:
+    /// a config that Glimpse cannot run, a model that does not fit.
+    pub fn load(
+        source: &Source,
+        device: DeviceChoice,
+        dtype: DtypeChoice,
+        max_memory: Option<u64>,
+    ) -> Result<Self, LoadError> {
         let start = Instant::now();
         let device = device.open()?;
         let dtype = dtype.resolve(&device)?;
-        let checkpoint = match folder {
-            Some(folder) => Checkpoint::open(folder)?,
-            None => Checkpoint::demo()?,
+        let limit = max_memory
+            .map(MemoryLimit::chosen)
+            .or_else(|| machine::available(&device));
+        let offered = offered_formats(&device);
+        let check = |name: &str, config: &Blip2Config, with_head: bool| match &limit {
+            Some(limit) => limit.check(name, (config, with_head), dtype.into(), &offered),
+            None => Ok(()),
         };
+        let outline = Outline::find(source)?;
+        check(outline.name(), outline.config(), false)?;
+        let checkpoint = outline.open()?;
+        check(checkpoint.name(), checkpoint.config(), checkpoint.has_head())?;
         let processor = Arc::new(Processor::load(&checkpoint)?);
         let blip2 = Blip2::load(&checkpoint, &device, dtype)?;
         let description = ModelDescription {
@@ -99,4 +119,13 @@ impl Model {
         self.remembered.push((Arc::downgrade(picture), embeds.clone()));
         Ok(embeds)
     }
+}
+
+/// The formats that `--dtype` takes on this device, the widest first.
+pub fn offered_formats(device: &Device) -> Vec<WeightFormat> {
+    let is_offered = |format: &WeightFormat| {
+        let choice = format.name().parse::<DtypeChoice>();
+        choice.is_ok_and(|choice| choice.resolve(device).is_ok())
+    };
+    WeightFormat::ALL.into_iter().filter(is_offered).collect()
 }

@@ -1,0 +1,128 @@
+//! Whether a model fits where it is to run, and what would if it does not.
+
+use super::CheckpointError;
+use super::known::known;
+use super::memory::{MemoryEstimate, WeightFormat, estimate, gigabytes};
+use crate::blip2::config::Blip2Config;
+
+/// A model that does not fit.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{checkpoint} needs {} in {format} ({} of weights, {} to work), and {} has {} to give{}. {advice}",
+    gigabytes(needed.total()),
+    gigabytes(needed.weights),
+    gigabytes(needed.working),
+    limit.place,
+    gigabytes(limit.bytes),
+    if limit.chosen { " (--max-memory)" } else { "" }
+)]
+pub struct TooLarge {
+    checkpoint: String,
+    format: &'static str,
+    needed: MemoryEstimate,
+    limit: MemoryLimit,
+    advice: String,
+}
+
+/// How much memory a model may take.
+#[derive(Clone, Debug)]
+pub struct MemoryLimit {
+    pub bytes: u64,
+    /// Whose memory it is, as in `this machine`.
+    pub place: String,
+    /// Whether the user has set it.
+    pub chosen: bool,
+}
+
+impl MemoryLimit {
+    /// A limit that the user has set.
+    pub fn chosen(bytes: u64) -> Self {
+        Self {
+            bytes,
+            place: "this machine".into(),
+            chosen: true,
+        }
+    }
+
+    /// Whether a model with its weights in this format fits.
+    pub fn fits(&self, config: &Blip2Config, with_head: bool, format: WeightFormat) -> bool {
+        estimate(config, with_head, format).total() <= self.bytes
+    }
+
+    /// Checks that a checkpoint fits.
+    ///
+    /// `offered` are the formats that may be chosen instead, the best first.
+    ///
+    /// # Errors
+    /// [`CheckpointError::TooLarge`], with the format or the model that would fit.
+    pub fn check(
+        &self,
+        checkpoint: &str,
+        (config, with_head): (&Blip2Config, bool),
+        format: WeightFormat,
+        offered: &[WeightFormat],
+    ) -> Result<(), CheckpointError> {
+        let needed = estimate(config, with_head, format);
+        if needed.total() <= self.bytes {
+            return Ok(());
+        }
+        Err(CheckpointError::TooLarge(Box::new(TooLarge {
+            checkpoint: checkpoint.into(),
+            format: format.name(),
+            needed,
+            limit: self.clone(),
+            advice: self.advice(config, with_head, offered),
+        })))
+    }
+
+    fn advice(&self, config: &Blip2Config, with_head: bool, offered: &[WeightFormat]) -> String {
+        let fitting = |config: &Blip2Config, with_head: bool| {
+            let fits = |format: &&WeightFormat| self.fits(config, with_head, **format);
+            let format = *offered.iter().find(fits)?;
+            Some((format.name(), gigabytes(estimate(config, with_head, format).total())))
+        };
+        if let Some((format, needed)) = fitting(config, with_head) {
+            return format!("Use --dtype {format}, which needs {needed}.");
+        }
+        let other = known()
+            .into_iter()
+            .find_map(|known| fitting(&known.config, false).map(|found| (known.id, found)));
+        match other {
+            Some((id, (format, needed))) => {
+                format!("It fits in no --dtype; {id} does with --dtype {format}, which needs {needed}.")
+            }
+            None => "No published model fits either: free memory, or leave --model out for the demo model.".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(limit: u64, id: &str, offered: &[WeightFormat]) -> String {
+        let known = known().into_iter().find(|known| known.id.ends_with(id));
+        let config = known.expect("it is known").config;
+        let limit = MemoryLimit::chosen(limit);
+        let error = limit.check("this", (&config, false), WeightFormat::F32, offered);
+        error.expect_err("it is too large").to_string()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_with_the_format_or_the_model_that_does() {
+        let offered = [WeightFormat::F32, WeightFormat::F16];
+        let error = refused(12_000_000_000, "opt-2.7b", &offered);
+        assert!(
+            error.contains("15.0 GB of weights") && error.contains("12.0 GB"),
+            "{error}"
+        );
+        assert!(error.contains("Use --dtype f16, which needs 7."), "{error}");
+        let error = refused(12_000_000_000, "opt-6.7b", &offered);
+        assert!(
+            error.contains("Salesforce/blip2-opt-2.7b does with --dtype f16"),
+            "{error}"
+        );
+        let error = refused(1_000_000_000, "opt-6.7b", &offered);
+        assert!(error.contains("No published model fits"), "{error}");
+    }
+}
