@@ -113,25 +113,10 @@ def glimpse(options, folder, paths):
     return runs[0]["load"], runs[1:]
 
 
-def random_checkpoint(folder):
-    """The shape of Salesforce/blip2-opt-2.7b, with random weights in f16."""
-    from transformers import Blip2Config, Blip2QFormerConfig, Blip2VisionConfig, OPTConfig
-
-    text = OPTConfig(vocab_size=50304, hidden_size=2560, ffn_dim=10240, num_hidden_layers=32, num_attention_heads=32,
-                     word_embed_proj_dim=2560, eos_token_id=50118, prefix="</s>")
-    vision = Blip2VisionConfig(initializer_range=0.02)
-    config = Blip2Config(vision_config=vision.to_dict(), qformer_config=Blip2QFormerConfig().to_dict(),
-                         text_config=text.to_dict(), num_query_tokens=32, image_token_index=50265)
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float16)
-    model = Blip2ForConditionalGeneration(config)
-    torch.set_default_dtype(torch.float32)
-    with torch.no_grad():
-        model.query_tokens.normal_(std=0.02)
-    model.half().save_pretrained(folder, max_shard_size="5GB")
-    BlipImageProcessorPil(size={"height": 224, "width": 224}).save_pretrained(folder)
-    # Any tokenizer will do for timing; the demo model's ids are all within the vocabulary.
-    (folder / "tokenizer.json").write_bytes((ROOT / "demo-model/tokenizer.json").read_bytes())
+def random_checkpoint(folder, dtype):
+    """The shape of a published checkpoint, with random weights, written without loading it."""
+    command = ["cargo", "run", "--quiet", "--release", "--features", "ssr", "--example", "random-checkpoint", "--"]
+    subprocess.run([*command, "--dtype", dtype, folder], check=True, cwd=ROOT)
 
 
 def machine(options):
@@ -165,7 +150,7 @@ def main():
         if options.random:
             folder = scratch / "checkpoint"
             print("making a full-size random checkpoint …", file=sys.stderr)
-            random_checkpoint(folder)
+            random_checkpoint(folder, options.dtype)
         paths = pictures(scratch, options.runs + 1)
         theirs = reference(options, folder, paths)
         ours = glimpse(options, folder, paths)
