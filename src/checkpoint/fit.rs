@@ -116,7 +116,7 @@ mod tests {
             error.contains("15.0 GB of weights") && error.contains("12.0 GB"),
             "{error}"
         );
-        assert!(error.contains("Use --dtype f16, which needs 7."), "{error}");
+        assert!(error.contains("Use --dtype f16, which needs 8.0 GB."), "{error}");
         let error = refused(12_000_000_000, "opt-6.7b", &offered);
         assert!(
             error.contains("Salesforce/blip2-opt-2.7b does with --dtype f16"),
