@@ -23,7 +23,7 @@ use glimpse::blip2::linear::WeightFormat;
 use glimpse::blip2::processor::{Picture, Processor, Prompt, TextProcessor};
 use glimpse::blip2::weights::Precision;
 use glimpse::blip2::{Blip2, EncodedPicture};
-use glimpse::checkpoint::Checkpoint;
+use glimpse::checkpoint::{Checkpoint, Source};
 use glimpse::engine::{DeviceChoice, DtypeChoice, Engine, Event, Model, Question, Summary};
 use serde::Deserialize;
 use support::TinyCheckpoint;
@@ -319,9 +319,10 @@ fn tokens_are_drawn_from_the_references_distribution() -> AnyResult<()> {
 fn engine(capacity: usize) -> AnyResult<(Engine, TinyCheckpoint)> {
     let checkpoint = TinyCheckpoint::new();
     let model = Model::load(
-        Some(checkpoint.path().into()),
+        &Source::Folder(checkpoint.path().into()),
         DeviceChoice::Cpu,
         DtypeChoice::Format(WeightFormat::F32),
+        None,
     )?;
     Ok((Engine::start(model, capacity)?, checkpoint))
 }

@@ -19,6 +19,11 @@ impl Precision {
         weights: WeightFormat::F32,
     };
 
+    /// The name that `--dtype` has for it.
+    pub fn name(self) -> &'static str {
+        self.weights.name()
+    }
+
     /// The precision of the Q-Former in a model of this one.
     ///
     /// As in the reference, it stays f32 where the rest is f16 (`_keep_in_fp32_modules`)

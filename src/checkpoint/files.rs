@@ -1,29 +1,51 @@
-//! Where the files of a checkpoint come from.
+//! Where the files of a checkpoint are.
 
 use std::path::PathBuf;
 
 use super::{CheckpointError, demo};
 
 /// The files of one checkpoint.
-pub enum Files {
+pub struct Files {
+    place: Place,
+    /// What the checkpoint is called in an error.
+    name: String,
+}
+
+pub enum Place {
+    /// A folder, of the user's or of the hub's cache.
     Folder(PathBuf),
     /// The demo model inside the program.
     Demo,
 }
 
 impl Files {
-    /// What the collection is called in an error.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Folder(folder) => folder.display().to_string(),
-            Self::Demo => "the demo model".into(),
+    pub fn demo() -> Self {
+        Self {
+            place: Place::Demo,
+            name: "the demo model".into(),
         }
     }
 
+    pub fn folder(folder: PathBuf, name: String) -> Self {
+        Self {
+            place: Place::Folder(folder),
+            name,
+        }
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// What the collection is called in an error.
+    pub fn describe(&self) -> String {
+        self.name.clone()
+    }
+
     pub fn contains(&self, file: &str) -> bool {
-        match self {
-            Self::Folder(folder) => folder.join(file).is_file(),
-            Self::Demo => demo::file(file).is_some(),
+        match &self.place {
+            Place::Folder(folder) => folder.join(file).is_file(),
+            Place::Demo => demo::file(file).is_some(),
         }
     }
 
@@ -31,12 +53,12 @@ impl Files {
         if !self.contains(file) {
             return Err(self.missing(file));
         }
-        match self {
-            Self::Folder(folder) => std::fs::read(folder.join(file)).map_err(|error| CheckpointError::Unreadable {
+        match &self.place {
+            Place::Folder(folder) => std::fs::read(folder.join(file)).map_err(|error| CheckpointError::Unreadable {
                 file: file.into(),
                 reason: error.to_string(),
             }),
-            Self::Demo => demo::file(file).map(<[u8]>::to_vec).ok_or_else(|| self.missing(file)),
+            Place::Demo => demo::file(file).map(<[u8]>::to_vec).ok_or_else(|| self.missing(file)),
         }
     }
 
@@ -49,7 +71,7 @@ impl Files {
 
     pub fn missing(&self, file: &str) -> CheckpointError {
         CheckpointError::MissingFile {
-            folder: self.describe(),
+            checkpoint: self.describe(),
             file: file.into(),
         }
     }

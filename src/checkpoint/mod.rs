@@ -1,73 +1,56 @@
-//! Finding, checking and opening a checkpoint: a folder as Hugging Face lays it out,
-//! or the small demo model that is part of the program.
+//! Finding, downloading, checking and opening a checkpoint: a folder as Hugging Face lays it
+//! out, a repository on the hub, or the small demo model that is part of the program.
 //!
-//! A checkpoint is opened in two steps, so that a wrong folder is refused before a byte
-//! of weights is read: [`Checkpoint::open`] reads the small files and maps the weights,
-//! [`crate::blip2::Blip2::load`] takes the tensors.
+//! A checkpoint is opened in three steps, so that a wrong one is refused as early as can be:
+//!
+//! 1. [`Outline::find`] has the small files and a sound config, and [`memory`] says what
+//!    that model needs;
+//! 2. [`Outline::open`] downloads the weights, maps them, and checks the tensors' names and
+//!    shapes against the [`inventory`], all from the files' headers;
+//! 3. [`crate::blip2::Blip2::load`] takes the tensors.
 
+mod cached;
 mod demo;
+mod error;
 mod files;
+mod fit;
+pub mod hub;
+mod index;
+pub mod inventory;
+mod known;
+mod load;
+pub mod machine;
+pub mod memory;
+mod outline;
+mod progress;
+mod source;
 mod weights;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 
-use crate::blip2::config::{Blip2Config, ConfigError};
-use crate::blip2::processor::{ProcessorError, TextError};
+use crate::blip2::config::Blip2Config;
+pub use cached::{Cached, cached};
+pub use error::CheckpointError;
 use files::Files;
+pub use fit::{MemoryLimit, TooLarge};
+use inventory::{HEAD, inventory};
+pub use known::{Known, known, language_model};
+pub use outline::Outline;
+use progress::Progress;
+pub use source::Source;
 use weights::Weights;
 
-/// Why a checkpoint cannot be used; each sentence names the file or tensor.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    #[error("There is no folder {0}. Name a folder with a BLIP-2 checkpoint, or leave --model out for the demo model.")]
-    NoFolder(String),
-    #[error("The checkpoint {folder} has no {file}. Download the whole checkpoint.")]
-    MissingFile { folder: String, file: String },
-    #[error("{file} cannot be read: {reason}. Check the file and its permissions.")]
-    Unreadable { file: String, reason: String },
-    #[error("{file} is damaged: {reason}. Download it again.")]
-    Damaged { file: String, reason: String },
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Picture(#[from] ProcessorError),
-    #[error(
-        "The picture processor's configuration makes pictures of {found}, and config.json asks for {side} x {side}. The files do not belong together: download them again."
-    )]
-    PictureSize { found: String, side: usize },
-    #[error(transparent)]
-    Text(#[from] TextError),
-    #[error(
-        "The checkpoint {folder} holds its weights as pytorch_model.bin. Convert them to safetensors (in Python: load the model, then save_pretrained)."
-    )]
-    PickledWeights { folder: String },
-    #[error(
-        "The checkpoint {checkpoint} has no tensor {tensor}, which its config.json asks for. Download the checkpoint again."
-    )]
-    MissingTensor { checkpoint: String, tensor: String },
-    #[error(
-        "The tensor {tensor} of the checkpoint {checkpoint} has the shape {found}, and its config.json asks for {expected}. The files do not belong together: download them again."
-    )]
-    WrongShape {
-        checkpoint: String,
-        tensor: String,
-        expected: String,
-        found: String,
-    },
-    #[error("The weights of the checkpoint {checkpoint} cannot be loaded: {reason}. Download them again.")]
-    Load { checkpoint: String, reason: String },
-}
-
-/// An opened checkpoint: its small files read, its weights mapped.
+/// An opened checkpoint: its small files read, its weights mapped and their shapes checked.
 pub struct Checkpoint {
     name: String,
     is_demo: bool,
     files: Files,
     config: Blip2Config,
-    weights: std::sync::Arc<Weights>,
+    weights: Arc<Weights>,
 }
 
 impl Checkpoint {
@@ -77,31 +60,27 @@ impl Checkpoint {
         if !folder.is_dir() {
             return Err(CheckpointError::NoFolder(folder.display().to_string()));
         }
-        let name = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-        let name = name
-            .file_name()
-            .map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into());
-        Self::from_files(name, false, Files::Folder(folder.to_path_buf()))
+        Outline::find(&Source::Folder(folder.into()))?.open()
     }
 
     /// Opens the demo model that is part of the program.
     pub fn demo() -> Result<Self, CheckpointError> {
-        Self::from_files("glimpse-demo".into(), true, Files::Demo)
+        Outline::find(&Source::Demo)?.open()
     }
 
-    fn from_files(name: String, is_demo: bool, files: Files) -> Result<Self, CheckpointError> {
-        let config = Blip2Config::from_json(&files.read_text("config.json")?)?;
-        let weights = std::sync::Arc::new(Weights::open(&files)?);
+    fn new(name: String, is_demo: bool, files: Files, config: Blip2Config) -> Result<Self, CheckpointError> {
+        let weights = Weights::open(&files)?;
+        weights.check(&name, &inventory(&config, weights.contains(HEAD)))?;
         Ok(Self {
             name,
             is_demo,
             files,
             config,
-            weights,
+            weights: Arc::new(weights),
         })
     }
 
-    /// What the checkpoint is called: the folder's name.
+    /// What the checkpoint is called: the folder's name, or its id on the hub.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -113,6 +92,16 @@ impl Checkpoint {
 
     pub fn config(&self) -> &Blip2Config {
         &self.config
+    }
+
+    /// Whether the file holds a head of the language model's own.
+    pub fn has_head(&self) -> bool {
+        self.weights.contains(HEAD)
+    }
+
+    /// Bytes of the model's tensors in the files.
+    pub fn stored_bytes(&self) -> u64 {
+        self.weights.stored_bytes(&inventory(&self.config, self.has_head()))
     }
 
     /// A small file of the checkpoint, by its name.
@@ -129,10 +118,14 @@ impl Checkpoint {
         }
     }
 
-    /// The tensors by name, converted to `dtype` on `device` one at a time.
+    /// The tensors by name, converted to `dtype` on `device` one at a time. Progress is
+    /// shown from the first tensor until the builder is dropped.
     pub fn var_builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
-        let weights = std::sync::Arc::clone(&self.weights);
-        VarBuilder::from_backend(Box::new(weights::Backend(weights)), dtype, device.clone())
+        let backend = load::Backend {
+            weights: Arc::clone(&self.weights),
+            progress: Arc::new(Progress::new(format!("loading {}", self.name), self.stored_bytes())),
+        };
+        VarBuilder::from_backend(Box::new(backend), dtype, device.clone())
     }
 
     /// Puts what went wrong while loading into a sentence.

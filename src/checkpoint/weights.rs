@@ -1,197 +1,251 @@
 //! The tensors of a checkpoint: one `model.safetensors`, or shards with an index.
+//!
+//! The files are mapped, and opening them reads their headers alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
-use candle_core::safetensors::{BufferedSafetensors, MmapedSafetensors};
-use candle_core::{DType, Device, Result, Shape, Tensor};
-use candle_nn::var_builder::SimpleBackend;
-use serde::Deserialize;
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
 
-use super::CheckpointError;
-use super::files::Files;
+use super::files::{Files, Place};
+use super::index::{INDEX_FILE, Index};
+use super::inventory::TensorSpec;
+use super::{CheckpointError, demo};
 
-const SINGLE_FILE: &str = "model.safetensors";
-const INDEX_FILE: &str = "model.safetensors.index.json";
+pub const SINGLE_FILE: &str = "model.safetensors";
+
+/// Bytes that are compared before their pages are given back.
+const PIECE: usize = 1 << 22;
 
 /// The tensors, not yet read.
-pub enum Weights {
-    Mapped(MmapedSafetensors),
-    Buffered(BufferedSafetensors, BTreeSet<String>),
+pub struct Weights {
+    shards: Vec<Shard>,
+    tensors: BTreeMap<String, Stored>,
+}
+
+/// One weight file.
+enum Shard {
+    Mapped(Mmap),
+    /// Part of the program.
+    Static(&'static [u8]),
+}
+
+impl Shard {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Static(bytes) => bytes,
+        }
+    }
+}
+
+/// Where a tensor lies, and what it is.
+struct Stored {
+    shard: usize,
+    bytes: Range<usize>,
+    dtype: Dtype,
+    shape: Vec<usize>,
+}
+
+/// A tensor's bytes as the file has them: little-endian, row by row.
+pub struct StoredTensor<'a> {
+    pub dtype: Dtype,
+    pub shape: &'a [usize],
+    pub bytes: &'a [u8],
+    map: Option<(&'a Mmap, usize)>,
+}
+
+impl StoredTensor<'_> {
+    /// Gives the pages of bytes that were converted back to the system; they count as this
+    /// program's memory for as long as they are mapped in.
+    pub fn give_back(&self, converted: Range<usize>) {
+        #[cfg(unix)]
+        if let Some((map, start)) = self.map {
+            let (start, length) = (start + converted.start, converted.len());
+            // SAFETY: the pages of a read-only file mapping hold what the file holds; whoever
+            // looks at them again gets them from the file again.
+            let advised = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, length) };
+            // A system that does not take the advice is right all the same, only larger.
+            drop(advised);
+        }
+        #[cfg(not(unix))]
+        let _ = (converted, self.map);
+    }
 }
 
 impl Weights {
     /// Maps the weight files, reading no more than their headers.
-    pub fn open(files: &Files) -> std::result::Result<Self, CheckpointError> {
-        let damaged = |error: candle_core::Error| CheckpointError::Damaged {
-            file: SINGLE_FILE.into(),
-            reason: error.to_string(),
-        };
-        match files {
-            Files::Folder(folder) => Self::open_folder(files, folder),
-            Files::Demo => {
-                let bytes = files.read(SINGLE_FILE)?;
-                let tensors = BufferedSafetensors::new(bytes).map_err(damaged)?;
-                let names = tensors.tensors().into_iter().map(|(name, _)| name).collect();
-                Ok(Self::Buffered(tensors, names))
+    pub fn open(files: &Files) -> Result<Self, CheckpointError> {
+        match files.place() {
+            Place::Folder(folder) => Self::open_folder(files, folder),
+            Place::Demo => {
+                let bytes = demo::file(SINGLE_FILE).ok_or_else(|| files.missing(SINGLE_FILE))?;
+                Self::from_shards(vec![(SINGLE_FILE.into(), Shard::Static(bytes))])
             }
         }
     }
 
-    fn open_folder(files: &Files, folder: &Path) -> std::result::Result<Self, CheckpointError> {
+    fn open_folder(files: &Files, folder: &Path) -> Result<Self, CheckpointError> {
         if files.contains(SINGLE_FILE) {
-            return map(folder, &[SINGLE_FILE.to_string()]).map(Self::Mapped);
+            return Self::map(folder, vec![SINGLE_FILE.into()]);
         }
         if files.contains(INDEX_FILE) {
             let index = Index::parse(&files.read_text(INDEX_FILE)?)?;
-            let shards = index.shards(files)?;
-            let mapped = map(folder, &shards)?;
-            index.check(&mapped)?;
-            return Ok(Self::Mapped(mapped));
+            let shards = index.shards();
+            if let Some(missing) = shards.iter().find(|shard| !files.contains(shard)) {
+                return Err(files.missing(missing));
+            }
+            let weights = Self::map(folder, shards)?;
+            index.check(|name| weights.contains(name))?;
+            return Ok(weights);
         }
-        if files.contains("pytorch_model.bin") || files.contains("pytorch_model.bin.index.json") {
+        if PICKLED_FILES.iter().any(|file| files.contains(file)) {
             return Err(CheckpointError::PickledWeights {
-                folder: files.describe(),
+                checkpoint: files.describe(),
             });
         }
         Err(files.missing(SINGLE_FILE))
     }
 
-    fn contains(&self, name: &str) -> bool {
-        match self {
-            Self::Mapped(tensors) => tensors.get(name).is_ok(),
-            Self::Buffered(_, names) => names.contains(name),
+    fn map(folder: &Path, names: Vec<String>) -> Result<Self, CheckpointError> {
+        let mut shards = Vec::with_capacity(names.len());
+        for name in names {
+            let map = map_file(&folder.join(&name)).map_err(|error| CheckpointError::Unreadable {
+                file: name.clone(),
+                reason: error.to_string(),
+            })?;
+            shards.push((name, Shard::Mapped(map)));
         }
+        Self::from_shards(shards)
     }
 
-    fn load(&self, name: &str, device: &Device) -> Result<Tensor> {
-        if !self.contains(name) {
-            return Err(candle_core::Error::CannotFindTensor { path: name.to_string() });
+    /// Reads the headers one by one, so that a damaged file is named.
+    fn from_shards(shards: Vec<(String, Shard)>) -> Result<Self, CheckpointError> {
+        let mut tensors = BTreeMap::new();
+        for (index, (file, shard)) in shards.iter().enumerate() {
+            let header = SafeTensors::read_metadata(shard.bytes());
+            let (length, header) = header.map_err(|error| CheckpointError::Damaged {
+                file: file.clone(),
+                reason: error.to_string(),
+            })?;
+            // The header's length comes first, then the header, then the numbers.
+            let data = size_of::<u64>() + length;
+            for (name, info) in header.tensors() {
+                let (start, end) = info.data_offsets;
+                let stored = Stored {
+                    shard: index,
+                    bytes: data + start..data + end,
+                    dtype: info.dtype,
+                    shape: info.shape.clone(),
+                };
+                tensors.insert(name, stored);
+            }
         }
-        match self {
-            Self::Mapped(tensors) => tensors.load(name, device),
-            Self::Buffered(tensors, _) => tensors.load(name, device),
-        }
-    }
-
-    fn shape(&self, name: &str) -> Result<Shape> {
-        Ok(match self {
-            Self::Mapped(tensors) => tensors.get(name)?.shape().into(),
-            Self::Buffered(tensors, _) => tensors.get(name)?.shape().into(),
+        Ok(Self {
+            shards: shards.into_iter().map(|(_, shard)| shard).collect(),
+            tensors,
         })
     }
-}
 
-/// Maps files one by one, so that a damaged one is named.
-fn map(folder: &Path, names: &[String]) -> std::result::Result<MmapedSafetensors, CheckpointError> {
-    let mut paths = Vec::with_capacity(names.len());
-    for name in names {
-        let path = folder.join(name);
-        std::fs::File::open(&path).map_err(|error| CheckpointError::Unreadable {
-            file: name.clone(),
-            reason: error.to_string(),
-        })?;
-        // SAFETY: the checkpoint's files are not written to while the program runs, as
-        // everywhere where weights are mapped; a file cut short under us ends the process.
-        unsafe { MmapedSafetensors::new(&path) }.map_err(|error| CheckpointError::Damaged {
-            file: name.clone(),
-            reason: brief(&error),
-        })?;
-        paths.push(path);
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
     }
-    // SAFETY: as above.
-    unsafe { MmapedSafetensors::multi(&paths) }.map_err(|error| CheckpointError::Damaged {
-        file: names.join(", "),
-        reason: brief(&error),
-    })
-}
 
-/// candle's errors repeat the path and may carry a backtrace; the first line says it.
-fn brief(error: &candle_core::Error) -> String {
-    let text = match error {
-        candle_core::Error::WithPath { inner, .. } => inner.to_string(),
-        other => other.to_string(),
-    };
-    text.lines().next().unwrap_or_default().to_string()
-}
+    /// The shape of a tensor, if it is there.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|stored| stored.shape.as_slice())
+    }
 
-/// `model.safetensors.index.json`: which shard holds which tensor.
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
+    /// A tensor's bytes, if it is there.
+    pub fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
+        let stored = self.tensors.get(name)?;
+        let shard = &self.shards[stored.shard];
+        Some(StoredTensor {
+            dtype: stored.dtype,
+            shape: &stored.shape,
+            bytes: &shard.bytes()[stored.bytes.clone()],
+            map: match shard {
+                Shard::Mapped(map) => Some((map, stored.bytes.start)),
+                Shard::Static(_) => None,
+            },
+        })
+    }
 
-impl Index {
-    fn parse(json: &str) -> std::result::Result<Self, CheckpointError> {
-        let damaged = |reason: String| CheckpointError::Damaged {
-            file: INDEX_FILE.into(),
-            reason,
+    /// Whether two tensors are the same to the bit.
+    pub fn are_equal(&self, one: &str, other: &str) -> bool {
+        let (Some(one), Some(other)) = (self.get(one), self.get(other)) else {
+            return false;
         };
-        let index: Self = serde_json::from_str(json).map_err(|error| damaged(error.to_string()))?;
-        if index.weight_map.is_empty() {
-            return Err(damaged("its weight_map is empty".into()));
+        if (one.dtype, one.shape) != (other.dtype, other.shape) {
+            return false;
         }
-        // Shards lie beside their index; a path out of the folder is no shard.
-        match index
-            .weight_map
-            .values()
-            .find(|shard| shard.is_empty() || *shard == ".." || shard.contains(['/', '\\']))
-        {
-            Some(shard) => Err(damaged(format!("{shard} is not the name of a file beside it"))),
-            None => Ok(index),
+        let pieces = one.bytes.chunks(PIECE).zip(other.bytes.chunks(PIECE)).enumerate();
+        let mut equal = true;
+        for (index, (a, b)) in pieces {
+            equal = a == b;
+            let read = index * PIECE..index * PIECE + a.len();
+            one.give_back(read.clone());
+            other.give_back(read);
+            if !equal {
+                break;
+            }
         }
+        equal
     }
 
-    /// The shards' names, each once, all of them there.
-    fn shards(&self, files: &Files) -> std::result::Result<Vec<String>, CheckpointError> {
-        let shards: BTreeSet<&String> = self.weight_map.values().collect();
-        match shards.iter().find(|shard| !files.contains(shard)) {
-            Some(shard) => Err(files.missing(shard)),
-            None => Ok(shards.into_iter().cloned().collect()),
-        }
+    /// Bytes of all these tensors in the files.
+    pub fn stored_bytes(&self, tensors: &[TensorSpec]) -> u64 {
+        let bytes = |tensor: &TensorSpec| {
+            self.tensors
+                .get(&tensor.name)
+                .map_or(0, |stored| stored.bytes.len() as u64)
+        };
+        tensors.iter().map(bytes).sum()
     }
 
-    fn check(&self, tensors: &MmapedSafetensors) -> std::result::Result<(), CheckpointError> {
-        match self.weight_map.iter().find(|(name, _)| tensors.get(name).is_err()) {
-            Some((name, shard)) => Err(CheckpointError::Damaged {
-                file: INDEX_FILE.into(),
-                reason: format!("it says that {shard} holds {name}, which it does not"),
-            }),
-            None => Ok(()),
+    /// Checks that all these tensors are there, with their shapes, as numbers that weights
+    /// can be; from the headers alone.
+    pub fn check(&self, checkpoint: &str, tensors: &[TensorSpec]) -> Result<(), CheckpointError> {
+        for tensor in tensors {
+            let stored = self
+                .tensors
+                .get(&tensor.name)
+                .ok_or_else(|| CheckpointError::MissingTensor {
+                    checkpoint: checkpoint.into(),
+                    tensor: tensor.name.clone(),
+                })?;
+            if stored.shape != tensor.shape {
+                return Err(CheckpointError::WrongShape {
+                    checkpoint: checkpoint.into(),
+                    tensor: tensor.name.clone(),
+                    expected: format!("{:?}", tensor.shape),
+                    found: format!("{:?}", stored.shape),
+                });
+            }
+            if !matches!(stored.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64) {
+                return Err(CheckpointError::WrongNumbers {
+                    checkpoint: checkpoint.into(),
+                    tensor: tensor.name.clone(),
+                    found: format!("{:?}", stored.dtype),
+                });
+            }
         }
+        Ok(())
     }
 }
 
-/// Hands the tensors to candle's `VarBuilder`.
-pub struct Backend(pub Arc<Weights>);
+/// Files that hold weights in Python's pickle format.
+pub const PICKLED_FILES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-impl SimpleBackend for Backend {
-    fn get(&self, shape: Shape, name: &str, _: candle_nn::Init, dtype: DType, device: &Device) -> Result<Tensor> {
-        if !self.0.contains(name) {
-            return Err(candle_core::Error::CannotFindTensor { path: name.to_string() });
-        }
-        let found = self.0.shape(name)?;
-        if found != shape {
-            // The message is the tensor's name: `Checkpoint::explain` makes the sentence.
-            return Err(candle_core::Error::UnexpectedShape {
-                msg: name.to_string(),
-                expected: shape,
-                got: found,
-            });
-        }
-        self.get_unchecked(name, dtype, device)
-    }
-
-    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
-        let tensor = self.0.load(name, device)?;
-        if !tensor.dtype().is_float() {
-            candle_core::bail!("{name} holds {} numbers, which are no weights", tensor.dtype().as_str());
-        }
-        tensor.to_dtype(dtype)
-    }
-
-    fn contains_tensor(&self, name: &str) -> bool {
-        self.0.contains(name)
-    }
+fn map_file(path: &Path) -> std::io::Result<Mmap> {
+    let file = std::fs::File::open(path)?;
+    // SAFETY: the checkpoint's files are not written to while the program runs, as
+    // everywhere where weights are mapped; a file cut short under us ends the process.
+    let map = unsafe { Mmap::map(&file) }?;
+    // Each byte is read once, tensor by tensor; a system without this advice reads as well.
+    #[cfg(unix)]
+    drop(map.advise(memmap2::Advice::Sequential));
+    Ok(map)
 }

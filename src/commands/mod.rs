@@ -6,6 +6,8 @@
 
 mod ask;
 mod batch;
+mod fetch;
+mod models;
 mod options;
 mod picture;
 mod prompt;
@@ -30,6 +32,10 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Answer one question, or a file of them, in the terminal
     Ask(ask::AskArgs),
+    /// List the models: their sizes, which are downloaded, which fit this machine
+    Models(models::ModelsArgs),
+    /// Download a model from the hub, or check a folder, without running it
+    Fetch(fetch::FetchArgs),
 }
 
 /// Arguments that are each right and make no sense together.
@@ -49,6 +55,8 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Ask(args) => ask::run(args),
+        Command::Models(args) => models::run(args),
+        Command::Fetch(args) => fetch::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

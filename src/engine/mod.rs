@@ -17,7 +17,7 @@ use crate::blip2::generation::{FinishReason, GeneratedToken, GenerationError, Ge
 use crate::blip2::processor::{Picture, Prompt, TextError};
 
 pub use device::{DeviceChoice, DeviceError, DtypeChoice};
-pub use model::{LoadError, Model, ModelDescription};
+pub use model::{LoadError, Model, ModelDescription, offered_precisions};
 use queue::{Job, Queue};
 
 /// What is asked.

@@ -1,12 +1,16 @@
 //! A model that is ready to answer: weights, processor, and what it remembers of pictures.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use candle_core::Device;
+
+use crate::blip2::config::Blip2Config;
+use crate::blip2::linear::WeightFormat;
 use crate::blip2::processor::{Picture, Processor};
+use crate::blip2::weights::Precision;
 use crate::blip2::{Blip2, EncodedPicture};
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{CheckpointError, MemoryLimit, Outline, Source, machine};
 
 use super::device::{DeviceChoice, DeviceError, DtypeChoice, device_name};
 
@@ -48,15 +52,34 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens and loads a checkpoint folder, or the demo model where none is named.
-    pub fn load(folder: Option<PathBuf>, device: DeviceChoice, dtype: DtypeChoice) -> Result<Self, LoadError> {
+    /// Finds, downloads and loads a checkpoint.
+    ///
+    /// `max_memory` is how many bytes it may take; without it, as many as the device has free.
+    ///
+    /// # Errors
+    /// Everything that can be known before is said before the weights are downloaded or read:
+    /// a config that Glimpse cannot run, a model that does not fit.
+    pub fn load(
+        source: &Source,
+        device: DeviceChoice,
+        dtype: DtypeChoice,
+        max_memory: Option<u64>,
+    ) -> Result<Self, LoadError> {
         let start = Instant::now();
         let device = device.open()?;
         let precision = dtype.resolve(&device);
-        let checkpoint = match folder {
-            Some(folder) => Checkpoint::open(folder)?,
-            None => Checkpoint::demo()?,
+        let limit = max_memory
+            .map(MemoryLimit::chosen)
+            .or_else(|| machine::available(&device));
+        let offered = offered_precisions(&device);
+        let check = |name: &str, config: &Blip2Config, with_head: bool| match &limit {
+            Some(limit) => limit.check(name, (config, with_head), precision, &offered),
+            None => Ok(()),
         };
+        let outline = Outline::find(source)?;
+        check(outline.name(), outline.config(), false)?;
+        let checkpoint = outline.open()?;
+        check(checkpoint.name(), checkpoint.config(), checkpoint.has_head())?;
         let processor = Arc::new(Processor::load(&checkpoint)?);
         let blip2 = Blip2::load(&checkpoint, &device, precision)?;
         let description = ModelDescription {
@@ -113,4 +136,10 @@ impl Model {
             *encoded = Arc::new(encoded.unread());
         }
     }
+}
+
+/// What `--dtype` can mean on this device, the most memory first.
+pub fn offered_precisions(device: &Device) -> Vec<Precision> {
+    let precision = |format| DtypeChoice::Format(format).resolve(device);
+    WeightFormat::ALL.into_iter().map(precision).collect()
 }

@@ -297,6 +297,18 @@ impl Server {
     }
 }
 
+#[cfg(target_os = "linux")]
+impl Server {
+    /// The most memory that the process has had resident, mapped files included, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        number.expect("the kernel counts it") * 1024
+    }
+}
+
 #[cfg(unix)]
 impl Server {
     /// Sends SIGTERM, and says whether the process ended within this time.

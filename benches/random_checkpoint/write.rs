@@ -1,0 +1,202 @@
+//! Random weights to safetensors shards, in one pass.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::str::FromStr;
+
+use glimpse::blip2::config::Blip2Config;
+use glimpse::checkpoint::inventory::{Kind, TensorSpec, inventory};
+use half::{bf16, f16};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+type AnyResult<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// How numbers are stored.
+#[derive(Clone, Copy)]
+pub enum NumberFormat {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl FromStr for NumberFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err("use f32, f16 or bf16"),
+        }
+    }
+}
+
+impl NumberFormat {
+    fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+
+    /// As safetensors and as a config call it.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::F32 => ("F32", "float32"),
+            Self::F16 => ("F16", "float16"),
+            Self::Bf16 => ("BF16", "bfloat16"),
+        }
+    }
+
+    fn push(self, value: f32, out: &mut Vec<u8>) {
+        match self {
+            Self::F32 => out.extend(value.to_le_bytes()),
+            Self::F16 => out.extend(f16::from_f32(value).to_le_bytes()),
+            Self::Bf16 => out.extend(bf16::from_f32(value).to_le_bytes()),
+        }
+    }
+}
+
+/// Writes a whole checkpoint; gives the bytes of its weights.
+pub fn checkpoint(config: &Value, format: NumberFormat, shard_bytes: u64, folder: &Path) -> AnyResult<u64> {
+    std::fs::create_dir_all(folder)?;
+    let parsed = Blip2Config::from_json(&config.to_string())?;
+    small_files(config, &parsed, format, folder)?;
+    let tensors = inventory(&parsed, false);
+    let shards = split(&tensors, format, shard_bytes);
+    let mut weight_map = BTreeMap::new();
+    for (index, shard) in shards.iter().enumerate() {
+        let name = match shards.len() {
+            1 => "model.safetensors".to_string(),
+            count => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
+        };
+        write_shard(shard, format, &folder.join(&name))?;
+        weight_map.extend(shard.iter().map(|tensor| (tensor.name.clone(), name.clone())));
+    }
+    let total: u64 = tensors.iter().map(|tensor| tensor.elements() * format.bytes()).sum();
+    if shards.len() > 1 {
+        let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
+        std::fs::write(folder.join("model.safetensors.index.json"), index.to_string())?;
+    }
+    Ok(total)
+}
+
+/// The config, and the demo model's tokenizer, whose ids are within any vocabulary.
+fn small_files(config: &Value, parsed: &Blip2Config, format: NumberFormat, folder: &Path) -> AnyResult<()> {
+    let mut config = config.clone();
+    config["architectures"] = json!(["Blip2ForConditionalGeneration"]);
+    config["dtype"] = json!(format.names().1);
+    std::fs::write(folder.join("config.json"), serde_json::to_string_pretty(&config)?)?;
+    let side = parsed.vision_config.image_size;
+    let processor = json!({
+        "image_processor_type": "BlipImageProcessor", "do_convert_rgb": true, "do_resize": true, "do_rescale": true,
+        "do_normalize": true, "resample": 3, "rescale_factor": 1.0 / 255.0, "size": {"height": side, "width": side},
+        "image_mean": [0.481_454_66, 0.457_827_5, 0.408_210_73], "image_std": [0.268_629_54, 0.261_302_58, 0.275_777_11],
+    });
+    std::fs::write(folder.join("preprocessor_config.json"), processor.to_string())?;
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo-model");
+    std::fs::copy(demo.join("tokenizer.json"), folder.join("tokenizer.json"))?;
+    Ok(())
+}
+
+/// Tensors in order, as many to a shard as it holds.
+fn split(tensors: &[TensorSpec], format: NumberFormat, shard_bytes: u64) -> Vec<Vec<TensorSpec>> {
+    let mut shards = vec![Vec::new()];
+    let mut filled = 0;
+    for tensor in tensors {
+        let bytes = tensor.elements() * format.bytes();
+        if filled + bytes > shard_bytes && filled > 0 {
+            shards.push(Vec::new());
+            filled = 0;
+        }
+        filled += bytes;
+        if let Some(shard) = shards.last_mut() {
+            shard.push(tensor.clone());
+        }
+    }
+    shards
+}
+
+fn write_shard(tensors: &[TensorSpec], format: NumberFormat, path: &Path) -> AnyResult<()> {
+    let mut header = serde_json::Map::new();
+    header.insert("__metadata__".into(), json!({"format": "pt"}));
+    let mut offset = 0;
+    for tensor in tensors {
+        let end = offset + tensor.elements() * format.bytes();
+        let entry = json!({"dtype": format.names().0, "shape": tensor.shape, "data_offsets": [offset, end]});
+        header.insert(tensor.name.clone(), entry);
+        offset = end;
+    }
+    let mut header = serde_json::to_vec(&header)?;
+    // Numbers begin at a multiple of eight bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut file = BufWriter::new(File::create(path)?);
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(&header)?;
+    for tensor in tensors {
+        write_tensor(tensor, format, &mut file)?;
+    }
+    file.flush()?;
+    Ok(())
+}
+
+/// Numbers that are made at a time, on each core.
+const PIECE: u64 = 1 << 20;
+
+/// Pieces that are in memory at once.
+const PIECES: usize = 16;
+
+fn write_tensor(tensor: &TensorSpec, format: NumberFormat, file: &mut impl Write) -> AnyResult<()> {
+    let starts: Vec<u64> = (0..tensor.elements()).step_by(PIECE as usize).collect();
+    for starts in starts.chunks(PIECES) {
+        let pieces: Vec<Vec<u8>> = starts
+            .par_iter()
+            .map(|start| piece(tensor, format, *start..(*start + PIECE).min(tensor.elements())))
+            .collect();
+        for piece in pieces {
+            file.write_all(&piece)?;
+        }
+    }
+    Ok(())
+}
+
+fn piece(tensor: &TensorSpec, format: NumberFormat, range: std::ops::Range<u64>) -> Vec<u8> {
+    let (centre, spread) = distribution(tensor);
+    // FNV-1a, so that each tensor has numbers of its own.
+    let seed = tensor.name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mut out = Vec::with_capacity(((range.end - range.start) * format.bytes()) as usize);
+    for index in range {
+        format.push(centre + spread * normal(seed.wrapping_add(index)), &mut out);
+    }
+    out
+}
+
+/// Mean and standard deviation that keep activations of ordinary size through all layers,
+/// and logits about two apart, so that the likeliest token is clear.
+fn distribution(tensor: &TensorSpec) -> (f32, f32) {
+    let inputs: usize = tensor.shape.iter().skip(1).product();
+    match tensor.kind {
+        Kind::Matrix => (0.0, (inputs as f32).powf(-0.5)),
+        Kind::Embedding => (0.0, 0.04),
+        // Norms; all other vectors are biases.
+        Kind::Vector if tensor.name.ends_with(".weight") => (1.0, 0.1),
+        Kind::Vector => (0.0, 0.02),
+    }
+}
+
+/// Nearly normal: the sum of four 16-bit numbers of one step of SplitMix64, scaled to a
+/// standard deviation of 1.
+fn normal(counter: u64) -> f32 {
+    let mut x = counter.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^= x >> 31;
+    let sum = (x & 0xffff) + ((x >> 16) & 0xffff) + ((x >> 32) & 0xffff) + (x >> 48);
+    (sum as f32 - 131_070.0) / 37_837.0
+}

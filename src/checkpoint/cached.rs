@@ -1,0 +1,55 @@
+//! Which checkpoints the hub's cache holds.
+
+use std::path::PathBuf;
+
+use super::files::Files;
+use super::hub::{HubId, Settings, cached_folder, cached_ids};
+use super::index::{INDEX_FILE, Index};
+use super::weights::SINGLE_FILE;
+use crate::blip2::config::Blip2Config;
+
+/// A BLIP-2 checkpoint of the cache that Glimpse can run.
+pub struct Cached {
+    pub id: String,
+    pub config: Blip2Config,
+    /// Where its files are.
+    pub folder: PathBuf,
+    /// Whether nothing is missing that Glimpse needs.
+    pub is_complete: bool,
+}
+
+/// The checkpoints in the cache, by name, at the state that `main` had when it was filled.
+pub fn cached() -> Vec<Cached> {
+    let settings = Settings::from_env();
+    let ids = cached_ids(&settings);
+    ids.into_iter().filter_map(|id| look(id, &settings)).collect()
+}
+
+/// `None` for a repository of another kind, of which a shared cache has many.
+fn look(id: HubId, settings: &Settings) -> Option<Cached> {
+    let folder = cached_folder(&id, settings)?;
+    let files = Files::folder(folder.clone(), id.to_string());
+    let json = files.read_text("config.json").ok()?;
+    Some(Cached {
+        config: Blip2Config::from_json(&json).ok().filter(|_| says_blip2(&json))?,
+        is_complete: is_complete(&files),
+        id: id.name,
+        folder,
+    })
+}
+
+/// A config without a `model_type` is taken for BLIP-2's where the user names it, not here.
+fn says_blip2(json: &str) -> bool {
+    let value: Option<serde_json::Value> = serde_json::from_str(json).ok();
+    value.is_some_and(|value| value["model_type"] == "blip-2")
+}
+
+fn is_complete(files: &Files) -> bool {
+    let shards = || Index::parse(&files.read_text(INDEX_FILE).ok()?).ok();
+    let has_all = |index: Index| index.shards().iter().all(|shard| files.contains(shard));
+    files.contains("tokenizer.json")
+        && ["preprocessor_config.json", "processor_config.json"]
+            .iter()
+            .any(|file| files.contains(file))
+        && (files.contains(SINGLE_FILE) || shards().is_some_and(has_all))
+}

@@ -1,0 +1,62 @@
+//! Why a checkpoint cannot be used.
+
+use super::fit::TooLarge;
+use super::hub::HubError;
+use crate::blip2::config::ConfigError;
+use crate::blip2::processor::{ProcessorError, TextError};
+
+/// Why a checkpoint cannot be used; each sentence names the file or tensor.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    #[error(
+        "There is no folder {0}, and it is no hub id (owner/name or owner/name@revision) either. Name a folder with a BLIP-2 checkpoint or an id, or leave --model out for the demo model."
+    )]
+    NoFolder(String),
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error("The checkpoint {checkpoint} has no {file}. Download the whole checkpoint.")]
+    MissingFile { checkpoint: String, file: String },
+    #[error("{file} cannot be read: {reason}. Check the file and its permissions.")]
+    Unreadable { file: String, reason: String },
+    #[error("{file} is damaged: {reason}. Download it again.")]
+    Damaged { file: String, reason: String },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Picture(#[from] ProcessorError),
+    #[error(
+        "The picture processor's configuration makes pictures of {found}, and config.json asks for {side} x {side}. The files do not belong together: download them again."
+    )]
+    PictureSize { found: String, side: usize },
+    #[error(transparent)]
+    Text(#[from] TextError),
+    #[error(
+        "The checkpoint {checkpoint} holds its weights as pytorch_model.bin alone, which Glimpse does not read. Convert them to safetensors in Python, Blip2ForConditionalGeneration.from_pretrained(\"{checkpoint}\").save_pretrained(\"converted\"), put tokenizer.json and the other small files beside them, and use --model converted."
+    )]
+    PickledWeights { checkpoint: String },
+    #[error(
+        "The checkpoint {checkpoint} has no tensor {tensor}, which its config.json asks for. Download the checkpoint again."
+    )]
+    MissingTensor { checkpoint: String, tensor: String },
+    #[error(
+        "The tensor {tensor} of the checkpoint {checkpoint} has the shape {found}, and its config.json asks for {expected}. The files do not belong together: download them again."
+    )]
+    WrongShape {
+        checkpoint: String,
+        tensor: String,
+        expected: String,
+        found: String,
+    },
+    #[error(
+        "The tensor {tensor} of the checkpoint {checkpoint} holds {found} numbers, which are no weights that Glimpse reads. Use a checkpoint in f32, f16 or bf16."
+    )]
+    WrongNumbers {
+        checkpoint: String,
+        tensor: String,
+        found: String,
+    },
+    #[error(transparent)]
+    TooLarge(Box<TooLarge>),
+    #[error("The weights of the checkpoint {checkpoint} cannot be loaded: {reason}. Download them again.")]
+    Load { checkpoint: String, reason: String },
+}

@@ -1,0 +1,139 @@
+//! Whether a model fits where it is to run, and what would if it does not.
+
+use super::CheckpointError;
+use super::known::known;
+use super::memory::{MemoryEstimate, estimate, gigabytes};
+use crate::blip2::config::Blip2Config;
+use crate::blip2::weights::Precision;
+
+/// A model that does not fit.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{checkpoint} needs {} in {format} ({} of weights, {} to work), and {} has {} to give{}. {advice}",
+    gigabytes(needed.total()),
+    gigabytes(needed.weights),
+    gigabytes(needed.working),
+    limit.place,
+    gigabytes(limit.bytes),
+    if limit.chosen { " (--max-memory)" } else { "" }
+)]
+pub struct TooLarge {
+    checkpoint: String,
+    format: &'static str,
+    needed: MemoryEstimate,
+    limit: MemoryLimit,
+    advice: String,
+}
+
+/// How much memory a model may take.
+#[derive(Clone, Debug)]
+pub struct MemoryLimit {
+    pub bytes: u64,
+    /// Whose memory it is, as in `this machine`.
+    pub place: String,
+    /// Whether the user has set it.
+    pub chosen: bool,
+}
+
+impl MemoryLimit {
+    /// A limit that the user has set.
+    pub fn chosen(bytes: u64) -> Self {
+        Self {
+            bytes,
+            place: "this machine".into(),
+            chosen: true,
+        }
+    }
+
+    /// Whether a model in this precision fits.
+    pub fn fits(&self, config: &Blip2Config, with_head: bool, precision: Precision) -> bool {
+        estimate(config, with_head, precision).total() <= self.bytes
+    }
+
+    /// Checks that a checkpoint fits.
+    ///
+    /// `offered` is what `--dtype` can mean instead, the best first.
+    ///
+    /// # Errors
+    /// [`CheckpointError::TooLarge`], with the dtype or the model that would fit.
+    pub fn check(
+        &self,
+        checkpoint: &str,
+        (config, with_head): (&Blip2Config, bool),
+        precision: Precision,
+        offered: &[Precision],
+    ) -> Result<(), CheckpointError> {
+        let needed = estimate(config, with_head, precision);
+        if needed.total() <= self.bytes {
+            return Ok(());
+        }
+        Err(CheckpointError::TooLarge(Box::new(TooLarge {
+            checkpoint: checkpoint.into(),
+            format: precision.name(),
+            needed,
+            limit: self.clone(),
+            advice: self.advice(config, with_head, offered),
+        })))
+    }
+
+    fn advice(&self, config: &Blip2Config, with_head: bool, offered: &[Precision]) -> String {
+        let fitting = |config: &Blip2Config, with_head: bool| {
+            let fits = |precision: &&Precision| self.fits(config, with_head, **precision);
+            let precision = *offered.iter().find(fits)?;
+            Some((
+                precision.name(),
+                gigabytes(estimate(config, with_head, precision).total()),
+            ))
+        };
+        if let Some((format, needed)) = fitting(config, with_head) {
+            return format!("Use --dtype {format}, which needs {needed}.");
+        }
+        let other = known()
+            .into_iter()
+            .find_map(|known| fitting(&known.config, false).map(|found| (known.id, found)));
+        match other {
+            Some((id, (format, needed))) => {
+                format!("It fits in no --dtype; {id} does with --dtype {format}, which needs {needed}.")
+            }
+            None => "No published model fits either: free memory, or leave --model out for the demo model.".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+
+    use super::*;
+    use crate::blip2::linear::WeightFormat;
+
+    fn refused(limit: u64, id: &str, offered: &[Precision]) -> String {
+        let known = known().into_iter().find(|known| known.id.ends_with(id));
+        let config = known.expect("it is known").config;
+        let limit = MemoryLimit::chosen(limit);
+        let error = limit.check("this", (&config, false), Precision::F32, offered);
+        error.expect_err("it is too large").to_string()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_with_the_format_or_the_model_that_does() {
+        let f16 = Precision {
+            dtype: DType::F16,
+            weights: WeightFormat::F16,
+        };
+        let offered = [Precision::F32, f16];
+        let error = refused(12_000_000_000, "opt-2.7b", &offered);
+        assert!(
+            error.contains("15.0 GB of weights") && error.contains("12.0 GB"),
+            "{error}"
+        );
+        assert!(error.contains("Use --dtype f16, which needs 8.0 GB."), "{error}");
+        let error = refused(12_000_000_000, "opt-6.7b", &offered);
+        assert!(
+            error.contains("Salesforce/blip2-opt-2.7b does with --dtype f16"),
+            "{error}"
+        );
+        let error = refused(1_000_000_000, "opt-6.7b", &offered);
+        assert!(error.contains("No published model fits"), "{error}");
+    }
+}

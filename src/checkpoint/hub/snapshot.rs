@@ -1,0 +1,270 @@
+//! The files of one commit, in the cache.
+//!
+//! The layout is the one that Python's `huggingface_hub` reads and writes: a file of a
+//! snapshot is a link to a blob, a lock stands beside each blob that is being written, and
+//! `.no_exist` remembers what a commit does not have.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use hf_hub::{Cache, CacheRepo};
+
+use super::client::{ATTEMPTS, Client, FileFacts};
+use super::error::HubError;
+use super::transfer::{Transfer, unwritable};
+use super::{HubId, Settings};
+
+/// A commit of a repository, of which files are in the cache or can be had.
+pub struct Snapshot {
+    id: HubId,
+    settings: Settings,
+    commit: String,
+    access: Access,
+}
+
+/// Whether files that are not in the cache can be had.
+enum Access {
+    Hub(Client),
+    /// Why they cannot, in a sentence.
+    CacheOnly(String),
+}
+
+impl Snapshot {
+    /// Finds out which commit the revision stands for: by asking the hub, as Python does;
+    /// where that cannot be, as it was when the cache was filled.
+    pub fn find(id: HubId, settings: Settings) -> Result<Self, HubError> {
+        let cached = cached_commit(&id, &settings);
+        if settings.offline {
+            let commit = cached.ok_or_else(|| incomplete(&id, &settings, "config.json", OFFLINE))?;
+            return Ok(Self::new(id, settings, commit, Access::CacheOnly(OFFLINE.into())));
+        }
+        let client = Client::new(&settings);
+        if id.is_commit() {
+            let commit = id.revision.clone();
+            return Ok(Self::new(id, settings, commit, Access::Hub(client)));
+        }
+        let attempts = if cached.is_some() { 1 } else { ATTEMPTS };
+        match client.facts_within(attempts, &id, "config.json") {
+            Ok(facts) => {
+                let snapshot = Self::new(id, settings, facts.commit.clone(), Access::Hub(client));
+                snapshot.remember_revision()?;
+                Ok(snapshot)
+            }
+            Err(error) => match cached.filter(|_| error.allows_cache()) {
+                Some(commit) => {
+                    tracing::warn!("{error} Going on with what is in the cache.");
+                    Ok(Self::new(id, settings, commit, Access::CacheOnly(error.to_string())))
+                }
+                None => Err(error),
+            },
+        }
+    }
+
+    fn new(id: HubId, settings: Settings, commit: String, access: Access) -> Self {
+        Self {
+            id,
+            settings,
+            commit,
+            access,
+        }
+    }
+
+    /// The folder of this commit's files.
+    pub fn folder(&self) -> PathBuf {
+        repo(&self.id, &self.settings).pointer_path(&self.commit)
+    }
+
+    /// Makes sure that a file is in the cache.
+    pub fn need(&self, file: &str) -> Result<(), HubError> {
+        if self.want(file)? {
+            Ok(())
+        } else {
+            Err(self.missing(file))
+        }
+    }
+
+    /// As [`Snapshot::need`], for a file that a repository may lack: whether it has it.
+    pub fn want(&self, file: &str) -> Result<bool, HubError> {
+        if self.contains(file) {
+            return Ok(true);
+        }
+        let Some((client, facts)) = self.ask(file)? else {
+            return Ok(false);
+        };
+        self.download(client, file, &facts).map(|()| true)
+    }
+
+    /// Whether a file is in the cache.
+    pub fn contains(&self, file: &str) -> bool {
+        self.folder().join(file).is_file()
+    }
+
+    /// Whether the repository has a file, which is not downloaded.
+    pub fn has(&self, file: &str) -> Result<bool, HubError> {
+        Ok(self.contains(file) || self.ask(file)?.is_some())
+    }
+
+    /// The facts of a file that is not in the cache; `None` where there is no such file, or
+    /// nobody to ask.
+    fn ask(&self, file: &str) -> Result<Option<(&Client, FileFacts)>, HubError> {
+        let Access::Hub(client) = &self.access else {
+            return Ok(None);
+        };
+        if self.no_exist(file).is_file() {
+            return Ok(None);
+        }
+        match client.facts(&self.at_commit(), file) {
+            Ok(facts) => Ok(Some((client, facts))),
+            Err(HubError::NoFile { .. }) => {
+                self.remember_absence(file);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The error for a file that is neither in the cache nor to be had.
+    pub fn missing(&self, file: &str) -> HubError {
+        match &self.access {
+            Access::Hub(_) => HubError::NoFile {
+                id: self.id.name.clone(),
+                file: file.into(),
+            },
+            Access::CacheOnly(why) => incomplete(&self.id, &self.settings, file, why),
+        }
+    }
+
+    /// The repository at this very commit, so that all files belong together.
+    fn at_commit(&self) -> HubId {
+        HubId {
+            name: self.id.name.clone(),
+            revision: self.commit.clone(),
+        }
+    }
+
+    fn download(&self, client: &Client, file: &str, facts: &FileFacts) -> Result<(), HubError> {
+        let link = self.folder().join(file);
+        let blobs = self.repository().join("blobs");
+        make_folder(&blobs)?;
+        make_folder(&self.folder())?;
+        let _lock = self.lock(&facts.etag, file)?;
+        let transfer = Transfer {
+            client,
+            id: &self.at_commit(),
+            file,
+            facts,
+            blob: blobs.join(&facts.etag),
+        };
+        transfer.run()?;
+        link_to_blob(&blobs, &facts.etag, &link).map_err(|error| unwritable(&link, &error))
+    }
+
+    /// Keeps two programs from writing the same blob; released when dropped.
+    fn lock(&self, etag: &str, file: &str) -> Result<File, HubError> {
+        let folder = self.settings.cache.join(".locks").join(self.id.repo().folder_name());
+        make_folder(&folder)?;
+        let path = folder.join(format!("{etag}.lock"));
+        let lock = File::options().write(true).create(true).truncate(false).open(&path);
+        let lock = lock.map_err(|error| unwritable(&path, &error))?;
+        if matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
+            tracing::info!("another program is downloading {file}; waiting for it");
+            // A file system without locks leaves the programs to themselves, as Python does.
+            drop(lock.lock());
+        }
+        Ok(lock)
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.settings.cache.join(self.id.repo().folder_name())
+    }
+
+    fn no_exist(&self, file: &str) -> PathBuf {
+        self.repository().join(".no_exist").join(&self.commit).join(file)
+    }
+
+    fn remember_revision(&self) -> Result<(), HubError> {
+        let repo = repo(&self.id, &self.settings);
+        if self.id.is_commit() || cached_commit(&self.id, &self.settings).as_ref() == Some(&self.commit) {
+            return Ok(());
+        }
+        repo.create_ref(&self.commit)
+            .map_err(|error| unwritable(&self.repository().join("refs"), &error))
+    }
+
+    /// As in Python, a hint for the next time; without it, the hub is asked again.
+    fn remember_absence(&self, file: &str) {
+        let path = self.no_exist(file);
+        let made = path.parent().map(std::fs::create_dir_all);
+        if made.is_some_and(|made| made.is_ok()) {
+            drop(File::create(path));
+        }
+    }
+}
+
+/// The repositories of models that are in the cache, sorted.
+pub fn cached_ids(settings: &Settings) -> Vec<HubId> {
+    let folders = std::fs::read_dir(&settings.cache).into_iter().flatten().flatten();
+    let ids = folders.filter_map(|folder| {
+        let name = folder
+            .file_name()
+            .to_str()?
+            .strip_prefix("models--")?
+            .replace("--", "/");
+        HubId::parse(&name)
+    });
+    let mut ids: Vec<_> = ids.collect();
+    ids.sort_by(|a, b| a.name.cmp(&b.name));
+    ids
+}
+
+/// The folder of a revision's files, as the cache knows it.
+pub fn cached_folder(id: &HubId, settings: &Settings) -> Option<PathBuf> {
+    let commit = cached_commit(id, settings)?;
+    Some(repo(id, settings).pointer_path(&commit))
+}
+
+fn repo(id: &HubId, settings: &Settings) -> CacheRepo {
+    Cache::new(settings.cache.clone()).repo(id.repo())
+}
+
+/// The commit that the revision stood for when the cache was filled.
+fn cached_commit(id: &HubId, settings: &Settings) -> Option<String> {
+    if id.is_commit() {
+        return Some(id.revision.clone());
+    }
+    let repository = settings.cache.join(id.repo().folder_name());
+    let commit = std::fs::read_to_string(repository.join("refs").join(&id.revision)).ok()?;
+    Some(commit.trim().to_string())
+}
+
+/// Why nothing is downloaded where the environment says so.
+const OFFLINE: &str = "HF_HUB_OFFLINE forbids to download it: unset HF_HUB_OFFLINE, or name a folder.";
+
+fn incomplete(id: &HubId, settings: &Settings, file: &str, why: &str) -> HubError {
+    HubError::Incomplete {
+        id: id.to_string(),
+        cache: settings.cache.display().to_string(),
+        file: file.into(),
+        why: why.into(),
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), HubError> {
+    std::fs::create_dir_all(path).map_err(|error| unwritable(path, &error))
+}
+
+/// A link as Python makes it: relative, so that the cache can be moved. Where the system has
+/// none, the blob itself takes its place.
+fn link_to_blob(blobs: &Path, etag: &str, link: &Path) -> std::io::Result<()> {
+    // Left by a blob that is gone.
+    if link.is_symlink() {
+        std::fs::remove_file(link)?;
+    }
+    #[cfg(unix)]
+    {
+        let _ = blobs;
+        std::os::unix::fs::symlink(Path::new("../../blobs").join(etag), link)
+    }
+    #[cfg(not(unix))]
+    std::fs::rename(blobs.join(etag), link)
+}

@@ -1,0 +1,195 @@
+//! Which tensors a checkpoint must hold, by its config alone: names and shapes.
+//!
+//! The names are those of transformers' `Blip2ForConditionalGeneration`. From this list
+//! come the check of a checkpoint before a byte of its weights is read, the number of
+//! parameters, and the memory that a dtype needs.
+
+use crate::blip2::config::{Blip2Config, OptConfig, QFormerConfig, VisionConfig};
+
+/// The first two rows of OPT's position table are never used, and stored.
+const OPT_POSITION_OFFSET: usize = 2;
+
+/// A tensor that the config asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub part: Part,
+    pub kind: Kind,
+}
+
+impl TensorSpec {
+    /// How many numbers it holds.
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().map(|size| *size as u64).product()
+    }
+}
+
+/// The box of the paper's figure that a tensor belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Vision,
+    QFormer,
+    LanguageProjection,
+    LanguageModel,
+}
+
+/// What a tensor is for, as far as number formats treat it differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The weight of a linear layer, `[out, in]`: what quantised formats quantise.
+    Matrix,
+    /// Rows that are looked up, or added as they are; the token table is the head's too.
+    Embedding,
+    /// Biases and norms.
+    Vector,
+}
+
+/// The language model's own head, which most checkpoints leave out (it is the token table).
+pub const HEAD: &str = "language_model.lm_head.weight";
+
+/// The language model's embedding of each token.
+pub const TOKEN_TABLE: &str = "language_model.model.decoder.embed_tokens.weight";
+
+/// The tensors that this config asks for, in the order of the model's parts. A tied head is
+/// not among them; `with_head` asks for one where the file holds it all the same.
+pub fn inventory(config: &Blip2Config, with_head: bool) -> Vec<TensorSpec> {
+    let mut list = List::default();
+    list.vision(&config.vision_config);
+    list.qformer(&config.qformer_config, config.num_query_tokens);
+    list.part = Part::LanguageProjection;
+    let (width, hidden) = (config.qformer_config.hidden_size, config.text_config.hidden_size);
+    list.linear("language_projection", width, hidden, true);
+    list.opt(
+        &config.text_config,
+        with_head || !config.text_config.tie_word_embeddings,
+    );
+    list.tensors
+}
+
+/// How many numbers the model has.
+pub fn parameters(config: &Blip2Config) -> u64 {
+    inventory(config, false).iter().map(TensorSpec::elements).sum()
+}
+
+struct List {
+    tensors: Vec<TensorSpec>,
+    part: Part,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self {
+            tensors: Vec::new(),
+            part: Part::Vision,
+        }
+    }
+}
+
+impl List {
+    fn add(&mut self, name: String, shape: &[usize], kind: Kind) {
+        self.tensors.push(TensorSpec {
+            name,
+            shape: shape.to_vec(),
+            part: self.part,
+            kind,
+        });
+    }
+
+    fn linear(&mut self, name: &str, inputs: usize, outputs: usize, bias: bool) {
+        self.add(format!("{name}.weight"), &[outputs, inputs], Kind::Matrix);
+        if bias {
+            self.add(format!("{name}.bias"), &[outputs], Kind::Vector);
+        }
+    }
+
+    fn norm(&mut self, name: &str, size: usize) {
+        self.add(format!("{name}.weight"), &[size], Kind::Vector);
+        self.add(format!("{name}.bias"), &[size], Kind::Vector);
+    }
+
+    fn vision(&mut self, config: &VisionConfig) {
+        self.part = Part::Vision;
+        let (hidden, side) = (config.hidden_size, config.patch_size);
+        let embeddings = "vision_model.embeddings";
+        self.add(
+            format!("{embeddings}.class_embedding"),
+            &[1, 1, hidden],
+            Kind::Embedding,
+        );
+        let positions = [1, config.num_positions(), hidden];
+        self.add(format!("{embeddings}.position_embedding"), &positions, Kind::Embedding);
+        let patch = format!("{embeddings}.patch_embedding");
+        self.add(format!("{patch}.weight"), &[hidden, 3, side, side], Kind::Matrix);
+        self.add(format!("{patch}.bias"), &[hidden], Kind::Vector);
+        for layer in 0..config.num_hidden_layers {
+            let layer = format!("vision_model.encoder.layers.{layer}");
+            self.norm(&format!("{layer}.layer_norm1"), hidden);
+            self.linear(&format!("{layer}.self_attn.qkv"), hidden, 3 * hidden, config.qkv_bias);
+            self.linear(&format!("{layer}.self_attn.projection"), hidden, hidden, true);
+            self.norm(&format!("{layer}.layer_norm2"), hidden);
+            self.linear(&format!("{layer}.mlp.fc1"), hidden, config.intermediate_size, true);
+            self.linear(&format!("{layer}.mlp.fc2"), config.intermediate_size, hidden, true);
+        }
+        self.norm("vision_model.post_layernorm", hidden);
+    }
+
+    fn qformer(&mut self, config: &QFormerConfig, query_tokens: usize) {
+        self.part = Part::QFormer;
+        let hidden = config.hidden_size;
+        self.add("query_tokens".into(), &[1, query_tokens, hidden], Kind::Embedding);
+        self.norm("qformer.layernorm", hidden);
+        for index in 0..config.num_hidden_layers {
+            let layer = format!("qformer.encoder.layer.{index}");
+            self.bert_attention(&format!("{layer}.attention"), hidden, hidden);
+            if index.is_multiple_of(config.cross_attention_frequency) {
+                let looked_at = config.encoder_hidden_size;
+                self.bert_attention(&format!("{layer}.crossattention"), hidden, looked_at);
+            }
+            let intermediate = config.intermediate_size;
+            self.linear(&format!("{layer}.intermediate_query.dense"), hidden, intermediate, true);
+            self.linear(&format!("{layer}.output_query.dense"), intermediate, hidden, true);
+            self.norm(&format!("{layer}.output_query.LayerNorm"), hidden);
+        }
+    }
+
+    fn bert_attention(&mut self, name: &str, hidden: usize, looked_at: usize) {
+        self.linear(&format!("{name}.attention.query"), hidden, hidden, true);
+        self.linear(&format!("{name}.attention.key"), looked_at, hidden, true);
+        self.linear(&format!("{name}.attention.value"), looked_at, hidden, true);
+        self.linear(&format!("{name}.output.dense"), hidden, hidden, true);
+        self.norm(&format!("{name}.output.LayerNorm"), hidden);
+    }
+
+    fn opt(&mut self, config: &OptConfig, head: bool) {
+        self.part = Part::LanguageModel;
+        let decoder = "language_model.model.decoder";
+        let (hidden, bias) = (config.hidden_size, config.enable_bias);
+        let tokens = [config.vocab_size, hidden];
+        self.add(TOKEN_TABLE.into(), &tokens, Kind::Embedding);
+        let positions = [config.max_position_embeddings + OPT_POSITION_OFFSET, hidden];
+        self.add(format!("{decoder}.embed_positions.weight"), &positions, Kind::Embedding);
+        for layer in 0..config.num_hidden_layers {
+            let layer = format!("{decoder}.layers.{layer}");
+            for projection in ["q_proj", "k_proj", "v_proj", "out_proj"] {
+                self.linear(&format!("{layer}.self_attn.{projection}"), hidden, hidden, bias);
+            }
+            self.linear(&format!("{layer}.fc1"), hidden, config.ffn_dim, bias);
+            self.linear(&format!("{layer}.fc2"), config.ffn_dim, hidden, bias);
+            self.opt_norm(config, &format!("{layer}.self_attn_layer_norm"));
+            self.opt_norm(config, &format!("{layer}.final_layer_norm"));
+        }
+        if config.do_layer_norm_before && !config.remove_final_layer_norm {
+            self.opt_norm(config, &format!("{decoder}.final_layer_norm"));
+        }
+        if head {
+            self.add(HEAD.into(), &tokens, Kind::Embedding);
+        }
+    }
+
+    fn opt_norm(&mut self, config: &OptConfig, name: &str) {
+        if config.layer_norm_elementwise_affine {
+            self.norm(name, config.hidden_size);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `glimpse fetch`: a checkpoint downloaded and checked, and nothing run.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::CommandResult;
+use super::options::PlaceArgs;
+use crate::blip2::processor::Processor;
+use crate::blip2::weights::Precision;
+use crate::checkpoint::inventory::parameters;
+use crate::checkpoint::memory::{estimate, gigabytes};
+use crate::checkpoint::{Checkpoint, MemoryLimit, Outline, Source};
+
+#[derive(Args)]
+pub struct FetchArgs {
+    /// An id on the Hugging Face hub (owner/name or owner/name@revision), or a folder to check
+    #[arg(value_name = "ID|DIR")]
+    model: String,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Prints the checkpoint's folder; what it needs goes to standard error.
+pub fn run(args: FetchArgs) -> CommandResult {
+    let (limit, offered) = args.place.look()?;
+    let outline = Outline::find(&args.model.parse::<Source>()?)?;
+    let folder = outline.folder().map(std::path::Path::to_path_buf).unwrap_or_default();
+    let checkpoint = outline.open()?;
+    // The tokenizer and the picture processor are part of a checkpoint that works.
+    Processor::load(&checkpoint)?;
+    describe(&checkpoint, limit.as_ref(), &offered);
+    writeln!(std::io::stdout(), "{}", folder.display())?;
+    Ok(())
+}
+
+fn describe(checkpoint: &Checkpoint, limit: Option<&MemoryLimit>, offered: &[Precision]) {
+    let (name, config) = (checkpoint.name(), checkpoint.config());
+    let needs = |precision: &Precision| {
+        let needed = estimate(config, checkpoint.has_head(), *precision).total();
+        format!("{} in {}", gigabytes(needed), precision.name())
+    };
+    tracing::info!(
+        "{name} is complete: {} parameters, {} on disk; it needs {}",
+        count(parameters(config)),
+        gigabytes(checkpoint.stored_bytes()),
+        offered.iter().map(needs).collect::<Vec<_>>().join(", ")
+    );
+    let Some(limit) = limit else { return };
+    if !offered
+        .iter()
+        .any(|precision| limit.fits(config, checkpoint.has_head(), *precision))
+    {
+        let free = gigabytes(limit.bytes);
+        tracing::warn!("{name} does not fit: {} has {free} to give", limit.place);
+    }
+}
+
+/// A number of parameters as people say it: `3.74 B`.
+pub fn count(parameters: u64) -> String {
+    match parameters {
+        0..1_000_000 => format!("{:.0} k", parameters as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} M", parameters as f64 / 1e6),
+        _ => format!("{:.2} B", parameters as f64 / 1e9),
+    }
+}
