@@ -199,7 +199,7 @@ def eye_losses(helpers, patches, queries, batch):
     patches = patches[:, 1:]  # without the class token
     patch = cross(helpers.patch_kind, patches, batch["patch_kind"], 0.3)
     patch = patch + cross(helpers.patch_colour, patches, batch["patch_colour"], 0.3)
-    cell = cross(helpers.cell_kind, queries, batch["cell_kind"], 0.5)
+    cell = cross(helpers.cell_kind, queries, batch["cell_kind"], 1.0)
     cell = cell + cross(helpers.cell_colour, queries, batch["cell_colour"], 0.5)
     there = batch["cell_kind"] > 0
     offset = F.smooth_l1_loss(helpers.cell_offset(queries)[there], batch["cell_offset"][there])

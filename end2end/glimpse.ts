@@ -117,8 +117,11 @@ export const test = base.extend<{ glimpse: Glimpse; refusals: boolean }>({
   },
 })
 
-/** Keeps the model busy with `count` questions; the result stops them. */
-export async function crowd(baseURL: string, count: number): Promise<() => Promise<void>> {
+/** Questions that keep the model busy for seconds, a few hundredths each. */
+const CROWD = 250
+
+/** Keeps the model busy with other visitors' questions; the result stops them. */
+export async function crowd(baseURL: string): Promise<() => Promise<void>> {
   const post = (name: string, body: object) =>
     fetch(`${baseURL}/api/page/${name}`, {
       method: 'POST',
@@ -131,7 +134,7 @@ export async function crowd(baseURL: string, count: number): Promise<() => Promi
     const response = await fetch(`${baseURL}/api/page/upload`, { method: 'POST', body })
     return ((await response.json()) as { id: string }).id
   }
-  const ids = await Promise.all(Array.from({ length: count }, upload))
+  const ids = await Promise.all(Array.from({ length: CROWD }, upload))
   const streams = await Promise.all(
     ids.map((conversation) => post('ask', { request: { conversation, question: 'what is in the picture?' } })),
   )

@@ -38,7 +38,7 @@ test.describe(() => {
     await other.open(glimpse.page.url())
     await glimpse.question.fill('Asked here?')
     await other.question.fill('And there?')
-    const disperse = await crowd(baseURL!, 80)
+    const disperse = await crowd(baseURL!)
     await glimpse.ask.click()
     await expect(glimpse.stop).toBeVisible()
     await other.ask.click()

@@ -307,7 +307,7 @@ mod tests {
             (WeightFormat::Bf16, 4e-3),
             (WeightFormat::Q8_0, 4.5e-3),
             (WeightFormat::Q4_0, 0.13),
-            (WeightFormat::Q4K, 4e-2),
+            (WeightFormat::Q4K, 0.1),
         ] {
             let matrix = PackedMatrix::pack(&weights, 50, format);
             for (output, row) in weights.chunks(50).enumerate() {
