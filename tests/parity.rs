@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use glimpse::blip2::Blip2;
+use glimpse::blip2::config::Blip2Config;
 use glimpse::blip2::generation::{FinishReason, GenerationOptions};
 use glimpse::blip2::linear::WeightFormat;
 use glimpse::blip2::processor::{Picture, PictureLimits, Processor, Prompt};
@@ -40,12 +41,11 @@ fn tolerance(precision: Precision) -> f32 {
 }
 
 /// Where the model runs: the CPU in f32, unless the environment says otherwise.
-fn device_and_precision() -> AnyResult<(Device, Precision)> {
+fn device_and_precision(config: &Blip2Config) -> AnyResult<(Device, Precision)> {
     let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_string());
     let device = variable("GLIMPSE_TEST_DEVICE", "cpu").parse::<DeviceChoice>()?.open()?;
-    let precision = variable("GLIMPSE_TEST_DTYPE", "f32")
-        .parse::<DtypeChoice>()?
-        .resolve(&device);
+    let dtype = variable("GLIMPSE_TEST_DTYPE", "f32").parse::<DtypeChoice>()?;
+    let precision = dtype.resolve(&device, config);
     Ok((device, precision))
 }
 
@@ -104,7 +104,7 @@ struct Case {
 impl Case {
     fn open(folder: &Path) -> AnyResult<Self> {
         let checkpoint = Checkpoint::open(folder)?;
-        let (device, precision) = device_and_precision()?;
+        let (device, precision) = device_and_precision(checkpoint.config())?;
         Ok(Self {
             folder: folder.to_path_buf(),
             expected: serde_json::from_slice(&std::fs::read(folder.join("expected.json"))?)?,

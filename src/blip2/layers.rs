@@ -1,6 +1,6 @@
 //! The few layers that all parts of the model are built from.
 
-use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::linear::contiguous;
@@ -109,12 +109,80 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Resu
         Some(mask) => scores.broadcast_add(mask)?,
         None => scores,
     };
-    let weights = candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(v.dtype())?;
+    let weights = softmax(&scores)?.to_dtype(v.dtype())?;
     weights
         .matmul(&v.contiguous()?)?
         .transpose(1, 2)?
         .contiguous()?
         .flatten_from(2)
+}
+
+/// Softmax over the last dimension of f32 scores.
+fn softmax(scores: &Tensor) -> Result<Tensor> {
+    if scores.device().is_cpu() {
+        return scores.contiguous()?.apply_op1_no_bwd(&Softmax);
+    }
+    candle_nn::ops::softmax_last_dim(scores)
+}
+
+/// The softmax on the CPU, on all cores and in vectors; candle's own calls libm's `expf` for
+/// one element after another.
+struct Softmax;
+
+impl CustomOp1 for Softmax {
+    fn name(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn cpu_fwd(&self, scores: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let scores = contiguous(scores, layout)?;
+        let size = layout.dims().last().copied().unwrap_or(1).max(1);
+        let mut weights = vec![0f32; scores.len()];
+        weights
+            .par_chunks_mut(size)
+            .zip(scores.par_chunks(size))
+            .with_min_len((1 << 14) / size + 1)
+            .for_each(|(weights, scores)| softmax_row(scores, weights));
+        Ok((CpuStorage::F32(weights), layout.shape().clone()))
+    }
+}
+
+fn softmax_row(scores: &[f32], weights: &mut [f32]) {
+    let greatest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for (weight, score) in weights.iter_mut().zip(scores) {
+        *weight = exp(score - greatest);
+    }
+    let inverse = 1.0 / weights.iter().sum::<f32>();
+    for weight in weights {
+        *weight *= inverse;
+    }
+}
+
+/// `e^x` for `x <= 0` within two units of the last place: a power of two by the exponent's
+/// bits times a polynomial on half a power to either side (Cephes' coefficients).
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    const COEFFICIENTS: [f32; 6] = [
+        1.987_569_1e-4,
+        1.398_199_9e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_5e-1,
+        5e-1,
+    ];
+    /// ln 2 in two parts, the first short enough to be exact when it is multiplied.
+    const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
+    // Below, the result is not a normal number any more: it is taken for zero.
+    let clamped = x.max(-87.0);
+    let power = (clamped * std::f32::consts::LOG2_E - 0.5) as i32 as f32;
+    let rest = clamped - power * LN_2.0 - power * LN_2.1;
+    let polynomial = COEFFICIENTS
+        .iter()
+        .fold(0.0, |sum, coefficient| sum * rest + coefficient);
+    let scale = f32::from_bits((((power as i32) + 127) as u32) << 23);
+    let value = (polynomial * rest * rest + rest + 1.0) * scale;
+    // A NaN stays one: what is added is zero elsewhere.
+    if x < -87.0 { 0.0 } else { value + (x - clamped) }
 }
 
 /// The additive mask that keeps `queries` new positions from looking ahead:
@@ -125,4 +193,35 @@ pub fn causal_mask(queries: usize, past: usize, device: &candle_core::Device) ->
         .flat_map(|query| (0..keys).map(move |key| if key > past + query { f32::NEG_INFINITY } else { 0.0 }))
         .collect();
     Tensor::from_vec(mask, (queries, keys), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exponential_is_libms_within_rounding() {
+        for step in 0..=90_000 {
+            let x = -step as f32 * 1e-3;
+            let (ours, libm) = (exp(x), x.exp());
+            assert!(
+                (ours - libm).abs() <= 3e-7 * libm + 1e-37,
+                "exp({x}) = {ours}, libm says {libm}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_not_hidden() {
+        let mut weights = [1.0; 2];
+        softmax_row(&[2.0, f32::NAN], &mut weights);
+        assert!(weights.iter().all(|weight| weight.is_nan()));
+    }
+
+    #[test]
+    fn masked_scores_have_no_weight() {
+        let mut weights = [1.0; 3];
+        softmax_row(&[2.0, f32::NEG_INFINITY, 2.0], &mut weights);
+        assert_eq!(weights, [0.5, 0.0, 0.5]);
+    }
 }

@@ -12,7 +12,7 @@ use crate::blip2::weights::Precision;
 use crate::blip2::{Blip2, EncodedPicture};
 use crate::checkpoint::{CheckpointError, MemoryLimit, Outline, Source, machine};
 
-use super::device::{DeviceChoice, DeviceError, DtypeChoice, device_name};
+use super::device::{DeviceChoice, DeviceError, DtypeChoice, device_name, precision};
 
 /// Pictures whose embeddings are kept; each is a few hundred kilobytes at most.
 const REMEMBERED_PICTURES: usize = 64;
@@ -67,16 +67,16 @@ impl Model {
     ) -> Result<Self, LoadError> {
         let start = Instant::now();
         let device = device.open()?;
-        let precision = dtype.resolve(&device);
         let limit = max_memory
             .map(MemoryLimit::chosen)
             .or_else(|| machine::available(&device));
         let offered = offered_precisions(&device);
+        let outline = Outline::find(source)?;
+        let precision = dtype.resolve(&device, outline.config());
         let check = |name: &str, config: &Blip2Config, with_head: bool| match &limit {
             Some(limit) => limit.check(name, (config, with_head), precision, &offered),
             None => Ok(()),
         };
-        let outline = Outline::find(source)?;
         check(outline.name(), outline.config(), false)?;
         let checkpoint = outline.open()?;
         check(checkpoint.name(), checkpoint.config(), checkpoint.has_head())?;
@@ -140,6 +140,8 @@ impl Model {
 
 /// What `--dtype` can mean on this device, the most memory first.
 pub fn offered_precisions(device: &Device) -> Vec<Precision> {
-    let precision = |format| DtypeChoice::Format(format).resolve(device);
-    WeightFormat::ALL.into_iter().map(precision).collect()
+    WeightFormat::ALL
+        .into_iter()
+        .map(|format| precision(format, device))
+        .collect()
 }

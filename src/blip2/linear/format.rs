@@ -11,6 +11,7 @@ use candle_core::{Device, Tensor};
 use half::{bf16, f16};
 
 use super::matrix::{BLOCK, PANEL};
+use super::simd;
 
 /// How weights are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,47 +69,48 @@ impl WeightFormat {
 
     /// Writes the rows of up to 32 outputs into a panel of zeros.
     pub(super) fn pack_panel(self, rows: &[f32], inputs: usize, panel: &mut [u8]) {
-        for (lane, row) in rows.chunks(inputs).enumerate() {
-            let quants = match self {
-                Self::Q8_0 => quantise_q8_0(row),
-                Self::Q4_0 => quantise_q4_0(row),
-                Self::Q4K => quantise_q4_k(row),
-                _ => Vec::new(),
-            };
-            for (index, block) in panel.chunks_mut(self.block_bytes()).enumerate() {
-                match quants.get(index) {
-                    Some(quants) => self.put_quants(block, lane, quants),
-                    None => self.put_floats(block, lane, &row[index * BLOCK..inputs.min((index + 1) * BLOCK)]),
-                }
-            }
-        }
-    }
-
-    fn put_floats(self, block: &mut [u8], lane: usize, weights: &[f32]) {
-        for (i, &weight) in weights.iter().enumerate() {
+        let q4_k: Vec<Vec<Quants>> = match self {
+            Self::Q4K => rows.chunks(inputs).map(quantise_q4_k).collect(),
+            _ => Vec::new(),
+        };
+        for (index, block) in panel.chunks_mut(self.block_bytes()).enumerate() {
+            let tile = tile(rows, inputs, index * BLOCK);
             match self {
-                Self::F32 => put(block, i * PANEL + lane, weight.to_le_bytes()),
-                Self::F16 => put(block, i * PANEL + lane, f16::from_f32(weight).to_le_bytes()),
-                _ => {
-                    let at = (i / 2 * PANEL + lane) * 2 + i % 2;
-                    put(block, at, bf16::from_f32(weight).to_le_bytes());
+                Self::F32 => put_floats(block, &tile, |weight| weight.to_le_bytes()),
+                Self::F16 => put_floats(block, &tile, |weight| f16::from_f32(weight).to_le_bytes()),
+                Self::Bf16 => put_pairs(block, &tile),
+                Self::Q8_0 => self.put_quants(block, &each_lane(&tile, quantise_q8_0)),
+                Self::Q4_0 => self.put_quants(block, &each_lane(&tile, quantise_q4_0)),
+                Self::Q4K => {
+                    let zeros = [Quants::ZERO; PANEL];
+                    let quants = std::array::from_fn(|lane| q4_k.get(lane).map_or(zeros[lane], |row| row[index]));
+                    self.put_quants(block, &quants);
                 }
             }
         }
     }
 
-    fn put_quants(self, block: &mut [u8], lane: usize, quants: &Quants) {
+    fn put_quants(self, block: &mut [u8], quants: &[Quants; PANEL]) {
         let (weights, factors) = block.split_at_mut(self.weight_bytes());
-        for (i, &quant) in quants.values.iter().enumerate() {
-            if self == Self::Q8_0 {
-                weights[i * PANEL + lane] = quant.cast_unsigned();
-            } else {
-                weights[i / 2 * PANEL + lane] |= quant.cast_unsigned() << (i % 2 * 4);
+        if self == Self::Q8_0 {
+            for (i, weights) in weights.chunks_exact_mut(PANEL).enumerate() {
+                for (weight, quants) in weights.iter_mut().zip(quants) {
+                    *weight = quants.values[i].cast_unsigned();
+                }
+            }
+        } else {
+            for (i, weights) in weights.chunks_exact_mut(PANEL).enumerate() {
+                for (weight, quants) in weights.iter_mut().zip(quants) {
+                    let [low, high] = [quants.values[2 * i], quants.values[2 * i + 1]].map(i8::cast_unsigned);
+                    *weight = low | high << 4;
+                }
             }
         }
-        put(factors, lane, quants.scale.to_le_bytes());
-        if self == Self::Q4K {
-            put(factors, PANEL + lane, quants.minimum.to_le_bytes());
+        for (lane, quants) in quants.iter().enumerate() {
+            put(factors, lane, quants.scale.to_le_bytes());
+            if self == Self::Q4K {
+                put(factors, PANEL + lane, quants.minimum.to_le_bytes());
+            }
         }
     }
 
@@ -151,43 +153,83 @@ fn get<const N: usize>(bytes: &[u8], index: usize) -> [u8; N] {
     std::array::from_fn(|i| bytes[index * N + i])
 }
 
+/// The 32 weights from `input` on of 32 outputs, zeros where there are none.
+fn tile(rows: &[f32], inputs: usize, input: usize) -> [[f32; BLOCK]; PANEL] {
+    let mut tile = [[0.0; BLOCK]; PANEL];
+    for (tile, row) in tile.iter_mut().zip(rows.chunks(inputs)) {
+        let weights = &row[input..inputs.min(input + BLOCK)];
+        tile[..weights.len()].copy_from_slice(weights);
+    }
+    tile
+}
+
+fn put_floats<const N: usize>(block: &mut [u8], tile: &[[f32; BLOCK]; PANEL], bytes: impl Fn(f32) -> [u8; N]) {
+    for (i, row) in block.as_chunks_mut::<N>().0.chunks_exact_mut(PANEL).enumerate() {
+        for (place, weights) in row.iter_mut().zip(tile) {
+            *place = bytes(weights[i]);
+        }
+    }
+}
+
+fn put_pairs(block: &mut [u8], tile: &[[f32; BLOCK]; PANEL]) {
+    for (i, row) in block.as_chunks_mut::<4>().0.chunks_exact_mut(PANEL).enumerate() {
+        for (place, weights) in row.iter_mut().zip(tile) {
+            *place = simd::pair(weights[2 * i], weights[2 * i + 1]).to_le_bytes();
+        }
+    }
+}
+
 /// A block of 32 quantised weights of one output: `value * scale - minimum`.
+#[derive(Clone, Copy)]
 struct Quants {
     values: [i8; BLOCK],
     scale: f16,
     minimum: f16,
 }
 
-/// GGML's `quantize_row_q8_0`.
-fn quantise_q8_0(row: &[f32]) -> Vec<Quants> {
-    let blocks = row.chunks(BLOCK);
-    let quantise = |block: &[f32]| {
-        let greatest = block.iter().fold(0f32, |greatest, x| greatest.max(x.abs()));
-        let scale = greatest / 127.0;
-        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-        quants(block, scale, |x| (x * inverse).round() as i8)
+impl Quants {
+    const ZERO: Self = Self {
+        values: [0; BLOCK],
+        scale: f16::ZERO,
+        minimum: f16::ZERO,
     };
-    blocks.map(quantise).collect()
+}
+
+fn each_lane(tile: &[[f32; BLOCK]; PANEL], quantise: fn(&[f32; BLOCK]) -> Quants) -> [Quants; PANEL] {
+    let mut quants = [Quants::ZERO; PANEL];
+    for (quants, weights) in quants.iter_mut().zip(tile) {
+        *quants = quantise(weights);
+    }
+    quants
+}
+
+/// GGML's `quantize_row_q8_0`.
+fn quantise_q8_0(weights: &[f32; BLOCK]) -> Quants {
+    let scale = weights.iter().fold(0f32, |greatest, x| greatest.max(x.abs())) / 127.0;
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    let mut values = [0; BLOCK];
+    for (value, &x) in values.iter_mut().zip(weights) {
+        // To the nearest, ties away from zero: `round` would be a call for each weight.
+        *value = (x * inverse + 0.5f32.copysign(x)) as i32 as i8;
+    }
+    Quants {
+        values,
+        scale: f16::from_f32(scale),
+        minimum: f16::ZERO,
+    }
 }
 
 /// GGML's `quantize_row_q4_0`: the weight of the greatest magnitude becomes -8.
-fn quantise_q4_0(row: &[f32]) -> Vec<Quants> {
-    let blocks = row.chunks(BLOCK);
-    let quantise = |block: &[f32]| {
-        let greatest = block
-            .iter()
-            .fold(0f32, |greatest, &x| if x.abs() > greatest.abs() { x } else { greatest });
-        let scale = greatest / -8.0;
-        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-        // The cast saturates, and the padding of a last block must stay zero: 8 less 8.
-        quants(block, scale, |x| ((x * inverse + 8.5) as i8).min(15))
-    };
-    blocks.map(quantise).collect()
-}
-
-fn quants(block: &[f32], scale: f32, quantise: impl Fn(f32) -> i8) -> Quants {
+fn quantise_q4_0(weights: &[f32; BLOCK]) -> Quants {
+    let larger = |greatest: f32, x: &f32| if x.abs() > greatest.abs() { *x } else { greatest };
+    let scale = weights.iter().fold(0f32, larger) / -8.0;
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    let mut values = [0; BLOCK];
+    for (value, &x) in values.iter_mut().zip(weights) {
+        *value = ((x * inverse + 8.5) as i32).min(15) as i8;
+    }
     Quants {
-        values: std::array::from_fn(|i| quantise(block.get(i).copied().unwrap_or_default())),
+        values,
         scale: f16::from_f32(scale),
         minimum: f16::ZERO,
     }
