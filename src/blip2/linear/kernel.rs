@@ -1,7 +1,8 @@
 //! The inner loops: one panel of 32 outputs against one row, or against blocks of rows.
 //!
 //! Everything here is generic over the lanes and inlined into one function for each
-//! instruction set, at the end of the file.
+//! instruction set, at the end of the file. There are no closures around the lanes: what is
+//! in a closure is not compiled for the instruction set of the function around it.
 
 use std::mem::MaybeUninit;
 
@@ -81,8 +82,7 @@ unsafe fn two_inputs<L: Lanes>(format: WeightFormat, block: *const u8, i: usize)
             }
             WeightFormat::Q8_0 => {
                 let at = block.cast::<i8>().add(i * PANEL);
-                let row = |at: *const i8| [L::load_i8(at), L::load_i8(at.add(LANES))];
-                [row(at), row(at.add(PANEL))]
+                [load_i8(at), load_i8(at.add(PANEL))]
             }
             WeightFormat::Q4_0 | WeightFormat::Q4K => {
                 let at = block.add(i / 2 * PANEL);
@@ -103,12 +103,22 @@ unsafe fn load_f16<L: Lanes>(from: *const u16) -> Pair<L> {
     unsafe { [L::load_f16(from), L::load_f16(from.add(LANES))] }
 }
 
+#[inline(always)]
+unsafe fn load_i8<L: Lanes>(from: *const i8) -> Pair<L> {
+    unsafe { [L::load_i8(from), L::load_i8(from.add(LANES))] }
+}
+
+#[inline(always)]
+unsafe fn times<L: Lanes>(pair: Pair<L>, factor: f32) -> Pair<L> {
+    let factor = unsafe { L::splat(factor) };
+    unsafe { [pair[0].mul(factor), pair[1].mul(factor)] }
+}
+
 /// What a block's quants are multiplied by, and what is added behind that.
 #[inline(always)]
 unsafe fn scale_and_offset<L: Lanes>(format: WeightFormat, block: *const u8) -> Option<(Pair<L>, Option<Pair<L>>)> {
     unsafe {
         let factors = block.add(format.weight_bytes()).cast::<u16>();
-        let times = |pair: Pair<L>, factor: f32| pair.map(|half| half.mul(L::splat(factor)));
         match format {
             WeightFormat::Q8_0 => Some((load_f16(factors), None)),
             WeightFormat::Q4_0 => {
@@ -140,7 +150,10 @@ unsafe fn row<L: Lanes>(task: &mut RowTask) {
 unsafe fn row_in<L: Lanes>(format: WeightFormat, task: &mut RowTask) {
     unsafe {
         let zero = [L::splat(0.0); 2];
-        let mut sum = task.bias.map_or(zero, |bias| load(bias.as_ptr()));
+        let mut sum = match task.bias {
+            Some(bias) => load(bias.as_ptr()),
+            None => zero,
+        };
         for (index, (xs, &total)) in task.row.as_chunks::<BLOCK>().0.iter().zip(task.sums).enumerate() {
             let block = task.panel.block(index * BLOCK);
             // Two sums, for the latency of a multiply-add.
@@ -200,10 +213,14 @@ unsafe fn unpack_block<L: Lanes>(format: WeightFormat, block: *const u8, pairs: 
         for i in (0..BLOCK).step_by(2) {
             let mut two = two_inputs::<L>(format, block, i);
             if let Some((scale, offset)) = factors {
-                two = two.map(|weights| match offset {
-                    Some(offset) => std::array::from_fn(|half| weights[half].mul_add(scale[half], offset[half])),
-                    None => std::array::from_fn(|half| weights[half].mul(scale[half])),
-                });
+                for weights in &mut two {
+                    for half in 0..2 {
+                        weights[half] = match offset {
+                            Some(offset) => weights[half].mul_add(scale[half], offset[half]),
+                            None => weights[half].mul(scale[half]),
+                        };
+                    }
+                }
             }
             let [first, second] = two;
             for (half, (first, second)) in first.into_iter().zip(second).enumerate() {
@@ -230,8 +247,12 @@ unsafe fn multiply<L: Lanes, const ROWS: usize>(
     output: Output,
 ) {
     unsafe {
-        let at = |row: usize| output.start.add(row * output.stride);
-        let mut sums: [Pair<L>; ROWS] = std::array::from_fn(|row| first.unwrap_or_else(|| load(at(row))));
+        let mut sums = [first.unwrap_or([L::splat(0.0); 2]); ROWS];
+        if first.is_none() {
+            for (row, sum) in sums.iter_mut().enumerate() {
+                *sum = load(output.start.add(row * output.stride));
+            }
+        }
         if pairs {
             for i in 0..depth / 2 {
                 let weights = tile.add(i * PANEL);
@@ -250,8 +271,9 @@ unsafe fn multiply<L: Lanes, const ROWS: usize>(
             }
         }
         for (row, sum) in sums.iter().enumerate() {
-            sum[0].store(at(row));
-            sum[1].store(at(row).add(LANES));
+            let at = output.start.add(row * output.stride);
+            sum[0].store(at);
+            sum[1].store(at.add(LANES));
         }
     }
 }
@@ -264,7 +286,10 @@ unsafe fn blocks<L: Lanes>(task: &BlockTask) {
     let (first_row, _) = task.inputs.block(task.blocks.start);
     let mut tile = Tile([MaybeUninit::uninit(); DEPTH * PANEL]);
     unsafe {
-        let bias = task.bias.map_or([L::splat(0.0); 2], |bias| load(bias.as_ptr()));
+        let bias = match task.bias {
+            Some(bias) => load(bias.as_ptr()),
+            None => [L::splat(0.0); 2],
+        };
         for input in (0..padded).step_by(DEPTH) {
             let depth = DEPTH.min(padded - input);
             let tile = unpack::<L>(&task.panel, input, depth, pairs, &mut tile);

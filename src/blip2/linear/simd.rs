@@ -274,12 +274,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn store_pairs(first: Self, second: Self, to: *mut u32) {
             unsafe {
-                let halves = |x: Self| {
-                    let bf16: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(x.0));
-                    _mm512_cvtepu16_epi32(bf16)
-                };
-                let pairs = _mm512_or_si512(halves(first), _mm512_slli_epi32::<16>(halves(second)));
-                _mm512_storeu_si512(to.cast(), pairs);
+                let first: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(first.0));
+                let second: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(second.0));
+                let second = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(second));
+                _mm512_storeu_si512(to.cast(), _mm512_or_si512(_mm512_cvtepu16_epi32(first), second));
             }
         }
 
