@@ -53,6 +53,22 @@ fn two_visitors_never_meet() {
 }
 
 #[test]
+fn another_sites_page_cannot_speak_for_a_visitor() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let status_from = |site: &str| {
+        let request = ureq::post(format!("{}/api/page/state", server.address)).header("sec-fetch-site", site);
+        let request = request.config().http_status_as_error(false).build();
+        let response = request
+            .content_type("application/json")
+            .send(r#"{"conversation":null}"#);
+        response.expect("the server answers").status().as_u16()
+    };
+    assert_eq!(status_from("cross-site"), 403);
+    assert_eq!((status_from("same-origin"), status_from("none")), (200, 200));
+}
+
+#[test]
 fn a_picture_comes_back_encoded_anew() {
     let model = TinyCheckpoint::new();
     let server = Server::start(&["--model", model.path()]);

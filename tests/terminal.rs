@@ -304,8 +304,9 @@ fn several_answers_stand_each_on_a_line() {
 
 #[test]
 fn settings_that_do_not_fit_are_wrong_usage_in_a_sentence() {
-    let wrong: [(&[&str], &[&str]); 17] = [
+    let wrong: [(&[&str], &[&str]); 18] = [
         (&["--num-beams", "11"], &["--num-beams is 11", "1 to 10"]),
+        (&["--do-sample", "--temperature", "-1"], &["--temperature is -1"]),
         (&["--num-beams", "0"], &["1 to 10"]),
         (
             &["--do-sample", "--temperature", "0"],

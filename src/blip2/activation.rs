@@ -25,9 +25,10 @@ impl Activation {
     /// Applies the activation to every element.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Gelu if x.device().is_cpu() && x.dtype() == DType::F32 => x.contiguous()?.apply_op1_no_bwd(&ErfGelu),
+            Self::Gelu if is_f32_on_cpu(x) => x.contiguous()?.apply_op1_no_bwd(&OnCpu::ErfGelu),
             Self::Gelu => x.gelu_erf(),
             Self::GeluNew => x.gelu(),
+            Self::Relu if is_f32_on_cpu(x) => x.contiguous()?.apply_op1_no_bwd(&OnCpu::Relu),
             Self::Relu => x.relu(),
             Self::Silu => x.silu(),
             Self::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
@@ -36,16 +37,27 @@ impl Activation {
     }
 }
 
-/// The exact GELU on the CPU, on all cores and in vectors; candle's own calls libm's `erff`
-/// for one element after another.
-struct ErfGelu;
+fn is_f32_on_cpu(x: &Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == DType::F32
+}
+
+/// Activations on the CPU, on all cores and in vectors. candle's own GELU calls libm's `erff`
+/// for one element after another, and its ReLU turns what is not a number into zero, which
+/// hides damaged weights.
+enum OnCpu {
+    ErfGelu,
+    Relu,
+}
 
 /// Elements that one task takes: enough to be worth waking a core.
 const CHUNK: usize = 1 << 14;
 
-impl CustomOp1 for ErfGelu {
+impl CustomOp1 for OnCpu {
     fn name(&self) -> &'static str {
-        "erf-gelu"
+        match self {
+            Self::ErfGelu => "erf-gelu",
+            Self::Relu => "relu",
+        }
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
@@ -57,12 +69,20 @@ impl CustomOp1 for ErfGelu {
         output
             .par_chunks_mut(CHUNK)
             .zip(input.par_chunks(CHUNK))
-            .for_each(|(output, input)| {
-                for (y, &x) in output.iter_mut().zip(input) {
-                    *y = 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
-                }
+            .for_each(|(output, input)| match self {
+                Self::ErfGelu => fill(output, input, |x| {
+                    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+                }),
+                Self::Relu => fill(output, input, |x| if x < 0.0 { 0.0 } else { x }),
             });
         Ok((CpuStorage::F32(output), layout.shape().clone()))
+    }
+}
+
+#[inline(always)]
+fn fill(output: &mut [f32], input: &[f32], f: impl Fn(f32) -> f32) {
+    for (y, &x) in output.iter_mut().zip(input) {
+        *y = f(x);
     }
 }
 
@@ -114,6 +134,19 @@ mod tests {
                 (ours - libm).abs() <= 1e-6 * x.abs().max(1.0),
                 "gelu({x}) = {ours}, libm says {libm}"
             );
+        }
+    }
+    #[test]
+    fn no_activation_hides_what_is_not_a_number() {
+        let x = Tensor::new(&[f32::NAN, -1.0], &candle_core::Device::Cpu).expect("memory for a small tensor");
+        for activation in [
+            Activation::Gelu,
+            Activation::GeluNew,
+            Activation::Relu,
+            Activation::Silu,
+        ] {
+            let y = activation.forward(&x).and_then(|y| y.to_vec1::<f32>());
+            assert!(y.expect("it is a float tensor")[0].is_nan(), "{activation:?}");
         }
     }
 }

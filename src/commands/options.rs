@@ -128,7 +128,13 @@ pub struct GenerationArgs {
     min_new_tokens: u16,
 
     /// Beams of beam search, 1 to 10; 1 takes the likeliest token each time
-    #[arg(long, env = "GLIMPSE_NUM_BEAMS", default_value_t = 1, value_name = "N")]
+    #[arg(
+        long,
+        env = "GLIMPSE_NUM_BEAMS",
+        default_value_t = 1,
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     num_beams: usize,
 
     /// With beams: above 0 prefers long answers, below 0 short ones; -10 to 10
@@ -151,31 +157,67 @@ pub struct GenerationArgs {
     do_sample: bool,
 
     /// When drawing: below 1 is bolder, above 1 is more varied; 0.01 to 100
-    #[arg(long, env = "GLIMPSE_TEMPERATURE", default_value_t = 1.0, value_name = "X")]
+    #[arg(
+        long,
+        env = "GLIMPSE_TEMPERATURE",
+        default_value_t = 1.0,
+        value_name = "X",
+        allow_negative_numbers = true
+    )]
     temperature: f64,
 
     /// When drawing: from this many likeliest tokens; 0 is all
-    #[arg(long, env = "GLIMPSE_TOP_K", default_value_t = 50, value_name = "N")]
+    #[arg(
+        long,
+        env = "GLIMPSE_TOP_K",
+        default_value_t = 50,
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     top_k: usize,
 
     /// When drawing: from the likeliest tokens that together have this probability; 0 to 1
-    #[arg(long, env = "GLIMPSE_TOP_P", default_value_t = 1.0, value_name = "P")]
+    #[arg(
+        long,
+        env = "GLIMPSE_TOP_P",
+        default_value_t = 1.0,
+        value_name = "P",
+        allow_negative_numbers = true
+    )]
     top_p: f64,
 
     /// When drawing: the same seed gives the same answer [default: another one each time]
-    #[arg(long, env = "GLIMPSE_SEED", value_name = "N")]
+    #[arg(long, env = "GLIMPSE_SEED", value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
 
     /// Above 1, tokens that are in the question or the answer already become less likely; 0.01 to 100
-    #[arg(long, env = "GLIMPSE_REPETITION_PENALTY", default_value_t = 1.0, value_name = "X")]
+    #[arg(
+        long,
+        env = "GLIMPSE_REPETITION_PENALTY",
+        default_value_t = 1.0,
+        value_name = "X",
+        allow_negative_numbers = true
+    )]
     repetition_penalty: f64,
 
     /// No sequence of this many tokens comes twice; 0 is no such rule
-    #[arg(long, env = "GLIMPSE_NO_REPEAT_NGRAM_SIZE", default_value_t = 0, value_name = "N")]
+    #[arg(
+        long,
+        env = "GLIMPSE_NO_REPEAT_NGRAM_SIZE",
+        default_value_t = 0,
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     no_repeat_ngram_size: usize,
 
     /// How many answers to give, 1 to 10: drawn ones, or the best beams
-    #[arg(long, env = "GLIMPSE_NUM_RETURN_SEQUENCES", default_value_t = 1, value_name = "N")]
+    #[arg(
+        long,
+        env = "GLIMPSE_NUM_RETURN_SEQUENCES",
+        default_value_t = 1,
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     num_return_sequences: usize,
 
     /// End an answer behind this text; may be given several times

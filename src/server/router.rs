@@ -71,6 +71,12 @@ pub fn router(state: AppState) -> Router {
         .layer(from_fn(guard_functions))
         .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
         .layer(RequestBodyTimeoutLayer::new(BODY_IDLE))
+        .layer(from_fn(refuse_other_sites))
+        // What a visitor sees is his own; files say otherwise for themselves.
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("private, no-cache"),
+        ))
         .layer(header_layer(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
@@ -88,6 +94,18 @@ pub fn router(state: AppState) -> Router {
 
 fn header_layer(name: HeaderName, value: HeaderValue) -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::overriding(name, value)
+}
+
+/// Refuses what another site's page makes a visitor's browser send: it could ask, fetch and
+/// fill in his name. Programs say nothing of sites, and a page in a frame speaks for itself.
+async fn refuse_other_sites(request: Request<Body>, next: Next) -> Response {
+    let site = request.headers().get("sec-fetch-site");
+    if request.method() == Method::POST && site.is_some_and(|site| site == "cross-site") {
+        let sentence = "This was sent by another site's page. Open Glimpse itself to ask.";
+        let error = ApiError::new(ErrorKind::BadRequest, sentence);
+        return (StatusCode::FORBIDDEN, axum::Json(error)).into_response();
+    }
+    next.run(request).await
 }
 
 /// Stands before and behind the server functions.

@@ -119,7 +119,7 @@ impl Blip2 {
         let decoder = Decoder::prefill(self, picture, prompt_ids, options)?;
         let seed = options
             .do_sample
-            .then(|| options.seed.unwrap_or_else(rand::random::<u64>));
+            .then(|| options.seed.unwrap_or_else(|| rand::random::<u64>() >> 11)); // whole in a JSON reader's f64
         let strategy = if options.num_beams > 1 {
             Strategy::Beams(Box::new(BeamSearch::new(prompt_ids, options, seed)))
         } else {

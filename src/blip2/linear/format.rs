@@ -193,6 +193,18 @@ impl Quants {
         scale: f16::ZERO,
         minimum: f16::ZERO,
     };
+
+    /// Rounding makes numbers of everything: a block with a weight that is none, or infinite,
+    /// must not pass for a sound one.
+    fn or_not_finite(self, weights: &[f32]) -> Self {
+        if weights.iter().all(|weight| weight.is_finite()) {
+            return self;
+        }
+        Self {
+            scale: f16::NAN,
+            ..self
+        }
+    }
 }
 
 fn each_lane(tile: &[[f32; BLOCK]; PANEL], quantise: fn(&[f32; BLOCK]) -> Quants) -> [Quants; PANEL] {
@@ -217,6 +229,7 @@ fn quantise_q8_0(weights: &[f32; BLOCK]) -> Quants {
         scale: f16::from_f32(scale),
         minimum: f16::ZERO,
     }
+    .or_not_finite(weights)
 }
 
 /// GGML's `quantize_row_q4_0`: the weight of the greatest magnitude becomes -8.
@@ -233,6 +246,7 @@ fn quantise_q4_0(weights: &[f32; BLOCK]) -> Quants {
         scale: f16::from_f32(scale),
         minimum: f16::ZERO,
     }
+    .or_not_finite(weights)
 }
 
 /// GGML's `quantize_row_q4_K`, by candle, whose search for scales and minima is not
@@ -250,7 +264,8 @@ fn quantise_q4_k(row: &[f32]) -> Vec<Quants> {
     bytes
         .chunks_exact(4 + 12 + SUPER / 2)
         .flat_map(q4_k_blocks)
-        .take(row.len().div_ceil(BLOCK))
+        .zip(row.chunks(BLOCK))
+        .map(|(quants, weights)| quants.or_not_finite(weights))
         .collect()
 }
 

@@ -299,6 +299,19 @@ mod tests {
     }
 
     #[test]
+    fn no_format_hides_a_weight_that_is_not_finite() {
+        for (format, damage) in WeightFormat::ALL
+            .into_iter()
+            .zip([f32::NAN, f32::INFINITY].into_iter().cycle())
+        {
+            let mut weights = vec![0.5; 40 * 300];
+            weights[7 * 300 + 290] = damage;
+            let y = product(&[1.0; 300], &PackedMatrix::pack(&weights, 300, format), None);
+            assert!(!y[7].is_finite() && y[8].is_finite(), "{format:?}: {}", y[7]);
+        }
+    }
+
+    #[test]
     fn rows_are_what_was_packed() {
         let weights = numbers(&mut StdRng::seed_from_u64(3), 40 * 50);
         for (format, tolerance) in [
