@@ -218,28 +218,24 @@ fn each_lane(tile: &[[f32; BLOCK]; PANEL], quantise: fn(&[f32; BLOCK]) -> Quants
 /// GGML's `quantize_row_q8_0`.
 fn quantise_q8_0(weights: &[f32; BLOCK]) -> Quants {
     let scale = weights.iter().fold(0f32, |greatest, x| greatest.max(x.abs())) / 127.0;
-    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-    let mut values = [0; BLOCK];
-    for (value, &x) in values.iter_mut().zip(weights) {
-        // To the nearest, ties away from zero: `round` would be a call for each weight.
-        *value = (x * inverse + 0.5f32.copysign(x)) as i32 as i8;
-    }
-    Quants {
-        values,
-        scale: f16::from_f32(scale),
-        minimum: f16::ZERO,
-    }
-    .or_not_finite(weights)
+    // To the nearest, ties away from zero: `round` would be a call for each weight.
+    quantise(weights, scale, |x| (x + 0.5f32.copysign(x)) as i32)
 }
 
 /// GGML's `quantize_row_q4_0`: the weight of the greatest magnitude becomes -8.
 fn quantise_q4_0(weights: &[f32; BLOCK]) -> Quants {
     let larger = |greatest: f32, x: &f32| if x.abs() > greatest.abs() { *x } else { greatest };
     let scale = weights.iter().fold(0f32, larger) / -8.0;
+    quantise(weights, scale, |x| ((x + 8.5) as i32).min(15))
+}
+
+/// A block by its scale; `round` takes a weight that is divided by it.
+#[inline(always)]
+fn quantise(weights: &[f32; BLOCK], scale: f32, round: impl Fn(f32) -> i32) -> Quants {
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
     let mut values = [0; BLOCK];
     for (value, &x) in values.iter_mut().zip(weights) {
-        *value = ((x * inverse + 8.5) as i32).min(15) as i8;
+        *value = round(x * inverse) as i8;
     }
     Quants {
         values,
