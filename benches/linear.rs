@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use glimpse::blip2::linear::WeightFormat;
-use glimpse::blip2::linear::matrix::PackedMatrix;
+use glimpse::blip2::linear::matrix::{InMemory, PackedMatrix};
 use glimpse::blip2::linear::product::product;
 
 /// Rows, inputs and outputs, and where in the model.
@@ -26,7 +26,11 @@ fn main() {
         let x: Vec<f32> = (0..rows * inputs).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect();
         let weights: Vec<f32> = (0..inputs * outputs).map(|i| (i % 23) as f32 * 0.01 - 0.1).collect();
         for format in WeightFormat::ALL {
-            let matrix = PackedMatrix::pack(&weights, inputs, format);
+            let stored = InMemory {
+                numbers: &weights,
+                inputs,
+            };
+            let matrix = PackedMatrix::pack(&stored, format).expect("there is memory");
             report(name, format.name(), rows * inputs * outputs, matrix.bytes(), || {
                 std::hint::black_box(product(&x, &matrix, None));
             });

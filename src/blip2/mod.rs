@@ -60,7 +60,7 @@ impl Blip2 {
         device: &Device,
         precision: Precision,
     ) -> std::result::Result<Self, CheckpointError> {
-        let root = Weights::new(checkpoint.var_builder(precision.dtype, device), precision);
+        let root = Weights::new(checkpoint.tensors(), device.clone(), precision);
         Self::new(checkpoint.config(), precision, root).map_err(|error| checkpoint.explain(error))
     }
 

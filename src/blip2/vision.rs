@@ -53,14 +53,9 @@ impl Embeddings {
     fn new(config: &VisionConfig, vb: Weights) -> Result<Self> {
         let (hidden, side) = (config.hidden_size, config.patch_size);
         let conv = vb.pp("patch_embedding");
-        let weight = conv
-            .get((hidden, 3, side, side), "weight")?
-            .reshape((hidden, 3 * side * side))?;
+        let weight = Weight::of_shape((hidden, 3, side, side), "weight", &conv)?;
         Ok(Self {
-            patch: Linear::from_parts(
-                Weight::from_tensor(weight, vb.format())?,
-                Some(conv.get(hidden, "bias")?),
-            )?,
+            patch: Linear::from_parts(weight, Some(conv.get(hidden, "bias")?))?,
             patch_size: side,
             class_embedding: vb.get((1, 1, hidden), "class_embedding")?,
             position_embedding: vb.get((1, config.num_positions(), hidden), "position_embedding")?,

@@ -1,9 +1,11 @@
 //! Where the parts of the model get their weights from.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Result, Shape, Tensor};
-use candle_nn::VarBuilder;
 
 use super::linear::WeightFormat;
+use crate::checkpoint::{StoredMatrix, Tensors};
 
 /// How a model computes: in which dtype, and how the matrices of its linear layers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,51 +43,72 @@ impl Precision {
 
 /// Tensors by name, below a prefix.
 #[derive(Clone)]
-pub struct Weights<'a> {
-    vb: VarBuilder<'a>,
-    format: WeightFormat,
+pub struct Weights {
+    tensors: Arc<Tensors>,
+    device: Device,
+    precision: Precision,
+    prefix: String,
 }
 
-impl<'a> Weights<'a> {
-    pub fn new(vb: VarBuilder<'a>, precision: Precision) -> Self {
+impl Weights {
+    pub fn new(tensors: Tensors, device: Device, precision: Precision) -> Self {
         Self {
-            vb: vb.set_dtype(precision.dtype),
-            format: precision.weights,
+            tensors: Arc::new(tensors),
+            device,
+            precision,
+            prefix: String::new(),
         }
     }
 
     /// The same tensors in another precision.
     pub fn with_precision(&self, precision: Precision) -> Self {
-        Self::new(self.vb.clone(), precision)
+        Self {
+            precision,
+            ..self.clone()
+        }
     }
 
     /// The tensors below a further part of the name.
     pub fn pp(&self, part: impl ToString) -> Self {
         Self {
-            vb: self.vb.pp(part),
-            format: self.format,
+            prefix: self.path(&part.to_string()),
+            ..self.clone()
         }
+    }
+
+    fn path(&self, name: &str) -> String {
+        if self.prefix.is_empty() {
+            return name.to_string();
+        }
+        format!("{}.{name}", self.prefix)
     }
 
     /// A tensor in the dtype that the model computes in.
     pub fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
-        self.vb.get(shape.into(), name)
+        let (name, shape) = (self.path(name), shape.into());
+        self.tensors.tensor(&name, &shape, self.precision.dtype, &self.device)
+    }
+
+    /// A tensor as a matrix, to be packed from where it lies: a row for each step of its first
+    /// dimension.
+    pub fn matrix(&self, shape: impl Into<Shape>, name: &str) -> Result<StoredMatrix<'_>> {
+        self.tensors.matrix(&self.path(name), &shape.into())
     }
 
     pub fn contains_tensor(&self, name: &str) -> bool {
-        self.vb.contains_tensor(name)
+        self.tensors.contains(&self.path(name))
     }
 
     /// How matrices are stored.
     pub fn format(&self) -> WeightFormat {
-        self.format
+        self.precision.weights
     }
 
     pub fn dtype(&self) -> DType {
-        self.vb.dtype()
+        self.precision.dtype
     }
 
     pub fn device(&self) -> &Device {
-        self.vb.device()
+        &self.device
     }
 }

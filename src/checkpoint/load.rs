@@ -1,10 +1,10 @@
 //! Tensors from mapped files onto a device: converted piece by piece, each piece's pages
 //! given back at once, so that a checkpoint is never in memory twice.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Shape, Tensor, WithDType};
-use candle_nn::var_builder::SimpleBackend;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -13,6 +13,7 @@ use safetensors::Dtype;
 use super::inventory::{HEAD, TOKEN_TABLE};
 use super::progress::Progress;
 use super::weights::{StoredTensor, Weights};
+use crate::blip2::linear::matrix::Rows;
 
 /// Numbers that are converted at a time, on each core.
 const PIECE: usize = 1 << 20;
@@ -20,46 +21,114 @@ const PIECE: usize = 1 << 20;
 /// Numbers that are converted in one go, which stay in the first cache.
 const BLOCK: usize = 1 << 10;
 
-/// Hands the tensors to candle's `VarBuilder`.
-pub struct Backend {
-    pub weights: Arc<Weights>,
-    pub progress: Arc<Progress>,
+/// The tensors of an opened checkpoint, by name. Progress is shown until it is dropped.
+pub struct Tensors {
+    weights: Arc<Weights>,
+    progress: Progress,
 }
 
-impl SimpleBackend for Backend {
-    fn get(&self, shape: Shape, name: &str, _: candle_nn::Init, dtype: DType, device: &Device) -> Result<Tensor> {
-        let Some(found) = self.weights.shape(name) else {
-            return Err(candle_core::Error::CannotFindTensor { path: name.to_string() });
-        };
-        if found != shape.dims() {
-            // The message is the tensor's name: `Checkpoint::explain` makes the sentence.
-            return Err(candle_core::Error::UnexpectedShape {
-                msg: name.to_string(),
-                expected: shape,
-                got: found.into(),
-            });
-        }
-        self.get_unchecked(name, dtype, device)
+impl Tensors {
+    pub(super) fn new(weights: Arc<Weights>, progress: Progress) -> Self {
+        Self { weights, progress }
     }
 
-    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
-        let Some(stored) = self.weights.get(name) else {
-            return Err(candle_core::Error::CannotFindTensor { path: name.to_string() });
-        };
+    /// A head that repeats the token table is as good as none, as in the reference: the model
+    /// ties the two, and holds the numbers once.
+    pub fn contains(&self, name: &str) -> bool {
+        self.weights.contains(name) && !(name == HEAD && self.weights.are_equal(HEAD, TOKEN_TABLE))
+    }
+
+    /// A tensor, converted to `dtype` (f32, f16 or bf16) on `device`.
+    ///
+    /// # Errors
+    /// `CannotFindTensor` and `UnexpectedShape`, with the tensor's name alone as their message:
+    /// `Checkpoint::explain` makes the sentence.
+    pub fn tensor(&self, name: &str, shape: &Shape, dtype: DType, device: &Device) -> Result<Tensor> {
+        let stored = self.stored(name, shape)?;
         let tensor = match dtype {
-            DType::F32 => read::<f32>(name, &stored, device),
-            DType::F16 => read::<f16>(name, &stored, device),
-            DType::BF16 => read::<bf16>(name, &stored, device),
+            DType::F32 => Tensor::from_vec(convert::<f32>(&stored), shape, device),
+            DType::F16 => Tensor::from_vec(convert::<f16>(&stored), shape, device),
+            DType::BF16 => Tensor::from_vec(convert::<bf16>(&stored), shape, device),
             other => candle_core::bail!("weights cannot become {}", other.as_str()),
         }?;
         self.progress.add(stored.bytes.len() as u64);
         Ok(tensor)
     }
 
-    /// A head that repeats the token table is as good as none, as in the reference: the model
-    /// ties the two, and holds the numbers once.
-    fn contains_tensor(&self, name: &str) -> bool {
-        self.weights.contains(name) && !(name == HEAD && self.weights.are_equal(HEAD, TOKEN_TABLE))
+    /// A tensor of this shape as a matrix with a row for each step of its first dimension, to
+    /// be read where it lies. Errors as above.
+    pub fn matrix(&self, name: &str, shape: &Shape) -> Result<StoredMatrix<'_>> {
+        let stored = self.stored(name, shape)?;
+        let outputs = shape.dims().first().copied().unwrap_or(1);
+        Ok(StoredMatrix {
+            stored,
+            outputs,
+            inputs: shape.elem_count() / outputs.max(1),
+            progress: &self.progress,
+        })
+    }
+
+    fn stored(&self, name: &str, shape: &Shape) -> Result<StoredTensor<'_>> {
+        let Some(stored) = self.weights.get(name) else {
+            return Err(candle_core::Error::CannotFindTensor { path: name.to_string() });
+        };
+        if stored.shape != shape.dims() {
+            return Err(candle_core::Error::UnexpectedShape {
+                msg: name.to_string(),
+                expected: shape.clone(),
+                got: stored.shape.into(),
+            });
+        }
+        if size(stored.dtype) == 0 {
+            candle_core::bail!("{name} holds {:?} numbers, which are no weights", stored.dtype);
+        }
+        Ok(stored)
+    }
+}
+
+/// A matrix in a mapped file.
+pub struct StoredMatrix<'a> {
+    stored: StoredTensor<'a>,
+    outputs: usize,
+    inputs: usize,
+    progress: &'a Progress,
+}
+
+impl StoredMatrix<'_> {
+    fn bytes(&self, rows: Range<usize>) -> Range<usize> {
+        let row = self.inputs * size(self.stored.dtype);
+        rows.start * row..rows.end * row
+    }
+}
+
+impl Rows for StoredMatrix<'_> {
+    fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    fn read<'a>(&'a self, rows: Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32] {
+        let count = rows.len() * self.inputs;
+        let bytes = &self.stored.bytes[self.bytes(rows)];
+        if self.stored.dtype == Dtype::F32 && cfg!(target_endian = "little") {
+            // SAFETY: all bits are numbers; the numbers' order is the machine's.
+            let (before, numbers, after) = unsafe { bytes.align_to::<f32>() };
+            if before.is_empty() && after.is_empty() {
+                return numbers;
+            }
+        }
+        scratch.resize(count, 0.0);
+        decode(self.stored.dtype, bytes, scratch);
+        scratch
+    }
+
+    fn done_with(&self, rows: Range<usize>) {
+        let bytes = self.bytes(rows);
+        self.progress.add(bytes.len() as u64);
+        self.stored.give_back(bytes);
     }
 }
 
@@ -87,48 +156,57 @@ impl Number for bf16 {
     }
 }
 
-fn read<T: Number>(name: &str, stored: &StoredTensor, device: &Device) -> Result<Tensor> {
-    let numbers: Vec<T> = match stored.dtype {
-        Dtype::F32 => convert(stored, |bytes| each(bytes, f32::from_le_bytes)),
-        Dtype::F16 => convert(stored, |bytes| {
-            let mut values = [0.0; BLOCK];
-            each(bytes, f16::from_le_bytes).convert_to_f32_slice(&mut values);
-            values
-        }),
-        Dtype::BF16 => convert(stored, |bytes| each(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32())),
-        Dtype::F64 => convert(stored, |bytes| each(bytes, |bytes| f64::from_le_bytes(bytes) as f32)),
-        other => candle_core::bail!("{name} holds {other:?} numbers, which are no weights"),
-    };
-    Tensor::from_vec(numbers, stored.shape, device)
-}
-
-/// At most a block of numbers from their bytes.
-fn each<T: Default + Copy, const SIZE: usize>(bytes: &[[u8; SIZE]], number: impl Fn([u8; SIZE]) -> T) -> [T; BLOCK] {
-    let mut numbers = [T::default(); BLOCK];
-    for (out, bytes) in numbers.iter_mut().zip(bytes) {
-        *out = number(*bytes);
+/// Bytes of a number that can be a weight; of others, 0.
+fn size(dtype: Dtype) -> usize {
+    match dtype {
+        Dtype::F16 | Dtype::BF16 => 2,
+        Dtype::F32 => 4,
+        Dtype::F64 => 8,
+        _ => 0,
     }
-    numbers
 }
 
-/// All numbers of a tensor, `SIZE` bytes each; `decode` is given a block at most.
-fn convert<T: Number, const SIZE: usize>(
-    stored: &StoredTensor,
-    decode: impl Fn(&[[u8; SIZE]]) -> [f32; BLOCK] + Sync,
-) -> Vec<T> {
-    // The sizes fit: opening the file has checked them.
-    let (elements, _) = stored.bytes.as_chunks::<SIZE>();
-    let mut numbers = vec![T::default(); elements.len()];
+/// All numbers of a tensor.
+fn convert<T: Number>(stored: &StoredTensor) -> Vec<T> {
+    let size = size(stored.dtype);
+    let mut numbers = vec![T::default(); stored.bytes.len() / size];
     numbers
         .par_chunks_mut(PIECE)
-        .zip(elements.par_chunks(PIECE))
+        .zip(stored.bytes.par_chunks(PIECE * size))
         .enumerate()
-        .for_each(|(index, (numbers, elements))| {
-            for (out, bytes) in numbers.chunks_mut(BLOCK).zip(elements.chunks(BLOCK)) {
-                T::fill(out, &decode(bytes)[..out.len()]);
+        .for_each(|(index, (numbers, bytes))| {
+            let mut values = [0.0; BLOCK];
+            for (out, bytes) in numbers.chunks_mut(BLOCK).zip(bytes.chunks(BLOCK * size)) {
+                decode(stored.dtype, bytes, &mut values[..out.len()]);
+                T::fill(out, &values[..out.len()]);
             }
-            let start = index * PIECE * SIZE;
-            stored.give_back(start..start + elements.len() * SIZE);
+            let start = index * PIECE * size;
+            stored.give_back(start..start + bytes.len());
         });
     numbers
+}
+
+/// Numbers from their bytes, as many as there are.
+fn decode(dtype: Dtype, bytes: &[u8], values: &mut [f32]) {
+    match dtype {
+        Dtype::F32 => fill(bytes, values, f32::from_le_bytes),
+        Dtype::BF16 => fill(bytes, values, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        Dtype::F64 => fill(bytes, values, |bytes| f64::from_le_bytes(bytes) as f32),
+        Dtype::F16 => {
+            let mut halves = [f16::ZERO; BLOCK];
+            for (values, bytes) in values.chunks_mut(BLOCK).zip(bytes.chunks(2 * BLOCK)) {
+                let halves = &mut halves[..values.len()];
+                fill(bytes, halves, f16::from_le_bytes);
+                halves.convert_to_f32_slice(values);
+            }
+        }
+        // Nothing else gets past `Tensors::stored`.
+        _ => {}
+    }
+}
+
+fn fill<T, const SIZE: usize>(bytes: &[u8], values: &mut [T], number: impl Fn([u8; SIZE]) -> T) {
+    for (value, bytes) in values.iter_mut().zip(bytes.as_chunks().0) {
+        *value = number(*bytes);
+    }
 }

@@ -29,9 +29,6 @@ mod weights;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{DType, Device};
-use candle_nn::VarBuilder;
-
 use crate::blip2::config::Blip2Config;
 pub use cached::{Cached, cached};
 pub use error::CheckpointError;
@@ -39,6 +36,7 @@ use files::Files;
 pub use fit::{MemoryLimit, TooLarge};
 use inventory::{HEAD, inventory};
 pub use known::{Known, known, language_model};
+pub use load::{StoredMatrix, Tensors};
 pub use outline::Outline;
 use progress::Progress;
 pub use source::Source;
@@ -118,14 +116,10 @@ impl Checkpoint {
         }
     }
 
-    /// The tensors by name, converted to `dtype` on `device` one at a time. Progress is
-    /// shown from the first tensor until the builder is dropped.
-    pub fn var_builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
-        let backend = load::Backend {
-            weights: Arc::clone(&self.weights),
-            progress: Arc::new(Progress::new(format!("loading {}", self.name), self.stored_bytes())),
-        };
-        VarBuilder::from_backend(Box::new(backend), dtype, device.clone())
+    /// The tensors by name, to be converted onto a device one at a time.
+    pub fn tensors(&self) -> Tensors {
+        let progress = Progress::new(format!("loading {}", self.name), self.stored_bytes());
+        Tensors::new(Arc::clone(&self.weights), progress)
     }
 
     /// Puts what went wrong while loading into a sentence.

@@ -153,11 +153,6 @@ impl Weights {
         self.tensors.contains_key(name)
     }
 
-    /// The shape of a tensor, if it is there.
-    pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.get(name).map(|stored| stored.shape.as_slice())
-    }
-
     /// A tensor's bytes, if it is there.
     pub fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
         let stored = self.tensors.get(name)?;

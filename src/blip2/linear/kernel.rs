@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use super::format::WeightFormat;
 use super::matrix::{BLOCK, PANEL, Panel};
 use super::product::PackedRows;
-use super::simd::{Isa, LANES, Lanes, Portable};
+use super::simd::{Isa, LANES, Lanes, compiled_for_each};
 
 /// Rows that a block of a product has at most: with 32 outputs that fills 24 of AVX-512's
 /// 32 registers with sums.
@@ -313,46 +313,6 @@ unsafe fn blocks<L: Lanes>(task: &BlockTask) {
             }
         }
     }
-}
-
-/// One function for each instruction set, so that everything above is compiled for it.
-macro_rules! compiled_for_each {
-    ($name:ident, $generic:ident, $task:ty) => {
-        /// Runs the task on an instruction set that this processor has.
-        pub fn $name(isa: Isa, task: $task) {
-            #[cfg(target_arch = "x86_64")]
-            mod compiled {
-                use super::*;
-
-                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
-                pub unsafe fn avx512_bf16(task: $task) {
-                    unsafe { $generic::<super::super::simd::Avx512Lanes>(task) }
-                }
-
-                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
-                pub unsafe fn avx512(task: $task) {
-                    unsafe { $generic::<super::super::simd::Avx512Lanes>(task) }
-                }
-
-                #[target_feature(enable = "avx2,fma,f16c")]
-                pub unsafe fn avx2(task: $task) {
-                    unsafe { $generic::<Portable<true>>(task) }
-                }
-            }
-            // SAFETY: whoever names an instruction set has it from `Isa::all`.
-            unsafe {
-                match isa {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512Bf16 => compiled::avx512_bf16(task),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => compiled::avx512(task),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => compiled::avx2(task),
-                    _ => $generic::<Portable<{ cfg!(target_arch = "aarch64") }>>(task),
-                }
-            }
-        }
-    };
 }
 
 compiled_for_each!(multiply_row, row, &mut RowTask);

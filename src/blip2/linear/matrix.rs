@@ -4,9 +4,14 @@
 //! holds, input after input, the weights of the panel's outputs side by side, then their
 //! scales, so that every product reads memory from front to back.
 
+use std::ops::Range;
+
+use memmap2::MmapMut;
 use rayon::prelude::*;
 
 use super::format::WeightFormat;
+use super::pack::{PackTask, pack_panel};
+use super::simd::Isa;
 
 /// Outputs that are computed together.
 pub const PANEL: usize = 32;
@@ -14,36 +19,65 @@ pub const PANEL: usize = 32;
 /// Inputs that share a scale; all formats pad their inputs with zeros to whole blocks.
 pub const BLOCK: usize = 32;
 
+/// Bytes of a matrix that a core packs at a time.
+const PIECE: usize = 1 << 22;
+
+/// A matrix `[outputs, inputs]` to be packed, wherever it is and whatever its numbers are.
+pub trait Rows: Sync {
+    fn outputs(&self) -> usize;
+    fn inputs(&self) -> usize;
+    /// Some of its rows in f32, one behind the other; `scratch` is for numbers that have to be
+    /// converted.
+    fn read<'a>(&'a self, rows: Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32];
+    /// These rows are not read any more.
+    fn done_with(&self, rows: Range<usize>);
+}
+
 /// A matrix of `[outputs, inputs]`.
 pub struct PackedMatrix {
     format: WeightFormat,
     outputs: usize,
     inputs: usize,
-    lines: Vec<Line>,
+    /// Begins at a page, so that no read of a register crosses two cache lines.
+    memory: MmapMut,
 }
 
-/// Memory that begins at a cache line, so that no read of a register crosses two.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
-
 impl PackedMatrix {
-    /// Packs rows of `inputs` weights, one row an output.
-    pub fn pack(rows: &[f32], inputs: usize, format: WeightFormat) -> Self {
-        let inputs_or_one = inputs.max(1);
-        let outputs = rows.len() / inputs_or_one;
-        let panel_lines = inputs.div_ceil(BLOCK) * format.block_bytes() / 64;
-        let mut lines = vec![Line([0; 64]); outputs.div_ceil(PANEL) * panel_lines];
-        lines
-            .par_chunks_mut(panel_lines.max(1))
-            .zip(rows.par_chunks(inputs_or_one * PANEL))
-            .for_each(|(panel, rows)| format.pack_panel(rows, inputs, bytes_mut(panel)));
-        Self {
+    /// Packs a matrix, piece by piece on all cores.
+    ///
+    /// # Errors
+    /// The system has no memory for it.
+    pub fn pack(rows: &impl Rows, format: WeightFormat) -> std::io::Result<Self> {
+        let (outputs, inputs) = (rows.outputs(), rows.inputs());
+        let panel_bytes = inputs.div_ceil(BLOCK) * format.block_bytes();
+        let mut memory = MmapMut::map_anon((outputs.div_ceil(PANEL) * panel_bytes).max(1))?;
+        // Large pages cost fewer faults now and fewer look-ups in every product.
+        #[cfg(target_os = "linux")]
+        drop(memory.advise(memmap2::Advice::HugePage));
+        let panels_at_a_time = (PIECE / (4 * PANEL * inputs).max(1)).max(1);
+        memory
+            .par_chunks_mut((panels_at_a_time * panel_bytes).max(1))
+            .enumerate()
+            .for_each_init(Vec::new, |scratch, (index, panels)| {
+                let first = index * panels_at_a_time * PANEL;
+                let piece = first..outputs.min(first + panels_at_a_time * PANEL);
+                for (panel, start) in panels.chunks_exact_mut(panel_bytes).zip(piece.clone().step_by(PANEL)) {
+                    let task = &mut PackTask {
+                        format,
+                        rows: rows.read(start..outputs.min(start + PANEL), scratch),
+                        inputs,
+                        panel,
+                    };
+                    pack_panel(Isa::best(), task);
+                }
+                rows.done_with(piece);
+            });
+        Ok(Self {
             format,
             outputs,
             inputs,
-            lines,
-        }
+            memory,
+        })
     }
 
     pub fn outputs(&self) -> usize {
@@ -60,7 +94,7 @@ impl PackedMatrix {
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        self.lines.len() * 64
+        self.memory.len()
     }
 
     /// The inputs with their padding.
@@ -75,10 +109,10 @@ impl PackedMatrix {
 
     /// The weights of outputs `32 index` to `32 index + 31`; those past the end are zeros.
     pub fn panel(&self, index: usize) -> Panel<'_> {
-        let size = self.lines.len() / self.panels();
+        let size = self.memory.len() / self.panels();
         Panel {
             format: self.format,
-            bytes: bytes(&self.lines[index * size..(index + 1) * size]),
+            bytes: &self.memory[index * size..(index + 1) * size],
         }
     }
 
@@ -113,12 +147,24 @@ impl Panel<'_> {
     }
 }
 
-fn bytes(lines: &[Line]) -> &[u8] {
-    // SAFETY: lines are 64 bytes each, without padding.
-    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 64) }
+/// Numbers that are in memory already, `inputs` a row.
+pub struct InMemory<'a> {
+    pub numbers: &'a [f32],
+    pub inputs: usize,
 }
 
-fn bytes_mut(lines: &mut [Line]) -> &mut [u8] {
-    // SAFETY: as above, and the borrow is ours alone.
-    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 64) }
+impl Rows for InMemory<'_> {
+    fn outputs(&self) -> usize {
+        self.numbers.len() / self.inputs.max(1)
+    }
+
+    fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    fn read<'a>(&'a self, rows: Range<usize>, _: &'a mut Vec<f32>) -> &'a [f32] {
+        &self.numbers[rows.start * self.inputs..rows.end * self.inputs]
+    }
+
+    fn done_with(&self, _: Range<usize>) {}
 }

@@ -6,20 +6,22 @@
 //! outputs are f32, whatever the weights are.
 //!
 //! - [`format`]: the number formats, and how a block of weights is laid out.
-//! - [`matrix`]: a packed matrix.
+//! - [`matrix`]: a packed matrix; `pack` and `quantise`: how weights come into it.
 //! - [`product`]: a product on all cores.
 //! - `kernel`: the inner loops; `simd`: what they need of a processor.
 
 pub mod format;
 mod kernel;
 pub mod matrix;
+mod pack;
 pub mod product;
+mod quantise;
 mod simd;
 
 use std::sync::Arc;
 
 use candle_core::quantized::{QMatMul, QTensor};
-use candle_core::{CpuStorage, CustomOp1, D, Layout, Module, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Module, Result, Shape, Tensor};
 
 use super::weights::Weights;
 pub use format::WeightFormat;
@@ -90,26 +92,23 @@ impl Linear {
 }
 
 impl Weight {
-    /// Reads the tensor `name`, `[outputs, inputs]` or of as many numbers in more dimensions.
+    /// Reads the tensor `name`, `[outputs, inputs]`.
     pub fn new(inputs: usize, outputs: usize, name: &str, vb: &Weights) -> Result<Self> {
-        Self::from_tensor(vb.get((outputs, inputs), name)?, vb.format())
+        Self::of_shape((outputs, inputs), name, vb)
     }
 
-    /// Takes a matrix `[outputs, inputs]` into the format: packed on the CPU.
-    pub fn from_tensor(matrix: Tensor, format: WeightFormat) -> Result<Self> {
-        let inputs = matrix.dim(D::Minus1)?;
-        if matrix.device().is_cpu() {
-            let matrix = matrix.contiguous()?;
-            let (storage, layout) = matrix.storage_and_layout();
-            let candle_core::Storage::Cpu(storage) = &*storage else {
-                candle_core::bail!("the matrix is not in the host's memory");
-            };
-            let rows = contiguous(storage, layout)?;
-            return Ok(Self::Packed(Arc::new(PackedMatrix::pack(rows, inputs, format))));
+    /// Reads a tensor of any shape as a matrix with a row for each step of its first dimension:
+    /// a convolution's kernels, for one. On the CPU it is packed from where it lies.
+    pub fn of_shape(shape: impl Into<Shape>, name: &str, vb: &Weights) -> Result<Self> {
+        let shape = shape.into();
+        if vb.device().is_cpu() {
+            let packed = PackedMatrix::pack(&vb.matrix(shape, name)?, vb.format())?;
+            return Ok(Self::Packed(Arc::new(packed)));
         }
-        match format.ggml() {
+        let matrix = vb.get(shape, name)?.flatten_from(1)?;
+        match vb.format().ggml() {
             // A row must be whole blocks; what is not stays as it is.
-            Some(ggml) if inputs.is_multiple_of(ggml.block_size()) => {
+            Some(ggml) if matrix.dim(1)?.is_multiple_of(ggml.block_size()) => {
                 Ok(Self::Quantised(Arc::new(QTensor::quantize(&matrix, ggml)?)))
             }
             _ => Ok(Self::Tensor(matrix)),

@@ -221,10 +221,15 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 
+    use super::super::matrix::InMemory;
     use super::*;
 
     fn numbers(rng: &mut StdRng, count: usize) -> Vec<f32> {
         (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
+    }
+
+    fn pack(numbers: &[f32], inputs: usize, format: WeightFormat) -> PackedMatrix {
+        PackedMatrix::pack(&InMemory { numbers, inputs }, format).expect("there is memory")
     }
 
     /// The product as the textbook has it, of the weights as they are stored.
@@ -258,7 +263,7 @@ mod tests {
             let mut bias = numbers(&mut rng, outputs);
             bias.resize(outputs.next_multiple_of(PANEL), 0.0);
             for format in WeightFormat::ALL {
-                let matrix = PackedMatrix::pack(&weights, inputs, format);
+                let matrix = pack(&weights, inputs, format);
                 let expected = textbook(&rows, &matrix, &bias);
                 for isa in Isa::all() {
                     let got = product_on(isa, &rows, &matrix, Some(&bias));
@@ -281,7 +286,7 @@ mod tests {
         let weights = numbers(&mut StdRng::seed_from_u64(2), 7 * 512);
         for format in WeightFormat::ALL {
             let Some(ggml) = format.ggml() else { continue };
-            let matrix = PackedMatrix::pack(&weights, 512, format);
+            let matrix = pack(&weights, 512, format);
             let theirs = Tensor::from_slice(&weights, (7, 512), &Device::Cpu)
                 .and_then(|rows| {
                     QTensor::quantize(&rows, ggml)?
@@ -306,7 +311,7 @@ mod tests {
         {
             let mut weights = vec![0.5; 40 * 300];
             weights[7 * 300 + 290] = damage;
-            let y = product(&[1.0; 300], &PackedMatrix::pack(&weights, 300, format), None);
+            let y = product(&[1.0; 300], &pack(&weights, 300, format), None);
             assert!(!y[7].is_finite() && y[8].is_finite(), "{format:?}: {}", y[7]);
         }
     }
@@ -322,7 +327,7 @@ mod tests {
             (WeightFormat::Q4_0, 0.13),
             (WeightFormat::Q4K, 0.1),
         ] {
-            let matrix = PackedMatrix::pack(&weights, 50, format);
+            let matrix = pack(&weights, 50, format);
             for (output, row) in weights.chunks(50).enumerate() {
                 let worst = matrix
                     .row(output)

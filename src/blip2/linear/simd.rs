@@ -57,6 +57,49 @@ impl Isa {
     }
 }
 
+/// One function for each instruction set, so that a generic one and what is
+/// inlined into it is compiled for each.
+macro_rules! compiled_for_each {
+    ($name:ident, $generic:ident, $task:ty) => {
+        /// Runs the task on an instruction set that this processor has.
+        pub fn $name(isa: Isa, task: $task) {
+            #[cfg(target_arch = "x86_64")]
+            mod compiled {
+                use super::*;
+
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
+                pub unsafe fn avx512_bf16(task: $task) {
+                    unsafe { $generic::<$crate::blip2::linear::simd::Avx512Lanes>(task) }
+                }
+
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
+                pub unsafe fn avx512(task: $task) {
+                    unsafe { $generic::<$crate::blip2::linear::simd::Avx512Lanes>(task) }
+                }
+
+                #[target_feature(enable = "avx2,fma,f16c")]
+                pub unsafe fn avx2(task: $task) {
+                    unsafe { $generic::<$crate::blip2::linear::simd::Portable<true>>(task) }
+                }
+            }
+            // SAFETY: whoever names an instruction set has it from `Isa::all`.
+            unsafe {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512Bf16 => compiled::avx512_bf16(task),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => compiled::avx512(task),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => compiled::avx2(task),
+                    _ => $generic::<$crate::blip2::linear::simd::Portable<{ cfg!(target_arch = "aarch64") }>>(task),
+                }
+            }
+        }
+    };
+}
+
+pub(super) use compiled_for_each;
+
 /// Sixteen f32 numbers.
 ///
 /// # Safety
@@ -70,6 +113,8 @@ pub trait Lanes: Copy {
     /// `self * factor + sum`
     unsafe fn mul_add(self, factor: Self, sum: Self) -> Self;
     unsafe fn load_f16(from: *const u16) -> Self;
+    /// Rounds to the nearest, ties to even.
+    unsafe fn store_f16(self, to: *mut u16);
     unsafe fn load_i8(from: *const i8) -> Self;
     /// Sixteen bytes: their low halves, then their high halves.
     unsafe fn load_nibbles(from: *const u8) -> (Self, Self);
@@ -130,6 +175,12 @@ impl<const FUSED: bool> Lanes for Portable<FUSED> {
     unsafe fn load_f16(from: *const u16) -> Self {
         let halves = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
         Self::from_fn(|i| f16_to_f32(halves[i]))
+    }
+
+    #[inline(always)]
+    unsafe fn store_f16(self, to: *mut u16) {
+        let halves = self.0.map(|x| half::f16::from_f32(x).to_bits());
+        unsafe { to.cast::<[u16; LANES]>().write_unaligned(halves) }
     }
 
     #[inline(always)]
@@ -244,6 +295,14 @@ mod x86 {
         #[inline(always)]
         unsafe fn load_f16(from: *const u16) -> Self {
             Self(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) })
+        }
+
+        #[inline(always)]
+        unsafe fn store_f16(self, to: *mut u16) {
+            unsafe {
+                let halves = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0);
+                _mm256_storeu_si256(to.cast(), halves);
+            }
         }
 
         #[inline(always)]

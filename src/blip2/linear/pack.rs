@@ -1,0 +1,170 @@
+//! Rows of weights into a panel: converted, and turned so that the outputs lie side by side.
+
+use half::f16;
+
+use super::format::WeightFormat;
+use super::matrix::{BLOCK, PANEL};
+use super::quantise::{self, Quants, SUPER};
+use super::simd::{Isa, LANES, Lanes, compiled_for_each, pair};
+
+/// A panel to be filled.
+pub struct PackTask<'a> {
+    pub format: WeightFormat,
+    /// The rows of up to 32 outputs, one behind the other.
+    pub rows: &'a [f32],
+    pub inputs: usize,
+    /// Where its blocks go; all of it is written.
+    pub panel: &'a mut [u8],
+}
+
+/// Numbers of a block: one for each weight, or one for two of the same output.
+const WHOLE: usize = PANEL * BLOCK;
+const HALF: usize = WHOLE / 2;
+
+/// Inputs that are taken from each row at a time: enough for a row to be read in order, few
+/// enough for 32 rows of them to stay near.
+const STRIP: usize = SUPER * BLOCK;
+
+type Strip = [[f32; STRIP]; PANEL];
+
+#[inline(always)]
+unsafe fn pack<L: Lanes>(task: &mut PackTask) {
+    let mut strip = [[0.0; STRIP]; PANEL];
+    let block_bytes = task.format.block_bytes();
+    for (index, blocks) in task.panel.chunks_mut(SUPER * block_bytes).enumerate() {
+        let first = index * STRIP;
+        let there = STRIP.min(task.inputs - first);
+        for (weights, row) in strip.iter_mut().zip(task.rows.chunks_exact(task.inputs)) {
+            weights[..there].copy_from_slice(&row[first..first + there]);
+            weights[there..].fill(0.0);
+        }
+        if task.format == WeightFormat::Q4K {
+            put_q4_k(blocks, &strip);
+            continue;
+        }
+        for (index, block) in blocks.chunks_exact_mut(block_bytes).enumerate() {
+            unsafe { put_block::<L>(task.format, block, &strip, index) };
+        }
+    }
+}
+
+/// The block of this index of the strip.
+#[inline(always)]
+unsafe fn put_block<L: Lanes>(format: WeightFormat, block: &mut [u8], strip: &Strip, index: usize) {
+    let weights = |lane: usize| -> &[f32; BLOCK] { &strip[lane].as_chunks().0[index] };
+    match format {
+        WeightFormat::F32 => {
+            let mut floats = [[0.0; BLOCK]; PANEL];
+            for (lane, floats) in floats.iter_mut().enumerate() {
+                *floats = *weights(lane);
+            }
+            put(block, &turn::<_, WHOLE>(floats.as_flattened()), f32::to_le_bytes);
+        }
+        WeightFormat::F16 => {
+            let mut halves = [[0; BLOCK]; PANEL];
+            for (lane, halves) in halves.iter_mut().enumerate() {
+                for (halves, weights) in halves.chunks_exact_mut(LANES).zip(weights(lane).chunks_exact(LANES)) {
+                    unsafe { L::load(weights.as_ptr()).store_f16(halves.as_mut_ptr()) };
+                }
+            }
+            put(block, &turn::<_, WHOLE>(halves.as_flattened()), u16::to_le_bytes);
+        }
+        WeightFormat::Bf16 => {
+            let mut pairs = [[0; BLOCK / 2]; PANEL];
+            for (lane, pairs) in pairs.iter_mut().enumerate() {
+                for (both, [first, second]) in pairs.iter_mut().zip(weights(lane).as_chunks().0) {
+                    *both = pair(*first, *second);
+                }
+            }
+            put(block, &turn::<_, HALF>(pairs.as_flattened()), u32::to_le_bytes);
+        }
+        WeightFormat::Q8_0 => {
+            let mut quants = [Quants::ZERO; PANEL];
+            for (lane, quants) in quants.iter_mut().enumerate() {
+                *quants = quantise::q8_0(weights(lane));
+            }
+            put_quants(format, block, &quants);
+        }
+        WeightFormat::Q4_0 => {
+            let mut quants = [Quants::ZERO; PANEL];
+            for (lane, quants) in quants.iter_mut().enumerate() {
+                *quants = quantise::q4_0(weights(lane));
+            }
+            put_quants(format, block, &quants);
+        }
+        WeightFormat::Q4K => unreachable!("its blocks are made eight at a time"),
+    }
+}
+
+/// The blocks of a strip, as many as there are.
+#[inline(always)]
+fn put_q4_k(blocks: &mut [u8], strip: &Strip) {
+    let mut quants = [[Quants::ZERO; PANEL]; SUPER];
+    for (lane, weights) in strip.iter().enumerate() {
+        // Both are 256 numbers.
+        let Some(weights) = weights.as_chunks().0.first_chunk() else {
+            continue;
+        };
+        for (block, quants_of_lane) in quants.iter_mut().zip(quantise::q4_k(weights)) {
+            block[lane] = quants_of_lane;
+        }
+    }
+    let format = WeightFormat::Q4K;
+    for (block, quants) in blocks.chunks_exact_mut(format.block_bytes()).zip(&quants) {
+        put_quants(format, block, quants);
+    }
+}
+
+#[inline(always)]
+fn put_quants(format: WeightFormat, block: &mut [u8], quants: &[Quants; PANEL]) {
+    let (weights, factors) = block.split_at_mut(format.weight_bytes());
+    let mut values = [[0; BLOCK]; PANEL];
+    let mut scales = [f16::ZERO; 2 * PANEL];
+    for (lane, quants) in quants.iter().enumerate() {
+        values[lane] = quants.values;
+        (scales[lane], scales[PANEL + lane]) = (quants.scale, quants.minimum);
+    }
+    if format == WeightFormat::Q8_0 {
+        put(weights, &turn::<_, WHOLE>(values.as_flattened()), i8::to_le_bytes);
+    } else {
+        let mut nibbles = [0; HALF];
+        for (both, two) in nibbles.iter_mut().zip(values.as_flattened().as_chunks().0) {
+            let [low, high]: [i8; 2] = *two;
+            *both = (low | high << 4).cast_unsigned();
+        }
+        put(weights, &turn::<_, HALF>(&nibbles), u8::to_le_bytes);
+    }
+    put(factors, &scales, f16::to_le_bytes);
+}
+
+/// As many numbers as there is room for.
+#[inline(always)]
+fn put<T: Copy, const SIZE: usize>(bytes: &mut [u8], numbers: &[T], to_bytes: impl Fn(T) -> [u8; SIZE]) {
+    for (place, number) in bytes.as_chunks_mut().0.iter_mut().zip(numbers) {
+        *place = to_bytes(*number);
+    }
+}
+
+/// From 32 rows to 32 columns: the halves are shuffled into each other once for each bit of a
+/// row's number, which brings those bits to the end of the index.
+#[inline(always)]
+fn turn<T: Copy, const N: usize>(numbers: &[T]) -> [T; N] {
+    let (mut one, mut other) = ([numbers[0]; N], [numbers[0]; N]);
+    shuffle(numbers, &mut one);
+    shuffle(&one, &mut other);
+    shuffle(&other, &mut one);
+    shuffle(&one, &mut other);
+    shuffle(&other, &mut one);
+    one
+}
+
+#[inline(always)]
+fn shuffle<T: Copy, const N: usize>(from: &[T], to: &mut [T; N]) {
+    let (front, back) = from[..N].split_at(N / 2);
+    for i in 0..N / 2 {
+        to[2 * i] = front[i];
+        to[2 * i + 1] = back[i];
+    }
+}
+
+compiled_for_each!(pack_panel, pack, &mut PackTask);
