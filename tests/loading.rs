@@ -8,6 +8,7 @@ mod support;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
+use glimpse::blip2::linear::matrix::Rows;
 use glimpse::checkpoint::Checkpoint;
 use glimpse::checkpoint::inventory::{HEAD, TOKEN_TABLE, inventory};
 use random::NumberFormat;
@@ -36,6 +37,15 @@ fn every_number_format_is_read_and_converted_as_candle_does() {
                 let expected = tensor.to_dtype(DType::F32).and_then(|tensor| tensor.to_dtype(wanted));
                 let expected = expected.expect("these are numbers");
                 assert_eq!(bits(&found), bits(&expected), "{name} from {stored:?} to {wanted:?}");
+                if wanted == DType::F32 {
+                    let matrix = tensors.matrix(name, tensor.shape()).expect("it is there");
+                    let rows = Tensor::new(matrix.read(0..matrix.outputs(), &mut Vec::new()), &Device::Cpu);
+                    assert_eq!(
+                        bits(&rows.expect("they are numbers")),
+                        bits(&expected),
+                        "{name} from {stored:?}"
+                    );
+                }
             }
         }
     }
