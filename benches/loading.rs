@@ -42,7 +42,8 @@ fn main() -> AnyResult<()> {
     let conversion = convert(&arguments.model, weights)?;
     let loading = timed(|| {
         let checkpoint = Checkpoint::open(&arguments.model)?;
-        Ok(drop(Blip2::load(&checkpoint, &Device::Cpu, precision)?))
+        Blip2::load(&checkpoint, &Device::Cpu, precision)?;
+        Ok(())
     })?;
     let [reading, conversion, loading] = [reading, conversion, loading].map(|time| time.as_secs_f64());
     let ratio = loading / (reading + conversion);

@@ -1,8 +1,11 @@
 //! The activations that BLIP-2's configs name, as transformers' `ACT2FN` has them.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 use serde::Deserialize;
+
+use super::linear::contiguous;
+use super::linear::simd::{Isa, Lanes, compiled_for_each};
 
 /// An activation, by its name in a config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -24,67 +27,79 @@ pub enum Activation {
 impl Activation {
     /// Applies the activation to every element.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
+        if let Some(kernel) = self.on_cpu()
+            && x.device().is_cpu()
+        {
+            return x.contiguous()?.apply_op1_no_bwd(&OnCpu(kernel));
+        }
         match self {
-            Self::Gelu if is_f32_on_cpu(x) => x.contiguous()?.apply_op1_no_bwd(&OnCpu::ErfGelu),
             Self::Gelu => x.gelu_erf(),
             Self::GeluNew => x.gelu(),
-            Self::Relu if is_f32_on_cpu(x) => x.contiguous()?.apply_op1_no_bwd(&OnCpu::Relu),
             Self::Relu => x.relu(),
             Self::Silu => x.silu(),
             Self::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
             Self::Tanh => x.tanh(),
         }
     }
+
+    /// What computes it on the CPU, where that is not candle. candle's GELU calls libm's `erff`
+    /// for one element after another, and its ReLU turns what is not a number into zero, which
+    /// hides damaged weights.
+    pub fn on_cpu(self) -> Option<Kernel> {
+        match self {
+            Self::Gelu => Some(Kernel(erf_gelu)),
+            Self::Relu => Some(Kernel(relu)),
+            _ => None,
+        }
+    }
 }
 
-fn is_f32_on_cpu(x: &Tensor) -> bool {
-    x.device().is_cpu() && x.dtype() == DType::F32
-}
-
-/// Activations on the CPU, on all cores and in vectors. candle's own GELU calls libm's `erff`
-/// for one element after another, and its ReLU turns what is not a number into zero, which
-/// hides damaged weights.
-enum OnCpu {
-    ErfGelu,
-    Relu,
-}
+/// An activation of f32 numbers on the CPU, in vectors.
+#[derive(Clone, Copy)]
+pub struct Kernel(fn(Isa, &mut [f32]));
 
 /// Elements that one task takes: enough to be worth waking a core.
 const CHUNK: usize = 1 << 14;
 
+impl Kernel {
+    /// Applies it in place, on all cores.
+    pub fn apply(self, numbers: &mut [f32]) {
+        let isa = Isa::best();
+        numbers.par_chunks_mut(CHUNK).for_each(|numbers| (self.0)(isa, numbers));
+    }
+}
+
+/// A kernel as candle sees it.
+struct OnCpu(Kernel);
+
 impl CustomOp1 for OnCpu {
     fn name(&self) -> &'static str {
-        match self {
-            Self::ErfGelu => "erf-gelu",
-            Self::Relu => "relu",
-        }
+        "activation"
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let Some((start, end)) = layout.contiguous_offsets() else {
-            candle_core::bail!("the activation needs a contiguous tensor");
-        };
-        let input = &storage.as_slice::<f32>()?[start..end];
-        let mut output = vec![0f32; input.len()];
-        output
-            .par_chunks_mut(CHUNK)
-            .zip(input.par_chunks(CHUNK))
-            .for_each(|(output, input)| match self {
-                Self::ErfGelu => fill(output, input, |x| {
-                    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
-                }),
-                Self::Relu => fill(output, input, |x| if x < 0.0 { 0.0 } else { x }),
-            });
-        Ok((CpuStorage::F32(output), layout.shape().clone()))
+        let mut numbers = contiguous(storage, layout)?.to_vec();
+        self.0.apply(&mut numbers);
+        Ok((CpuStorage::F32(numbers), layout.shape().clone()))
     }
 }
 
 #[inline(always)]
-fn fill(output: &mut [f32], input: &[f32], f: impl Fn(f32) -> f32) {
-    for (y, &x) in output.iter_mut().zip(input) {
-        *y = f(x);
+unsafe fn relu_of_each<L: Lanes>(numbers: &mut [f32]) {
+    for x in numbers {
+        *x = if *x < 0.0 { 0.0 } else { *x };
     }
 }
+
+#[inline(always)]
+unsafe fn erf_gelu_of_each<L: Lanes>(numbers: &mut [f32]) {
+    for x in numbers {
+        *x = 0.5 * *x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
+    }
+}
+
+compiled_for_each!(relu, relu_of_each, &mut [f32]);
+compiled_for_each!(erf_gelu, erf_gelu_of_each, &mut [f32]);
 
 /// The error function within 5e-7: `x P(x²) / Q(x²)` on [-4, 4], beyond which it is 1 in
 /// f32. The coefficients are those of Eigen's float approximation.
@@ -108,8 +123,13 @@ fn erf(x: f32) -> f32 {
     ];
     let x = x.clamp(-4.0, 4.0);
     let square = x * x;
-    let p = P.iter().rev().fold(0.0, |sum, coefficient| sum * square + coefficient);
-    let q = Q.iter().rev().fold(0.0, |sum, coefficient| sum * square + coefficient);
+    let (mut p, mut q) = (0.0, 0.0);
+    for coefficient in P.into_iter().rev() {
+        p = p * square + coefficient;
+    }
+    for coefficient in Q.into_iter().rev() {
+        q = q * square + coefficient;
+    }
     x * p / q
 }
 

@@ -12,10 +12,11 @@
 //! 5. [`opt`]: the language model.
 //! 6. [`generation`]: token after token.
 //!
-//! [`config`] is `config.json`; [`linear`], [`layers`] and [`activation`] are what the parts
-//! share; [`weights`] is where they get their tensors from.
+//! [`config`] is `config.json`; [`linear`], [`attention`], [`layers`] and [`activation`] are
+//! what the parts share; [`weights`] is where they get their tensors from.
 
 pub mod activation;
+pub mod attention;
 pub mod config;
 mod encoded;
 pub mod generation;

@@ -5,8 +5,9 @@
 use candle_core::{Result, Tensor};
 
 use super::activation::Activation;
+use super::attention::{attend, causal_mask, split_heads};
 use super::config::OptConfig;
-use super::layers::{LayerNorm, attend, causal_mask, split_heads};
+use super::layers::{LayerNorm, add};
 use super::linear::{Linear, Weight};
 use super::weights::Weights;
 
@@ -245,16 +246,16 @@ impl DecoderLayer {
             self.self_attn.forward(x, mask, past, cache)
         })?;
         self.around(&x, &self.final_layer_norm, |x| {
-            self.fc2.forward(&self.activation.forward(&self.fc1.forward(x)?)?)
+            self.fc2.forward(&self.fc1.forward_activated(x, self.activation)?)
         })
     }
 
     /// A half of the layer with its residual, normed before or after.
     fn around(&self, x: &Tensor, norm: &LayerNorm, half: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         if self.norm_before {
-            x + half(&norm.forward(x)?)?
+            add(x, &half(&norm.forward(x)?)?)
         } else {
-            norm.forward(&(x + half(x)?)?)
+            norm.forward(&add(x, &half(x)?)?)
         }
     }
 }
@@ -280,12 +281,11 @@ impl Attention {
     }
 
     fn forward(&self, x: &Tensor, mask: Option<&Tensor>, past: usize, cache: &mut KvCache) -> Result<Tensor> {
-        // Scaled after the bias, as the reference does; in half precision the order shows.
         let scale = ((x.dim(2)? / self.heads) as f64).powf(-0.5);
-        let q = split_heads(&(self.q_proj.forward(x)? * scale)?, self.heads)?;
+        let q = split_heads(&self.q_proj.forward(x)?, self.heads)?;
         let k = split_heads(&self.k_proj.forward(x)?, self.heads)?;
         let v = split_heads(&self.v_proj.forward(x)?, self.heads)?;
         let (k, v) = cache.append(past, &k, &v)?;
-        self.out_proj.forward(&attend(&q, &k, &v, mask)?)
+        self.out_proj.forward(&attend(&q, &k, &v, scale, mask)?)
     }
 }

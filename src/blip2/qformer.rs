@@ -6,8 +6,9 @@
 use candle_core::{Result, Tensor};
 
 use super::activation::Activation;
+use super::attention::{attend, split_heads};
 use super::config::QFormerConfig;
-use super::layers::{LayerNorm, attend, split_heads};
+use super::layers::{LayerNorm, add};
 use super::linear::Linear;
 use super::weights::Weights;
 
@@ -82,7 +83,7 @@ impl Layer {
         if let Some(crossattention) = &self.crossattention {
             x = crossattention.forward(&x, image)?;
         }
-        let intermediate = self.activation.forward(&self.intermediate_query.forward(&x)?)?;
+        let intermediate = self.intermediate_query.forward_activated(&x, self.activation)?;
         self.output_query.forward(&intermediate, &x)
     }
 }
@@ -111,10 +112,10 @@ impl Attention {
 
     fn forward(&self, x: &Tensor, looked_at: &Tensor) -> Result<Tensor> {
         let scale = ((x.dim(2)? / self.heads) as f64).powf(-0.5);
-        let q = (split_heads(&self.query.forward(x)?, self.heads)? * scale)?;
+        let q = split_heads(&self.query.forward(x)?, self.heads)?;
         let k = split_heads(&self.key.forward(looked_at)?, self.heads)?;
         let v = split_heads(&self.value.forward(looked_at)?, self.heads)?;
-        self.output.forward(&attend(&q, &k, &v, None)?, x)
+        self.output.forward(&attend(&q, &k, &v, scale, None)?, x)
     }
 }
 
@@ -133,6 +134,6 @@ impl ResidualNorm {
     }
 
     fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.layer_norm.forward(&(self.dense.forward(x)? + residual)?)
+        self.layer_norm.forward(&add(&self.dense.forward(x)?, residual)?)
     }
 }

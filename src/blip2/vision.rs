@@ -5,8 +5,9 @@
 use candle_core::{Module, Result, Tensor};
 
 use super::activation::Activation;
+use super::attention::{attend, split_heads};
 use super::config::VisionConfig;
-use super::layers::{LayerNorm, attend, split_heads};
+use super::layers::{LayerNorm, add};
 use super::linear::{Linear, Weight};
 use super::weights::Weights;
 
@@ -105,8 +106,8 @@ impl EncoderLayer {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = (self.self_attn.forward(&self.layer_norm1.forward(x)?)? + x)?;
-        self.mlp.forward(&self.layer_norm2.forward(&x)?)? + x
+        let x = add(&self.self_attn.forward(&self.layer_norm1.forward(x)?)?, x)?;
+        add(&self.mlp.forward(&self.layer_norm2.forward(&x)?)?, &x)
     }
 }
 
@@ -133,7 +134,7 @@ impl Attention {
         let part = |index: usize| split_heads(&qkv.narrow(2, index * hidden, hidden)?, self.heads);
         let scale = ((hidden / self.heads) as f64).powf(-0.5);
         self.projection
-            .forward(&attend(&(part(0)? * scale)?, &part(1)?, &part(2)?, None)?)
+            .forward(&attend(&part(0)?, &part(1)?, &part(2)?, scale, None)?)
     }
 }
 
@@ -155,6 +156,6 @@ impl Mlp {
 
 impl Module for Mlp {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.fc2.forward(&self.activation.forward(&self.fc1.forward(x)?)?)
+        self.fc2.forward(&self.fc1.forward_activated(x, self.activation)?)
     }
 }

@@ -4,6 +4,7 @@
 //! [`Event`]s. Whoever holds the receiver decides how long the answer goes on: when it
 //! is dropped, the work stops at the next token, or is never begun.
 
+mod allocator;
 mod device;
 mod model;
 mod queue;

@@ -12,6 +12,7 @@ use crate::blip2::weights::Precision;
 use crate::blip2::{Blip2, EncodedPicture};
 use crate::checkpoint::{CheckpointError, MemoryLimit, Outline, Source, machine};
 
+use super::allocator;
 use super::device::{DeviceChoice, DeviceError, DtypeChoice, device_name, precision};
 
 /// Pictures whose embeddings are kept; each is a few hundred kilobytes at most.
@@ -66,6 +67,7 @@ impl Model {
         max_memory: Option<u64>,
     ) -> Result<Self, LoadError> {
         let start = Instant::now();
+        allocator::keep_freed_memory();
         let device = device.open()?;
         let limit = max_memory
             .map(MemoryLimit::chosen)

@@ -315,5 +315,5 @@ unsafe fn blocks<L: Lanes>(task: &BlockTask) {
     }
 }
 
-compiled_for_each!(multiply_row, row, &mut RowTask);
-compiled_for_each!(multiply_blocks, blocks, &BlockTask);
+compiled_for_each!(pub multiply_row, row, &mut RowTask);
+compiled_for_each!(pub multiply_blocks, blocks, &BlockTask);

@@ -38,8 +38,7 @@ pub struct PackedMatrix {
     format: WeightFormat,
     outputs: usize,
     inputs: usize,
-    /// Begins at a page, so that no read of a register crosses two cache lines.
-    memory: MmapMut,
+    memory: Memory,
 }
 
 impl PackedMatrix {
@@ -50,12 +49,10 @@ impl PackedMatrix {
     pub fn pack(rows: &impl Rows, format: WeightFormat) -> std::io::Result<Self> {
         let (outputs, inputs) = (rows.outputs(), rows.inputs());
         let panel_bytes = inputs.div_ceil(BLOCK) * format.block_bytes();
-        let mut memory = MmapMut::map_anon((outputs.div_ceil(PANEL) * panel_bytes).max(1))?;
-        // Large pages cost fewer faults now and fewer look-ups in every product.
-        #[cfg(target_os = "linux")]
-        drop(memory.advise(memmap2::Advice::HugePage));
+        let mut memory = Memory::new(outputs.div_ceil(PANEL) * panel_bytes)?;
         let panels_at_a_time = (PIECE / (4 * PANEL * inputs).max(1)).max(1);
         memory
+            .bytes_mut()
             .par_chunks_mut((panels_at_a_time * panel_bytes).max(1))
             .enumerate()
             .for_each_init(Vec::new, |scratch, (index, panels)| {
@@ -80,6 +77,33 @@ impl PackedMatrix {
         })
     }
 
+    /// Packs the columns of a matrix in f32: its transpose has them as rows, and needs no turning.
+    ///
+    /// # Errors
+    /// As for [`PackedMatrix::pack`].
+    pub fn pack_columns(columns: &impl Rows) -> std::io::Result<Self> {
+        let (outputs, inputs) = (columns.inputs(), columns.outputs());
+        let mut scratch = Vec::new();
+        let rows = columns.read(0..inputs, &mut scratch);
+        let panel_bytes = inputs.div_ceil(BLOCK) * WeightFormat::F32.block_bytes();
+        let mut memory = Memory::new(outputs.div_ceil(PANEL) * panel_bytes)?;
+        for (index, panel) in memory.bytes_mut().chunks_exact_mut(panel_bytes.max(1)).enumerate() {
+            let (first, last) = (index * PANEL, outputs.min((index + 1) * PANEL));
+            let places = panel.as_chunks_mut::<4>().0.chunks_exact_mut(PANEL);
+            for (places, row) in places.zip(rows.chunks_exact(outputs)) {
+                for (place, number) in places.iter_mut().zip(&row[first..last]) {
+                    *place = number.to_ne_bytes();
+                }
+            }
+        }
+        Ok(Self {
+            format: WeightFormat::F32,
+            outputs,
+            inputs,
+            memory,
+        })
+    }
+
     pub fn outputs(&self) -> usize {
         self.outputs
     }
@@ -94,7 +118,7 @@ impl PackedMatrix {
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        self.memory.len()
+        self.memory.bytes().len()
     }
 
     /// The inputs with their padding.
@@ -109,10 +133,10 @@ impl PackedMatrix {
 
     /// The weights of outputs `32 index` to `32 index + 31`; those past the end are zeros.
     pub fn panel(&self, index: usize) -> Panel<'_> {
-        let size = self.memory.len() / self.panels();
+        let size = self.memory.bytes().len() / self.panels();
         Panel {
             format: self.format,
-            bytes: &self.memory[index * size..(index + 1) * size],
+            bytes: &self.memory.bytes()[index * size..(index + 1) * size],
         }
     }
 
@@ -126,6 +150,52 @@ impl PackedMatrix {
             .collect();
         row.truncate(self.inputs);
         row
+    }
+}
+
+/// Memory that begins at a cache line, so that no read of a register crosses two, and is zero.
+enum Memory {
+    Lines(Vec<Line>),
+    Pages(MmapMut),
+}
+
+/// A cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// Bytes from which on memory is asked of the system.
+const WORTH_PAGES: usize = 1 << 20;
+
+impl Memory {
+    /// So many bytes, a multiple of 64.
+    fn new(bytes: usize) -> std::io::Result<Self> {
+        if bytes < WORTH_PAGES {
+            return Ok(Self::Lines(vec![Line([0; 64]); bytes / 64]));
+        }
+        let pages = MmapMut::map_anon(bytes)?;
+        // Large pages cost fewer faults now and fewer look-ups in every product.
+        #[cfg(target_os = "linux")]
+        drop(pages.advise(memmap2::Advice::HugePage));
+        Ok(Self::Pages(pages))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            // SAFETY: lines are 64 bytes each, without padding.
+            Self::Lines(lines) => unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 64) },
+            Self::Pages(pages) => pages,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            // SAFETY: as above, and the borrow is ours alone.
+            Self::Lines(lines) => unsafe {
+                std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 64)
+            },
+            Self::Pages(pages) => pages,
+        }
     }
 }
 

@@ -16,13 +16,14 @@ pub mod matrix;
 mod pack;
 pub mod product;
 mod quantise;
-mod simd;
+pub(super) mod simd;
 
 use std::sync::Arc;
 
 use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{CpuStorage, CustomOp1, Layout, Module, Result, Shape, Tensor};
 
+use super::activation::{Activation, Kernel};
 use super::weights::Weights;
 pub use format::WeightFormat;
 use matrix::{PANEL, PackedMatrix};
@@ -72,18 +73,35 @@ impl Linear {
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = match (&self.weight, &self.bias) {
-            (Weight::Packed(matrix), bias) => {
-                let bias = match bias {
-                    Some(Bias::Padded(bias)) => Some(Arc::clone(bias)),
-                    _ => None,
-                };
-                let matrix = Arc::clone(matrix);
-                return x.contiguous()?.apply_op1_no_bwd(&Product { matrix, bias });
-            }
-            (Weight::Tensor(weight), _) => candle_nn::Linear::new(weight.clone(), None).forward(x)?,
-            (Weight::Quantised(weight), _) => QMatMul::from_arc(Arc::clone(weight))?.forward(x)?,
+        match &self.weight {
+            Weight::Packed(matrix) => self.product(matrix, None, x),
+            Weight::Tensor(weight) => self.add_bias(candle_nn::Linear::new(weight.clone(), None).forward(x)?),
+            Weight::Quantised(weight) => self.add_bias(QMatMul::from_arc(Arc::clone(weight))?.forward(x)?),
+        }
+    }
+
+    /// The layer and the activation behind it, in place where that can be.
+    pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        match (&self.weight, activation.on_cpu()) {
+            (Weight::Packed(matrix), Some(kernel)) => self.product(matrix, Some(kernel), x),
+            _ => activation.forward(&self.forward(x)?),
+        }
+    }
+
+    fn product(&self, matrix: &Arc<PackedMatrix>, activation: Option<Kernel>, x: &Tensor) -> Result<Tensor> {
+        let bias = match &self.bias {
+            Some(Bias::Padded(bias)) => Some(Arc::clone(bias)),
+            _ => None,
         };
+        let matrix = Arc::clone(matrix);
+        x.contiguous()?.apply_op1_no_bwd(&Product {
+            matrix,
+            bias,
+            activation,
+        })
+    }
+
+    fn add_bias(&self, y: Tensor) -> Result<Tensor> {
         match &self.bias {
             Some(Bias::Tensor(bias)) => y.broadcast_add(bias),
             _ => Ok(y),
@@ -138,6 +156,7 @@ impl Weight {
 struct Product {
     matrix: Arc<PackedMatrix>,
     bias: Option<Arc<Vec<f32>>>,
+    activation: Option<Kernel>,
 }
 
 impl CustomOp1 for Product {
@@ -153,7 +172,10 @@ impl CustomOp1 for Product {
             _ => candle_core::bail!("{:?} are no rows of {} inputs", layout.dims(), self.matrix.inputs()),
         }
         let bias = self.bias.as_ref().map(|bias| bias.as_slice());
-        let y = product::product(x, &self.matrix, bias);
+        let mut y = product::product(x, &self.matrix, bias);
+        if let Some(activation) = self.activation {
+            activation.apply(&mut y);
+        }
         Ok((CpuStorage::F32(y), dims.into()))
     }
 }

@@ -167,4 +167,4 @@ fn shuffle<T: Copy, const N: usize>(from: &[T], to: &mut [T; N]) {
     }
 }
 
-compiled_for_each!(pack_panel, pack, &mut PackTask);
+compiled_for_each!(pub pack_panel, pack, &mut PackTask);

@@ -60,9 +60,9 @@ impl Isa {
 /// One function for each instruction set, so that a generic one and what is
 /// inlined into it is compiled for each.
 macro_rules! compiled_for_each {
-    ($name:ident, $generic:ident, $task:ty) => {
+    ($visibility:vis $name:ident, $generic:ident, $task:ty) => {
         /// Runs the task on an instruction set that this processor has.
-        pub fn $name(isa: Isa, task: $task) {
+        $visibility fn $name(isa: Isa, task: $task) {
             #[cfg(target_arch = "x86_64")]
             mod compiled {
                 use super::*;
@@ -98,7 +98,48 @@ macro_rules! compiled_for_each {
     };
 }
 
-pub(super) use compiled_for_each;
+pub(in crate::blip2) use compiled_for_each;
+
+/// The sum of numbers, in as many parts as there are lanes: fast, and closer than one part.
+#[inline(always)]
+pub fn sum(numbers: &[f32]) -> f32 {
+    let (whole, rest) = numbers.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for numbers in whole {
+        for i in 0..LANES {
+            sums[i] += numbers[i];
+        }
+    }
+    for (sum, number) in sums.iter_mut().zip(rest) {
+        *sum += number;
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            sums[i] += sums[i + width];
+        }
+        width /= 2;
+    }
+    sums[0]
+}
+
+/// The greatest of numbers; what is none is passed over.
+#[inline(always)]
+pub fn greatest(numbers: &[f32]) -> f32 {
+    let (whole, rest) = numbers.as_chunks::<LANES>();
+    let mut greatest = [f32::NEG_INFINITY; LANES];
+    for numbers in whole {
+        for i in 0..LANES {
+            greatest[i] = if numbers[i] > greatest[i] {
+                numbers[i]
+            } else {
+                greatest[i]
+            };
+        }
+    }
+    let all = greatest.iter().chain(rest);
+    all.fold(f32::NEG_INFINITY, |greatest, x| greatest.max(*x))
+}
 
 /// Sixteen f32 numbers.
 ///
