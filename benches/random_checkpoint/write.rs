@@ -66,7 +66,7 @@ pub fn checkpoint(config: &Value, format: NumberFormat, shard_bytes: u64, folder
     std::fs::create_dir_all(folder)?;
     let parsed = Blip2Config::from_json(&config.to_string())?;
     small_files(config, &parsed, format, folder)?;
-    let tensors = inventory(&parsed, false);
+    let tensors = inventory(&parsed, parsed.text_config.expects_head());
     let shards = split(&tensors, format, shard_bytes);
     let mut weight_map = BTreeMap::new();
     for (index, shard) in shards.iter().enumerate() {
