@@ -3,7 +3,7 @@
 //! Source: `Blip2Processor` (picture tokens in front, then the tokenised text with its
 //! special tokens) and `tokenizer.decode(…, skip_special_tokens=True)`.
 
-use tokenizers::{AddedToken, DecoderWrapper, Tokenizer};
+use tokenizers::{AddedToken, DecoderWrapper, Encoding, Tokenizer};
 
 use crate::blip2::config::{Context, LanguageModelConfig};
 use crate::blip2::generation::StopStrings;
@@ -158,7 +158,7 @@ impl TextProcessor {
                     .tokenizer
                     .encode(text, true)
                     .map_err(|error| TextError::Tokenizer(error.to_string()))?;
-                ids.extend_from_slice(encoding.get_ids());
+                ids.extend(self.without_typed_special_tokens(&encoding));
             }
         }
         let text = &ids[self.num_query_tokens..];
@@ -172,6 +172,21 @@ impl TextProcessor {
             }),
             None => Ok(ids),
         }
+    }
+
+    /// The ids of a text, in which special tokens are the tokenizer's own.
+    ///
+    /// Unigram has them in its vocabulary, and finds them in what was typed: such letters
+    /// become unknown ones.
+    fn without_typed_special_tokens(&self, encoding: &Encoding) -> Vec<u32> {
+        let added = self.tokenizer.get_added_tokens_decoder();
+        let unknown = self.tokenizer.token_to_id("<unk>");
+        let pairs = encoding.get_ids().iter().zip(encoding.get_special_tokens_mask());
+        let kept = pairs.map(|(id, is_own)| match unknown {
+            Some(unknown) if *is_own == 0 && added.get(id).is_some_and(|token| token.special) => unknown,
+            _ => *id,
+        });
+        kept.collect()
     }
 
     /// Ids to text, special tokens left out.

@@ -84,4 +84,49 @@ impl Buckets {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Distances, and the reference's buckets of keys that far before and behind the query.
+    const DISTANCES: [usize; 17] = [0, 1, 3, 7, 8, 11, 15, 16, 22, 31, 32, 45, 63, 64, 91, 128, 1000];
+
+    #[test]
+    fn distances_on_a_border_are_put_where_the_reference_puts_them() {
+        let cases = [
+            (
+                32,
+                128,
+                true,
+                [0, 1, 3, 7, 8, 11, 15, 16, 18, 21, 21, 23, 26, 26, 29, 31, 31],
+            ),
+            (
+                32,
+                128,
+                false,
+                [0, 1, 3, 7, 8, 8, 9, 10, 10, 11, 12, 12, 13, 14, 15, 15, 15],
+            ),
+            (7, 10, true, [0, 1, 3, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6]),
+            (7, 10, false, [0, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]),
+            (
+                20,
+                64,
+                true,
+                [0, 1, 3, 7, 8, 10, 12, 12, 14, 16, 16, 18, 19, 19, 19, 19, 19],
+            ),
+            (20, 64, false, [0, 1, 3, 5, 5, 6, 7, 7, 7, 8, 8, 9, 9, 9, 9, 9, 9]),
+        ];
+        for (count, max_distance, is_decoder, expected) in cases {
+            let buckets = Buckets {
+                count,
+                max_distance,
+                is_decoder,
+            };
+            let before = DISTANCES.map(|distance| buckets.of(distance, 0));
+            assert_eq!(before, expected, "{count} buckets, {max_distance}");
+            if !is_decoder {
+                // What comes later has the other half, but for no distance at all.
+                let behind = DISTANCES.map(|distance| buckets.of(0, distance));
+                let other_half = expected.map(|bucket| bucket + if bucket > 0 { count / 2 } else { 0 });
+                assert_eq!(behind, other_half);
+            }
+        }
+    }
 }
