@@ -328,3 +328,35 @@ impl FeedForward {
         self.wo.forward(&y.to_dtype(self.wo_dtype)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use half::f16;
+
+    use super::*;
+
+    fn halves(numbers: &[f32]) -> Result<Tensor> {
+        Tensor::new(numbers, &Device::Cpu)?.to_dtype(DType::F16)
+    }
+
+    #[test]
+    fn in_f16_infinite_numbers_are_brought_back_and_finite_ones_stay() -> Result<()> {
+        let overflown = finite(halves(&[f32::INFINITY, f32::NEG_INFINITY, 65504.0, -2.0])?)?;
+        let expected = [64504.0, -64504.0, 64504.0, -2.0].map(f16::from_f32);
+        assert_eq!(overflown.to_vec1::<f16>()?, expected);
+        let whole = halves(&[65504.0, -65504.0, 1.0])?;
+        assert_eq!(finite(whole.clone())?.to_vec1::<f16>()?, whole.to_vec1::<f16>()?);
+        let f32 = Tensor::new(&[f32::INFINITY], &Device::Cpu)?;
+        assert_eq!(finite(f32)?.to_vec1::<f32>()?, [f32::INFINITY]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_comes_out_of_an_f32_layer_is_not_cut_to_f16_again() -> Result<()> {
+        let large = Tensor::new(&[100_000f32], &Device::Cpu)?;
+        assert_eq!(add(&halves(&[0.5])?, &large)?.to_vec1::<f32>()?, [100_000.5]);
+        assert_eq!(add(&halves(&[0.5])?, &halves(&[0.25])?)?.dtype(), DType::F16);
+        Ok(())
+    }
+}
