@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use candle_core::{D, DType, Device, Tensor};
-use glimpse::blip2::config::{Blip2Config, LanguageModelConfig, T5Config};
+use glimpse::blip2::config::{LanguageModelConfig, T5Config};
 use glimpse::blip2::generation::{FinishReason, GenerationError, GenerationOptions};
 use glimpse::blip2::linear::WeightFormat;
 use glimpse::blip2::processor::{Exchange, Picture, PictureLimits, Processor, Prompt};
@@ -15,7 +15,7 @@ use glimpse::blip2::weights::Precision;
 use glimpse::blip2::{Blip2, EncodedPicture};
 use glimpse::checkpoint::Checkpoint;
 use glimpse::checkpoint::inventory::inventory;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 type AnyResult<T> = Result<T, Box<dyn Error>>;
 
@@ -282,109 +282,6 @@ fn the_program_answers_with_the_ids_that_the_reference_gives() -> AnyResult<()> 
         "{answer:?} of {text:?}"
     );
     Ok(())
-}
-
-fn config(change: impl FnOnce(&mut Value)) -> Result<Blip2Config, String> {
-    let mut text = json!({
-        "model_type": "t5", "d_model": 20, "d_kv": 7, "num_heads": 3, "d_ff": 30, "num_layers": 2, "vocab_size": 300,
-        "feed_forward_proj": "gated-gelu", "decoder_start_token_id": 0, "bos_token_id": 1,
-    });
-    change(&mut text);
-    Blip2Config::from_json(&json!({"model_type": "blip-2", "text_config": text}).to_string())
-        .map_err(|error| error.to_string())
-}
-
-fn t5(change: impl FnOnce(&mut Value)) -> Result<T5Config, String> {
-    match config(change)?.text_config {
-        LanguageModelConfig::T5(t5) => Ok(t5),
-        LanguageModelConfig::Opt(_) => Err("it was taken for OPT".into()),
-    }
-}
-
-#[test]
-fn what_a_config_leaves_out_is_computed_as_the_reference_does() -> Result<(), String> {
-    use glimpse::blip2::activation::Activation::{Gelu, GeluNew, Relu, Silu};
-    let feed_forward = |text: Value| {
-        t5(|config| {
-            config
-                .as_object_mut()
-                .expect("it is an object")
-                .remove("feed_forward_proj");
-            let more = text.as_object().cloned().unwrap_or_default();
-            config.as_object_mut().expect("it is an object").extend(more);
-        })
-        .map(|t5| (t5.activation, t5.is_gated))
-    };
-    assert_eq!(feed_forward(json!({}))?, (Relu, false));
-    assert_eq!(
-        feed_forward(json!({"feed_forward_proj": "gated-gelu"}))?,
-        (GeluNew, true)
-    );
-    let of_the_hub = json!({"feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu"});
-    assert_eq!(feed_forward(of_the_hub)?, (Gelu, true));
-    assert_eq!(feed_forward(json!({"feed_forward_proj": "gated-silu"}))?, (Silu, true));
-    assert_eq!(feed_forward(json!({"feed_forward_proj": "gelu"}))?, (Gelu, false));
-    assert_eq!(feed_forward(json!({"is_gated_act": true}))?, (Relu, true));
-    assert!(t5(|_| {})?.scale_decoder_outputs);
-    assert!(!t5(|text| text["tie_word_embeddings"] = false.into())?.scale_decoder_outputs);
-    assert!(t5(|text| text["tie_word_embeddings"] = Value::Null)?.scale_decoder_outputs);
-    let written_by_version_5 = |text: &mut Value| {
-        text["tie_word_embeddings"] = true.into();
-        text["scale_decoder_outputs"] = false.into();
-    };
-    assert!(!t5(written_by_version_5)?.scale_decoder_outputs);
-    let without_start = |text: &mut Value| text["decoder_start_token_id"] = Value::Null;
-    assert_eq!(t5(without_start)?.decoder_start_token_id, 1);
-    assert_eq!(
-        t5(|text| text["num_decoder_layers"] = Value::Null)?.num_decoder_layers,
-        2
-    );
-    assert_eq!(t5(|text| text["num_decoder_layers"] = 1.into())?.num_decoder_layers, 1);
-    Ok(())
-}
-
-#[test]
-fn a_config_that_makes_no_sense_is_refused_in_a_sentence() {
-    type Change = fn(&mut Value);
-    let cases: [(Change, &str); 11] = [
-        (|text| text["d_kv"] = 0.into(), "text_config.d_kv is 0"),
-        (|text| text["num_layers"] = 0.into(), "text_config.num_layers is 0"),
-        (|text| text["num_decoder_layers"] = 0.into(), "num_decoder_layers is 0"),
-        (
-            |text| text["d_ff"] = 9_999_999_999u64.into(),
-            "text_config.d_ff is 9999999999",
-        ),
-        (
-            |text| text["num_heads"] = 1_000_000.into(),
-            "d_kv times num_heads is 7000000",
-        ),
-        (
-            |text| text["relative_attention_num_buckets"] = 2.into(),
-            "into 2 buckets",
-        ),
-        (|text| text["relative_attention_max_distance"] = 16.into(), "up to 16"),
-        (
-            |text| text["decoder_start_token_id"] = 300.into(),
-            "decoder_start_token_id is 300",
-        ),
-        (|text| text["bos_token_id"] = 300.into(), "bos_token_id is 300"),
-        (
-            |text| text["feed_forward_proj"] = "gated-maybe".into(),
-            "feed_forward_proj",
-        ),
-        (
-            |text| {
-                text["decoder_start_token_id"] = Value::Null;
-                text["bos_token_id"] = Value::Null;
-            },
-            "decoder_start_token_id",
-        ),
-    ];
-    for (change, words) in cases {
-        let error = config(change).expect_err(words);
-        assert!(error.contains(words), "{error}");
-        assert!(error.starts_with("config.json") && error.ends_with('.'), "{error}");
-    }
 }
 
 #[test]

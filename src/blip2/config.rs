@@ -5,11 +5,15 @@
 //! leave most keys out, so a missing key must mean the class's default.
 
 mod language;
+mod opt;
+mod t5;
 
 use serde::Deserialize;
 
 use super::activation::Activation;
-pub use language::{Context, EosTokens, LanguageModelConfig, OptConfig, T5Config};
+pub use language::{Context, EosTokens, LanguageModelConfig};
+pub use opt::OptConfig;
+pub use t5::T5Config;
 
 /// Why a `config.json` cannot be used.
 #[derive(Debug, thiserror::Error)]
