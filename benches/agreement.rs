@@ -131,10 +131,8 @@ fn keep(texts: &[Text], arguments: &Arguments) -> AnyResult<()> {
 /// The likeliest token at each of the answer's places.
 fn likeliest(model: &Blip2, text: &Text) -> AnyResult<Vec<u32>> {
     let pixels = text.pixels.as_ref().ok_or("the picture was not read")?;
-    let logits = model.forward(pixels, &text.ids[..text.ids.len() - 1])?;
-    let places = text.ids.len() - text.prompt;
-    Ok(logits
-        .narrow(0, text.prompt - 1, places)?
-        .argmax(D::Minus1)?
-        .to_vec1()?)
+    let (prompt_ids, answer_ids) = text.ids.split_at(text.prompt);
+    let before_last = &answer_ids[..answer_ids.len().saturating_sub(1)];
+    let logits = model.forward(pixels, prompt_ids, before_last)?;
+    Ok(logits.argmax(D::Minus1)?.to_vec1()?)
 }

@@ -214,21 +214,21 @@ impl Case {
     /// of the answer that the reference drew.
     fn check_distribution(&self) -> AnyResult<f32> {
         let drawn = &self.golden.drawn;
-        let (picture, mut ids) = (self.encode(drawn.picture)?, self.prompt_ids(drawn)?);
+        let pixel_values = self.processor.image.pixel_values(&draw(drawn.picture))?;
+        let prompt_ids = self.prompt_ids(drawn)?;
+        let language_model = &self.model.config().text_config;
+        let mut ids = language_model.ids_before_answer(&prompt_ids).to_vec();
+        let before = ids.len();
         let mut options = drawn.options.options(self.golden.max_new_tokens, &self.processor.text);
         options.do_sample = true;
-        let end_tokens = self.model.config().text_config.eos_token_id.as_slice();
-        let rules = LogitsProcessors::new(&options, ids.len(), end_tokens);
+        let rules = LogitsProcessors::new(&options, before, language_model.end_tokens());
         assert_eq!(drawn.expected.token_ids.len(), self.distribution.len());
         let mut worst = 0f32;
         for (token, want) in drawn.expected.token_ids.iter().zip(&self.distribution) {
-            let answer = self.model.generate(&picture, &ids, &GenerationOptions::default())?;
+            let logits = self.model.forward(&pixel_values, &prompt_ids, &ids[before..])?;
+            let logits: Vec<f32> = logits.get(ids.len() - before)?.to_vec1()?;
             let is_beams = options.num_beams > 1;
-            let mut scores = if is_beams {
-                log_softmax(answer.logits())
-            } else {
-                answer.logits().to_vec()
-            };
+            let mut scores = if is_beams { log_softmax(&logits) } else { logits };
             rules.apply(&ids, &mut scores);
             let got = softmax(&scores);
             assert_eq!(got.len(), want.len());

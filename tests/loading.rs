@@ -10,7 +10,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use glimpse::blip2::linear::matrix::Rows;
 use glimpse::checkpoint::Checkpoint;
-use glimpse::checkpoint::inventory::{HEAD, TOKEN_TABLE, inventory};
+use glimpse::checkpoint::inventory::{ANSWER_TABLE, HEAD, TOKEN_TABLE, inventory};
 use random::NumberFormat;
 use serde_json::json;
 use support::TinyCheckpoint;
@@ -75,8 +75,12 @@ fn the_inventory_is_what_the_reference_saves() {
         assert_eq!(asked, saved(&folder), "{}", folder.display());
         seen += 1;
     }
-    assert_eq!(seen, 24);
+    assert_eq!(seen, 32);
 }
+
+/// Tables that are not asked for: of T5, the encoder's is never read, and the decoder's may
+/// repeat the shared one.
+const TABLES: [&str; 2] = ["language_model.encoder.embed_tokens.weight", ANSWER_TABLE];
 
 /// Names and shapes in all of a folder's weight files, sorted.
 fn saved(folder: &Path) -> Vec<(String, Vec<usize>)> {
@@ -92,6 +96,7 @@ fn saved(folder: &Path) -> Vec<(String, Vec<usize>)> {
         .filter(is_weights)
         .flat_map(|file| candle_core::safetensors::load(file, &Device::Cpu).expect("it is whole"))
         .map(|(name, tensor)| (name, tensor.dims().to_vec()))
+        .filter(|(name, _)| !TABLES.contains(&name.as_str()))
         .collect();
     all.sort();
     all

@@ -66,7 +66,7 @@ pub fn checkpoint(config: &Value, format: NumberFormat, shard_bytes: u64, folder
     std::fs::create_dir_all(folder)?;
     let parsed = Blip2Config::from_json(&config.to_string())?;
     small_files(config, &parsed, format, folder)?;
-    let tensors = inventory(&parsed, false);
+    let tensors = inventory(&parsed, parsed.text_config.expects_head());
     let shards = split(&tensors, format, shard_bytes);
     let mut weight_map = BTreeMap::new();
     for (index, shard) in shards.iter().enumerate() {
@@ -182,6 +182,8 @@ fn piece(tensor: &TensorSpec, format: NumberFormat, range: std::ops::Range<u64>)
 fn distribution(tensor: &TensorSpec) -> (f32, f32) {
     let inputs: usize = tensor.shape.iter().skip(1).product();
     match tensor.kind {
+        // T5 does not divide its scores by the root of a head's size, which is 64.
+        Kind::Matrix if tensor.name.ends_with("Attention.q.weight") => (0.0, (inputs as f32).powf(-0.5) / 8.0),
         Kind::Matrix => (0.0, (inputs as f32).powf(-0.5)),
         Kind::Embedding => (0.0, 0.04),
         // Norms; all other vectors are biases.

@@ -1,12 +1,19 @@
 //! What `config.json` says, with the reference's defaults for what it leaves out.
 //!
-//! Source: `Blip2Config`, `Blip2VisionConfig`, `Blip2QFormerConfig` and `OPTConfig`
-//! of Hugging Face transformers 5. The hub's files leave most keys out, so a
-//! missing key must mean the class's default.
+//! Source: `Blip2Config`, `Blip2VisionConfig` and `Blip2QFormerConfig` of Hugging Face
+//! transformers 5, and the language models' own classes in [`language`]. The hub's files
+//! leave most keys out, so a missing key must mean the class's default.
+
+mod language;
+mod opt;
+mod t5;
 
 use serde::Deserialize;
 
 use super::activation::Activation;
+pub use language::{Context, EosTokens, LanguageModelConfig};
+pub use opt::OptConfig;
+pub use t5::T5Config;
 
 /// Why a `config.json` cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +22,9 @@ pub enum ConfigError {
     Invalid(#[from] serde_json::Error),
     #[error("config.json describes a `{0}` model, and Glimpse runs `blip-2` checkpoints. Choose one of those.")]
     NotBlip2(String),
-    #[error("The checkpoint's language model is `{0}`, and Glimpse runs BLIP-2 with `opt`. Choose one of those.")]
+    #[error(
+        "The checkpoint's language model is `{0}`, and Glimpse runs BLIP-2 with `opt` or `t5`. Choose one of those."
+    )]
     UnsupportedLanguageModel(String),
     #[error("config.json asks for {what}, which Glimpse does not support. Use a checkpoint without it.")]
     Unsupported { what: String },
@@ -31,7 +40,7 @@ pub struct Blip2Config {
     #[serde(default)]
     pub qformer_config: QFormerConfig,
     #[serde(default)]
-    pub text_config: OptConfig,
+    pub text_config: LanguageModelConfig,
     #[serde(default = "default_num_query_tokens")]
     pub num_query_tokens: usize,
     /// The token that stands for one query token of the picture in a prompt.
@@ -59,7 +68,7 @@ impl Blip2Config {
             return Err(ConfigError::NotBlip2(kind.to_string()));
         }
         let language_model = value.pointer("/text_config/model_type").and_then(|kind| kind.as_str());
-        if let Some(kind) = language_model.filter(|kind| *kind != "opt") {
+        if let Some(kind) = language_model.filter(|kind| !["opt", "t5"].contains(kind)) {
             return Err(ConfigError::UnsupportedLanguageModel(kind.to_string()));
         }
         let mut config: Self = serde_json::from_value(value)?;
@@ -73,7 +82,6 @@ impl Blip2Config {
         let (vision, qformer, text) = (&self.vision_config, &self.qformer_config, &self.text_config);
         check_heads("vision_config", vision.hidden_size, vision.num_attention_heads)?;
         check_heads("qformer_config", qformer.hidden_size, qformer.num_attention_heads)?;
-        check_heads("text_config", text.hidden_size, text.num_attention_heads)?;
         if vision.patch_size == 0 || vision.patch_size > vision.image_size {
             return Err(ConfigError::Nonsense(format!(
                 "pictures of {} pixels cannot be cut into patches of {}",
@@ -81,30 +89,20 @@ impl Blip2Config {
             )));
         }
         self.check_numbers()?;
-        if text.bos_token_id as usize >= text.vocab_size {
+        text.check()?;
+        let positions = text.context().longest_prompt();
+        if self.num_query_tokens > positions {
             return Err(ConfigError::Nonsense(format!(
-                "bos_token_id is {}, and there are {} tokens",
-                text.bos_token_id, text.vocab_size
-            )));
-        }
-        if text.word_embed_proj_dim.is_some_and(|size| size != text.hidden_size) {
-            return Err(ConfigError::Unsupported {
-                what: "a word_embed_proj_dim other than the hidden size".into(),
-            });
-        }
-        if self.num_query_tokens >= text.max_position_embeddings {
-            return Err(ConfigError::Nonsense(format!(
-                "{} query tokens do not fit into {} positions",
-                self.num_query_tokens, text.max_position_embeddings
+                "{} query tokens do not fit into a prompt of {positions}",
+                self.num_query_tokens
             )));
         }
         Ok(())
     }
 
-    /// No number is 0 that must not be, or so large that sizes could not be multiplied.
     fn check_numbers(&self) -> Result<(), ConfigError> {
-        let (vision, qformer, text) = (&self.vision_config, &self.qformer_config, &self.text_config);
-        let numbers = [
+        let (vision, qformer) = (&self.vision_config, &self.qformer_config);
+        check_sizes([
             ("num_query_tokens", self.num_query_tokens),
             ("vision_config.image_size", vision.image_size),
             ("vision_config.hidden_size", vision.hidden_size),
@@ -117,16 +115,15 @@ impl Blip2Config {
                 "qformer_config.cross_attention_frequency",
                 qformer.cross_attention_frequency,
             ),
-            ("text_config.hidden_size", text.hidden_size),
-            ("text_config.ffn_dim", text.ffn_dim),
-            ("text_config.num_hidden_layers", text.num_hidden_layers),
-            ("text_config.vocab_size", text.vocab_size),
-            ("text_config.max_position_embeddings", text.max_position_embeddings),
-        ];
-        match numbers.into_iter().find(|(_, value)| !(1..=MOST).contains(value)) {
-            Some((name, value)) => Err(ConfigError::Nonsense(format!("{name} is {value}"))),
-            None => Ok(()),
-        }
+        ])
+    }
+}
+
+/// No size is 0, or so large that sizes could not be multiplied.
+fn check_sizes(sizes: impl IntoIterator<Item = (&'static str, usize)>) -> Result<(), ConfigError> {
+    match sizes.into_iter().find(|(_, value)| !(1..=MOST).contains(value)) {
+        Some((name, value)) => Err(ConfigError::Nonsense(format!("{name} is {value}"))),
+        None => Ok(()),
     }
 }
 
@@ -210,69 +207,6 @@ impl Default for QFormerConfig {
             layer_norm_eps: 1e-12,
             cross_attention_frequency: 2,
             encoder_hidden_size: 1408,
-        }
-    }
-}
-
-/// The language model: `OPTConfig`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-pub struct OptConfig {
-    pub vocab_size: usize,
-    pub hidden_size: usize,
-    pub num_hidden_layers: usize,
-    pub ffn_dim: usize,
-    pub max_position_embeddings: usize,
-    pub do_layer_norm_before: bool,
-    #[serde(rename = "_remove_final_layer_norm")]
-    pub remove_final_layer_norm: bool,
-    pub word_embed_proj_dim: Option<usize>,
-    pub num_attention_heads: usize,
-    pub activation_function: Activation,
-    pub bos_token_id: u32,
-    pub eos_token_id: EosTokens,
-    pub enable_bias: bool,
-    pub layer_norm_elementwise_affine: bool,
-    pub tie_word_embeddings: bool,
-}
-
-impl Default for OptConfig {
-    fn default() -> Self {
-        Self {
-            vocab_size: 50272,
-            hidden_size: 768,
-            num_hidden_layers: 12,
-            ffn_dim: 3072,
-            max_position_embeddings: 2048,
-            do_layer_norm_before: true,
-            remove_final_layer_norm: false,
-            word_embed_proj_dim: None,
-            num_attention_heads: 12,
-            activation_function: Activation::Relu,
-            bos_token_id: 2,
-            eos_token_id: EosTokens::One(2),
-            enable_bias: true,
-            layer_norm_elementwise_affine: true,
-            tie_word_embeddings: true,
-        }
-    }
-}
-
-/// The tokens that end an answer: a number, a list, or none.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub enum EosTokens {
-    One(u32),
-    Several(Vec<u32>),
-    None(()),
-}
-
-impl EosTokens {
-    pub fn as_slice(&self) -> &[u32] {
-        match self {
-            Self::One(id) => std::slice::from_ref(id),
-            Self::Several(ids) => ids,
-            Self::None(()) => &[],
         }
     }
 }

@@ -5,16 +5,18 @@ use std::sync::OnceLock;
 use candle_core::{Result, Tensor};
 
 use super::Blip2;
-use super::opt::OptCache;
+use super::cache::KvCache;
+use super::language_model::{Cache, LanguageModel};
 
 /// What the language model sees of a picture, `[1, query tokens, width]`, and, once a
 /// question was asked about it, the keys and values behind.
 ///
-/// The picture's tokens stand in front of every prompt and attend to nothing behind them:
-/// what the language model makes of them is the same for every question.
+/// The picture's tokens stand in front of every prompt. A decoder's attend to nothing behind
+/// them: what OPT makes of them is the same for every question. In T5's encoder every token
+/// attends to every other, so that nothing behind the embeddings can be kept.
 pub struct EncodedPicture {
     embeds: Tensor,
-    read: OnceLock<OptCache>,
+    read: OnceLock<KvCache>,
 }
 
 impl From<Tensor> for EncodedPicture {
@@ -36,25 +38,27 @@ impl EncodedPicture {
 
 impl Blip2 {
     /// Reads a prompt (ids with the picture tokens in front) into a new cache with room for
-    /// `positions`, and gives the hidden states of at least its last position.
+    /// `positions`, and gives the decoder's hidden states, of which the last is the one that
+    /// the answer's first token is chosen by.
     pub(super) fn read_prompt(
         &self,
         picture: &EncodedPicture,
         prompt_ids: &[u32],
         positions: usize,
-    ) -> Result<(Tensor, OptCache)> {
-        let model = &self.language_model;
+    ) -> Result<(Tensor, Cache)> {
         let picture_tokens = picture.embeds.dim(1)?;
-        if let Some(read) = picture.read.get()
-            && let words = &prompt_ids[picture_tokens.min(prompt_ids.len())..]
+        let words = &prompt_ids[picture_tokens.min(prompt_ids.len())..];
+        if let (LanguageModel::Opt(opt), Some(read)) = (&self.language_model, picture.read.get())
             && !words.is_empty()
         {
             let mut cache = read.go_on(positions);
-            return Ok((model.forward(&model.embed(words)?, &mut cache)?, cache));
+            return Ok((opt.forward(&opt.embed(words)?, &mut cache)?, Cache::Opt(cache)));
         }
-        let mut cache = model.new_cache(positions);
-        let hidden = model.forward(&self.embed_prompt(&picture.embeds, prompt_ids)?, &mut cache)?;
-        if prompt_ids.len() >= picture_tokens {
+        let embeds = self.embed_prompt(&picture.embeds, prompt_ids)?;
+        let (hidden, cache) = self.language_model.read_prompt(&embeds, positions)?;
+        if let Cache::Opt(cache) = &cache
+            && prompt_ids.len() >= picture_tokens
+        {
             // It was empty, or it would have been used.
             let _ = picture.read.set(cache.prefix(picture_tokens)?);
         }

@@ -1,6 +1,6 @@
 //! The few layers that all parts of the model are built from.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::linear::contiguous;
@@ -111,6 +111,31 @@ impl CustomOp3 for TwoPassLayerNorm {
                 );
             });
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
+    }
+}
+
+/// T5's norm: over the last dimension, by the root of the mean square, without a mean or a
+/// bias (`T5LayerNorm`; Zhang and Sennrich 2019). It computes in f32, and gives the dtype of
+/// its weight.
+pub struct RmsNorm {
+    weight: Tensor,
+    eps: f64,
+}
+
+impl RmsNorm {
+    /// Reads `weight`, `[size]`.
+    pub fn new(size: usize, eps: f64, vb: Weights) -> Result<Self> {
+        Ok(Self {
+            weight: vb.get(size, "weight")?,
+            eps,
+        })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let x = x.to_dtype(DType::F32)?;
+        let variance = x.sqr()?.mean_keepdim(D::Minus1)?;
+        let normed = x.broadcast_div(&(variance + self.eps)?.sqrt()?)?;
+        normed.to_dtype(self.weight.dtype())?.broadcast_mul(&self.weight)
     }
 }
 

@@ -9,22 +9,25 @@
 //! 2. [`vision`]: pixel values to one embedding a patch (ViT).
 //! 3. [`qformer`]: a few query tokens read the patches (Q-Former).
 //! 4. [`Blip2`]: the language projection between the two worlds, and the whole.
-//! 5. [`opt`]: the language model.
+//! 5. [`opt`] or [`t5`]: the language model; [`language_model`] is either.
 //! 6. [`generation`]: token after token.
 //!
-//! [`config`] is `config.json`; [`linear`], [`attention`], [`layers`] and [`activation`] are
-//! what the parts share; [`weights`] is where they get their tensors from.
+//! [`config`] is `config.json`; [`linear`], [`attention`], [`layers`], [`activation`] and
+//! [`cache`] are what the parts share; [`weights`] is where they get their tensors from.
 
 pub mod activation;
 pub mod attention;
+pub mod cache;
 pub mod config;
 mod encoded;
 pub mod generation;
+pub mod language_model;
 pub mod layers;
 pub mod linear;
 pub mod opt;
 pub mod processor;
 pub mod qformer;
+pub mod t5;
 pub mod vision;
 pub mod weights;
 
@@ -33,8 +36,8 @@ use candle_core::{Device, Result, Tensor};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use config::Blip2Config;
 pub use encoded::EncodedPicture;
+use language_model::LanguageModel;
 use linear::Linear;
-use opt::Opt;
 use qformer::QFormer;
 use vision::VisionModel;
 use weights::{Precision, Weights};
@@ -45,7 +48,7 @@ pub struct Blip2 {
     pub qformer: QFormer,
     /// From the Q-Former's width to the language model's.
     pub language_projection: Linear,
-    pub language_model: Opt,
+    pub language_model: LanguageModel,
     config: Blip2Config,
     device: Device,
     precision: Precision,
@@ -73,11 +76,11 @@ impl Blip2 {
             qformer: QFormer::new(qformer, config.num_query_tokens, for_qformer)?,
             language_projection: Linear::new(
                 qformer.hidden_size,
-                text.hidden_size,
+                text.hidden_size(),
                 true,
                 root.pp("language_projection"),
             )?,
-            language_model: Opt::new(text, root.pp("language_model"))?,
+            language_model: LanguageModel::new(text, root.pp("language_model"))?,
             config: config.clone(),
             device: root.device().clone(),
             precision,
@@ -104,13 +107,18 @@ impl Blip2 {
         self.language_projection.forward(&self.qformer.forward(&image_embeds)?)
     }
 
-    /// The logits behind every position of a text, `[ids, vocabulary]`: the reference's
-    /// `forward` for one picture (pixel values `[1, 3, h, w]`) and the ids of a prompt or more.
-    pub fn forward(&self, pixel_values: &Tensor, ids: &[u32]) -> Result<Tensor> {
-        let embeds = self.embed_prompt(&self.encode_picture(pixel_values)?, ids)?;
-        let mut cache = self.language_model.new_cache(ids.len());
-        let hidden = self.language_model.forward(&embeds, &mut cache)?;
-        self.language_model.lm_head.forward(&hidden)?.squeeze(0)
+    /// The logits behind a prompt and behind each of an answer's ids, `[1 + ids, vocabulary]`:
+    /// the reference's `forward` for one picture (pixel values `[1, 3, h, w]`).
+    pub fn forward(&self, pixel_values: &Tensor, prompt_ids: &[u32], answer_ids: &[u32]) -> Result<Tensor> {
+        let embeds = self.embed_prompt(&self.encode_picture(pixel_values)?, prompt_ids)?;
+        let positions = prompt_ids.len() + answer_ids.len();
+        let (hidden, mut cache) = self.language_model.read_prompt(&embeds, positions)?;
+        let mut hidden = hidden.narrow(1, hidden.dim(1)? - 1, 1)?;
+        if !answer_ids.is_empty() {
+            let further = self.language_model.read(1, answer_ids, &mut cache)?;
+            hidden = Tensor::cat(&[&hidden, &further], 1)?;
+        }
+        self.language_model.logits(&hidden)?.squeeze(0)
     }
 
     /// The embeddings of a whole prompt, `[1, prompt, width]`: the picture's rows

@@ -1,4 +1,4 @@
-//! OPT, the language model: a causal decoder with learnt positions.
+//! OPT, a language model: a causal decoder with learnt positions.
 //!
 //! Source: `OPTForCausalLM`.
 
@@ -6,6 +6,7 @@ use candle_core::{Result, Tensor};
 
 use super::activation::Activation;
 use super::attention::{attend, causal_mask, split_heads};
+use super::cache::{KvCache, LayerCache};
 use super::config::OptConfig;
 use super::layers::{LayerNorm, add};
 use super::linear::{Linear, Weight};
@@ -17,106 +18,6 @@ const LAYER_NORM_EPS: f64 = 1e-5;
 /// The first two rows of the position table are never used.
 const POSITION_OFFSET: usize = 2;
 
-/// How many positions a cache grows by when it is full.
-const ROOM: usize = 16;
-
-/// Keys and values of the positions that were read already, one entry a layer. Each row is
-/// a sequence of its own; all are of the same length.
-pub struct OptCache {
-    layers: Vec<KvCache>,
-    length: usize,
-}
-
-impl OptCache {
-    /// How many positions are in the cache.
-    pub fn length(&self) -> usize {
-        self.length
-    }
-
-    /// The first positions of the first row, as a cache of their own.
-    pub fn prefix(&self, positions: usize) -> Result<Self> {
-        let copy = |tensor: &Tensor| tensor.narrow(0, 0, 1)?.narrow(2, 0, positions)?.contiguous();
-        let layer = |layer: &KvCache| {
-            let filled = layer.keys_and_values.as_ref();
-            let copied = filled.map(|(keys, values)| Ok::<_, candle_core::Error>((copy(keys)?, copy(values)?)));
-            Ok(KvCache {
-                room: positions,
-                keys_and_values: copied.transpose()?,
-            })
-        };
-        Ok(Self {
-            layers: self.layers.iter().map(layer).collect::<Result<_>>()?,
-            length: positions,
-        })
-    }
-
-    /// A cache that goes on from this one, with room for `positions` in one piece; this one
-    /// must be full (as [`OptCache::prefix`] makes it), and stays as it is.
-    pub fn go_on(&self, positions: usize) -> Self {
-        let layer = |layer: &KvCache| KvCache {
-            // Appending to a full cache copies it first.
-            room: positions.max(self.length),
-            keys_and_values: layer.keys_and_values.clone(),
-        };
-        Self {
-            layers: self.layers.iter().map(layer).collect(),
-            length: self.length,
-        }
-    }
-
-    /// Row `i` becomes a copy of the row `rows[i]` that was; rows that are not named are gone.
-    pub fn select_rows(&mut self, rows: &[usize]) -> Result<()> {
-        let rows: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
-        self.layers.iter_mut().try_for_each(|layer| layer.select_rows(&rows))
-    }
-}
-
-/// A layer's keys and values, `[rows, heads, room, size]`, of which the first positions are filled.
-struct KvCache {
-    room: usize,
-    keys_and_values: Option<(Tensor, Tensor)>,
-}
-
-impl KvCache {
-    /// Appends positions to the `filled` ones of every row, and gives all of them.
-    fn append(&mut self, filled: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
-        let length = filled + k.dim(2)?;
-        if length > self.room {
-            self.room = length + ROOM;
-        }
-        let (keys, values) = match self.keys_and_values.take() {
-            Some((keys, values)) => (self.with_room(keys)?, self.with_room(values)?),
-            None => (self.with_room(k.narrow(2, 0, 0)?)?, self.with_room(v.narrow(2, 0, 0)?)?),
-        };
-        keys.slice_set(&k.contiguous()?, 2, filled)?;
-        values.slice_set(&v.contiguous()?, 2, filled)?;
-        let all = (keys.narrow(2, 0, length)?, values.narrow(2, 0, length)?);
-        self.keys_and_values = Some((keys, values));
-        Ok(all)
-    }
-
-    fn with_room(&self, tensor: Tensor) -> Result<Tensor> {
-        let (rows, heads, room, size) = tensor.dims4()?;
-        if room == self.room {
-            return Ok(tensor);
-        }
-        let more = Tensor::zeros((rows, heads, self.room - room, size), tensor.dtype(), tensor.device())?;
-        if room == 0 {
-            Ok(more)
-        } else {
-            Tensor::cat(&[&tensor, &more], 2)
-        }
-    }
-
-    fn select_rows(&mut self, rows: &[u32]) -> Result<()> {
-        if let Some((keys, values)) = &mut self.keys_and_values {
-            let rows = Tensor::new(rows, keys.device())?;
-            (*keys, *values) = (keys.index_select(&rows, 0)?, values.index_select(&rows, 0)?);
-        }
-        Ok(())
-    }
-}
-
 /// Embeddings in, logits out.
 pub struct Opt {
     /// `[vocabulary, hidden]`.
@@ -126,7 +27,7 @@ pub struct Opt {
     layers: Vec<DecoderLayer>,
     final_layer_norm: Option<LayerNorm>,
     /// Hidden states to logits.
-    pub lm_head: Linear,
+    lm_head: Linear,
 }
 
 impl Opt {
@@ -154,15 +55,8 @@ impl Opt {
     }
 
     /// An empty cache with room for `positions`, in one piece; it grows where more come.
-    pub fn new_cache(&self, positions: usize) -> OptCache {
-        let layer = |_| KvCache {
-            room: positions,
-            keys_and_values: None,
-        };
-        OptCache {
-            layers: self.layers.iter().map(layer).collect(),
-            length: 0,
-        }
+    pub fn new_cache(&self, positions: usize) -> KvCache {
+        KvCache::new(self.layers.len(), positions)
     }
 
     /// Token ids to embeddings, `[1, ids, hidden]`. Ids must be below the vocabulary size.
@@ -172,7 +66,7 @@ impl Opt {
 
     /// Reads the next positions of every row, `[rows, length, hidden]`, and gives the hidden
     /// states behind them.
-    pub fn forward(&self, embeds: &Tensor, cache: &mut OptCache) -> Result<Tensor> {
+    pub fn forward(&self, embeds: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
         let length = embeds.dim(1)?;
         let positions = self.embed_positions.narrow(0, POSITION_OFFSET + cache.length, length)?;
         let mut x = embeds.broadcast_add(&positions)?;
@@ -192,10 +86,9 @@ impl Opt {
         }
     }
 
-    /// Logits of the last position of hidden states: `[rows, vocabulary]`.
-    pub fn last_logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let last = hidden.narrow(1, hidden.dim(1)? - 1, 1)?;
-        self.lm_head.forward(&last)?.squeeze(1)
+    /// Hidden states to logits, `[…, hidden]` to `[…, vocabulary]`.
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.lm_head.forward(hidden)
     }
 }
 
@@ -241,7 +134,7 @@ impl DecoderLayer {
         })
     }
 
-    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, past: usize, cache: &mut KvCache) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, past: usize, cache: &mut LayerCache) -> Result<Tensor> {
         let x = self.around(x, &self.self_attn_layer_norm, |x| {
             self.self_attn.forward(x, mask, past, cache)
         })?;
@@ -280,7 +173,7 @@ impl Attention {
         })
     }
 
-    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, past: usize, cache: &mut KvCache) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, past: usize, cache: &mut LayerCache) -> Result<Tensor> {
         let scale = ((x.dim(2)? / self.heads) as f64).powf(-0.5);
         let q = split_heads(&self.q_proj.forward(x)?, self.heads)?;
         let k = split_heads(&self.k_proj.forward(x)?, self.heads)?;

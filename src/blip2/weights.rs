@@ -39,6 +39,16 @@ impl Precision {
             },
         }
     }
+
+    /// The precision of the last matrix in T5's feed-forward layers, in a model of this one.
+    ///
+    /// As in the reference, it stays f32 where the rest is f16 (`_keep_in_fp32_modules`).
+    pub fn of_t5_wo(self) -> Self {
+        match self.weights {
+            WeightFormat::F16 => Self::F32,
+            _ => self,
+        }
+    }
 }
 
 /// Tensors by name, below a prefix.
@@ -102,6 +112,10 @@ impl Weights {
     /// How matrices are stored.
     pub fn format(&self) -> WeightFormat {
         self.precision.weights
+    }
+
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     pub fn dtype(&self) -> DType {

@@ -88,9 +88,9 @@ impl MemoryLimit {
         if let Some((format, needed)) = fitting(config, with_head) {
             return format!("Use --dtype {format}, which needs {needed}.");
         }
-        let other = known()
-            .into_iter()
-            .find_map(|known| fitting(&known.config, false).map(|found| (known.id, found)));
+        let other = known().into_iter().find_map(|known| {
+            fitting(&known.config, known.config.text_config.expects_head()).map(|found| (known.id, found))
+        });
         match other {
             Some((id, (format, needed))) => {
                 format!("It fits in no --dtype; {id} does with --dtype {format}, which needs {needed}.")

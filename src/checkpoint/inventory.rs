@@ -4,7 +4,8 @@
 //! come the check of a checkpoint before a byte of its weights is read, the number of
 //! parameters, and the memory that a dtype needs.
 
-use crate::blip2::config::{Blip2Config, OptConfig, QFormerConfig, VisionConfig};
+use crate::blip2::config::{Blip2Config, LanguageModelConfig, OptConfig, QFormerConfig, T5Config, VisionConfig};
+use crate::blip2::weights::Precision;
 
 /// The first two rows of OPT's position table are never used, and stored.
 const OPT_POSITION_OFFSET: usize = 2;
@@ -19,6 +20,22 @@ pub struct TensorSpec {
 }
 
 impl TensorSpec {
+    /// The precision that it has in a model of this one.
+    pub fn precision(&self, precision: Precision) -> Precision {
+        match self.part {
+            Part::QFormer => precision.of_qformer(),
+            Part::LanguageModel
+                if self
+                    .name
+                    .strip_suffix(".weight")
+                    .is_some_and(|name| name.ends_with(T5_WO)) =>
+            {
+                precision.of_t5_wo()
+            }
+            _ => precision,
+        }
+    }
+
     /// How many numbers it holds.
     pub fn elements(&self) -> u64 {
         self.shape.iter().map(|size| *size as u64).product()
@@ -45,31 +62,52 @@ pub enum Kind {
     Vector,
 }
 
-/// The language model's own head, which most checkpoints leave out (it is the token table).
+/// The language model's own head, which OPT's checkpoints leave out (it is the token table).
 pub const HEAD: &str = "language_model.lm_head.weight";
 
-/// The language model's embedding of each token.
+/// OPT's embedding of each token.
 pub const TOKEN_TABLE: &str = "language_model.model.decoder.embed_tokens.weight";
 
+/// T5's, of the prompt and of the answer.
+pub const SHARED_TABLE: &str = "language_model.shared.weight";
+
+/// What T5 embeds an answer with where a file holds it and it differs from the shared table.
+pub const ANSWER_TABLE: &str = "language_model.decoder.embed_tokens.weight";
+
+/// The last matrix of T5's feed-forward layers, which has a precision of its own.
+const T5_WO: &str = "DenseReluDense.wo";
+
+/// The tables that a tensor of this name may repeat: then it is as good as absent.
+pub fn may_repeat(name: &str) -> &'static [&'static str] {
+    match name {
+        HEAD => &[TOKEN_TABLE, SHARED_TABLE],
+        ANSWER_TABLE => &[SHARED_TABLE],
+        _ => &[],
+    }
+}
+
 /// The tensors that this config asks for, in the order of the model's parts. A tied head is
-/// not among them; `with_head` asks for one where the file holds it all the same.
+/// among them only `with_head`, which says that the file holds one all the same.
 pub fn inventory(config: &Blip2Config, with_head: bool) -> Vec<TensorSpec> {
     let mut list = List::default();
     list.vision(&config.vision_config);
     list.qformer(&config.qformer_config, config.num_query_tokens);
     list.part = Part::LanguageProjection;
-    let (width, hidden) = (config.qformer_config.hidden_size, config.text_config.hidden_size);
+    let (width, hidden) = (config.qformer_config.hidden_size, config.text_config.hidden_size());
     list.linear("language_projection", width, hidden, true);
-    list.opt(
-        &config.text_config,
-        with_head || !config.text_config.tie_word_embeddings,
-    );
+    list.part = Part::LanguageModel;
+    match &config.text_config {
+        LanguageModelConfig::Opt(opt) => list.opt(opt, with_head || !opt.tie_word_embeddings),
+        // Where its file has no head the reference ties it, whatever the config says.
+        LanguageModelConfig::T5(t5) => list.t5(t5, with_head),
+    }
     list.tensors
 }
 
 /// How many numbers the model has.
 pub fn parameters(config: &Blip2Config) -> u64 {
-    inventory(config, false).iter().map(TensorSpec::elements).sum()
+    let tensors = inventory(config, config.text_config.expects_head());
+    tensors.iter().map(TensorSpec::elements).sum()
 }
 
 struct List {
@@ -162,7 +200,6 @@ impl List {
     }
 
     fn opt(&mut self, config: &OptConfig, head: bool) {
-        self.part = Part::LanguageModel;
         let decoder = "language_model.model.decoder";
         let (hidden, bias) = (config.hidden_size, config.enable_bias);
         let tokens = [config.vocab_size, hidden];
@@ -191,5 +228,42 @@ impl List {
         if config.layer_norm_elementwise_affine {
             self.norm(name, config.hidden_size);
         }
+    }
+
+    fn t5(&mut self, config: &T5Config, head: bool) {
+        let tokens = [config.vocab_size, config.d_model];
+        self.add(SHARED_TABLE.into(), &tokens, Kind::Embedding);
+        self.t5_stack(config, "encoder", config.num_layers, &["SelfAttention"]);
+        let attentions = ["SelfAttention", "EncDecAttention"];
+        self.t5_stack(config, "decoder", config.num_decoder_layers, &attentions);
+        if head {
+            self.add(HEAD.into(), &tokens, Kind::Embedding);
+        }
+    }
+
+    fn t5_stack(&mut self, config: &T5Config, stack: &str, layers: usize, attentions: &[&str]) {
+        let (d_model, inner) = (config.d_model, config.inner_size());
+        let stack = format!("language_model.{stack}");
+        let buckets = [config.relative_attention_num_buckets, config.num_heads];
+        let bias = "block.0.layer.0.SelfAttention.relative_attention_bias.weight";
+        self.add(format!("{stack}.{bias}"), &buckets, Kind::Embedding);
+        for block in 0..layers {
+            for (index, attention) in attentions.iter().enumerate() {
+                let layer = format!("{stack}.block.{block}.layer.{index}");
+                for projection in ["q", "k", "v"] {
+                    self.linear(&format!("{layer}.{attention}.{projection}"), d_model, inner, false);
+                }
+                self.linear(&format!("{layer}.{attention}.o"), inner, d_model, false);
+                self.add(format!("{layer}.layer_norm.weight"), &[d_model], Kind::Vector);
+            }
+            let layer = format!("{stack}.block.{block}.layer.{}", attentions.len());
+            let inward: &[&str] = if config.is_gated { &["wi_0", "wi_1"] } else { &["wi"] };
+            for name in inward {
+                self.linear(&format!("{layer}.DenseReluDense.{name}"), d_model, config.d_ff, false);
+            }
+            self.linear(&format!("{layer}.{T5_WO}"), config.d_ff, d_model, false);
+            self.add(format!("{layer}.layer_norm.weight"), &[d_model], Kind::Vector);
+        }
+        self.add(format!("{stack}.final_layer_norm.weight"), &[d_model], Kind::Vector);
     }
 }

@@ -1,8 +1,8 @@
 //! The published checkpoints that Glimpse can run.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::blip2::config::Blip2Config;
+use crate::blip2::config::{Blip2Config, LanguageModelConfig};
 
 /// A checkpoint that is known without asking the hub.
 pub struct Known {
@@ -13,43 +13,63 @@ pub struct Known {
     pub json: serde_json::Value,
 }
 
-/// The published BLIP-2 checkpoints with an OPT language model, smallest first.
+/// The published BLIP-2 checkpoints, smallest first.
 ///
 /// Only what their `config.json` says beside the classes' defaults is written down here;
 /// sizes follow from it.
 pub fn known() -> Vec<Known> {
-    let checkpoint = |id, image_size: u32, (hidden_size, ffn_dim): (u32, u32)| {
-        let json = json!({
-            "model_type": "blip-2",
-            "image_token_index": 50265,
-            "vision_config": {"image_size": image_size},
-            "text_config": {"model_type": "opt", "hidden_size": hidden_size, "word_embed_proj_dim": hidden_size,
-                            "ffn_dim": ffn_dim, "num_hidden_layers": 32, "num_attention_heads": 32,
-                            "vocab_size": 50304, "eos_token_id": 50118},
-        });
-        let config = Blip2Config::from_json(&json.to_string());
-        Known {
-            id,
-            config: config.expect("these configs are right, as a test sees"),
-            json,
-        }
-    };
-    let (small, large) = ((2560, 10240), (4096, 16384));
+    let (opt_2_7b, opt_6_7b) = (opt(2560, 10240), opt(4096, 16384));
+    let (flan_t5_xl, flan_t5_xxl) = (flan_t5(2048, 32, 5120), flan_t5(4096, 64, 10240));
     vec![
-        checkpoint("Salesforce/blip2-opt-2.7b", 224, small),
-        checkpoint("Salesforce/blip2-opt-2.7b-coco", 364, small),
-        checkpoint("Salesforce/blip2-opt-6.7b", 224, large),
-        checkpoint("Salesforce/blip2-opt-6.7b-coco", 364, large),
+        checkpoint("Salesforce/blip2-opt-2.7b", 224, 50265, &opt_2_7b),
+        checkpoint("Salesforce/blip2-opt-2.7b-coco", 364, 50265, &opt_2_7b),
+        checkpoint("Salesforce/blip2-flan-t5-xl", 224, 32100, &flan_t5_xl),
+        checkpoint("Salesforce/blip2-flan-t5-xl-coco", 364, 32100, &flan_t5_xl),
+        checkpoint("Salesforce/blip2-opt-6.7b", 224, 50265, &opt_6_7b),
+        checkpoint("Salesforce/blip2-opt-6.7b-coco", 364, 50265, &opt_6_7b),
+        checkpoint("Salesforce/blip2-flan-t5-xxl", 224, 32100, &flan_t5_xxl),
     ]
+}
+
+fn checkpoint(id: &'static str, image_size: u32, image_token_index: u32, text_config: &Value) -> Known {
+    let json = json!({
+        "model_type": "blip-2",
+        "image_token_index": image_token_index,
+        "vision_config": {"image_size": image_size},
+        "text_config": text_config,
+    });
+    let config = Blip2Config::from_json(&json.to_string());
+    Known {
+        id,
+        config: config.expect("these configs are right, as a test sees"),
+        json,
+    }
+}
+
+fn opt(hidden_size: u32, ffn_dim: u32) -> Value {
+    json!({"model_type": "opt", "hidden_size": hidden_size, "word_embed_proj_dim": hidden_size, "ffn_dim": ffn_dim,
+           "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 50304, "eos_token_id": 50118})
+}
+
+fn flan_t5(d_model: u32, num_heads: u32, d_ff: u32) -> Value {
+    json!({"model_type": "t5", "d_model": d_model, "num_heads": num_heads, "d_ff": d_ff, "num_layers": 24,
+           "num_decoder_layers": 24, "feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu",
+           "tie_word_embeddings": false, "bos_token_id": 1, "decoder_start_token_id": 0})
 }
 
 /// What a language model of these sizes is called.
 pub fn language_model(config: &Blip2Config) -> String {
-    let text = &config.text_config;
-    match (text.hidden_size, text.num_hidden_layers) {
-        (2560, 32) => "OPT 2.7B".into(),
-        (4096, 32) => "OPT 6.7B".into(),
-        (width, layers) => format!("OPT {layers} x {width}"),
+    match &config.text_config {
+        LanguageModelConfig::Opt(opt) => match (opt.hidden_size, opt.num_hidden_layers) {
+            (2560, 32) => "OPT 2.7B".into(),
+            (4096, 32) => "OPT 6.7B".into(),
+            (width, layers) => format!("OPT {layers} x {width}"),
+        },
+        LanguageModelConfig::T5(t5) => match (t5.d_model, t5.num_layers) {
+            (2048, 24) => "Flan-T5 XL".into(),
+            (4096, 24) => "Flan-T5 XXL".into(),
+            (width, layers) => format!("T5 {layers} + {} x {width}", t5.num_decoder_layers),
+        },
     }
 }
 
@@ -66,6 +86,9 @@ mod tests {
             .collect();
         assert_eq!(counts[0], ("Salesforce/blip2-opt-2.7b", 3_744_761_856));
         assert_eq!(counts[1], ("Salesforce/blip2-opt-2.7b-coco", 3_745_353_216));
-        assert_eq!(counts[2], ("Salesforce/blip2-opt-6.7b", 7_752_869_376));
+        assert_eq!(counts[2], ("Salesforce/blip2-flan-t5-xl", 3_942_446_592));
+        assert_eq!(counts[3], ("Salesforce/blip2-flan-t5-xl-coco", 3_943_037_952));
+        assert_eq!(counts[4], ("Salesforce/blip2-opt-6.7b", 7_752_869_376));
+        assert_eq!(counts[6], ("Salesforce/blip2-flan-t5-xxl", 12_229_596_672));
     }
 }

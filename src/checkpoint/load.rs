@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::Dtype;
 
-use super::inventory::{HEAD, TOKEN_TABLE};
+use super::inventory::may_repeat;
 use super::progress::Progress;
 use super::weights::{StoredTensor, Weights};
 use crate::blip2::linear::matrix::Rows;
@@ -35,7 +35,8 @@ impl Tensors {
     /// A head that repeats the token table is as good as none, as in the reference: the model
     /// ties the two, and holds the numbers once.
     pub fn contains(&self, name: &str) -> bool {
-        self.weights.contains(name) && !(name == HEAD && self.weights.are_equal(HEAD, TOKEN_TABLE))
+        let repeats = |table: &&str| self.weights.are_equal(name, table);
+        self.weights.contains(name) && !may_repeat(name).iter().any(repeats)
     }
 
     /// A tensor, converted to `dtype` (f32, f16 or bf16) on `device`.

@@ -2,8 +2,8 @@
 //!
 //! The weights are counted tensor by tensor; what the model needs to work in is added.
 
-use super::inventory::{HEAD, Kind, Part, TOKEN_TABLE, TensorSpec, inventory};
-use crate::blip2::config::Blip2Config;
+use super::inventory::{HEAD, Kind, SHARED_TABLE, TOKEN_TABLE, TensorSpec, inventory};
+use crate::blip2::config::{Blip2Config, LanguageModelConfig};
 use crate::blip2::weights::Precision;
 
 /// Tokens that a conversation's KV cache is counted for: the prompt and a long answer.
@@ -12,11 +12,8 @@ const COUNTED_POSITIONS: usize = 512;
 /// The bytes of one tensor in memory: matrices in the format of their part, everything
 /// else in the dtype that flows between the layers.
 fn bytes(tensor: &TensorSpec, precision: Precision) -> u64 {
-    let precision = match tensor.part {
-        Part::QFormer => precision.of_qformer(),
-        _ => precision,
-    };
-    let is_matrix = tensor.kind == Kind::Matrix || [TOKEN_TABLE, HEAD].contains(&tensor.name.as_str());
+    let precision = tensor.precision(precision);
+    let is_matrix = tensor.kind == Kind::Matrix || [TOKEN_TABLE, SHARED_TABLE, HEAD].contains(&tensor.name.as_str());
     if is_matrix {
         // A block is 32 outputs by 32 inputs.
         let (numbers, block) = (tensor.elements(), precision.weights.block_bytes() as u64);
@@ -56,17 +53,39 @@ pub fn estimate(config: &Blip2Config, with_head: bool, precision: Precision) -> 
 /// Numbers that are alive at once besides the weights, at the larger of two moments: one
 /// block of the vision tower, or the language model with a full cache.
 fn working_numbers(config: &Blip2Config) -> u64 {
-    let (vision, text) = (&config.vision_config, &config.text_config);
+    let vision = &config.vision_config;
     let patches = vision.num_positions() as u64;
     let of_vision = patches
         * (8 * vision.hidden_size as u64
             + 3 * vision.intermediate_size as u64
             + 2 * vision.num_attention_heads as u64 * patches);
-    let positions = COUNTED_POSITIONS.min(text.max_position_embeddings) as u64;
-    let cache = 2 * text.num_hidden_layers as u64 * text.hidden_size as u64 * positions;
-    let block = positions
-        * (8 * text.hidden_size as u64 + 3 * text.ffn_dim as u64 + 2 * text.num_attention_heads as u64 * positions);
-    of_vision.max(cache + block + 3 * text.vocab_size as u64)
+    of_vision.max(language_model_numbers(&config.text_config))
+}
+
+/// The cache, one block, and the logits.
+fn language_model_numbers(config: &LanguageModelConfig) -> u64 {
+    let (positions, cached, inner, ffn, heads) = match config {
+        LanguageModelConfig::Opt(opt) => (
+            COUNTED_POSITIONS.min(opt.max_position_embeddings),
+            opt.num_hidden_layers,
+            opt.hidden_size,
+            opt.ffn_dim,
+            opt.num_attention_heads,
+        ),
+        // The decoder keeps the prompt and the answer.
+        LanguageModelConfig::T5(t5) => (
+            COUNTED_POSITIONS,
+            2 * t5.num_decoder_layers,
+            t5.inner_size(),
+            t5.d_ff,
+            t5.num_heads,
+        ),
+    };
+    let positions = positions as u64;
+    let cache = 2 * cached as u64 * inner as u64 * positions;
+    let block =
+        positions * (8 * config.hidden_size().max(inner) as u64 + 3 * ffn as u64 + 2 * heads as u64 * positions);
+    cache + block + 3 * config.vocab_size() as u64
 }
 
 /// Bytes as people read them: `15.0 GB`.

@@ -113,11 +113,10 @@ impl Row {
         limit: Option<&MemoryLimit>,
         offered: &[Precision],
     ) -> Self {
-        let memory = |precision: &Precision| (precision.name(), estimate(config, false, *precision));
+        let head = config.text_config.expects_head();
+        let memory = |precision: &Precision| (precision.name(), estimate(config, head, *precision));
         let fits = |limit: &MemoryLimit| {
-            let fitting = offered
-                .iter()
-                .filter(|precision| limit.fits(config, false, **precision));
+            let fitting = offered.iter().filter(|precision| limit.fits(config, head, **precision));
             fitting.map(|precision| precision.name()).collect()
         };
         Self {

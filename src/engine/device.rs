@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use candle_core::{DType, Device};
 
-use crate::blip2::config::Blip2Config;
+use crate::blip2::config::{Blip2Config, LanguageModelConfig};
 use crate::blip2::linear::WeightFormat;
 use crate::blip2::weights::Precision;
 use crate::checkpoint::inventory::parameters;
@@ -99,7 +99,8 @@ pub fn device_name(device: &Device) -> String {
 /// The value of `--dtype`: how weights are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DtypeChoice {
-    /// On a GPU f16 (with the Q-Former in f32). On the CPU f32 for a small model, which is
+    /// On a GPU f16 (with the Q-Former in f32), but bf16 with T5, which was trained in it and
+    /// whose numbers are too large for f16. On the CPU f32 for a small model, which is
     /// fast in any dtype, and q8_0 for a large one, whose answers wait for its weights to be
     /// read: a quarter of the bytes, and as near to f32 as the reference's bf16 is.
     Auto,
@@ -125,11 +126,19 @@ impl DtypeChoice {
     pub fn resolve(self, device: &Device, config: &Blip2Config) -> Precision {
         let weights = match self {
             Self::Format(format) => format,
-            Self::Auto if !device.is_cpu() => WeightFormat::F16,
+            Self::Auto if !device.is_cpu() => half_precision(config),
             Self::Auto if parameters(config) >= LARGE => WeightFormat::Q8_0,
             Self::Auto => WeightFormat::F32,
         };
         precision(weights, device)
+    }
+}
+
+/// The 16-bit format that a model loses least in.
+fn half_precision(config: &Blip2Config) -> WeightFormat {
+    match config.text_config {
+        LanguageModelConfig::Opt(_) => WeightFormat::F16,
+        LanguageModelConfig::T5(_) => WeightFormat::Bf16,
     }
 }
 
@@ -174,6 +183,16 @@ mod tests {
             assert_eq!((precision.dtype, precision.weights), (DType::F32, format));
         }
     }
+
+    #[test]
+    fn on_a_gpu_auto_is_the_half_precision_that_the_language_model_was_made_for() {
+        for known in crate::checkpoint::known() {
+            let is_t5 = known.id.contains("t5");
+            let expected = if is_t5 { WeightFormat::Bf16 } else { WeightFormat::F16 };
+            assert_eq!(half_precision(&known.config), expected, "{}", known.id);
+        }
+    }
+
     #[test]
     fn auto_is_exact_for_a_small_model_and_small_for_a_large_one() {
         let auto = |config: &Blip2Config| DtypeChoice::Auto.resolve(&Device::Cpu, config).weights;

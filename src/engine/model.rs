@@ -79,7 +79,11 @@ impl Model {
             Some(limit) => limit.check(name, (config, with_head), precision, &offered),
             None => Ok(()),
         };
-        check(outline.name(), outline.config(), false)?;
+        check(
+            outline.name(),
+            outline.config(),
+            outline.config().text_config.expects_head(),
+        )?;
         let checkpoint = outline.open()?;
         check(checkpoint.name(), checkpoint.config(), checkpoint.has_head())?;
         let processor = Arc::new(Processor::load(&checkpoint)?);

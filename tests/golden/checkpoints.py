@@ -47,10 +47,11 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 
 from pictures import Maker
 
+OPT_CHECKPOINTS = 24
 NEW_TOKENS = 16
 SMALLEST_MARGIN = 1e-3
 
-# Picture sizes and patches; no two checkpoints have the same pair.
+# Picture sizes and patches; no two checkpoints of a family have the same pair.
 GRIDS = [
     (32, 8), (224, 14), (48, 16), (364, 14), (56, 14), (50, 14), (64, 16), (70, 14), (84, 14), (140, 14), (98, 14), (112, 16),
     (126, 14), (128, 32), (96, 32), (154, 22), (160, 16), (196, 28), (182, 14), (210, 14), (224, 16), (252, 28), (280, 14), (336, 24),
@@ -69,6 +70,8 @@ RAW = "déjà vu: 犬 🐈, it's 3½ o'clock\n\tthe"
 class Shape:
     """The dimensions and habits of one checkpoint: its number sets what must be
     covered, the random generator sets the rest."""
+
+    text_class = OPTConfig
 
     def __init__(self, number, dice):
         self.number = number
@@ -133,6 +136,22 @@ class Shape:
             settings["bos_token_id"] = 0
         return settings
 
+    def text_config(self, dice, vocabulary):
+        return OPTConfig(**self.text(dice, vocabulary)).to_dict()
+
+    def tokenizer(self, dice):
+        return tokenizer(dice)
+
+    def scale_of(self, name):
+        """The spread of a language model's tensor, where it is not left to `fill`."""
+        return None
+
+    def store_more(self, folder, model, generator):
+        """Adds to the files what the library leaves out."""
+
+    def token_table(self, model):
+        return model.language_model.model.decoder.embed_tokens.weight.data
+
 
 def tokenizer(dice):
     """Byte-level BPE with OPT's special tokens, `</s>` before every text, and `<image>` behind the vocabulary."""
@@ -163,7 +182,7 @@ def image_processor(shape, dice):
     return BlipImageProcessorPil(**settings)
 
 
-def fill(model, generator):
+def fill(model, shape, generator):
     """Weights that make every part matter: the library's own start values leave
     query tokens at zero and the vision model close to it."""
 
@@ -175,6 +194,8 @@ def fill(model, generator):
             normal(parameter, 0.2, 1.0 if name.endswith("weight") else 0.0)
         elif name == "query_tokens":
             normal(parameter, 1.0)
+        elif shape.scale_of(name) is not None:
+            normal(parameter, shape.scale_of(name))
         elif "embed" in name and "patch_embedding" not in name:
             normal(parameter, 0.35)
         elif name.endswith("bias"):
@@ -188,13 +209,13 @@ def build(shape, dice, generator, words, vocabulary):
     config = Blip2Config(
         vision_config=Blip2VisionConfig(**shape.vision(dice)).to_dict(),
         qformer_config=Blip2QFormerConfig(**shape.qformer(dice)).to_dict(),
-        text_config=OPTConfig(**shape.text(dice, vocabulary)).to_dict(),
+        text_config=shape.text_config(dice, vocabulary),
         num_query_tokens=shape.query_tokens,
         image_token_index=words.convert_tokens_to_ids("<image>"),
     )
     model = Blip2ForConditionalGeneration(config).eval()
     with torch.no_grad():
-        fill(model, generator)
+        fill(model, shape, generator)
         model.tie_weights()
     return model
 
@@ -206,25 +227,29 @@ def save(folder, shape, model, processor, generator):
     model.to(shape.stored).save_pretrained(folder, max_shard_size="60KB" if shape.sharded else "1GB")
     processor.save_pretrained(folder)
     if shape.head in ("tied and stored", "tied but another stored"):
-        store_head(folder, model, shape.head == "tied and stored", generator)
+        store_head(folder, shape.token_table(model), shape.head == "tied and stored", generator)
+    shape.store_more(folder, model, generator)
     compact(folder / "tokenizer.json")
     edit(folder / "config.json", lambda config: set_ends(config, shape))
     if shape.legacy:
         split_processor(folder)
-        edit(folder / "config.json", leave_defaults_out)
+        edit(folder / "config.json", lambda config: leave_defaults_out(config, shape.text_class))
 
 
-def store_head(folder, model, same, generator):
+def store_head(folder, embedding, same, generator):
     """Adds a head to the file where the configuration says that it is tied."""
-    files = sorted(folder.glob("*.safetensors"))
-    tensors = load_file(files[-1])
-    embedding = model.language_model.model.decoder.embed_tokens.weight.data
     other = torch.randn(embedding.shape, generator=generator).to(embedding.dtype) * 0.35
-    tensors["language_model.lm_head.weight"] = embedding.clone() if same else other
+    store(folder, "language_model.lm_head.weight", embedding.clone() if same else other)
+
+
+def store(folder, name, tensor):
+    """Adds a tensor to the last file."""
+    files = sorted(folder.glob("*.safetensors"))
+    tensors = load_file(files[-1]) | {name: tensor}
     save_file(tensors, files[-1], metadata={"format": "pt"})
     index = folder / "model.safetensors.index.json"
     if index.exists():
-        edit(index, lambda index: index["weight_map"].update({"language_model.lm_head.weight": files[-1].name}))
+        edit(index, lambda index: index["weight_map"].update({name: files[-1].name}))
 
 
 def edit(file, change):
@@ -254,15 +279,15 @@ def split_processor(folder):
     file.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def leave_defaults_out(config):
+def leave_defaults_out(config, text_class):
     """Drops what the classes would say anyway, as the hub's files do."""
-    parts = {"vision_config": Blip2VisionConfig, "qformer_config": Blip2QFormerConfig, "text_config": OPTConfig}
+    parts = {"vision_config": Blip2VisionConfig, "qformer_config": Blip2QFormerConfig, "text_config": text_class}
     for name, kind in parts.items():
         default = kind().to_dict()
         kept = {key: value for key, value in config[name].items() if key == "model_type" or default.get(key, "") != value}
         if name == "qformer_config":
             kept.pop("encoder_hidden_size", None)
-        if name == "text_config" and kept.get("word_embed_proj_dim") == kept["hidden_size"]:
+        if name == "text_config" and kept.get("word_embed_proj_dim", "") == kept.get("hidden_size"):
             kept.pop("word_embed_proj_dim")
         config[name] = kept
     if config["num_query_tokens"] == 32:
@@ -326,6 +351,9 @@ class Reference:
         count = len(result.logits)
         ids = result.sequences[0].tolist()
         prompt_ids, token_ids = ids[:-count], ids[-count:]
+        if self.model.config.is_encoder_decoder:
+            # What stands before the answer is the decoder's start token alone.
+            prompt_ids = inputs["input_ids"][0].tolist() if text else self.caption_ids()
         logprobs = [torch.log_softmax(step[0].double(), -1)[id].item() for step, id in zip(result.logits, token_ids)]
         best = torch.stack([step[0] for step in result.scores]).topk(2).values
         return {
@@ -339,6 +367,10 @@ class Reference:
             "ended": token_ids[-1] in self.ends(),
             "margin": (best[:, 0] - best[:, 1]).min().item(),
         }, result.logits[0][0]
+
+    def caption_ids(self):
+        config = self.model.config
+        return [config.image_token_index] * config.num_query_tokens + [config.text_config.bos_token_id]
 
     def ends(self):
         ends = self.model.config.text_config.eos_token_id
@@ -396,14 +428,23 @@ def choose_ends(shape, result, dice):
     return dice.sample(candidates, 2) if shape.ends == "two" else dice.choice(candidates)
 
 
+def shape_of(number, dice):
+    """OPT's numbers come first, then T5's."""
+    if number < OPT_CHECKPOINTS:
+        return Shape(number, dice)
+    from t5 import T5Shape
+
+    return T5Shape(number, dice)
+
+
 def attempt(folder, number, seed, try_number):
     """One checkpoint and its expectations, or why they will not do."""
     dice = random.Random(f"{seed}-{number}-{try_number}")
     generator = torch.Generator().manual_seed(dice.getrandbits(32))
     # Some dimensions lead to nothing but repetition: after a while, others are taken.
     dimensions = f"{seed}-{number}-{try_number // 20}"
-    shape = Shape(number, random.Random(dimensions))
-    words = tokenizer(dice)
+    shape = shape_of(number, random.Random(dimensions))
+    words = shape.tokenizer(dice)
     model = build(shape, random.Random(dimensions), generator, words, len(words))
     processor = Blip2Processor(image_processor(shape, dice), words, num_query_tokens=shape.query_tokens)
     for file in folder.glob("*"):
@@ -443,13 +484,13 @@ def report(folder, shape, result):
     )
 
 
-def write(out: Path, seed: int, count: int):
-    """Writes `count` folders; tries again where a result would test little."""
+def write(out: Path, seed: int, first: int, count: int):
+    """Writes the folders from `first` to `count`; tries again where a result would test little."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    for number in range(count):
+    for number in range(first, count):
         folder = out / f"{number:02}"
         folder.mkdir(parents=True, exist_ok=True)
         for try_number in range(200):

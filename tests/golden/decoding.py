@@ -298,8 +298,8 @@ def checkpoint(folder, out, margins, seed):
     print(f"{folder.name}: {distinct} different answers of {len(answers)}, stop strings {stop}, {len(ids)} drawn", flush=True)
 
 
-def write(out: Path, seed: int):
-    """Writes two files for each folder of `checkpoints` beside `out`."""
+def write(out: Path, seed: int, first: int):
+    """Writes two files for each folder of `checkpoints` beside `out`, from number `first` on."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore")
@@ -308,4 +308,5 @@ def write(out: Path, seed: int):
     margins = Margins()
     with torch.inference_mode():
         for folder in sorted((out.parent / "checkpoints").iterdir()):
-            checkpoint(folder, out, margins, seed)
+            if int(folder.name) >= first:
+                checkpoint(folder, out, margins, seed)

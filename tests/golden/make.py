@@ -2,7 +2,7 @@
 
 Run it as `make golden`, or as
 
-    python tests/golden/make.py [--seed N] [--out DIR] [pictures] [checkpoints] [decoding]
+    python tests/golden/make.py [--seed N] [--out DIR] [--first N] [--count N] [pictures] [checkpoints] [decoding]
 
 with torch, transformers, Pillow and safetensors installed. The files in the
 repository are those of seed 0. With another seed and folder it makes another
@@ -18,7 +18,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--count", type=int, default=24, help="how many checkpoints")
+    parser.add_argument("--first", type=int, default=0, help="the first checkpoint; those before it stay as they are")
+    parser.add_argument("--count", type=int, default=32, help="how many checkpoints")
     parser.add_argument("sets", nargs="*", help="which sets: pictures, checkpoints, decoding; all if none is named")
     arguments = parser.parse_args()
     sets = arguments.sets or ["pictures", "checkpoints", "decoding"]
@@ -26,7 +27,8 @@ def main():
         folder = arguments.out / name
         if name not in ("pictures", "checkpoints", "decoding"):
             parser.error(f"there is no set called {name}")
-        shutil.rmtree(folder, ignore_errors=True)
+        if arguments.first == 0:
+            shutil.rmtree(folder, ignore_errors=True)
         if name == "pictures":
             import pictures
 
@@ -34,11 +36,11 @@ def main():
         elif name == "checkpoints":
             import checkpoints
 
-            checkpoints.write(folder, arguments.seed, arguments.count)
+            checkpoints.write(folder, arguments.seed, arguments.first, arguments.count)
         else:
             import decoding
 
-            decoding.write(folder, arguments.seed)
+            decoding.write(folder, arguments.seed, arguments.first)
 
 
 if __name__ == "__main__":

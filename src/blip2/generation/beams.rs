@@ -37,7 +37,7 @@ struct Outcome {
 
 #[derive(Clone)]
 struct Hypothesis {
-    /// Prompt and answer.
+    /// What stands before the answer, and the answer.
     ids: Vec<u32>,
     tokens: Vec<GeneratedToken>,
     score: f32,
@@ -49,9 +49,9 @@ struct Hypothesis {
 }
 
 impl Hypothesis {
-    fn empty(prompt_ids: &[u32], score: f32) -> Self {
+    fn empty(ids_before: &[u32], score: f32) -> Self {
         Self {
-            ids: prompt_ids.to_vec(),
+            ids: ids_before.to_vec(),
             tokens: Vec::new(),
             score,
             finish_reason: None,
@@ -81,7 +81,7 @@ impl Hypothesis {
 }
 
 impl BeamSearch {
-    pub fn new(prompt_ids: &[u32], options: &GenerationOptions, seed: Option<u64>) -> Self {
+    pub fn new(ids_before: &[u32], options: &GenerationOptions, seed: Option<u64>) -> Self {
         let num_beams = options.num_beams;
         // All beams begin alike, so only the first may be gone on from.
         let first_score = |beam| if beam == 0 { 0.0 } else { NEVER };
@@ -99,11 +99,11 @@ impl BeamSearch {
             length_penalty: options.length_penalty,
             early_stopping: options.early_stopping,
             sampler: seed.map(|seed| Sampler::new(seed, 0)),
-            prompt_length: prompt_ids.len(),
+            prompt_length: ids_before.len(),
             running: (0..num_beams)
-                .map(|beam| Hypothesis::empty(prompt_ids, first_score(beam)))
+                .map(|beam| Hypothesis::empty(ids_before, first_score(beam)))
                 .collect(),
-            finished: vec![Hypothesis::empty(prompt_ids, NEVER); num_beams],
+            finished: vec![Hypothesis::empty(ids_before, NEVER); num_beams],
             can_improve: true,
             outcome,
         }

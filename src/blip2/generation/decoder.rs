@@ -5,13 +5,13 @@ use candle_core::{DType, Tensor};
 use super::logits::log_sum_exp;
 use super::stopping::Stopping;
 use super::{FinishReason, GeneratedToken, GenerationError, GenerationOptions, LogitsProcessors};
-use crate::blip2::opt::OptCache;
+use crate::blip2::language_model::Cache;
 use crate::blip2::{Blip2, EncodedPicture};
 
 /// What all ways of decoding share: the next logits of every row, and the rules.
 pub(super) struct Decoder<'model> {
     model: &'model Blip2,
-    cache: OptCache,
+    cache: Cache,
     /// Logits of the next token, f32 on the host, one row a sequence.
     logits: Vec<Vec<f32>>,
     /// Of each row, the logarithm of the sum of exponentials.
@@ -29,18 +29,19 @@ impl<'model> Decoder<'model> {
         options: &GenerationOptions,
     ) -> Result<Self, GenerationError> {
         let config = &model.config().text_config;
-        let (length, limit) = (prompt_ids.len(), config.max_position_embeddings);
-        if length >= limit {
+        let context = config.context();
+        if prompt_ids.len() > context.longest_prompt() {
             return Err(GenerationError::PromptTooLong {
-                tokens: length,
-                limit: limit - 1,
+                tokens: prompt_ids.len(),
+                limit: context.longest_prompt(),
             });
         }
+        let (length, limit) = (config.ids_before_answer(prompt_ids).len(), context.decoder_positions());
         // The last token is not read any more, and needs no position.
         let max_length = (limit + 1).min(length + options.max_new_tokens);
         let is_one_row = options.num_beams.max(options.num_return_sequences) == 1;
         let room = if is_one_row { max_length.min(limit) } else { length };
-        let end_tokens = config.eos_token_id.as_slice();
+        let end_tokens = config.end_tokens();
         let (hidden, cache) = model.read_prompt(picture, prompt_ids, room)?;
         let mut decoder = Self {
             model,
@@ -60,16 +61,16 @@ impl<'model> Decoder<'model> {
         if !is_same {
             self.cache.select_rows(parents)?;
         }
-        let embeds = self.model.language_model.embed(tokens)?;
-        let embeds = embeds.reshape((tokens.len(), 1, ()))?;
-        let hidden = self.model.language_model.forward(&embeds, &mut self.cache)?;
+        let language_model = &self.model.language_model;
+        let hidden = language_model.read(tokens.len(), tokens, &mut self.cache)?;
         self.take_logits(&hidden)
     }
 
     /// Takes the logits behind the last of these positions.
     fn take_logits(&mut self, hidden: &Tensor) -> Result<(), GenerationError> {
-        let model = &self.model.language_model;
-        self.logits = model.last_logits(hidden)?.to_dtype(DType::F32)?.to_vec2()?;
+        let last = hidden.narrow(1, hidden.dim(1)? - 1, 1)?;
+        let logits = self.model.language_model.logits(&last)?.squeeze(1)?;
+        self.logits = logits.to_dtype(DType::F32)?.to_vec2()?;
         self.log_sums = self.logits.iter().map(|logits| log_sum_exp(logits)).collect();
         if self.log_sums.iter().all(|sum| sum.is_finite()) {
             Ok(())

@@ -2,8 +2,9 @@
 //!
 //! Source: transformers' `_get_logits_processor`, whose order is kept: repetition penalty,
 //! no-repeat n-gram, minimal length, and, where tokens are drawn, temperature, top-k, top-p.
-//! All of it is computed in f32, as there. BLIP-2 hands the prompt's ids to its language
-//! model beside their embeddings, so the first two see the prompt, picture tokens included.
+//! All of it is computed in f32, as there. BLIP-2 hands the prompt's ids to OPT beside their
+//! embeddings, so the first two see the prompt, picture tokens included; of T5 they see the
+//! decoder's start token and the answer.
 
 use super::GenerationOptions;
 
@@ -26,7 +27,7 @@ struct Warpers {
 }
 
 impl LogitsProcessors {
-    /// The rules behind a prompt of `prompt_length` ids.
+    /// The rules of an answer behind `prompt_length` ids.
     pub fn new(options: &GenerationOptions, prompt_length: usize, end_tokens: &[u32]) -> Self {
         // Beams must find a way on that does not end: one token more than there are end tokens.
         let min_tokens_to_keep = if options.num_beams > 1 {

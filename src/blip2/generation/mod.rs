@@ -120,10 +120,11 @@ impl Blip2 {
         let seed = options
             .do_sample
             .then(|| options.seed.unwrap_or_else(|| rand::random::<u64>() >> 11)); // whole in a JSON reader's f64
+        let before = self.config().text_config.ids_before_answer(prompt_ids);
         let strategy = if options.num_beams > 1 {
-            Strategy::Beams(Box::new(BeamSearch::new(prompt_ids, options, seed)))
+            Strategy::Beams(Box::new(BeamSearch::new(before, options, seed)))
         } else {
-            Strategy::Rows(Rows::new(prompt_ids, options, seed))
+            Strategy::Rows(Rows::new(before, options, seed))
         };
         Ok(Answer {
             decoder,

@@ -33,9 +33,9 @@ pub struct GenerationOptions {
     /// Beam scores are divided by the answer's length to this power: above 0 prefers long answers.
     pub length_penalty: f64,
     pub early_stopping: EarlyStopping,
-    /// Logits of tokens that are there already, in the prompt too, are made smaller by this factor.
+    /// Logits of tokens that are there already, in OPT's prompt too, are made smaller by this factor.
     pub repetition_penalty: f64,
-    /// No sequence of this many tokens comes twice, the prompt's included; 0 is no such rule.
+    /// No sequence of this many tokens comes twice, those of OPT's prompt included; 0 is no such rule.
     pub no_repeat_ngram_size: usize,
     /// How many answers there shall be: drawn ones, or the best beams.
     pub num_return_sequences: usize,

@@ -16,7 +16,7 @@ pub(super) struct Rows {
 }
 
 struct Row {
-    /// Prompt and answer.
+    /// What stands before the answer, and the answer.
     ids: Vec<u32>,
     tokens: Vec<GeneratedToken>,
     /// Greedy without one.
@@ -25,9 +25,9 @@ struct Row {
 }
 
 impl Rows {
-    pub fn new(prompt_ids: &[u32], options: &GenerationOptions, seed: Option<u64>) -> Self {
+    pub fn new(ids_before: &[u32], options: &GenerationOptions, seed: Option<u64>) -> Self {
         let row = |number| Row {
-            ids: prompt_ids.to_vec(),
+            ids: ids_before.to_vec(),
             tokens: Vec::new(),
             sampler: seed.map(|seed| Sampler::new(seed, number)),
             finish_reason: (options.max_new_tokens == 0).then_some(FinishReason::Length),

@@ -26,9 +26,7 @@ impl Processor {
             &checkpoint.read("tokenizer.json")?,
             config.image_token_index,
             config.num_query_tokens,
-            config.text_config.bos_token_id,
-            config.text_config.vocab_size,
-            config.text_config.max_position_embeddings,
+            &config.text_config,
         )?;
         let image = ImageProcessor::from_json(&image_config(checkpoint)?)?;
         check_size(&image, config.vision_config.image_size)?;

@@ -3,8 +3,9 @@
 //! Source: `Blip2Processor` (picture tokens in front, then the tokenised text with its
 //! special tokens) and `tokenizer.decode(…, skip_special_tokens=True)`.
 
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::{AddedToken, DecoderWrapper, Encoding, Tokenizer};
 
+use crate::blip2::config::{Context, LanguageModelConfig};
 use crate::blip2::generation::StopStrings;
 
 /// Why a text cannot become token ids.
@@ -81,21 +82,18 @@ pub struct TextProcessor {
     tokenizer: Tokenizer,
     image_token: u32,
     num_query_tokens: usize,
-    bos_token: u32,
+    caption_token: u32,
     vocab_size: usize,
-    /// How many tokens the model reads and writes at most.
-    positions: usize,
+    context: Context,
 }
 
 impl TextProcessor {
-    /// `tokenizer_json` is the checkpoint's `tokenizer.json`; the numbers are those of its config.
+    /// `tokenizer_json` is the checkpoint's `tokenizer.json`; the rest is from its config.
     pub fn new(
         tokenizer_json: &[u8],
         image_token: Option<u32>,
         num_query_tokens: usize,
-        bos_token: u32,
-        vocab_size: usize,
-        positions: usize,
+        language_model: &LanguageModelConfig,
     ) -> Result<Self, TextError> {
         let mut tokenizer =
             Tokenizer::from_bytes(tokenizer_json).map_err(|error| TextError::Tokenizer(error.to_string()))?;
@@ -112,16 +110,16 @@ impl TextProcessor {
             tokenizer,
             image_token,
             num_query_tokens,
-            bos_token,
-            vocab_size,
-            positions,
+            caption_token: language_model.caption_token(),
+            vocab_size: language_model.vocab_size(),
+            context: language_model.context(),
         })
     }
 
     /// A question after earlier turns. The oldest are left out where the model has no room
     /// for them besides the picture and an answer of `max_new_tokens`.
     pub fn conversation(&self, mut earlier: Vec<Exchange>, question: String, max_new_tokens: usize) -> Prompt {
-        let room = self.positions.saturating_sub(max_new_tokens);
+        let room = self.context.room_for_turns(max_new_tokens);
         let mut left = room.saturating_sub(self.length(&Prompt::Question(question.clone())));
         // Words are cut at spaces, so that turns are as long together as each for itself.
         let latest = earlier.iter().rev().take_while(|exchange| {
@@ -148,18 +146,19 @@ impl TextProcessor {
         self.prompt_ids(prompt).map_or(usize::MAX, |ids| ids.len())
     }
 
-    /// The ids of a whole prompt: one picture token a query token, then the text, which
-    /// the tokenizer begins with its begin-of-text token. A caption is that token alone.
+    /// The ids of a whole prompt: one picture token a query token, then the text with the
+    /// tokenizer's own token in front of it (OPT) or behind it (T5). A caption has no text but
+    /// the config's begin-of-text token.
     pub fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>, TextError> {
         let mut ids = vec![self.image_token; self.num_query_tokens];
         match prompt.text() {
-            None => ids.push(self.bos_token),
+            None => ids.push(self.caption_token),
             Some(text) => {
                 let encoding = self
                     .tokenizer
                     .encode(text, true)
                     .map_err(|error| TextError::Tokenizer(error.to_string()))?;
-                ids.extend_from_slice(encoding.get_ids());
+                ids.extend(self.without_typed_special_tokens(&encoding));
             }
         }
         let text = &ids[self.num_query_tokens..];
@@ -175,9 +174,24 @@ impl TextProcessor {
         }
     }
 
+    /// The ids of a text, in which special tokens are the tokenizer's own.
+    ///
+    /// Unigram has them in its vocabulary, and finds them in what was typed: such letters
+    /// become unknown ones.
+    fn without_typed_special_tokens(&self, encoding: &Encoding) -> Vec<u32> {
+        let added = self.tokenizer.get_added_tokens_decoder();
+        let unknown = self.tokenizer.token_to_id("<unk>");
+        let pairs = encoding.get_ids().iter().zip(encoding.get_special_tokens_mask());
+        let kept = pairs.map(|(id, is_own)| match unknown {
+            Some(unknown) if *is_own == 0 && added.get(id).is_some_and(|token| token.special) => unknown,
+            _ => *id,
+        });
+        kept.collect()
+    }
+
     /// Ids to text, special tokens left out.
     pub fn decode(&self, ids: &[u32]) -> String {
-        // Decoding fails only for decoders that BLIP-2's byte-level tokenizers do not have.
+        // Decoding fails only for decoders that BLIP-2's tokenizers do not have.
         self.tokenizer.decode(ids, true).unwrap_or_default()
     }
 
@@ -186,6 +200,12 @@ impl TextProcessor {
         if strings.is_empty() {
             return StopStrings::default();
         }
+        let has_metaspace = matches!(self.tokenizer.get_decoder(), Some(DecoderWrapper::Metaspace(_)));
+        let token_bytes = if has_metaspace {
+            metaspace_bytes
+        } else {
+            byte_level_bytes
+        };
         let bytes = |id| {
             self.tokenizer
                 .id_to_token(id)
@@ -263,9 +283,14 @@ impl TextStream<'_> {
 
 /// The bytes that a token of a byte-level vocabulary stands for. Where a letter is none of
 /// the byte alphabet, the token was added to the vocabulary and stands for itself.
-fn token_bytes(token: &str) -> Box<[u8]> {
+fn byte_level_bytes(token: &str) -> Box<[u8]> {
     let bytes: Option<Box<[u8]>> = token.chars().map(byte_of).collect();
     bytes.unwrap_or_else(|| token.as_bytes().into())
+}
+
+/// The bytes that a token of T5's vocabulary stands for, where spaces are written as U+2581.
+fn metaspace_bytes(token: &str) -> Box<[u8]> {
+    token.replace('\u{2581}', " ").into_bytes().into()
 }
 
 /// GPT-2's byte alphabet: printable bytes are themselves, the others count up from U+0100.

@@ -1,6 +1,7 @@
 //! Prompts to ids, and ids to text, with the demo model's tokenizer.
 
 use super::*;
+use crate::blip2::config::OptConfig;
 
 /// The demo model's: one token a byte for anything but plain words.
 fn processor() -> TextProcessor {
@@ -111,9 +112,11 @@ fn a_picture_token_that_its_file_does_not_call_special_is_letters_too() {
         json.to_string().as_bytes(),
         None,
         3,
-        whole.bos_token,
-        whole.vocab_size,
-        512,
+        &LanguageModelConfig::Opt(OptConfig {
+            bos_token_id: whole.caption_token,
+            vocab_size: whole.vocab_size,
+            ..OptConfig::default()
+        }),
     )
     .expect("it is a tokenizer");
     let ids = processor
@@ -142,7 +145,7 @@ fn the_oldest_turns_fall_off_and_the_picture_and_the_answer_keep_their_room() {
                 .iter()
                 .all(|id| *id == processor.image_token)
         );
-        assert!(earlier.is_empty() || ids.len() + max_new_tokens <= processor.positions);
+        assert!(earlier.is_empty() || ids.len() <= processor.context.room_for_turns(max_new_tokens));
         // One turn more would have been too many.
         let more = processor.conversation(
             all[all.len() - earlier.len() - 1..].to_vec(),

@@ -1,0 +1,71 @@
+//! OPT's config.
+
+use serde::Deserialize;
+
+use super::language::check_token;
+use super::{ConfigError, EosTokens, check_heads, check_sizes};
+use crate::blip2::activation::Activation;
+
+/// `OPTConfig`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct OptConfig {
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub num_hidden_layers: usize,
+    pub ffn_dim: usize,
+    pub max_position_embeddings: usize,
+    pub do_layer_norm_before: bool,
+    #[serde(rename = "_remove_final_layer_norm")]
+    pub remove_final_layer_norm: bool,
+    pub word_embed_proj_dim: Option<usize>,
+    pub num_attention_heads: usize,
+    pub activation_function: Activation,
+    pub bos_token_id: u32,
+    pub eos_token_id: EosTokens,
+    pub enable_bias: bool,
+    pub layer_norm_elementwise_affine: bool,
+    pub tie_word_embeddings: bool,
+}
+
+impl Default for OptConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 50272,
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            ffn_dim: 3072,
+            max_position_embeddings: 2048,
+            do_layer_norm_before: true,
+            remove_final_layer_norm: false,
+            word_embed_proj_dim: None,
+            num_attention_heads: 12,
+            activation_function: Activation::Relu,
+            bos_token_id: 2,
+            eos_token_id: EosTokens::One(2),
+            enable_bias: true,
+            layer_norm_elementwise_affine: true,
+            tie_word_embeddings: true,
+        }
+    }
+}
+
+impl OptConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        check_heads("text_config", self.hidden_size, self.num_attention_heads)?;
+        check_sizes([
+            ("text_config.hidden_size", self.hidden_size),
+            ("text_config.ffn_dim", self.ffn_dim),
+            ("text_config.num_hidden_layers", self.num_hidden_layers),
+            ("text_config.vocab_size", self.vocab_size),
+            ("text_config.max_position_embeddings", self.max_position_embeddings),
+        ])?;
+        check_token("bos_token_id", self.bos_token_id, self.vocab_size)?;
+        if self.word_embed_proj_dim.is_some_and(|size| size != self.hidden_size) {
+            return Err(ConfigError::Unsupported {
+                what: "a word_embed_proj_dim other than the hidden size".into(),
+            });
+        }
+        Ok(())
+    }
+}
