@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::CommandResult;
 use super::options::ModelArgs;
+use super::{CommandResult, UsageError};
 use crate::blip2::processor::PictureLimits;
 use crate::engine::Engine;
 use crate::remote::{FetchLimits, Fetcher, Reach};
@@ -125,19 +125,28 @@ const DEFAULT_NEW_TOKENS: usize = 50;
 
 impl ServeArgs {
     /// What fetches pictures for visitors, if anything does.
-    fn fetcher(&self) -> Option<Fetcher> {
-        let allowed = self.allow_picture_urls.unwrap_or(self.addr.ip().is_loopback());
-        let reach = Reach::Public {
-            also: self.allow_picture_source.clone(),
-        };
+    ///
+    /// # Errors
+    /// Places to fetch from, where nothing is fetched.
+    fn fetcher(&self) -> Result<Option<Fetcher>, UsageError> {
+        let also = self.allow_picture_source.clone();
+        if !self.allow_picture_urls.unwrap_or(self.addr.ip().is_loopback()) {
+            return if also.is_empty() {
+                Ok(None)
+            } else {
+                Err(UsageError(NO_SOURCE.into()))
+            };
+        }
         let limits = FetchLimits {
             max_bytes: self.limits.max_upload_bytes,
             connect: Duration::from_secs(self.limits.max_connect_seconds.into()),
             whole: Duration::from_secs(self.limits.max_fetch_seconds.into()),
         };
-        allowed.then(|| Fetcher::new(reach, limits))
+        Ok(Some(Fetcher::new(Reach::Public { also }, limits)))
     }
 }
+
+const NO_SOURCE: &str = "--allow-picture-source names where pictures may be fetched from, and this server fetches none. Add --allow-picture-urls, or leave it out.";
 
 impl From<LimitArgs> for Limits {
     fn from(args: LimitArgs) -> Self {
@@ -167,7 +176,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
         conversations: args.limits.max_conversations as usize,
         turns: args.limits.max_turns.into(),
     };
-    let fetcher = args.fetcher();
+    let fetcher = args.fetcher()?;
     let store = match args.data {
         Some(folder) => Store::in_folder(folder, kept)?,
         None => Store::in_memory(kept),
