@@ -22,7 +22,7 @@ mod load;
 pub mod machine;
 pub mod memory;
 mod outline;
-mod progress;
+pub mod progress;
 mod source;
 mod weights;
 
