@@ -8,6 +8,7 @@ mod ask;
 mod batch;
 mod fetch;
 mod models;
+mod numbers;
 mod options;
 mod picture;
 mod prompt;
