@@ -230,7 +230,7 @@ fn the_limits_of_bytes_and_seconds_are_named() {
     refused(
         open(&server, &format!("http://{quiet}/a.png")),
         "address_refused",
-        "within 1 seconds",
+        "within 1 second.",
     );
 }
 

@@ -31,9 +31,9 @@ pub enum RemoteError {
     BadRedirect { reason: String },
     #[error("{host} could not be connected to ({reason}). Check the address, or try again later.")]
     NoConnection { host: String, reason: String },
-    #[error("{host} could not be connected to within {seconds} seconds. Check the address, or try again later.")]
+    #[error("{host} could not be connected to within {}. Check the address, or try again later.", span(*.seconds))]
     ConnectTime { host: String, seconds: u64 },
-    #[error("{host} did not send the picture within {seconds} seconds. Download the picture and choose the file.")]
+    #[error("{host} did not send the picture within {}. Download the picture and choose the file.", span(*.seconds))]
     Time { host: String, seconds: u64 },
     #[error("{host} answered {status} instead of a picture. Check the address.")]
     Status { host: String, status: String },
@@ -53,4 +53,11 @@ pub enum RemoteError {
     TooManyBytes { max_bytes: usize },
     #[error("The connection to {host} broke off ({reason}). Try again.")]
     BrokeOff { host: String, reason: String },
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        1 => "1 second".into(),
+        _ => format!("{seconds} seconds"),
+    }
 }
