@@ -18,6 +18,10 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing::Level;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::checkpoint::progress;
 
@@ -87,6 +91,8 @@ fn forget_empty_variables() {
 fn start_log(is_server: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("GLIMPSE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,glimpse=info"));
+    // What goes over the wire stays there: passwords and tokens are in it.
+    let no_wires = filter_fn(|about| *about.level() != Level::TRACE || !about.target().starts_with("ureq"));
     let on_terminal = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -94,9 +100,9 @@ fn start_log(is_server: bool) {
         .with_ansi(on_terminal)
         .with_target(false);
     if on_terminal && !is_server {
-        log.without_time().init();
+        log.without_time().finish().with(no_wires).init();
     } else {
-        log.init();
+        log.finish().with(no_wires).init();
     }
 }
 
