@@ -78,13 +78,14 @@ pub fn from_hub(state: &mut State, request: &Request) -> Answer {
     if !REVISIONS.contains(&revision.replace("%2F", "/").as_str()) {
         return Answer::error(404, "RevisionNotFound", "Invalid rev id");
     }
+    let sizeless = is_large(file) && state.fault(|fault| fault == Fault::Sizeless).is_some();
     match state.files.get(file) {
         None => {
             let mut answer = Answer::error(404, "EntryNotFound", "Entry not found");
             answer.headers.push(("X-Repo-Commit", COMMIT.into()));
             answer
         }
-        Some(bytes) if is_large(file) => large_file(&state.cdn, bytes),
+        Some(bytes) if is_large(file) => large_file(&state.cdn, bytes, sizeless),
         Some(_) => Answer {
             status: 307,
             headers: vec![
@@ -114,9 +115,9 @@ fn refusal(access: &Access, authorization: Option<&str>) -> Option<Answer> {
 }
 
 /// Large files lie elsewhere; what is to be known of them stands here.
-fn large_file(cdn: &str, bytes: &[u8]) -> Answer {
+fn large_file(cdn: &str, bytes: &[u8], sizeless: bool) -> Answer {
     let sum = sha256(bytes);
-    Answer {
+    let mut answer = Answer {
         status: 302,
         headers: vec![
             ("Location", format!("{cdn}/{sum}?signature=1")),
@@ -129,7 +130,11 @@ fn large_file(cdn: &str, bytes: &[u8]) -> Answer {
             ("Link", "<https://example.org/xet-read-token>; rel=\"xet-auth\"".into()),
         ],
         ..Answer::default()
+    };
+    if sizeless {
+        answer.headers.retain(|(name, _)| *name != "X-Linked-Size");
     }
+    answer
 }
 
 fn small_file(state: &State, file: &str) -> Answer {
@@ -187,7 +192,7 @@ pub fn from_cdn(state: &mut State, request: &Request) -> Answer {
         Some(Fault::BreaksAfter(bytes)) => answer.breaks_after = Some(bytes),
         Some(Fault::Slow(milliseconds)) => answer.delay = milliseconds,
         Some(Fault::Corrupts) => answer.body[0] ^= 1,
-        Some(Fault::Lengthens) => answer.body.push(b'!'),
+        Some(Fault::Lengthens) => answer.body.resize(whole.len() + 50_000_000, b'!'),
         _ => {}
     }
     answer

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::server::{Access, Fault, Hub, ID, sha256};
-use crate::support::TinyCheckpoint;
+use crate::support::{TinyCheckpoint, stderr};
 use crate::{User, refused, setting, succeeded, weights};
 
 #[test]
@@ -49,6 +49,17 @@ fn a_download_that_was_complete_but_for_its_name_is_not_sent_again() {
     user.leave_partial(&bytes, &bytes);
     succeeded(&user.fetch());
     assert_eq!(hub.transfers_of(&bytes), 0);
+    assert_eq!(std::fs::read(user.file("model.safetensors")).ok(), Some(bytes));
+}
+
+#[test]
+fn a_part_that_reaches_beyond_a_file_of_unknown_size_is_thrown_away() {
+    let (checkpoint, hub, user) = setting();
+    let bytes = weights(&checkpoint);
+    user.leave_partial(&bytes, &[bytes.as_slice(), b"more"].concat());
+    hub.fail(Fault::Sizeless, 100);
+    hub.fail(Fault::BreaksAfter(1000), 1);
+    succeeded(&user.fetch());
     assert_eq!(std::fs::read(user.file("model.safetensors")).ok(), Some(bytes));
 }
 
@@ -119,7 +130,12 @@ fn a_wrong_part_a_wrong_checksum_and_a_wrong_size_are_found_and_thrown_away() {
 
     let user = User::of(&hub);
     hub.fail(Fault::Lengthens, 1);
-    refused(&user.fetch(), &["tokenizer.json", "bytes", "run the command again"]);
+    let output = user.fetch();
+    refused(&output, &["tokenizer.json", "bytes", "run the command again"]);
+    let said = stderr(&output);
+    let found = said.split("came with ").nth(1).and_then(|rest| rest.split(' ').next());
+    let found: u64 = found.and_then(|bytes| bytes.parse().ok()).expect("it is told");
+    assert!(found < 5_000_000, "the rest of fifty million bytes was left: {found}");
     succeeded(&user.fetch());
 
     // More than the whole is there already.
@@ -157,4 +173,13 @@ fn the_token_is_for_the_hub_and_for_nobody_else() {
     for request in requests {
         assert_eq!(request.authorization.is_some(), !request.of_cdn, "{request:?}");
     }
+}
+
+#[test]
+fn the_token_is_in_no_log() {
+    let (_checkpoint, _hub, user) = setting();
+    let output = user.run_with([("HF_TOKEN", "hf_secret"), ("GLIMPSE_LOG", "trace")], ["fetch", ID]);
+    succeeded(&output);
+    let said = stderr(&output);
+    assert!(said.contains("DEBUG") && !said.contains("hf_"), "{said}");
 }

@@ -29,8 +29,10 @@ pub enum Fault {
     IgnoresRanges,
     /// A large file comes with one byte changed.
     Corrupts,
-    /// A large file has more behind it than was announced.
+    /// A large file has much more behind it than was announced.
     Lengthens,
+    /// The hub does not say how large a large file is.
+    Sizeless,
     /// 429, with so many seconds to wait, in the words of the standard.
     TooMany(u64),
     /// 429, in the hub's own words: nothing left for so many seconds.

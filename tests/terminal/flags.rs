@@ -73,12 +73,7 @@ fn a_value_of_a_decoding_flag_that_is_out_of_range_is_refused_with_the_range() {
             "number from 0.01 to 100",
         ),
         ("--top-k", sampled, &["-1", "0.5"], "whole number from 0 to 4294967295"),
-        (
-            "--top-p",
-            sampled,
-            &["1.5", "-0.1", "NaN", "inf"],
-            "number from 0 to 1",
-        ),
+        ("--top-p", sampled, &["1.5", "-0.1", "NaN", "inf"], "number from 0 to 1"),
         (
             "--seed",
             sampled,
