@@ -6,11 +6,19 @@ mod support;
 
 use serde_json::{Value, json};
 use support::page::{ask, call, get, post_form, question};
-use support::site::Site;
+use support::site::{SECRET, Site};
 use support::{PictureFile, Server, TinyCheckpoint, glimpse, stderr};
 
 fn open(server: &Server, address: &str) -> (u16, Value) {
     call(server, "address", &json!({ "address": address }))
+}
+
+/// A server with a small model and a site that it may fetch from.
+fn server_and_site() -> (Server, Site) {
+    let (model, site) = (TinyCheckpoint::new(), Site::start());
+    let place = site.place.to_string();
+    let server = Server::start(&["--model", model.path(), "--allow-picture-source", &place]);
+    (server, site)
 }
 
 /// A refusal with these words in its sentence.
@@ -24,9 +32,7 @@ fn refused(answer: (u16, Value), kind: &str, words: &str) {
 
 #[test]
 fn a_picture_from_an_address_begins_a_conversation() {
-    let (model, site) = (TinyCheckpoint::new(), Site::start());
-    let place = site.place.to_string();
-    let server = Server::start(&["--model", model.path(), "--allow-picture-source", &place]);
+    let (server, site) = server_and_site();
     for path in ["/a.png", "/to?/a.png"] {
         let (status, conversation) = open(&server, &site.url(path));
         assert_eq!(status, 200, "{conversation}");
@@ -58,9 +64,7 @@ fn a_picture_from_an_address_begins_a_conversation() {
 
 #[test]
 fn nothing_private_is_fetched_for_a_visitor() {
-    let (model, site, hidden) = (TinyCheckpoint::new(), Site::start(), Site::start());
-    let place = site.place.to_string();
-    let server = Server::start(&["--model", model.path(), "--allow-picture-source", &place]);
+    let ((server, site), hidden) = (server_and_site(), Site::start());
     let port = hidden.place.port();
     let direct = [
         hidden.url("/a.png"),
@@ -89,7 +93,7 @@ fn nothing_private_is_fetched_for_a_visitor() {
         );
     }
     refused(
-        open(&server, &format!("http://me:secret@{place}/a.png")),
+        open(&server, &format!("http://me:secret@{}/a.png", site.place)),
         "address_refused",
         "password",
     );
@@ -102,14 +106,37 @@ fn nothing_private_is_fetched_for_a_visitor() {
 }
 
 #[test]
+fn what_comes_back_is_encoded_anew_whatever_the_bytes_were_called() {
+    let (server, site) = server_and_site();
+    for path in ["/untyped", "/stored"] {
+        let (status, conversation) = open(&server, &site.url(path));
+        assert_eq!(status, 200, "{conversation}");
+        let url = conversation["picture"]["url"].as_str().expect("it has a picture");
+        let preview = bytes(&server, url);
+        assert!(preview.starts_with(&[0xff, 0xd8]), "it is a JPEG");
+        assert!(!preview.windows(SECRET.len()).any(|window| window == SECRET));
+    }
+    refused(
+        open(&server, &site.url("/stored-words")),
+        "picture_unreadable",
+        "not a picture",
+    );
+}
+
+fn bytes(server: &Server, path: &str) -> Vec<u8> {
+    let mut answer = ureq::get(format!("{}{path}", server.address))
+        .call()
+        .expect("it is there");
+    answer.body_mut().read_to_vec().expect("it comes whole")
+}
+
+#[test]
 fn a_server_for_others_fetches_only_when_told() {
     let (model, site) = (TinyCheckpoint::new(), Site::start());
     let place = site.place.to_string();
-    let arguments = ["--model", model.path(), "--allow-picture-source", &place];
-    let with = |more: &'static str| [&arguments[..], &[more]].concat();
     let off = [
-        Server::start_on("0.0.0.0", &arguments),
-        Server::start(&with("--allow-picture-urls=no")),
+        Server::start_on("0.0.0.0", &["--model", model.path()]),
+        Server::start(&["--model", model.path(), "--allow-picture-urls=no"]),
     ];
     for server in off {
         refused(
@@ -126,14 +153,68 @@ fn a_server_for_others_fetches_only_when_told() {
         assert!(status == 422 && page.contains("role=\"alert\""), "{status}");
     }
     assert_eq!(site.requests(), 0, "nobody came");
+    let arguments = ["--model", model.path(), "--allow-picture-source", &place];
     let on = [
-        Server::start_on("0.0.0.0", &with("--allow-picture-urls")),
+        Server::start_on("0.0.0.0", &[&arguments[..], &["--allow-picture-urls"]].concat()),
         Server::start(&arguments),
     ];
     for server in on {
         assert_eq!(open(&server, &site.url("/a.png")).0, 200);
         assert!(get(&server, "").to_string().contains("Picture address"));
     }
+}
+
+#[test]
+fn a_source_where_nothing_is_fetched_is_wrong_usage() {
+    for flags in [
+        ["--addr", "0.0.0.0:0"],
+        ["--addr=127.0.0.1:0", "--allow-picture-urls=no"],
+    ] {
+        let output = glimpse()
+            .args(["serve", "--allow-picture-source", "10.0.0.5:80"])
+            .args(flags)
+            .output()
+            .expect("the program starts");
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains("--allow-picture-source") && message.contains("--allow-picture-urls"));
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+}
+
+#[test]
+fn a_password_is_not_repeated() {
+    let (server, site) = server_and_site();
+    let address = format!("http://me:secret@{}/a.png", site.place);
+    let (_, answer) = open(&server, &address);
+    assert!(!answer.to_string().contains("secret"), "{answer}");
+    let (status, page) = post_form(&server, &[("address", "", address.as_bytes()), ("action", "", b"open")]);
+    assert!(status == 422 && page.contains("name or password"), "{page}");
+    assert!(!page.contains("secret") && page.contains(&site.url("/a.png")), "{page}");
+    let folder = PictureFile::new();
+    let line = json!({"picture": address}).to_string();
+    let batch = folder.beside("questions.jsonl", line);
+    for arguments in [
+        &[address.as_str()][..],
+        &["https://me:secret@pictures .invalid/"],
+        &["ftp://me:secret@pictures.invalid/"],
+        &["--batch", &batch],
+    ] {
+        let output = glimpse()
+            .arg("ask")
+            .args(arguments)
+            .env("GLIMPSE_LOG", "trace")
+            .output();
+        let output = output.expect("the program starts");
+        let said = [output.stdout.as_slice(), &output.stderr].concat();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            !String::from_utf8_lossy(&said).contains("secret"),
+            "{}",
+            stderr(&output)
+        );
+    }
+    assert_eq!(site.requests(), 0, "nobody came");
 }
 
 #[test]
@@ -149,15 +230,13 @@ fn the_limits_of_bytes_and_seconds_are_named() {
     refused(
         open(&server, &format!("http://{quiet}/a.png")),
         "address_refused",
-        "within 1 seconds",
+        "within 1 second.",
     );
 }
 
 #[test]
 fn the_form_takes_an_address_and_loses_nothing() {
-    let (model, site) = (TinyCheckpoint::new(), Site::start());
-    let place = site.place.to_string();
-    let server = Server::start(&["--model", model.path(), "--allow-picture-source", &place]);
+    let (server, site) = server_and_site();
     let picture = site.url("/a.png");
     let (status, page) = post_form(
         &server,

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use super::files::Files;
-use super::hub::{HubId, Settings, cached_folder, cached_ids};
+use super::hub::{self, HubId, Settings, cached_folder};
 use super::index::{INDEX_FILE, Index};
 use super::weights::SINGLE_FILE;
 use crate::blip2::config::Blip2Config;
 
 /// A BLIP-2 checkpoint of the cache that Glimpse can run.
 pub struct Cached {
+    /// As `--model` takes it, with its revision where that is not `main`.
     pub id: String,
     pub config: Blip2Config,
     /// Where its files are.
@@ -18,10 +19,10 @@ pub struct Cached {
     pub is_complete: bool,
 }
 
-/// The checkpoints in the cache, by name, at the state that `main` had when it was filled.
+/// The checkpoints in the cache, by name and revision.
 pub fn cached() -> Vec<Cached> {
     let settings = Settings::from_env();
-    let ids = cached_ids(&settings);
+    let ids = hub::cached(&settings);
     ids.into_iter().filter_map(|id| look(id, &settings)).collect()
 }
 
@@ -33,7 +34,7 @@ fn look(id: HubId, settings: &Settings) -> Option<Cached> {
     Some(Cached {
         config: Blip2Config::from_json(&json).ok().filter(|_| says_blip2(&json))?,
         is_complete: is_complete(&files),
-        id: id.name,
+        id: id.to_string(),
         folder,
     })
 }

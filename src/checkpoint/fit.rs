@@ -9,13 +9,10 @@ use crate::blip2::weights::Precision;
 /// A model that does not fit.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{checkpoint} needs {} in {format} ({} of weights, {} to work), and {} has {} to give{}. {advice}",
+    "{checkpoint} needs {} in {format} ({} of weights, {} to work), and {limit}. {advice}",
     gigabytes(needed.total()),
     gigabytes(needed.weights),
-    gigabytes(needed.working),
-    limit.place,
-    gigabytes(limit.bytes),
-    if limit.chosen { " (--max-memory)" } else { "" }
+    gigabytes(needed.working)
 )]
 pub struct TooLarge {
     checkpoint: String,
@@ -29,10 +26,30 @@ pub struct TooLarge {
 #[derive(Clone, Debug)]
 pub struct MemoryLimit {
     pub bytes: u64,
-    /// Whose memory it is, as in `this machine`.
-    pub place: String,
-    /// Whether the user has set it.
-    pub chosen: bool,
+    pub origin: LimitOrigin,
+}
+
+/// Why memory is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitOrigin {
+    /// No more of it is free on this machine.
+    Machine,
+    /// No more of it is free on its GPU.
+    Gpu,
+    /// The user has said so.
+    Chosen,
+}
+
+impl std::fmt::Display for MemoryLimit {
+    /// As in `this machine has 12.0 GB to give`.
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let bytes = gigabytes(self.bytes);
+        match self.origin {
+            LimitOrigin::Machine => write!(f, "this machine has {bytes} to give"),
+            LimitOrigin::Gpu => write!(f, "the GPU has {bytes} to give"),
+            LimitOrigin::Chosen => write!(f, "--max-memory allows {bytes}"),
+        }
+    }
 }
 
 impl MemoryLimit {
@@ -40,8 +57,7 @@ impl MemoryLimit {
     pub fn chosen(bytes: u64) -> Self {
         Self {
             bytes,
-            place: "this machine".into(),
-            chosen: true,
+            origin: LimitOrigin::Chosen,
         }
     }
 
@@ -95,6 +111,7 @@ impl MemoryLimit {
             Some((id, (format, needed))) => {
                 format!("It fits in no --dtype; {id} does with --dtype {format}, which needs {needed}.")
             }
+            None if self.origin == LimitOrigin::Chosen => "No published model fits either: raise --max-memory.".into(),
             None => "No published model fits either: free memory, or leave --model out for the demo model.".into(),
         }
     }
@@ -134,6 +151,9 @@ mod tests {
             "{error}"
         );
         let error = refused(1_000_000_000, "opt-6.7b", &offered);
-        assert!(error.contains("No published model fits"), "{error}");
+        assert!(
+            error.contains("--max-memory allows 1.0 GB. No published model fits either: raise --max-memory."),
+            "{error}"
+        );
     }
 }

@@ -4,24 +4,20 @@ use std::path::Path;
 
 use candle_core::Device;
 
-use super::MemoryLimit;
+use super::{LimitOrigin, MemoryLimit};
 
 /// What a device can still take; `None` where the system does not say.
 pub fn available(device: &Device) -> Option<MemoryLimit> {
-    let (bytes, place) = match device {
-        Device::Cpu => (host(Path::new("/"))?, "this machine".to_string()),
+    let (bytes, origin) = match device {
+        Device::Cpu => (host(Path::new("/"))?, LimitOrigin::Machine),
         #[cfg(feature = "cuda")]
         Device::Cuda(cuda) => {
             let (free, _) = cuda.cuda_stream().context().mem_get_info().ok()?;
-            (free as u64, "the GPU".to_string())
+            (free as u64, LimitOrigin::Gpu)
         }
         _ => return None,
     };
-    Some(MemoryLimit {
-        bytes,
-        place,
-        chosen: false,
-    })
+    Some(MemoryLimit { bytes, origin })
 }
 
 /// Bytes that a program may still take without swapping: what the kernel estimates, or less

@@ -22,7 +22,7 @@ mod load;
 pub mod machine;
 pub mod memory;
 mod outline;
-mod progress;
+pub mod progress;
 mod source;
 mod weights;
 
@@ -33,7 +33,7 @@ use crate::blip2::config::Blip2Config;
 pub use cached::{Cached, cached};
 pub use error::CheckpointError;
 use files::Files;
-pub use fit::{MemoryLimit, TooLarge};
+pub use fit::{LimitOrigin, MemoryLimit, TooLarge};
 use inventory::{HEAD, inventory};
 pub use known::{Known, known, language_model};
 pub use load::{StoredMatrix, Tensors};

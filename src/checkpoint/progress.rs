@@ -1,10 +1,11 @@
 //! How far a long piece of work is: a bar on a terminal, a line now and then in a log.
 
-use std::io::IsTerminal;
-use std::sync::Mutex;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::memory::gigabytes;
 
@@ -13,6 +14,44 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Less than this is done before a bar could be read.
 const WORTH_A_BAR: u64 = 50_000_000;
+
+/// All bars of the process, which know of each other and of the log.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Standard error for the log: its lines go above the bars, not through them.
+pub struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        BARS.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// Shows a bar on the terminal, until it is taken away with [`hide`].
+pub fn show(bar: ProgressBar, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template);
+    BARS.add(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+}
+
+/// Leaves nothing of a bar.
+pub fn hide(bar: &ProgressBar) {
+    bar.finish_and_clear();
+    BARS.remove(bar);
+}
+
+/// What a bar says in a terminal of so many columns, never more than a line: `{wide_msg}` is
+/// cut off where there is no room for it.
+fn template(columns: u16) -> &'static str {
+    match columns {
+        0..60 => "{wide_msg} {percent}%, {eta} left",
+        60..100 => "{wide_msg} {bar:12} {decimal_bytes} of {decimal_total_bytes}, {eta} left",
+        _ => "{wide_msg} {bar:30} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left",
+    }
+}
 
 /// A number of bytes to be downloaded or loaded.
 pub struct Progress {
@@ -26,18 +65,13 @@ impl Progress {
     /// `what` says what is done to the bytes, as in `loading blip2-opt-2.7b`.
     pub fn new(what: String, total: u64) -> Self {
         // Who asked for errors alone has asked for no bar either.
-        let on_terminal =
-            total >= WORTH_A_BAR && std::io::stderr().is_terminal() && tracing::enabled!(tracing::Level::INFO);
-        let target = if on_terminal {
-            ProgressDrawTarget::stderr()
+        let on_terminal = total >= WORTH_A_BAR && io::stderr().is_terminal() && tracing::enabled!(tracing::Level::INFO);
+        let bar = if on_terminal {
+            let (_, columns) = Term::stderr().size();
+            show(ProgressBar::new(total), template(columns))
         } else {
-            ProgressDrawTarget::hidden()
+            ProgressBar::with_draw_target(Some(total), indicatif::ProgressDrawTarget::hidden())
         };
-        let style = ProgressStyle::with_template(
-            "{msg} {bar:30} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left",
-        )
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::with_draw_target(Some(total), target).with_style(style);
         bar.set_message(what.clone());
         Self {
             what,
@@ -68,6 +102,6 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        hide(&self.bar);
     }
 }

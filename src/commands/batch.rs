@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
 use super::ask::{AnswerRecord, Asker};
@@ -13,7 +13,11 @@ use super::prompt::PromptArgs;
 use super::{CommandResult, picture};
 use crate::blip2::generation::GenerationOptions;
 use crate::blip2::processor::{Picture, PictureLimits};
+use crate::checkpoint::progress;
 use crate::engine::Question;
+
+/// Bytes of a line.
+const MAX_LINE_BYTES: u64 = 1 << 20;
 
 /// A line of the file.
 #[derive(Deserialize)]
@@ -37,6 +41,12 @@ pub struct Questions {
     lines: Box<dyn BufRead>,
     progress: ProgressBar,
     number: usize,
+}
+
+impl Drop for Questions {
+    fn drop(&mut self) {
+        progress::hide(&self.progress);
+    }
 }
 
 impl Questions {
@@ -79,19 +89,13 @@ impl Questions {
             self.progress.inc(read as u64);
             if read as u64 > MAX_LINE_BYTES {
                 self.skip_line(&line)?;
-                return Ok(Some((
-                    self.number,
-                    Err(format!("it has more than {MAX_LINE_BYTES} bytes")),
-                )));
+                let reason = format!("it has more than {MAX_LINE_BYTES} bytes");
+                return Ok(Some((self.number, Err(reason))));
             }
             let text = String::from_utf8(line).map_err(|_| "it is not UTF-8 text".to_string());
-            if text
-                .as_ref()
-                .is_ok_and(|text| text.trim_matches(['\u{feff}', ' ', '\t', '\r', '\n']).is_empty())
-            {
-                continue;
+            if !text.as_ref().is_ok_and(|text| is_blank(text)) {
+                return Ok(Some((self.number, text)));
             }
-            return Ok(Some((self.number, text)));
         }
     }
 
@@ -105,21 +109,21 @@ impl Questions {
     }
 }
 
-/// Bytes of a line.
-const MAX_LINE_BYTES: u64 = 1 << 20;
+/// Whether a line says nothing; a byte order mark says nothing.
+fn is_blank(line: &str) -> bool {
+    line.trim_matches(['\u{feff}', ' ', '\t', '\r', '\n']).is_empty()
+}
 
-/// A bar over the file's bytes, where its length is known, on a terminal.
+/// A bar over the file's bytes, where its length is known: on a terminal, unless the answers
+/// that appear there say themselves how far it is.
 fn progress_bar(bytes: Option<u64>) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !std::io::stderr().is_terminal() || std::io::stdout().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = bytes.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    let template = if bytes.is_some() {
-        "{bar:30} {percent}% answered, {eta} left"
-    } else {
-        "{spinner} {bytes} answered"
-    };
-    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    match bytes {
+        Some(bytes) => progress::show(ProgressBar::new(bytes), "{wide_bar} {percent}% answered, {eta} left"),
+        None => progress::show(ProgressBar::new_spinner(), "{spinner} {bytes} answered"),
+    }
 }
 
 /// Answers all lines in order. A line that fails says so in its place, and the rest goes on.
@@ -153,7 +157,6 @@ pub fn run(
         writeln!(stdout, "{}", serde_json::to_string(&outcome)?)?;
         stdout.flush()?;
     }
-    questions.progress.finish_and_clear();
     if failures > 0 {
         return Err(format!("{failures} of {lines} lines have no answer. Their lines of the output say why.").into());
     }

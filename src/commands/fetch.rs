@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::CommandResult;
 use super::options::PlaceArgs;
@@ -15,7 +16,7 @@ use crate::checkpoint::{Checkpoint, MemoryLimit, Outline, Source};
 #[derive(Args)]
 pub struct FetchArgs {
     /// An id on the Hugging Face hub (owner/name or owner/name@revision), or a folder to check
-    #[arg(value_name = "ID|DIR")]
+    #[arg(value_name = "ID|DIR", value_parser = NonEmptyStringValueParser::new())]
     model: String,
 
     #[command(flatten)]
@@ -52,8 +53,7 @@ fn describe(checkpoint: &Checkpoint, limit: Option<&MemoryLimit>, offered: &[Pre
         .iter()
         .any(|precision| limit.fits(config, checkpoint.has_head(), *precision))
     {
-        let free = gigabytes(limit.bytes);
-        tracing::warn!("{name} does not fit: {} has {free} to give", limit.place);
+        tracing::warn!("{name} does not fit: {limit}");
     }
 }
 

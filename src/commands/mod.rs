@@ -8,6 +8,7 @@ mod ask;
 mod batch;
 mod fetch;
 mod models;
+mod numbers;
 mod options;
 mod picture;
 mod prompt;
@@ -17,6 +18,12 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing::Level;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::checkpoint::progress;
 
 /// Ask a picture a question: BLIP-2 in the browser and in the terminal.
 #[derive(Parser)]
@@ -51,7 +58,7 @@ pub fn run() -> ExitCode {
     forget_empty_variables();
     // Wrong usage ends here, with exit status 2.
     let cli = Cli::parse();
-    start_log();
+    start_log(matches!(cli.command, Command::Serve(_)));
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Ask(args) => ask::run(args),
@@ -79,15 +86,24 @@ fn forget_empty_variables() {
     }
 }
 
-fn start_log() {
+/// Whoever waits in a terminal for one command knows what time it is: lines of a server and
+/// of a log file have it.
+fn start_log(is_server: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("GLIMPSE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,glimpse=info"));
-    tracing_subscriber::fmt()
+    // What goes over the wire stays there: passwords and tokens are in it.
+    let no_wires = filter_fn(|about| *about.level() != Level::TRACE || !about.target().starts_with("ureq"));
+    let on_terminal = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        .with_writer(|| progress::Stderr)
+        .with_ansi(on_terminal)
+        .with_target(false);
+    if on_terminal && !is_server {
+        log.without_time().finish().with(no_wires).init();
+    } else {
+        log.finish().with(no_wires).init();
+    }
 }
 
 fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {

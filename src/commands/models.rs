@@ -1,7 +1,7 @@
 //! `glimpse models`: what there is, what is here, and what fits.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use clap::Args;
 use serde::Serialize;
@@ -50,6 +50,22 @@ enum Downloaded {
     No,
 }
 
+impl Downloaded {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::InPart => "in part",
+            Self::No => "no",
+        }
+    }
+}
+
+impl From<&Cached> for Downloaded {
+    fn from(cached: &Cached) -> Self {
+        if cached.is_complete { Self::Yes } else { Self::InPart }
+    }
+}
+
 pub fn run(args: ModelsArgs) -> CommandResult {
     let (limit, offered) = args.place.look()?;
     let rows = rows(limit.as_ref(), &offered)?;
@@ -58,18 +74,29 @@ pub fn run(args: ModelsArgs) -> CommandResult {
         writeln!(stdout, "{}", serde_json::to_string_pretty(&rows)?)?;
         return Ok(());
     }
-    let mut table = vec![header()];
-    table.extend(rows.iter().map(Row::cells));
-    write!(stdout, "{}", aligned(&table))?;
+    write!(stdout, "{}", listed(&rows, columns()))?;
     if let Some(limit) = limit {
-        let free = gigabytes(limit.bytes);
-        writeln!(
-            stdout,
-            "\nMemory that {} has to give: {free}. Sizes are computed, for files in f32.",
-            limit.place
-        )?;
+        writeln!(stdout, "\nMemory: {limit}. Sizes are computed, for files in f32.")?;
     }
     Ok(())
+}
+
+/// The width of the terminal that is written to, if it is one.
+fn columns() -> Option<usize> {
+    let (_, columns) = console::Term::stdout().size_checked()?;
+    std::io::stdout().is_terminal().then_some(columns.into())
+}
+
+/// A table, or where it is wider than the terminal, some lines a model.
+fn listed(rows: &[Row], columns: Option<usize>) -> String {
+    let mut table = vec![header()];
+    table.extend(rows.iter().map(Row::cells));
+    let table = aligned(&table);
+    let width = table.lines().map(str::len).max().unwrap_or(0);
+    match columns {
+        Some(columns) if columns < width => rows.iter().map(Row::paragraph).collect(),
+        _ => table,
+    }
 }
 
 /// The demo model, the published ones, and what else the cache holds.
@@ -82,27 +109,13 @@ fn rows(limit: Option<&MemoryLimit>, offered: &[Precision]) -> Result<Vec<Row>, 
         let copy = copy.map(|index| here.remove(index));
         // What was downloaded says more of itself than what is known beforehand.
         let config = copy.as_ref().map_or(&known.config, |copy| &copy.config);
-        let downloaded = copy.as_ref().map_or(Downloaded::No, downloaded);
+        let downloaded = copy.as_ref().map_or(Downloaded::No, Downloaded::from);
         rows.push(Row::new(Some(known.id), config, downloaded, limit, offered));
     }
     for other in &here {
-        rows.push(Row::new(
-            Some(&other.id),
-            &other.config,
-            downloaded(other),
-            limit,
-            offered,
-        ));
+        rows.push(Row::new(Some(&other.id), &other.config, other.into(), limit, offered));
     }
     Ok(rows)
-}
-
-fn downloaded(cached: &Cached) -> Downloaded {
-    if cached.is_complete {
-        Downloaded::Yes
-    } else {
-        Downloaded::InPart
-    }
 }
 
 impl Row {
@@ -131,40 +144,64 @@ impl Row {
         }
     }
 
+    fn name(&self) -> &str {
+        self.id.as_deref().unwrap_or("(the demo model)")
+    }
+
+    fn fitting(&self) -> String {
+        match &self.fits {
+            None => "?".into(),
+            Some(fitting) if fitting.is_empty() => "no".into(),
+            Some(fitting) => fitting.join(" "),
+        }
+    }
+
+    fn memory(&self, dtype: &str) -> String {
+        gigabytes(self.memory_bytes[dtype].total())
+    }
+
     fn cells(&self) -> Vec<String> {
         let mut cells = vec![
-            self.id.clone().unwrap_or_else(|| "(the demo model)".into()),
+            self.name().into(),
             self.language_model.clone(),
             format!("{0} x {0}", self.picture_size),
             count(self.parameters),
             gigabytes(self.disk_bytes),
         ];
-        cells.extend(COLUMNS.map(|dtype| gigabytes(self.memory_bytes[dtype].total())));
-        cells.push(match self.downloaded {
-            Downloaded::Yes => "yes".into(),
-            Downloaded::InPart => "in part".into(),
-            Downloaded::No => "no".into(),
-        });
-        cells.push(match &self.fits {
-            None => "?".into(),
-            Some(fitting) if fitting.is_empty() => "no".into(),
-            Some(fitting) => fitting.join(" "),
-        });
+        cells.extend(COLUMNS.map(|(dtype, _)| self.memory(dtype)));
+        cells.push(self.downloaded.word().into());
+        cells.push(self.fitting());
         cells
+    }
+
+    /// The same as in [`Row::cells`], in lines of 80 columns.
+    fn paragraph(&self) -> String {
+        format!(
+            "{}\n    {}, {} x {}, {} parameters, {} on disk, downloaded: {}\n    {}\n    fits: {}\n",
+            self.name(),
+            self.language_model,
+            self.picture_size,
+            self.picture_size,
+            count(self.parameters),
+            gigabytes(self.disk_bytes),
+            self.downloaded.word(),
+            COLUMNS
+                .map(|(dtype, called)| format!("{called} {}", self.memory(dtype)))
+                .join(", "),
+            self.fitting(),
+        )
     }
 }
 
-/// The dtypes with a column of their own; bf16 needs what f16 does, but for the Q-Former.
-const COLUMNS: [&str; 4] = ["f32", "f16", "q8_0", "q4_0"];
+/// The dtypes with a column of their own, and what they are called there; bf16 needs what
+/// f16 does, but for the Q-Former.
+const COLUMNS: [(&str, &str); 4] = [("f32", "f32"), ("f16", "f16/bf16"), ("q8_0", "q8_0"), ("q4_0", "q4_0")];
 
 fn header() -> Vec<String> {
-    let mut cells: Vec<String> = ["MODEL", "LANGUAGE MODEL", "PICTURE", "PARAMETERS", "ON DISK"]
+    let mut cells = ["MODEL", "LANGUAGE MODEL", "PICTURE", "PARAMETERS", "ON DISK"]
         .map(String::from)
         .to_vec();
-    cells.extend(COLUMNS.map(|dtype| match dtype {
-        "f16" => "F16/BF16".into(),
-        other => other.to_uppercase(),
-    }));
+    cells.extend(COLUMNS.map(|(_, called)| called.to_uppercase()));
     cells.extend(["DOWNLOADED", "FITS"].map(String::from));
     cells
 }
@@ -179,4 +216,37 @@ fn aligned(table: &[Vec<String>]) -> String {
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     table.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{DeviceChoice, offered_precisions};
+
+    #[test]
+    fn a_list_is_no_wider_than_its_terminal() {
+        let offered = offered_precisions(&DeviceChoice::Cpu.open().expect("there is always a CPU"));
+        let limit = MemoryLimit::chosen(1 << 50);
+        let rows: Vec<Row> = known()
+            .iter()
+            .map(|known| {
+                Row::new(
+                    Some(known.id),
+                    &known.config,
+                    Downloaded::InPart,
+                    Some(&limit),
+                    &offered,
+                )
+            })
+            .collect();
+        let paragraphs = listed(&rows, Some(80));
+        assert!(paragraphs.lines().all(|line| line.len() <= 80), "{paragraphs}");
+        let table = listed(&rows, None);
+        assert_eq!(listed(&rows, Some(200)), table);
+        for row in &rows {
+            for cell in row.cells() {
+                assert!(paragraphs.contains(&cell) && table.contains(&cell), "{cell}");
+            }
+        }
+    }
 }

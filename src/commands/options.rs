@@ -1,12 +1,13 @@
 //! Options that several commands share.
 
-use std::str::FromStr;
-
 use clap::Args;
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 
 use super::UsageError;
-use crate::blip2::generation::{EarlyStopping, GenerationOptions, StopStrings};
+use super::numbers::{Bytes, number, of, whole};
+use crate::blip2::generation::{
+    EarlyStopping, GenerationOptions, LENGTH_PENALTY, NUM_BEAMS, REPETITION_PENALTY, StopStrings, TEMPERATURE, TOP_P,
+};
 use crate::blip2::weights::Precision;
 use crate::checkpoint::{CheckpointError, MemoryLimit, Source, machine};
 use crate::engine::{DeviceChoice, DeviceError, DtypeChoice, LoadError, Model, offered_precisions};
@@ -17,7 +18,7 @@ pub struct ModelArgs {
     /// A folder with a BLIP-2 checkpoint, or its id on the Hugging Face hub (owner/name or
     /// owner/name@revision), as `glimpse models` lists them; a folder that exists wins
     /// [default: the small demo model that is part of this program]
-    #[arg(long, env = "GLIMPSE_MODEL", value_name = "ID|DIR")]
+    #[arg(long, env = "GLIMPSE_MODEL", value_name = "ID|DIR", value_parser = NonEmptyStringValueParser::new())]
     model: Option<String>,
 
     #[command(flatten)]
@@ -82,36 +83,6 @@ impl PlaceArgs {
     }
 }
 
-/// A number of bytes, written as people do: `12GB`, `8GiB`, `500M`, or plain.
-#[derive(Clone, Copy)]
-pub struct Bytes(pub u64);
-
-impl FromStr for Bytes {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = "write a number of bytes, as 12GB, 8GiB or 500M";
-        let text = text.trim().to_ascii_lowercase();
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
-        let unit: f64 = match text[digits.len()..].trim_start() {
-            "" | "b" => 1.0,
-            "k" | "kb" => 1e3,
-            "m" | "mb" => 1e6,
-            "g" | "gb" => 1e9,
-            "kib" => 1024.0,
-            "mib" => 1024.0 * 1024.0,
-            "gib" => 1024.0 * 1024.0 * 1024.0,
-            _ => return Err(wrong),
-        };
-        let number: f64 = digits.parse().map_err(|_| wrong)?;
-        if number.is_finite() && number > 0.0 {
-            Ok(Self((number * unit) as u64))
-        } else {
-            Err(wrong)
-        }
-    }
-}
-
 /// How answers are generated; named, and where nothing else is said with the same defaults,
 /// as in transformers' `generate`.
 #[derive(Args, Clone)]
@@ -119,32 +90,22 @@ impl FromStr for Bytes {
 pub struct GenerationArgs {
     /// The most tokens an answer may have
     #[arg(long, env = "GLIMPSE_MAX_NEW_TOKENS", default_value_t = 50, value_name = "N",
-          value_parser = clap::value_parser!(u16).range(1..=4096))]
+          allow_negative_numbers = true, value_parser = whole::<u16>(1..=4096))]
     max_new_tokens: u16,
 
     /// The fewest tokens before an answer may end
     #[arg(long, env = "GLIMPSE_MIN_NEW_TOKENS", default_value_t = 0, value_name = "N",
-          value_parser = clap::value_parser!(u16).range(0..=4096))]
+          allow_negative_numbers = true, value_parser = whole::<u16>(0..=4096))]
     min_new_tokens: u16,
 
     /// Beams of beam search, 1 to 10; 1 takes the likeliest token each time
-    #[arg(
-        long,
-        env = "GLIMPSE_NUM_BEAMS",
-        default_value_t = 1,
-        value_name = "N",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, env = "GLIMPSE_NUM_BEAMS", default_value_t = 1, value_name = "N",
+          allow_negative_numbers = true, value_parser = whole::<usize>(of(NUM_BEAMS)))]
     num_beams: usize,
 
     /// With beams: above 0 prefers long answers, below 0 short ones; -10 to 10
-    #[arg(
-        long,
-        env = "GLIMPSE_LENGTH_PENALTY",
-        default_value_t = 1.0,
-        value_name = "X",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, env = "GLIMPSE_LENGTH_PENALTY", default_value_t = 1.0, value_name = "X",
+          allow_negative_numbers = true, value_parser = number(LENGTH_PENALTY))]
     length_penalty: f64,
 
     /// With beams: end when there are as many answers as beams (true), when no better one is
@@ -157,72 +118,43 @@ pub struct GenerationArgs {
     do_sample: bool,
 
     /// When drawing: below 1 is bolder, above 1 is more varied; 0.01 to 100
-    #[arg(
-        long,
-        env = "GLIMPSE_TEMPERATURE",
-        default_value_t = 1.0,
-        value_name = "X",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, env = "GLIMPSE_TEMPERATURE", default_value_t = 1.0, value_name = "X",
+          allow_negative_numbers = true, value_parser = number(TEMPERATURE))]
     temperature: f64,
 
     /// When drawing: from this many likeliest tokens; 0 is all
-    #[arg(
-        long,
-        env = "GLIMPSE_TOP_K",
-        default_value_t = 50,
-        value_name = "N",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, env = "GLIMPSE_TOP_K", default_value_t = 50, value_name = "N",
+          allow_negative_numbers = true, value_parser = whole::<usize>(0..=u32::MAX.into()))]
     top_k: usize,
 
     /// When drawing: from the likeliest tokens that together have this probability; 0 to 1
-    #[arg(
-        long,
-        env = "GLIMPSE_TOP_P",
-        default_value_t = 1.0,
-        value_name = "P",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, env = "GLIMPSE_TOP_P", default_value_t = 1.0, value_name = "P",
+          allow_negative_numbers = true, value_parser = number(TOP_P))]
     top_p: f64,
 
     /// When drawing: the same seed gives the same answer [default: another one each time]
-    #[arg(long, env = "GLIMPSE_SEED", value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, env = "GLIMPSE_SEED", value_name = "N",
+          allow_negative_numbers = true, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: Option<u64>,
 
     /// Above 1, tokens that are in the question or the answer already become less likely; 0.01 to 100
-    #[arg(
-        long,
-        env = "GLIMPSE_REPETITION_PENALTY",
-        default_value_t = 1.0,
-        value_name = "X",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, env = "GLIMPSE_REPETITION_PENALTY", default_value_t = 1.0, value_name = "X",
+          allow_negative_numbers = true, value_parser = number(REPETITION_PENALTY))]
     repetition_penalty: f64,
 
     /// No sequence of this many tokens comes twice; 0 is no such rule
-    #[arg(
-        long,
-        env = "GLIMPSE_NO_REPEAT_NGRAM_SIZE",
-        default_value_t = 0,
-        value_name = "N",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, env = "GLIMPSE_NO_REPEAT_NGRAM_SIZE", default_value_t = 0, value_name = "N",
+          allow_negative_numbers = true, value_parser = whole::<usize>(0..=u32::MAX.into()))]
     no_repeat_ngram_size: usize,
 
     /// How many answers to give, 1 to 10: drawn ones, or the best beams
-    #[arg(
-        long,
-        env = "GLIMPSE_NUM_RETURN_SEQUENCES",
-        default_value_t = 1,
-        value_name = "N",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, env = "GLIMPSE_NUM_RETURN_SEQUENCES", default_value_t = 1, value_name = "N",
+          allow_negative_numbers = true, value_parser = whole::<usize>(of(NUM_BEAMS)))]
     num_return_sequences: usize,
 
     /// End an answer behind this text; may be given several times
     #[arg(long, visible_alias = "stop", env = "GLIMPSE_STOP_STRINGS", value_name = "TEXT",
-          value_parser = clap::builder::NonEmptyStringValueParser::new())]
+          value_parser = NonEmptyStringValueParser::new())]
     stop_strings: Vec<String>,
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 
 use crate::blip2::processor::{Picture, PictureError, PictureLimits};
-use crate::remote::{FetchLimits, Fetcher, Reach, RemoteError, is_address};
+use crate::remote::{FetchLimits, Fetcher, Reach, RemoteError, address, is_address};
 
 /// Why a picture argument gives no picture.
 #[derive(Debug, thiserror::Error)]
@@ -21,10 +21,15 @@ pub enum PictureArgumentError {
 pub fn open(argument: &OsStr, limits: &PictureLimits) -> Result<Picture, PictureArgumentError> {
     let name = match argument.to_string_lossy() {
         name if name == "-" => "standard input".into(),
+        // Whatever becomes of it, a password is not repeated.
+        name if name.contains("://") => address::shown(&name),
         name => name.into_owned(),
     };
     let bytes = match argument.to_str().filter(|text| is_address(text)) {
-        Some(address) => fetch(address, limits.max_bytes)?,
+        Some(address) => fetch(address, limits.max_bytes).map_err(|error| PictureArgumentError::Address {
+            address: name.clone(),
+            error,
+        })?,
         None => read(argument, limits.max_bytes).map_err(|error| PictureArgumentError::Unreadable {
             picture: name.clone(),
             reason: error.to_string(),
@@ -34,13 +39,8 @@ pub fn open(argument: &OsStr, limits: &PictureLimits) -> Result<Picture, Picture
 }
 
 /// Whoever asks in a terminal is at his own machine, and may reach what it can.
-fn fetch(address: &str, max_bytes: usize) -> Result<Vec<u8>, PictureArgumentError> {
-    Fetcher::new(Reach::Anywhere, FetchLimits::new(max_bytes))
-        .fetch(address)
-        .map_err(|error| PictureArgumentError::Address {
-            address: address.into(),
-            error,
-        })
+fn fetch(address: &str, max_bytes: usize) -> Result<Vec<u8>, RemoteError> {
+    Fetcher::new(Reach::Anywhere, FetchLimits::new(max_bytes)).fetch(address)
 }
 
 /// Reads one byte more than is allowed at most: enough for the decoder to refuse it.

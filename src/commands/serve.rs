@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::CommandResult;
+use super::numbers::whole;
 use super::options::ModelArgs;
+use super::{CommandResult, UsageError};
 use crate::blip2::processor::PictureLimits;
 use crate::engine::Engine;
 use crate::remote::{FetchLimits, Fetcher, Reach};
@@ -54,70 +55,48 @@ pub struct ServeArgs {
     limits: LimitArgs,
 }
 
-/// What visitors may ask of this server.
-#[derive(Args)]
-#[command(next_help_heading = "Limits")]
-struct LimitArgs {
+/// Limits: flag, environment variable, default and range of each, and what it counts.
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident: $number:ty = $default:expr, $variable:literal, $range:expr;)+) => {
+        /// What visitors may ask of this server.
+        #[derive(Args)]
+        #[command(next_help_heading = "Limits")]
+        struct LimitArgs {
+            $($(#[doc = $doc])+
+            #[arg(long, env = $variable, default_value_t = $default, value_name = "N",
+                  allow_negative_numbers = true, value_parser = whole::<$number>($range))]
+            $name: $number,)+
+        }
+    };
+}
+
+limits! {
     /// Bytes of a picture's file
-    #[arg(long, env = "GLIMPSE_MAX_UPLOAD_BYTES", default_value_t = PictureLimits::default().max_bytes, value_name = "N")]
-    max_upload_bytes: usize,
-
+    max_upload_bytes: usize = PictureLimits::default().max_bytes, "GLIMPSE_MAX_UPLOAD_BYTES", 1..=1 << 40;
     /// Pixels of a picture, width times height
-    #[arg(long, env = "GLIMPSE_MAX_PIXELS", default_value_t = PictureLimits::default().max_pixels, value_name = "N")]
-    max_pixels: u64,
-
+    max_pixels: u64 = PictureLimits::default().max_pixels, "GLIMPSE_MAX_PIXELS", 1..=1 << 40;
     /// Characters of a question
-    #[arg(long, env = "GLIMPSE_MAX_QUESTION_CHARS", default_value_t = 2000, value_name = "N")]
-    max_question_chars: usize,
-
+    max_question_chars: usize = 2000, "GLIMPSE_MAX_QUESTION_CHARS", 1..=1_000_000;
     /// Tokens of an answer, as many as a visitor may ask for
-    #[arg(long, env = "GLIMPSE_MAX_NEW_TOKENS", default_value_t = 200, value_name = "N",
-          value_parser = clap::value_parser!(u16).range(1..=4096))]
-    max_new_tokens: u16,
-
+    max_new_tokens: u16 = 200, "GLIMPSE_MAX_NEW_TOKENS", 1..=4096;
     /// Questions that may wait for the model
-    #[arg(long, env = "GLIMPSE_MAX_WAITING", default_value_t = 32, value_name = "N",
-          value_parser = clap::value_parser!(u16).range(1..))]
-    max_waiting: u16,
-
+    max_waiting: u16 = 32, "GLIMPSE_MAX_WAITING", 1..=u16::MAX.into();
     /// Connections at the same time; others wait until one has ended
-    #[arg(long, env = "GLIMPSE_MAX_CONNECTIONS", default_value_t = 1000, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    max_connections: u32,
-
+    max_connections: u32 = 1000, "GLIMPSE_MAX_CONNECTIONS", 1..=1_000_000;
     /// Seconds that a connection may take to send the head of its (next) request
-    #[arg(long, env = "GLIMPSE_MAX_HEAD_SECONDS", default_value_t = 90, value_name = "N",
-          value_parser = clap::value_parser!(u16).range(1..))]
-    max_head_seconds: u16,
-
+    max_head_seconds: u16 = 90, "GLIMPSE_MAX_HEAD_SECONDS", 1..=u16::MAX.into();
     /// Conversations that are kept; the one looked at longest ago makes room
-    #[arg(long, env = "GLIMPSE_MAX_CONVERSATIONS", default_value_t = 1000, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..))]
-    max_conversations: u32,
-
+    max_conversations: u32 = 1000, "GLIMPSE_MAX_CONVERSATIONS", 1..=u32::MAX.into();
     /// Turns of a conversation
-    #[arg(long, env = "GLIMPSE_MAX_TURNS", default_value_t = 100, value_name = "N",
-          value_parser = clap::value_parser!(u16).range(1..))]
-    max_turns: u16,
-
+    max_turns: u16 = 100, "GLIMPSE_MAX_TURNS", 1..=u16::MAX.into();
     /// Seconds that an answer may take, waiting included
-    #[arg(long, env = "GLIMPSE_MAX_ANSWER_SECONDS", default_value_t = 600, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..))]
-    max_answer_seconds: u32,
-
+    max_answer_seconds: u32 = 600, "GLIMPSE_MAX_ANSWER_SECONDS", 1..=u32::MAX.into();
     /// Seconds until the server of a picture's address must be connected to
-    #[arg(long, env = "GLIMPSE_MAX_CONNECT_SECONDS", default_value_t = 5, value_name = "N",
-          value_parser = clap::value_parser!(u16).range(1..))]
-    max_connect_seconds: u16,
-
+    max_connect_seconds: u16 = 5, "GLIMPSE_MAX_CONNECT_SECONDS", 1..=u16::MAX.into();
     /// Seconds that fetching a picture from an address may take
-    #[arg(long, env = "GLIMPSE_MAX_FETCH_SECONDS", default_value_t = 30, value_name = "N",
-          value_parser = clap::value_parser!(u16).range(1..))]
-    max_fetch_seconds: u16,
-
+    max_fetch_seconds: u16 = 30, "GLIMPSE_MAX_FETCH_SECONDS", 1..=u16::MAX.into();
     /// Seconds that an answer goes on after its visitor's connection is lost
-    #[arg(long, env = "GLIMPSE_GRACE_SECONDS", default_value_t = 30, value_name = "N")]
-    grace_seconds: u32,
+    grace_seconds: u32 = 30, "GLIMPSE_GRACE_SECONDS", 0..=u32::MAX.into();
 }
 
 /// Tokens of an answer where the visitor does not say: enough for a sentence or two.
@@ -125,19 +104,28 @@ const DEFAULT_NEW_TOKENS: usize = 50;
 
 impl ServeArgs {
     /// What fetches pictures for visitors, if anything does.
-    fn fetcher(&self) -> Option<Fetcher> {
-        let allowed = self.allow_picture_urls.unwrap_or(self.addr.ip().is_loopback());
-        let reach = Reach::Public {
-            also: self.allow_picture_source.clone(),
-        };
+    ///
+    /// # Errors
+    /// Places to fetch from, where nothing is fetched.
+    fn fetcher(&self) -> Result<Option<Fetcher>, UsageError> {
+        let also = self.allow_picture_source.clone();
+        if !self.allow_picture_urls.unwrap_or(self.addr.ip().is_loopback()) {
+            return if also.is_empty() {
+                Ok(None)
+            } else {
+                Err(UsageError(NO_SOURCE.into()))
+            };
+        }
         let limits = FetchLimits {
             max_bytes: self.limits.max_upload_bytes,
             connect: Duration::from_secs(self.limits.max_connect_seconds.into()),
             whole: Duration::from_secs(self.limits.max_fetch_seconds.into()),
         };
-        allowed.then(|| Fetcher::new(reach, limits))
+        Ok(Some(Fetcher::new(Reach::Public { also }, limits)))
     }
 }
+
+const NO_SOURCE: &str = "--allow-picture-source names where pictures may be fetched from, and this server fetches none. Add --allow-picture-urls, or leave it out.";
 
 impl From<LimitArgs> for Limits {
     fn from(args: LimitArgs) -> Self {
@@ -167,7 +155,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
         conversations: args.limits.max_conversations as usize,
         turns: args.limits.max_turns.into(),
     };
-    let fetcher = args.fetcher();
+    let fetcher = args.fetcher()?;
     let store = match args.data {
         Some(folder) => Store::in_folder(folder, kept)?,
         None => Store::in_memory(kept),

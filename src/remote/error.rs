@@ -20,15 +20,20 @@ pub enum RemoteError {
     Private { what: &'static str },
     #[error("The address's host {host} was not found. Check the address.")]
     HostNotFound { host: String },
+    /// Not found, or found at a private address: which of them is not for strangers to know.
+    #[error(
+        "The host {host} was not found among public servers. Check the address, or download the picture and choose the file."
+    )]
+    NoPublicHost { host: String },
     #[error("The address leads on more than {0} times. Give the one where it ends.")]
     TooManyRedirects(usize),
     #[error("The address leads on to one that cannot be fetched ({reason}). Download the picture and choose the file.")]
     BadRedirect { reason: String },
     #[error("{host} could not be connected to ({reason}). Check the address, or try again later.")]
     NoConnection { host: String, reason: String },
-    #[error("{host} could not be connected to within {seconds} seconds. Check the address, or try again later.")]
+    #[error("{host} could not be connected to within {}. Check the address, or try again later.", span(*.seconds))]
     ConnectTime { host: String, seconds: u64 },
-    #[error("{host} did not send the picture within {seconds} seconds. Download the picture and choose the file.")]
+    #[error("{host} did not send the picture within {}. Download the picture and choose the file.", span(*.seconds))]
     Time { host: String, seconds: u64 },
     #[error("{host} answered {status} instead of a picture. Check the address.")]
     Status { host: String, status: String },
@@ -40,8 +45,19 @@ pub enum RemoteError {
     Drawing,
     #[error("The address leads to something of the type {0}, not to a picture. Copy the address of a picture.")]
     NotAPicture(String),
+    #[error(
+        "The address leads to something compressed ({0}), which was not asked for. Download the picture and choose the file."
+    )]
+    Compressed(String),
     #[error("The picture at this address has more than the {max_bytes} bytes that are accepted. Choose a smaller one.")]
     TooManyBytes { max_bytes: usize },
     #[error("The connection to {host} broke off ({reason}). Try again.")]
     BrokeOff { host: String, reason: String },
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        1 => "1 second".into(),
+        _ => format!("{seconds} seconds"),
+    }
 }

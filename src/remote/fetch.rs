@@ -105,6 +105,8 @@ impl Fetcher {
             .timeout_global(Some(self.left(url, deadline)?))
             .user_agent(concat!("Glimpse/", env!("CARGO_PKG_VERSION")))
             .accept(ACCEPT)
+            // A small answer could unpack to an endless one; pictures are packed already.
+            .accept_encoding("identity")
             .build();
         // An agent of its own for every request: no connection and no cookie is kept.
         let agent = Pinned::agent(config, places);
@@ -117,32 +119,41 @@ impl Fetcher {
 
     /// Where to connect to: every address of the host, if all of them are in reach.
     fn look_up(&self, url: &Url, deadline: Instant) -> Result<Vec<SocketAddr>, RemoteError> {
-        let places = match address::place(url) {
-            Some(place) => vec![place],
-            None => self.ask_resolver(url, deadline)?,
-        };
-        match places.iter().find_map(|place| self.reach.refusal(*place)) {
-            Some(what) => Err(RemoteError::Private { what }),
-            None => Ok(places),
+        if let Some(place) = address::place(url) {
+            return match self.reach.refusal(place) {
+                Some(what) => Err(RemoteError::Private { what }),
+                None => Ok(vec![place]),
+            };
         }
+        let places = self.ask_resolver(url, deadline)?;
+        let is_out_of_reach = places.iter().any(|place| self.reach.refusal(*place).is_some());
+        if places.is_empty() || is_out_of_reach {
+            let host = address::host(url);
+            return Err(match self.reach {
+                Reach::Anywhere => RemoteError::HostNotFound { host },
+                Reach::Public { .. } => RemoteError::NoPublicHost { host },
+            });
+        }
+        Ok(places)
     }
 
+    /// All addresses of a host; none where it has none, or there is no such host.
+    ///
     /// The operating system's resolver knows no time limit: it gets a thread that may be left.
     fn ask_resolver(&self, url: &Url, deadline: Instant) -> Result<Vec<SocketAddr>, RemoteError> {
         let (host, port) = (address::host(url), address::port(url));
         let (sender, receiver) = mpsc::sync_channel(1);
-        let (resolve, name) = (Arc::clone(&self.resolve), host.clone());
+        let resolve = Arc::clone(&self.resolve);
         let patience = self.limits.connect.min(self.left(url, deadline)?);
-        std::thread::spawn(move || sender.send(resolve(&name, port)));
+        std::thread::spawn(move || sender.send(resolve(&host, port)));
         match receiver.recv_timeout(patience) {
-            Ok(Ok(places)) if !places.is_empty() => Ok(places),
-            Ok(_) => Err(RemoteError::HostNotFound { host }),
+            Ok(answer) => Ok(answer.unwrap_or_default()),
             Err(_) => Err(self.no_connection_in_time(url)),
         }
     }
 
-    fn take(&self, url: &Url, mut response: Response<Body>) -> Result<Hop, RemoteError> {
-        let host = address::host(url);
+    /// What an answer brings: where it leads on, or a picture's bytes.
+    fn take(&self, url: &Url, response: Response<Body>) -> Result<Hop, RemoteError> {
         let text = |name| {
             let value = response.headers().get(name);
             value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -152,17 +163,19 @@ impl Fetcher {
             return Ok(Hop::Redirect(location));
         }
         if status.as_u16() != 200 {
-            let status = status.to_string();
+            let (host, status) = (address::host(url), status.to_string());
             return Err(RemoteError::Status { host, status });
         }
         check_type(&text(header::CONTENT_TYPE).unwrap_or_default())?;
+        check_encoding(&text(header::CONTENT_ENCODING).unwrap_or_default())?;
+        self.read(url, response).map(Hop::Picture)
+    }
+
+    fn read(&self, url: &Url, mut response: Response<Body>) -> Result<Vec<u8>, RemoteError> {
         let max_bytes = self.limits.max_bytes;
         let too_many = RemoteError::TooManyBytes { max_bytes };
-        if response
-            .body()
-            .content_length()
-            .is_some_and(|bytes| bytes > max_bytes as u64)
-        {
+        let announced = response.body().content_length();
+        if announced.is_some_and(|bytes| bytes > max_bytes as u64) {
             return Err(too_many);
         }
         let mut bytes = Vec::new();
@@ -175,7 +188,7 @@ impl Fetcher {
         if bytes.len() > max_bytes {
             return Err(too_many);
         }
-        Ok(Hop::Picture(bytes))
+        Ok(bytes)
     }
 
     /// The time that is left for everything.
@@ -225,19 +238,30 @@ impl Fetcher {
 /// Lets pictures through, and bytes that say nothing about themselves: many stores of files
 /// send those. The decoder has the last word on both.
 fn check_type(content_type: &str) -> Result<(), RemoteError> {
-    let essence = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let essence = content_type.split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
     match essence.as_str() {
         "image/svg+xml" => Err(RemoteError::Drawing),
         "text/html" | "application/xhtml+xml" => Err(RemoteError::WebPage),
         "" | "application/octet-stream" | "binary/octet-stream" => Ok(()),
         picture if picture.starts_with("image/") => Ok(()),
-        _ => Err(RemoteError::NotAPicture(essence.chars().take(100).collect())),
+        other => Err(RemoteError::NotAPicture(quoted(other))),
     }
+}
+
+/// Nothing is unpacked here, whatever it would grow to.
+fn check_encoding(encoding: &str) -> Result<(), RemoteError> {
+    match encoding.trim().to_ascii_lowercase().as_str() {
+        "" | "identity" => Ok(()),
+        other => Err(RemoteError::Compressed(quoted(other))),
+    }
+}
+
+/// A server's words in a sentence of ours: no more than a word, and nothing that a terminal
+/// would take for a command.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    text.chars().take(100).map(plain).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,11 @@
 //! no other: a name that leads elsewhere a moment later does not lead us there. Each
 //! redirect goes the same way again. No proxy, cookie or password takes part.
 //!
+//! What a server says its bytes are keeps out what is certainly no picture, early and with
+//! a fitting sentence. Stores of files often do not know and say nothing: then, as always,
+//! the decoder decides, and what leaves the server is a picture that Glimpse has encoded
+//! anew, never the bytes that came.
+//!
 //! In the terminal whoever asks is at his own machine, so that all addresses are allowed
 //! there, as with `curl`; `glimpse serve` fetches for strangers, from public ones only.
 
@@ -38,11 +43,16 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// Whether this very place was named as one to fetch from.
+    fn names(&self, place: SocketAddr) -> bool {
+        matches!(self, Self::Public { also } if also.contains(&place))
+    }
+
     /// Why this place is out of reach, in words that follow "is".
     fn refusal(&self, place: SocketAddr) -> Option<&'static str> {
         match self {
             Self::Anywhere => None,
-            Self::Public { also } if also.contains(&place) => None,
+            Self::Public { .. } if self.names(place) => None,
             Self::Public { .. } => policy::refusal(place.ip()),
         }
     }

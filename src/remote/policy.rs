@@ -70,6 +70,8 @@ fn refusal_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0x2001, 2, 0, ..] => Some("a benchmarking address"),
         [0x2001, 0, ..] => Some("a Teredo address"),
         [0x2001, 0..=0x01ff, ..] => Some("a reserved address"),
+        // Nobody keeps pictures behind a relay of this retired way (RFC 7526).
+        [0x2002, ..] => Some("a 6to4 address"),
         // What these carry is an IPv4 address, which was asked above.
         [0, 0, 0, 0, 0, 0xffff, ..] | [0x0064, 0xff9b, 0, 0, 0, 0, ..] => None,
         // All public addresses that were ever given out.
@@ -249,18 +251,19 @@ mod tests {
         refused(&disguises, "a loopback address");
         refused(&["::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe"], "a metadata address");
         refused(&["::ffff:10.0.0.1", "2002:c0a8:1::"], "a private address");
-        for public in ["::ffff:1.1.1.1", "64:ff9b::1.1.1.1", "2002:101:101::1"] {
+        for public in ["::ffff:1.1.1.1", "64:ff9b::1.1.1.1"] {
             assert_eq!(of(public), None, "{public}");
         }
     }
 
     #[test]
-    fn teredo_and_compatible_forms_are_never_public() {
+    fn teredo_6to4_and_compatible_forms_are_never_public() {
         // Server and client (every bit turned) are 8.8.8.8 here, loopback there.
         refused(
             &["2001:0:808:808::f7f7:f7f7", "2001:0:7f00:1::80ff:fffe"],
             "a Teredo address",
         );
+        refused(&["2002:808:808::1"], "a 6to4 address");
         refused(&["::8.8.8.8"], "a reserved address");
     }
 

@@ -19,6 +19,7 @@ use super::state::{AppState, Shared};
 use super::{errors, examples, upload};
 use crate::api::{ApiError, AskRequest, Conversation, ConversationId, ErrorKind};
 use crate::app;
+use crate::remote::address;
 
 /// What the page shows of a form that failed.
 #[derive(Clone, Default)]
@@ -125,7 +126,8 @@ impl Form {
                 error: Some(error),
                 conversation: self.conversation.and_then(|id| shared.store.conversation(&id).ok()),
                 draft: self.question,
-                address: self.address,
+                // What was typed comes back, but for a password.
+                address: address::shown(&self.address),
             })
         })
     }

@@ -1,8 +1,11 @@
 //! Models from a hub: what is downloaded, kept, checked, and said when it cannot be.
 #![cfg(feature = "ssr")]
 
+mod answers;
 mod cache;
 mod download;
+mod listing;
+mod places;
 mod refusals;
 mod server;
 #[path = "../support/mod.rs"]
@@ -11,7 +14,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use server::{Hub, ID};
+use server::{COMMIT, Hub, ID, sha256};
 use support::{TinyCheckpoint, glimpse, stderr};
 use tempfile::TempDir;
 
@@ -49,15 +52,43 @@ impl User {
     }
 
     fn run<const N: usize>(&self, arguments: [&str; N]) -> Output {
-        self.command(arguments).output().expect("the program starts")
+        self.run_with([], arguments)
+    }
+
+    /// With these variables in the environment.
+    fn run_with<const M: usize, const N: usize>(&self, variables: [(&str, &str); M], arguments: [&str; N]) -> Output {
+        let output = self.command(arguments).envs(variables).output();
+        output.expect("the program starts")
     }
 
     fn fetch(&self) -> Output {
         self.run(["fetch", ID])
     }
 
+    fn fetch_offline(&self) -> Output {
+        self.run_with([("HF_HUB_OFFLINE", "1")], ["fetch", ID])
+    }
+
     fn repository(&self) -> PathBuf {
         self.home.path().join("hub/models--Test--tiny")
+    }
+
+    /// A file of the snapshot that `main` stands for.
+    fn file(&self, name: &str) -> PathBuf {
+        self.repository().join("snapshots").join(COMMIT).join(name)
+    }
+
+    /// Where a download of these bytes is left when it is interrupted.
+    fn partial(&self, bytes: &[u8]) -> PathBuf {
+        self.repository()
+            .join("blobs")
+            .join(format!("{}.incomplete", sha256(bytes)))
+    }
+
+    /// Leaves these bytes of a download, as an earlier run would have.
+    fn leave_partial(&self, whole: &[u8], part: &[u8]) {
+        std::fs::create_dir_all(self.repository().join("blobs")).expect("the folder is ours");
+        std::fs::write(self.partial(whole), part).expect("the folder is ours");
     }
 
     /// The names in a folder of the repository's cache.
@@ -72,6 +103,14 @@ impl User {
         names.sort();
         names
     }
+}
+
+/// A small checkpoint, a hub that serves it, and a user.
+fn setting() -> (TinyCheckpoint, Hub, User) {
+    let checkpoint = TinyCheckpoint::new();
+    let hub = Hub::serving(checkpoint.folder.path());
+    let user = User::of(&hub);
+    (checkpoint, hub, user)
 }
 
 fn golden(number: &str) -> PathBuf {

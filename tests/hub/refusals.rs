@@ -2,27 +2,24 @@
 
 use crate::server::{Access, Hub, ID, sha256};
 use crate::support::{PictureFile, TinyCheckpoint};
-use crate::{User, refused, succeeded};
+use crate::{User, refused, setting, succeeded};
 
 #[test]
 fn each_refusal_says_what_to_do() {
-    let checkpoint = TinyCheckpoint::new();
-    let hub = Hub::serving(checkpoint.folder.path());
-    let user = User::of(&hub);
+    let (_checkpoint, hub, user) = setting();
     refused(
         &user.run(["fetch", "Test/nothing"]),
         &["Test/nothing", "401", "spelling", "HF_TOKEN"],
     );
     refused(&user.run(["fetch", "Test/tiny@v9"]), &["Test/tiny", "no revision v9"]);
-    hub.allow(Access::Gated);
-    refused(&user.fetch(), &["gated", "403", "conditions", &hub.endpoint]);
+    for status in [401, 403] {
+        hub.allow(Access::Gated(status));
+        let words = ["gated", &status.to_string(), "conditions", &hub.endpoint];
+        refused(&user.fetch(), &words);
+    }
     hub.allow(Access::Token("hf_right"));
     refused(&user.fetch(), &["401", "HF_TOKEN"]);
-    let output = user
-        .command(["fetch", ID])
-        .env("HF_TOKEN", "hf_wrong")
-        .output()
-        .expect("it starts");
+    let output = user.run_with([("HF_TOKEN", "hf_wrong")], ["fetch", ID]);
     refused(&output, &["does not accept the token", "HF_TOKEN"]);
     hub.allow(Access::Everybody);
     hub.remove("tokenizer.json");
@@ -32,11 +29,12 @@ fn each_refusal_says_what_to_do() {
 
 #[test]
 fn weights_are_not_downloaded_for_what_cannot_run() {
-    let checkpoint = TinyCheckpoint::new();
-    let hub = Hub::serving(checkpoint.folder.path());
-    let user = User::of(&hub);
+    let (_checkpoint, hub, user) = setting();
     let output = user.run(["ask", "--model", ID, "--max-memory", "20kB", PictureFile::new().path()]);
-    refused(&output, &[ID, "in f32", "20.0 kB", "--max-memory"]);
+    refused(
+        &output,
+        &[ID, "in f32", "--max-memory allows 20.0 kB", "raise --max-memory"],
+    );
     let user = User::of(&hub);
     hub.put(
         "config.json",

@@ -2,15 +2,23 @@
 //! request.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
 
+use crate::answers::{from_cdn, from_hub};
+
 pub const ID: &str = "Test/tiny";
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// What stands for [`COMMIT`]: a branch, a tag, the beginning of it, and a branch with slashes.
+pub const REVISIONS: [&str; 5] = ["main", "v1", COMMIT, "0123456", "refs/pr/1"];
+
+/// A path below which the hub is as well, as a mirror's may be.
+pub const MIRROR: &str = "/mirror/of/the-hub";
 
 /// What goes wrong, and for how many requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +29,16 @@ pub enum Fault {
     IgnoresRanges,
     /// A large file comes with one byte changed.
     Corrupts,
-    /// A large file has more behind it than was announced.
+    /// A large file has much more behind it than was announced.
     Lengthens,
-    /// 429, with so many seconds to wait.
+    /// The hub does not say how large a large file is.
+    Sizeless,
+    /// 429, with so many seconds to wait, in the words of the standard.
     TooMany(u64),
+    /// 429, in the hub's own words: nothing left for so many seconds.
+    RateLimited(u64),
+    /// A large file comes so many milliseconds later.
+    Slow(u64),
     /// 503.
     Unavailable,
 }
@@ -47,22 +61,23 @@ pub enum Access {
     Everybody,
     /// Whoever sends this token; others learn nothing.
     Token(&'static str),
-    /// Nobody, before the conditions are accepted.
-    Gated,
+    /// Nobody, before the conditions are accepted; this is what the others are told.
+    Gated(u16),
 }
 
 #[derive(Default)]
-struct State {
-    files: BTreeMap<String, Vec<u8>>,
-    access: Access,
+pub struct State {
+    pub files: BTreeMap<String, Vec<u8>>,
+    pub access: Access,
     faults: Vec<(Fault, usize)>,
     requests: Vec<Request>,
-    cdn: String,
+    /// Where large files are.
+    pub cdn: String,
 }
 
 impl State {
     /// A fault that is still to happen, if `wanted` is one.
-    fn fault(&mut self, wanted: impl Fn(Fault) -> bool) -> Option<Fault> {
+    pub fn fault(&mut self, wanted: impl Fn(Fault) -> bool) -> Option<Fault> {
         let (fault, left) = self
             .faults
             .iter_mut()
@@ -78,8 +93,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Serves the files of a folder as the repository [`ID`] at [`COMMIT`], which is `main`
-    /// and `v1`.
+    /// Serves the files of a folder as the repository [`ID`] at [`COMMIT`].
     pub fn serving(folder: &Path) -> Self {
         let hub = Self::empty();
         for entry in std::fs::read_dir(folder).expect("the folder is there") {
@@ -116,6 +130,13 @@ impl Hub {
 
     pub fn allow(&self, access: Access) {
         self.lock().access = access;
+    }
+
+    /// How often a large file was sent, or a part of it, since the last call of [`Hub::requests`].
+    pub fn transfers_of(&self, bytes: &[u8]) -> usize {
+        let (state, sum) = (self.lock(), sha256(bytes));
+        let is_it = |request: &&Request| request.of_cdn && request.method == "GET" && request.path.contains(&sum);
+        state.requests.iter().filter(is_it).count()
     }
 
     /// The requests since the last call.
@@ -174,161 +195,6 @@ fn serve(stream: TcpStream, state: &Mutex<State>, of_cdn: bool) -> std::io::Resu
     };
     drop(state);
     answer.send(stream, request.method == "HEAD")
-}
-
-#[derive(Default)]
-struct Answer {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
-    /// Where the connection breaks.
-    breaks_after: Option<usize>,
-}
-
-impl Answer {
-    fn error(status: u16, code: &'static str, message: &'static str) -> Self {
-        Self {
-            status,
-            headers: vec![("X-Error-Code", code.into()), ("X-Error-Message", message.into())],
-            ..Self::default()
-        }
-    }
-
-    fn send(self, mut stream: TcpStream, head: bool) -> std::io::Result<()> {
-        let mut text = format!("HTTP/1.1 {} .\r\nConnection: close\r\n", self.status);
-        for (name, value) in &self.headers {
-            text += &format!("{name}: {value}\r\n");
-        }
-        text += &format!("Content-Length: {}\r\n\r\n", self.body.len());
-        stream.write_all(text.as_bytes())?;
-        if !head {
-            let sent = self.breaks_after.unwrap_or(self.body.len()).min(self.body.len());
-            stream.write_all(&self.body[..sent])?;
-        }
-        stream.flush()
-    }
-}
-
-fn from_hub(state: &mut State, request: &Request) -> Answer {
-    if let Some(fault) = state.fault(|fault| matches!(fault, Fault::TooMany(_) | Fault::Unavailable)) {
-        return match fault {
-            Fault::TooMany(seconds) => Answer {
-                status: 429,
-                headers: vec![("Retry-After", seconds.to_string())],
-                ..Answer::default()
-            },
-            _ => Answer::error(503, "", ""),
-        };
-    }
-    let resolved = format!("/api/resolve-cache/models/{ID}/{COMMIT}/");
-    if let Some(file) = request.path.strip_prefix(&resolved) {
-        return small_file(state, file);
-    }
-    let Some(rest) = request.path.strip_prefix(&format!("/{ID}/resolve/")) else {
-        // The hub does not say whether a repository is private or not there at all.
-        return Answer::error(401, "RepoNotFound", "Repository not found");
-    };
-    match (&state.access, request.authorization.as_deref()) {
-        (Access::Gated, _) => return Answer::error(403, "GatedRepo", "Access to model Test/tiny is restricted."),
-        (Access::Token(token), Some(sent)) if sent != format!("Bearer {token}") => {
-            return Answer::error(401, "", "Invalid credentials in Authorization header");
-        }
-        (Access::Token(_), None) => return Answer::error(401, "RepoNotFound", "Repository not found"),
-        _ => {}
-    }
-    let Some((revision, file)) = rest.split_once('/') else {
-        return Answer::error(404, "", "");
-    };
-    if ![COMMIT, "main", "v1", "refs%2Fpr%2F1"].contains(&revision) {
-        return Answer::error(404, "RevisionNotFound", "Invalid rev id");
-    }
-    match state.files.get(file) {
-        None => {
-            let mut answer = Answer::error(404, "EntryNotFound", "Entry not found");
-            answer.headers.push(("X-Repo-Commit", COMMIT.into()));
-            answer
-        }
-        Some(bytes) if is_large(file) => Answer {
-            status: 302,
-            headers: vec![
-                ("Location", format!("{}/{}?signature=1", state.cdn, sha256(bytes))),
-                ("X-Repo-Commit", COMMIT.into()),
-                ("X-Linked-Size", bytes.len().to_string()),
-                ("X-Linked-Etag", format!("\"{}\"", sha256(bytes))),
-                ("ETag", "\"of-the-pointer\"".into()),
-            ],
-            ..Answer::default()
-        },
-        Some(_) => Answer {
-            status: 307,
-            headers: vec![
-                ("Location", format!("{resolved}{file}")),
-                ("X-Repo-Commit", COMMIT.into()),
-            ],
-            ..Answer::default()
-        },
-    }
-}
-
-fn small_file(state: &State, file: &str) -> Answer {
-    let body = state.files[file].clone();
-    // The real one is git's; what counts is that it is no SHA-256.
-    let etag = sha256(&body)[..40].to_string();
-    Answer {
-        status: 200,
-        headers: vec![("X-Repo-Commit", COMMIT.into()), ("ETag", format!("\"{etag}\""))],
-        body,
-        ..Answer::default()
-    }
-}
-
-fn from_cdn(state: &mut State, request: &Request) -> Answer {
-    // A signed address with another authorization is refused there.
-    if request.authorization.is_some() {
-        return Answer::error(400, "", "");
-    }
-    let sum = request
-        .path
-        .trim_start_matches('/')
-        .split('?')
-        .next()
-        .unwrap_or_default();
-    let Some(whole) = state.files.values().find(|bytes| sha256(bytes) == sum).cloned() else {
-        return Answer::error(404, "", "");
-    };
-    let ignores = state.fault(|fault| fault == Fault::IgnoresRanges).is_some();
-    let range = request.range.as_ref().filter(|_| !ignores);
-    let start = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
-    let mut answer = Answer {
-        status: 200,
-        body: whole.clone(),
-        ..Answer::default()
-    };
-    if let Some(start) = start {
-        if start >= whole.len() {
-            return Answer::error(416, "", "");
-        }
-        answer.status = 206;
-        answer.body = whole[start..].to_vec();
-        answer.headers = vec![(
-            "Content-Range",
-            format!("bytes {start}-{}/{}", whole.len() - 1, whole.len()),
-        )];
-    }
-    match state.fault(|fault| matches!(fault, Fault::BreaksAfter(_) | Fault::Corrupts | Fault::Lengthens)) {
-        Some(Fault::BreaksAfter(bytes)) => answer.breaks_after = Some(bytes),
-        Some(Fault::Corrupts) => answer.body[0] ^= 1,
-        Some(Fault::Lengthens) => answer.body.push(b'!'),
-        _ => {}
-    }
-    answer
-}
-
-/// Files that the hub keeps outside of git.
-fn is_large(file: &str) -> bool {
-    [".safetensors", ".bin", "tokenizer.json"]
-        .iter()
-        .any(|end| file.ends_with(end))
 }
 
 pub fn sha256(bytes: &[u8]) -> String {

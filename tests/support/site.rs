@@ -14,7 +14,9 @@ pub struct Site {
 }
 
 impl Site {
-    /// `/a.png` is a picture, `/page` a web page, `/to?ADDRESS` leads on to an address.
+    /// `/a.png` is a picture, `/page` a web page, `/to?ADDRESS` leads on to an address;
+    /// `/untyped` and `/stored` are a picture with [`SECRET`] behind it, of no type and of
+    /// the one that stores of files give, `/stored-words` just the words.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
         let place = listener.local_addr().expect("it is bound");
@@ -40,13 +42,22 @@ impl Site {
     }
 }
 
+/// Words that are no part of a picture.
+pub const SECRET: &[u8] = b"words behind the picture";
+
 fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     let lines = BufReader::new(stream.try_clone()?).lines().map_while(Result::ok);
     let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
     let path = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+    let picture = || png([10, 200, 30]);
+    let with_words = || [picture().as_slice(), SECRET].concat();
+    let octets = "Content-Type: application/octet-stream".to_string();
     let (status, header, body) = match path {
-        "/a.png" => ("200 OK", "Content-Type: image/png".to_string(), png([10, 200, 30])),
-        "/words.png" => ("200 OK", "Content-Type: image/png".to_string(), b"just words".to_vec()),
+        "/a.png" => ("200 OK", "Content-Type: image/png".to_string(), picture()),
+        "/words.png" => ("200 OK", "Content-Type: image/png".to_string(), SECRET.to_vec()),
+        "/untyped" => ("200 OK", "X-Type: none".to_string(), with_words()),
+        "/stored" => ("200 OK", octets, with_words()),
+        "/stored-words" => ("200 OK", octets, SECRET.to_vec()),
         "/page" => ("200 OK", "Content-Type: text/html".to_string(), b"<p>".to_vec()),
         _ => match path.strip_prefix("/to?") {
             Some(address) => ("302 Found", format!("Location: {address}"), Vec::new()),

@@ -24,7 +24,9 @@ use super::{Blip2, EncodedPicture};
 use beams::BeamSearch;
 use decoder::Decoder;
 pub use logits::{LogitsProcessors, log_softmax, softmax};
-pub use options::{EarlyStopping, GenerationOptions, MAX_BEAMS, OptionsError};
+pub use options::{
+    EarlyStopping, GenerationOptions, LENGTH_PENALTY, NUM_BEAMS, OptionsError, REPETITION_PENALTY, TEMPERATURE, TOP_P,
+};
 use rows::Rows;
 pub use stopping::StopStrings;
 

@@ -5,8 +5,16 @@ use std::ops::RangeInclusive;
 
 use super::StopStrings;
 
-/// The most beams, and the most answers to one question.
-pub const MAX_BEAMS: usize = 10;
+/// How many beams, and how many answers to one question, there may be.
+pub const NUM_BEAMS: RangeInclusive<usize> = 1..=10;
+/// What `temperature` may be.
+pub const TEMPERATURE: RangeInclusive<f64> = 0.01..=100.0;
+/// What `top_p` may be; 0 leaves the likeliest token.
+pub const TOP_P: RangeInclusive<f64> = 0.0..=1.0;
+/// What `length_penalty` may be.
+pub const LENGTH_PENALTY: RangeInclusive<f64> = -10.0..=10.0;
+/// What `repetition_penalty` may be; 1 is none.
+pub const REPETITION_PENALTY: RangeInclusive<f64> = 0.01..=100.0;
 
 /// How an answer is generated; names and defaults as in the reference.
 ///
@@ -113,12 +121,12 @@ impl GenerationOptions {
     }
 
     fn check_ranges(&self) -> Result<(), OptionsError> {
-        in_range("num-beams", self.num_beams, 1..=MAX_BEAMS)?;
-        in_range("num-return-sequences", self.num_return_sequences, 1..=MAX_BEAMS)?;
-        in_range("temperature", self.temperature, 0.01..=100.0)?;
-        in_range("top-p", self.top_p, 0.0..=1.0)?;
-        in_range("length-penalty", self.length_penalty, -10.0..=10.0)?;
-        in_range("repetition-penalty", self.repetition_penalty, 0.01..=100.0)
+        in_range("num-beams", self.num_beams, NUM_BEAMS)?;
+        in_range("num-return-sequences", self.num_return_sequences, NUM_BEAMS)?;
+        in_range("temperature", self.temperature, TEMPERATURE)?;
+        in_range("top-p", self.top_p, TOP_P)?;
+        in_range("length-penalty", self.length_penalty, LENGTH_PENALTY)?;
+        in_range("repetition-penalty", self.repetition_penalty, REPETITION_PENALTY)
     }
 
     fn check_combinations(&self) -> Result<(), OptionsError> {

@@ -1,11 +1,13 @@
-//! Requests to the hub, and what its refusals mean.
+//! Requests to the hub: with its redirects, and again where that may help.
 
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::{Agent, Body};
+use url::Url;
 
 use super::error::HubError;
+use super::refusal::Refusals;
 use super::{HubId, Settings};
 
 /// A server that says nothing for this long is asked again.
@@ -14,8 +16,12 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// How often a request is tried where trying again may help.
 pub const ATTEMPTS: u32 = 4;
 
-/// The longest that we wait because the hub asks us to.
-const LONGEST_WAIT: u64 = 60;
+/// The longest that we wait because the hub asks us to, in seconds: it counts requests
+/// within five minutes.
+const LONGEST_WAIT: u64 = 300;
+
+/// Hubs that a mirror may lead back to; as in Python, they may see the token.
+const OFFICIAL: [&str; 2] = ["https://huggingface.co", "https://hf.co"];
 
 /// What the hub says of a file without sending it.
 #[derive(Debug)]
@@ -86,11 +92,8 @@ impl Client {
 
     /// The error for an answer that makes no sense.
     pub fn unexpected(&self, id: &HubId, file: &str, status: StatusCode) -> HubError {
-        HubError::Status {
-            endpoint: self.settings.endpoint.clone(),
-            status: status.as_u16(),
-            what: format!("{}/{file}", id.name),
-        }
+        let settings = &self.settings;
+        Refusals { settings, id, file }.unexpected(status)
     }
 
     /// One request, with its redirects: those within the hub always, those away from it
@@ -103,12 +106,11 @@ impl Client {
         start: u64,
         anywhere: bool,
     ) -> Result<Response<Body>, ureq::Error> {
-        let revision = id.revision.replace('/', "%2F");
-        let mut url = format!("{}/{}/resolve/{revision}/{file}", self.settings.endpoint, id.name);
+        let mut url = self.address(id, file)?;
         for _ in 0..10 {
             let mut request = match method {
-                "HEAD" => self.agent.head(&url),
-                _ => self.agent.get(&url),
+                "HEAD" => self.agent.head(url.as_str()),
+                _ => self.agent.get(url.as_str()),
             };
             request = request.header("accept-encoding", "identity");
             if let Some(token) = self.settings.token.as_ref().filter(|_| self.is_hub(&url)) {
@@ -119,18 +121,33 @@ impl Client {
             }
             let response = request.call()?;
             let next = text(response.headers(), "location").filter(|_| response.status().is_redirection());
-            match next.map(|next| absolute(&url, &next)) {
-                Some(next) if anywhere || self.is_hub(&next) => url = next,
+            match next.map(|next| url.join(&next)) {
+                Some(Ok(next)) if anywhere || self.is_hub(&next) => url = next,
+                Some(Err(error)) => return Err(ureq::Error::BadUri(error.to_string())),
                 _ => return Ok(response),
             }
         }
         Err(ureq::Error::TooManyRedirects)
     }
 
+    /// Where a file is: each part is one step of the path, whatever it is made of.
+    fn address(&self, id: &HubId, file: &str) -> Result<Url, ureq::Error> {
+        let endpoint = &self.settings.endpoint;
+        let bad = || ureq::Error::BadUri(endpoint.clone());
+        let mut url = Url::parse(endpoint).map_err(|_| bad())?;
+        url.path_segments_mut()
+            .map_err(|()| bad())?
+            .pop_if_empty()
+            .extend(id.name.split('/'))
+            .extend(["resolve", &id.revision, file]);
+        Ok(url)
+    }
+
     /// Whether an address is the hub's own, which alone may see the token.
-    fn is_hub(&self, url: &str) -> bool {
-        url.strip_prefix(&self.settings.endpoint)
-            .is_some_and(|rest| rest.starts_with('/'))
+    fn is_hub(&self, url: &Url) -> bool {
+        let hubs = [self.settings.endpoint.as_str(), OFFICIAL[0], OFFICIAL[1]];
+        hubs.iter()
+            .any(|hub| Url::parse(hub).is_ok_and(|hub| hub.origin() == url.origin()))
     }
 
     /// Tries again where the hub is busy or broken, and makes sentences of what remains.
@@ -142,9 +159,14 @@ impl Client {
         send: impl Fn() -> Result<Response<Body>, ureq::Error>,
     ) -> Result<Response<Body>, HubError> {
         let mut attempt = 1;
+        let refusals = Refusals {
+            settings: &self.settings,
+            id,
+            file,
+        };
         loop {
             let (error, wait) = match send() {
-                Ok(response) => match self.refusal(id, file, &response) {
+                Ok(response) => match refusals.of(&response) {
                     None => return Ok(response),
                     Some(refusal) => refusal,
                 },
@@ -169,67 +191,6 @@ impl Client {
             endpoint: self.settings.endpoint.clone(),
             reason: error.to_string(),
         }
-    }
-
-    /// What is wrong with an answer, and after how many seconds trying again may help.
-    ///
-    /// The codes are those of `hf_raise_for_status`.
-    fn refusal(&self, id: &HubId, file: &str, response: &Response<Body>) -> Option<(HubError, Option<u64>)> {
-        let (name, endpoint) = (id.name.clone(), self.settings.endpoint.clone());
-        let code = text(response.headers(), "x-error-code").unwrap_or_default();
-        let message = text(response.headers(), "x-error-message").unwrap_or_default();
-        let status = response.status().as_u16();
-        let error = match (response.status(), code.as_str()) {
-            (status, _) if status.is_success() || status.is_redirection() => return None,
-            // A range behind the end: the caller has all of the file already.
-            (StatusCode::RANGE_NOT_SATISFIABLE, _) => return None,
-            (_, "RevisionNotFound") => HubError::NoRevision {
-                id: name,
-                revision: id.revision.clone(),
-            },
-            (_, "EntryNotFound") => HubError::NoFile {
-                id: name,
-                file: file.into(),
-            },
-            (_, "GatedRepo") => HubError::Gated {
-                id: name,
-                endpoint,
-                status,
-            },
-            (StatusCode::UNAUTHORIZED, _) if message.starts_with("Invalid") => HubError::BadToken { endpoint, status },
-            (StatusCode::FORBIDDEN, _) => HubError::Forbidden {
-                id: name,
-                endpoint,
-                status,
-            },
-            (_, "RepoNotFound") | (StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND, _) => HubError::NoRepository {
-                id: name,
-                endpoint,
-                status,
-            },
-            (StatusCode::TOO_MANY_REQUESTS, _) => return Some(self.too_many(response)),
-            (code, _) => {
-                let passing = code.is_server_error() || code == StatusCode::REQUEST_TIMEOUT;
-                return Some((self.unexpected(id, file, code), passing.then_some(1)));
-            }
-        };
-        Some((error, None))
-    }
-
-    fn too_many(&self, response: &Response<Body>) -> (HubError, Option<u64>) {
-        let seconds = text(response.headers(), "retry-after").and_then(|seconds| seconds.parse().ok());
-        let seconds = seconds.unwrap_or(1).max(1);
-        let hint = if self.settings.token.is_none() {
-            ", or set HF_TOKEN"
-        } else {
-            ""
-        };
-        let error = HubError::TooManyRequests {
-            endpoint: self.settings.endpoint.clone(),
-            seconds,
-            hint,
-        };
-        (error, Some(seconds))
     }
 }
 
@@ -259,17 +220,6 @@ fn is_plain(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+pub fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_string())
-}
-
-/// Where a redirect leads, seen from the address that gave it.
-fn absolute(from: &str, to: &str) -> String {
-    if to.contains("://") {
-        return to.to_string();
-    }
-    let host_end = from
-        .find("://")
-        .and_then(|scheme| from[scheme + 3..].find('/').map(|slash| scheme + 3 + slash));
-    format!("{}{to}", &from[..host_end.unwrap_or(from.len())])
 }

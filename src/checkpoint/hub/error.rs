@@ -68,7 +68,7 @@ pub enum HubError {
         expected: String,
         found: String,
     },
-    #[error("{path} cannot be written: {reason}. Make room there, or set HF_HUB_CACHE to another folder.")]
+    #[error("{path} cannot be written: {reason}. Make room there or allow it, or set HF_HUB_CACHE to another folder.")]
     Cache { path: String, reason: String },
 }
 

@@ -5,19 +5,20 @@
 //! the environment's variables, checksums, sizes, downloads that go on where they stopped,
 //! and errors that say what to do.
 //!
-//! [`settings`] is what the environment says, [`client`] makes requests and knows what the
-//! hub's refusals mean, [`transfer`] brings one file into the cache, and [`snapshot`] the
+//! [`settings`] is what the environment says, [`client`] makes requests, [`refusal`] knows
+//! what the hub's refusals mean, [`transfer`] brings one file into the cache, and [`snapshot`] the
 //! files of one commit.
 
 mod client;
 mod error;
+mod refusal;
 mod settings;
 mod snapshot;
 mod transfer;
 
 pub use error::HubError;
 pub use settings::Settings;
-pub use snapshot::{Snapshot, cached_folder, cached_ids};
+pub use snapshot::{Snapshot, cached, cached_folder};
 
 /// A repository on the hub, and which state of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +41,13 @@ impl HubId {
         (is_name(owner) && is_name(repository) && is_revision(revision)).then_some(id)
     }
 
-    /// Whether the revision is a commit, which never changes.
+    /// Whether the revision is a whole commit, which never changes; git writes it in lower case.
     pub fn is_commit(&self) -> bool {
-        self.revision.len() == 40 && self.revision.bytes().all(|byte| byte.is_ascii_hexdigit())
+        self.revision.len() == 40
+            && self
+                .revision
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     }
 
     /// Its place in the cache.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Where the hub is, where its files are kept, and who asks.
 #[derive(Clone)]
 pub struct Settings {
-    /// `HF_ENDPOINT`, without a slash at its end.
+    /// `HF_ENDPOINT`, without a slash at its end, nor a name and password, which are not sent.
     pub endpoint: String,
     /// `HF_HUB_CACHE`, or `hub` within `HF_HOME`.
     pub cache: PathBuf,
@@ -20,12 +20,16 @@ impl Settings {
         let home = home();
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
         Self {
-            endpoint: endpoint.trim_end_matches('/').into(),
+            endpoint: without_password(endpoint.trim().trim_end_matches('/')),
             cache: path("HF_HUB_CACHE")
                 .or_else(|| path("HUGGINGFACE_HUB_CACHE"))
                 .unwrap_or_else(|| home.join("hub")),
             token: token(&home),
-            offline: is_true("HF_HUB_OFFLINE") || is_true("TRANSFORMERS_OFFLINE"),
+            offline: is_true(if variable("HF_HUB_OFFLINE").is_some() {
+                "HF_HUB_OFFLINE"
+            } else {
+                "TRANSFORMERS_OFFLINE"
+            }),
         }
     }
 }
@@ -50,6 +54,18 @@ fn token(home: &std::path::Path) -> Option<String> {
     }
     let file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
     clean(&std::fs::read_to_string(file).ok()?)
+}
+
+/// An endpoint stands in errors and in the log.
+fn without_password(endpoint: &str) -> String {
+    match endpoint.split_once("://") {
+        Some((scheme, rest)) => {
+            let host = rest.find('/').unwrap_or(rest.len());
+            let start = rest[..host].rfind('@').map_or(0, |at| at + 1);
+            format!("{scheme}://{}", &rest[start..])
+        }
+        None => endpoint.into(),
+    }
 }
 
 /// A token without the line break that its file or variable may end with; nothing that

@@ -4,6 +4,7 @@
 //! snapshot is a link to a blob, a lock stands beside each blob that is being written, and
 //! `.no_exist` remembers what a commit does not have.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -148,6 +149,10 @@ impl Snapshot {
         make_folder(&blobs)?;
         make_folder(&self.folder())?;
         let _lock = self.lock(&facts.etag, file)?;
+        // Another program may have brought it in the meantime.
+        if self.contains(file) {
+            return Ok(());
+        }
         let transfer = Transfer {
             client,
             id: &self.at_commit(),
@@ -156,7 +161,7 @@ impl Snapshot {
             blob: blobs.join(&facts.etag),
         };
         transfer.run()?;
-        link_to_blob(&blobs, &facts.etag, &link).map_err(|error| unwritable(&link, &error))
+        link_to_blob(&blobs.join(&facts.etag), &link).map_err(|error| unwritable(&link, &error))
     }
 
     /// Keeps two programs from writing the same blob; released when dropped.
@@ -201,20 +206,49 @@ impl Snapshot {
     }
 }
 
-/// The repositories of models that are in the cache, sorted.
-pub fn cached_ids(settings: &Settings) -> Vec<HubId> {
-    let folders = std::fs::read_dir(&settings.cache).into_iter().flatten().flatten();
-    let ids = folders.filter_map(|folder| {
-        let name = folder
-            .file_name()
-            .to_str()?
-            .strip_prefix("models--")?
-            .replace("--", "/");
-        HubId::parse(&name)
+/// What the cache holds of models, by name: each commit once, by the name of `main` if it is
+/// that, by another branch or tag, or as it is.
+pub fn cached(settings: &Settings) -> Vec<HubId> {
+    let mut names: Vec<String> = names_in(&settings.cache)
+        .filter_map(|folder| Some(folder.strip_prefix("models--")?.replace("--", "/")))
+        .collect();
+    names.sort();
+    names.iter().flat_map(|name| states(name, settings)).collect()
+}
+
+/// The commits of one repository that are in the cache.
+fn states(name: &str, settings: &Settings) -> Vec<HubId> {
+    let Some(main) = HubId::parse(name) else {
+        return Vec::new();
+    };
+    let repository = settings.cache.join(main.repo().folder_name());
+    let mut revisions = vec![main.revision.clone()];
+    revisions.extend(refs(&repository.join("refs"), ""));
+    let mut commits: Vec<_> = names_in(&repository.join("snapshots")).collect();
+    commits.sort();
+    revisions.extend(commits);
+    let mut seen = BTreeSet::new();
+    let ids = revisions.into_iter().filter_map(|revision| {
+        let id = HubId::parse(&format!("{name}@{revision}"))?;
+        seen.insert(cached_commit(&id, settings)?).then_some(id)
     });
-    let mut ids: Vec<_> = ids.collect();
-    ids.sort_by(|a, b| a.name.cmp(&b.name));
-    ids
+    ids.collect()
+}
+
+/// The branches and tags below a folder, sorted; a name with slashes is a path there.
+fn refs(folder: &Path, before: &str) -> Vec<String> {
+    let mut names: Vec<_> = names_in(folder).collect();
+    names.sort();
+    let below = |name: String| match folder.join(&name) {
+        path if path.is_dir() => refs(&path, &format!("{before}{name}/")),
+        _ => vec![format!("{before}{name}")],
+    };
+    names.into_iter().flat_map(below).collect()
+}
+
+fn names_in(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 /// The folder of a revision's files, as the cache knows it.
@@ -253,18 +287,21 @@ fn make_folder(path: &Path) -> Result<(), HubError> {
     std::fs::create_dir_all(path).map_err(|error| unwritable(path, &error))
 }
 
-/// A link as Python makes it: relative, so that the cache can be moved. Where the system has
-/// none, the blob itself takes its place.
-fn link_to_blob(blobs: &Path, etag: &str, link: &Path) -> std::io::Result<()> {
-    // Left by a blob that is gone.
-    if link.is_symlink() {
-        std::fs::remove_file(link)?;
-    }
-    #[cfg(unix)]
-    {
-        let _ = blobs;
-        std::os::unix::fs::symlink(Path::new("../../blobs").join(etag), link)
-    }
-    #[cfg(not(unix))]
-    std::fs::rename(blobs.join(etag), link)
+/// A link as Python makes it: relative, so that the cache can be moved, and there from one
+/// moment to the next. Where the file system has none, the blob itself takes its place.
+fn link_to_blob(blob: &Path, link: &Path) -> std::io::Result<()> {
+    let name = blob.file_name().unwrap_or_default();
+    let made = PathBuf::from(format!("{}.{}", link.display(), std::process::id()));
+    let linked = symlink(&Path::new("../../blobs").join(name), &made).and_then(|()| std::fs::rename(&made, link));
+    linked.or_else(|_| std::fs::rename(blob, link))
+}
+
+#[cfg(unix)]
+fn symlink(to: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(to, link)
+}
+
+#[cfg(windows)]
+fn symlink(to: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::windows::fs::symlink_file(to, link)
 }

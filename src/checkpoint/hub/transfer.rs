@@ -98,6 +98,10 @@ impl Transfer<'_> {
                 Ok(read) => {
                     download.write(&buffer[..read])?;
                     progress.add(read as u64);
+                    // What goes on behind its announced end is not this file, and may never end.
+                    if self.facts.size.is_some_and(|size| download.length > size) {
+                        break;
+                    }
                 }
                 Err(error) => return Ok(Err(error)),
             }

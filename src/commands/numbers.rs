@@ -1,0 +1,97 @@
+//! Numbers as arguments: one that is out of its range, or none at all, is refused with the
+//! range.
+
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+/// Reads a whole number within a range, which `T` holds.
+pub fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| format!("it may be a whole number from {} to {}", range.start(), range.end()))
+    }
+}
+
+/// Reads a number within a range.
+pub fn number(range: RangeInclusive<f64>) -> impl Fn(&str) -> Result<f64, String> + Clone {
+    move |text| {
+        // What is not a number, written so or computed so, is in no range.
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("it may be a number from {} to {}", range.start(), range.end()))
+    }
+}
+
+/// The range of a constant, for [`whole`].
+pub fn of(range: RangeInclusive<usize>) -> RangeInclusive<u64> {
+    *range.start() as u64..=*range.end() as u64
+}
+
+/// A number of bytes, written as people do: `12GB`, `8GiB`, `500M`, or plain.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bytes(pub u64);
+
+impl FromStr for Bytes {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = "write a number of bytes above 0, as 12GB, 8GiB or 500M";
+        let text = text.trim().to_ascii_lowercase();
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+        let unit: f64 = match text[digits.len()..].trim_start() {
+            "" | "b" => 1.0,
+            "k" | "kb" => 1e3,
+            "m" | "mb" => 1e6,
+            "g" | "gb" => 1e9,
+            "t" | "tb" => 1e12,
+            "kib" => 1024.0,
+            "mib" => 1024.0 * 1024.0,
+            "gib" => 1024.0 * 1024.0 * 1024.0,
+            "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+            _ => return Err(wrong),
+        };
+        let bytes = digits.parse::<f64>().map_err(|_| wrong)? * unit;
+        if (1.0..=u64::MAX as f64).contains(&bytes) {
+            Ok(Self(bytes as u64))
+        } else {
+            Err(wrong)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_written_as_people_do() {
+        for (text, bytes) in [
+            ("12GB", 12_000_000_000),
+            (" 1.5 GiB ", 3 << 29),
+            ("500m", 500_000_000),
+            ("2TB", 2_000_000_000_000),
+            ("20", 20),
+        ] {
+            assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
+        }
+        for wrong in ["", "GB", "0", "-1GB", "0.5", "12 cats", "1e400", "nan", "inf GB"] {
+            assert!(wrong.parse::<Bytes>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_number_out_of_its_range_is_refused_with_the_range() {
+        let beams = whole::<u16>(1..=10);
+        assert_eq!((beams("1"), beams("10")), (Ok(1), Ok(10)));
+        for wrong in ["0", "11", "-1", "1.5", "", "ten", "99999999999999999999999"] {
+            let refused = beams(wrong).expect_err(wrong);
+            assert_eq!(refused, "it may be a whole number from 1 to 10");
+        }
+        let top_p = number(0.0..=1.0);
+        assert_eq!((top_p("0"), top_p("1e-1")), (Ok(0.0), Ok(0.1)));
+        for wrong in ["-0.1", "1.01", "NaN", "inf", "1e999", "half"] {
+            let refused = top_p(wrong).expect_err(wrong);
+            assert_eq!(refused, "it may be a number from 0 to 1");
+        }
+    }
+}

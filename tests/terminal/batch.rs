@@ -1,0 +1,37 @@
+//! A file of questions.
+
+use serde_json::Value;
+
+use crate::support::{PictureFile, TinyCheckpoint, ask};
+
+#[test]
+fn a_batch_answers_in_order_and_a_bad_line_in_its_place() {
+    let model = TinyCheckpoint::new();
+    let picture = PictureFile::new();
+    let line = |question: &str| serde_json::json!({"picture": picture.path(), "question": question}).to_string();
+    let missing = serde_json::json!({"picture": "nowhere.png"}).to_string();
+    let file = picture.beside(
+        "questions.jsonl",
+        [line("a"), "{oops".into(), missing, line("abc")].join("\n"),
+    );
+    let output = ask(["--model", model.path(), "--max-new-tokens", "2", "--batch", &file]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<Value> = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    assert_eq!(lines.len(), 4);
+    let prompt = |index: usize| lines[index]["prompt_ids"].as_array().map(Vec::len);
+    assert_eq!(prompt(3).zip(prompt(0)).map(|(long, short)| long - short), Some(2));
+    assert!(
+        lines[1]["error"]
+            .as_str()
+            .is_some_and(|error| error.starts_with("line 2"))
+    );
+    assert!(
+        lines[2]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("nowhere.png"))
+    );
+}
