@@ -75,6 +75,11 @@ struct LimitArgs {
           value_parser = clap::value_parser!(u16).range(1..=4096))]
     max_new_tokens: u16,
 
+    /// Beams, and answers to one question, as many as a visitor may ask for, 1 to 10
+    #[arg(long, env = "GLIMPSE_MAX_BEAMS", default_value_t = 10, value_name = "N",
+          value_parser = clap::value_parser!(u8).range(1..=10))]
+    max_beams: u8,
+
     /// Questions that may wait for the model
     #[arg(long, env = "GLIMPSE_MAX_WAITING", default_value_t = 32, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..))]
@@ -150,6 +155,7 @@ impl From<LimitArgs> for Limits {
             question_chars: args.max_question_chars,
             max_new_tokens: args.max_new_tokens.into(),
             default_new_tokens: DEFAULT_NEW_TOKENS,
+            beams: args.max_beams.into(),
             connections: args.max_connections,
             head_time: Duration::from_secs(args.max_head_seconds.into()),
             queue: args.max_waiting.into(),
