@@ -6,6 +6,7 @@
 
 mod ask;
 mod batch;
+mod called;
 mod fetch;
 mod models;
 mod options;
@@ -16,7 +17,8 @@ mod serve;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use called::Called;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Ask a picture a question: BLIP-2 in the browser and in the terminal.
 #[derive(Parser)]
@@ -50,11 +52,14 @@ type CommandResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 pub fn run() -> ExitCode {
     forget_empty_variables();
     // Wrong usage ends here, with exit status 2.
-    let cli = Cli::parse();
+    let matches = Cli::command()
+        .try_get_matches()
+        .unwrap_or_else(|error| called::name_variable(error).exit());
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     start_log();
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),
-        Command::Ask(args) => ask::run(args),
+        Command::Ask(args) => ask::run(args, &Called::new(&matches)),
         Command::Models(args) => models::run(args),
         Command::Fetch(args) => fetch::run(args),
     };

@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use super::UsageError;
+use super::called::Called;
 use crate::blip2::generation::{EarlyStopping, GenerationOptions, StopStrings};
 use crate::blip2::weights::Precision;
 use crate::checkpoint::{CheckpointError, MemoryLimit, Source, machine};
@@ -239,7 +240,7 @@ impl GenerationArgs {
     ///
     /// # Errors
     /// Values that are out of range or contradict each other.
-    pub fn options(&self) -> Result<GenerationOptions, UsageError> {
+    pub fn options(&self, called: &Called) -> Result<GenerationOptions, UsageError> {
         let options = GenerationOptions {
             max_new_tokens: self.max_new_tokens.into(),
             min_new_tokens: self.min_new_tokens.into(),
@@ -260,7 +261,9 @@ impl GenerationArgs {
             num_return_sequences: self.num_return_sequences,
             stop_strings: StopStrings::default(),
         };
-        options.check().map_err(|error| UsageError(error.to_string()))?;
+        options
+            .check()
+            .map_err(|error| UsageError(error.sentence(|setting| called.name(setting))))?;
         Ok(options)
     }
 

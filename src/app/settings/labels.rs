@@ -16,7 +16,7 @@ const LABELS: [(&str, &str); 18] = [
     ("min_new_tokens", "Min new tokens"),
     ("repetition_penalty", "Repetition penalty"),
     ("no_repeat_ngram_size", "No-repeat n-gram"),
-    ("prefix", "Captions begin with"),
+    ("prefix", "Caption prefix"),
     ("stop_strings", "Stop strings"),
     ("raw", "Send questions as they are"),
 ];

@@ -11,9 +11,9 @@ use crate::app::model::AboutModel;
 #[component]
 pub fn Panel(model: ModelInfo, panel: SettingsPanel) -> impl IntoView {
     let context_hint = if model.is_demo {
-        "Questions and answers sent along; automatic is the last two."
+        "Automatic: the last two."
     } else {
-        "Questions and answers sent along; automatic is as many as fit."
+        "Automatic: as many as fit."
     };
     let SettingsPanel { fields, numbers } = panel;
     provide_context(fields);
@@ -34,28 +34,28 @@ pub fn Panel(model: ModelInfo, panel: SettingsPanel) -> impl IntoView {
             <p class="hint of-sampling">"Draws words by their probability: another answer each time."</p>
         </fieldset>
         <div class="of-beams">
-            {number("num_beams", "Answers that are followed; more take longer.")}
-            {number("length_penalty", "Above 0 prefers long answers, below 0 short ones.")}
+            {number("num_beams", "More take longer.")}
+            {number("length_penalty", "Above 0, longer answers win.")}
             <EarlyStopping/>
-            <Check name="do_sample" hint="Beam search among drawn words."/>
+            <Check name="do_sample" hint="As Sampling does, in every beam."/>
         </div>
         <div class="of-drawing">
-            {number("temperature", "Below 1 is bolder, above 1 more varied.")}
-            {number("top_k", "Draws from this many likeliest tokens; 0 is all.")}
-            {number("top_p", "Draws from the likeliest tokens that together have this probability.")}
-            {number("seed", "The same seed gives the same answer.")}
+            {number("temperature", "Higher is more varied.")}
+            {number("top_k", "So many likeliest words to draw from; 0 is all.")}
+            {number("top_p", "The likeliest words that share this probability.")}
+            {number("seed", "Same seed, same answer.")}
         </div>
         <div class="of-beams of-sampling">{number("num_return_sequences", "How many to show.")}</div>
-        {number("max_new_tokens", "The longest answer. A token is about a word.")}
+        {number("max_new_tokens", "A token is about a word.")}
         {number("context_turns", context_hint)}
         <details class="more">
             <summary>"More"</summary>
             {number("min_new_tokens", "No answer ends before.")}
-            {number("repetition_penalty", "Above 1, words that were there become less likely.")}
-            {number("no_repeat_ngram_size", "No sequence of this many tokens comes twice; 0 is no rule.")}
+            {number("repetition_penalty", "Above 1, words repeat less.")}
+            {number("no_repeat_ngram_size", "So many tokens in a row come once only; 0 is off.")}
             <Words name="prefix" hint="Describe goes on from here." placeholder="a photo of"/>
             <StopStrings/>
-            <Check name="raw" hint="Without “Question: … Answer:” around it, and without earlier turns."/>
+            <Check name="raw" hint="Without “Question: … Answer:” and earlier turns."/>
         </details>
         <button type="button" class="reset">"Reset"</button>
         <AboutModel model/>
@@ -97,6 +97,9 @@ fn hint_id(name: &str) -> String {
     ["hint-", name].concat()
 }
 
+/// From here on a limit is beyond what anybody would choose.
+const ENDLESS: f64 = 1e5;
+
 /// A number; empty is its default.
 #[component]
 fn Number(setting: NumberSetting, hint: &'static str) -> impl IntoView {
@@ -107,7 +110,7 @@ fn Number(setting: NumberSetting, hint: &'static str) -> impl IntoView {
         is_whole,
         default,
     } = setting;
-    let hint = if default.is_some() || name == "context_turns" {
+    let hint = if max < ENDLESS {
         format!("{min} to {max}. {hint}")
     } else {
         hint.to_owned()
@@ -140,12 +143,12 @@ fn EarlyStopping() -> impl IntoView {
         view! { <option value=value selected=is_chosen>{words}</option> }
     };
     let choices = [
-        choice("", "Better unlikely"),
-        choice("never", "Better impossible"),
-        choice("true", "Enough answers"),
+        choice("", "Automatic"),
+        choice("never", "Never"),
+        choice("true", "At once"),
     ];
     view! {
-        <Field name="early_stopping" hint="When the search ends.">
+        <Field name="early_stopping" hint="Automatic: when no better answer is likely.">
             <select name="early_stopping" form="ask" aria-describedby=hint_id("early_stopping")>
                 {choices}
             </select>
@@ -191,7 +194,7 @@ fn Words(name: &'static str, hint: &'static str, placeholder: &'static str) -> i
 fn StopStrings() -> impl IntoView {
     let typed = as_html(&filled("stop_strings").unwrap_or_default());
     view! {
-        <Field name="stop_strings" hint="The answer ends behind one of these, one a line.">
+        <Field name="stop_strings" hint="An answer ends behind one of these; one a line.">
             <textarea
                 name="stop_strings"
                 form="ask"
