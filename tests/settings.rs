@@ -228,7 +228,10 @@ fn a_caption_goes_on_from_its_prefix_and_stops_behind_a_text() {
     );
     let said = text(&whole);
     // Bytes that are no text have become others on the way.
-    let end = said.chars().find(char::is_ascii_alphanumeric).expect("there is a letter");
+    let end = said
+        .chars()
+        .find(char::is_ascii_alphanumeric)
+        .expect("there is a letter");
     let mut stopped = settings;
     stopped["stop_strings"] = json!(["never said", end]);
     let stopped = events(&server, &stopped);
