@@ -50,6 +50,20 @@ fn a_variable_that_cannot_be_read_is_named_and_not_its_flag() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_no_text_is_no_hindrance() {
+    use std::os::unix::ffi::OsStrExt;
+    let output = glimpse()
+        .arg("ask")
+        .arg(std::ffi::OsStr::from_bytes(b"caf\xe9.png"))
+        .env("GLIMPSE_NUM_BEAMS", "plenty")
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("GLIMPSE_NUM_BEAMS"), "{}", stderr(&output));
+}
+
 #[test]
 fn raw_without_a_question_is_wrong_usage() {
     let message = refused(&[], &["--raw"]);

@@ -36,7 +36,10 @@ pub fn name_variable(mut error: Error) -> Error {
     };
     let flag = shown.split(' ').next().unwrap_or_default().to_string();
     let variable = variable(&flag.trim_start_matches('-').replace('-', "_"));
-    let is_typed = std::env::args().any(|typed| typed == flag || typed.starts_with(&format!("{flag}=")));
+    let is_typed = std::env::args_os().any(|typed| {
+        let typed = typed.to_string_lossy();
+        typed.split('=').next() == Some(flag.as_str())
+    });
     if !is_typed && flag.starts_with("--") && std::env::var_os(&variable).is_some() {
         error.insert(ContextKind::InvalidArg, ContextValue::String(variable));
     }

@@ -33,15 +33,14 @@ pub fn Settings(visit: Visit, model: ModelInfo, panel: SettingsPanel) -> impl In
         if target(&event).is_some_and(|target| target.class_list().contains("reset"))
             && let Some(panel) = visit.settings.get_untracked()
         {
-            fields::write(&panel, &Fields::from([("decoding".to_owned(), "greedy".to_owned())]));
+            fields::write(&panel, &untouched());
             fields::forget();
         }
     };
-    // What a form that failed brings back goes before what is remembered.
-    let is_fresh = visit.alert.with_untracked(Option::is_none);
     Effect::new(move || {
+        // What was typed before, or a form that failed brings back, goes before what is remembered.
         if let Some(panel) = visit.settings.get()
-            && is_fresh
+            && fields::read(&panel) == untouched()
             && let Some(remembered) = fields::remembered()
         {
             fields::write(&panel, &remembered);
@@ -79,6 +78,11 @@ fn inside(model: ModelInfo, panel: SettingsPanel) -> String {
 #[cfg(not(feature = "ssr"))]
 fn inside(_: ModelInfo, _: SettingsPanel) -> String {
     String::new()
+}
+
+/// The fields of whoever has set nothing.
+fn untouched() -> Fields {
+    Fields::from([("decoding".to_owned(), "greedy".to_owned())])
 }
 
 /// The settings as they stand on the page.
