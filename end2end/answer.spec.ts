@@ -134,11 +134,6 @@ test('max new tokens is kept to', async ({ glimpse }) => {
   await glimpse.describe.click()
   await glimpse.answered(1)
   await expect(glimpse.status).toContainText('1 token in')
-  await glimpse.settings.click()
-  await glimpse.page.getByLabel('Max new tokens').fill('0')
-  await glimpse.page.keyboard.press('Escape')
-  await glimpse.describe.click()
-  await expect(glimpse.alert).toHaveText(/Max new tokens is a number from 1 to \d+/)
 })
 
 test.describe('on a bad line', () => {

@@ -38,13 +38,7 @@ test('every turn shows its prompt, which takes earlier turns along', async ({ gl
 test('the settings say how many earlier turns are sent along', async ({ glimpse }) => {
   await glimpse.open()
   await glimpse.put(asFile(square(red)))
-  const field = glimpse.page.getByLabel('Earlier turns as context')
-  const set = async (number: string) => {
-    await glimpse.settings.click()
-    await field.fill(number)
-    await glimpse.page.keyboard.press('Escape')
-  }
-  await set('0')
+  await glimpse.set({ 'Earlier turns as context': '0' })
   for (const count of [1, 2]) {
     await glimpse.question.fill('What is this?')
     await glimpse.ask.click()
@@ -52,7 +46,4 @@ test('the settings say how many earlier turns are sent along', async ({ glimpse 
   }
   await glimpse.last.getByText('Prompt').click()
   await expect(glimpse.last.locator('pre')).toHaveText('Question: What is this? Answer:')
-  await set('1000')
-  await glimpse.describe.click()
-  await expect(glimpse.alert).toHaveText(/Earlier turns as context is a number from 0 to \d+/)
 })

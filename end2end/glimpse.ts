@@ -60,6 +60,9 @@ export class Glimpse {
   get settings() {
     return this.page.getByRole('button', { name: 'Settings' })
   }
+  get panel() {
+    return this.page.locator('#settings')
+  }
   get status() {
     return this.page.getByRole('status')
   }
@@ -84,6 +87,21 @@ export class Glimpse {
   async put(files: Parameters<Locator['setInputFiles']>[0]) {
     await this.picture.setInputFiles(files)
     await this.page.waitForURL(/\/c\/[0-9a-f]{32}$/)
+  }
+
+  /** Chooses how answers are decoded, in the settings, which are open. */
+  async decode(way: string) {
+    await this.panel.getByRole('radio', { name: way }).check()
+  }
+
+  /** Fills in fields of the settings, in the order given. */
+  async set(values: Record<string, string>) {
+    await this.settings.click()
+    for (const [label, value] of Object.entries(values)) {
+      if (label === 'Decoding') await this.decode(value)
+      else await this.panel.getByLabel(label, { exact: true }).fill(value)
+    }
+    await this.page.keyboard.press('Escape')
   }
 
   /** Waits for the answer of turn number `count`, the last. */

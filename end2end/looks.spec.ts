@@ -8,6 +8,7 @@ import type { Page } from '@playwright/test'
 import { expect, Glimpse, test } from './glimpse'
 
 const sizes = {
+  small: { width: 360, height: 640 },
   phone: { width: 390, height: 844 },
   frame: { width: 850, height: 450 },
   wide: { width: 1440, height: 900 },
@@ -32,7 +33,7 @@ const everything = ['anew', 'settings', 'picture', 'fromAddress', 'examples', 'l
 
 for (const [size, viewport] of Object.entries(sizes)) {
   test.describe(() => {
-    test.use({ viewport, hasTouch: size === 'phone' })
+    test.use({ viewport, hasTouch: size === 'phone' || size === 'small' })
     test(`the page on a ${size} screen`, async ({ glimpse }) => {
       const shoot = async (state: string) => {
         for (const colorScheme of ['light', 'dark'] as const) {
@@ -62,6 +63,15 @@ for (const [size, viewport] of Object.entries(sizes)) {
       await glimpse.settings.click()
       await expect(glimpse.page.getByLabel('Max new tokens')).toBeInViewport({ ratio: 1 })
       await shoot('settings')
+      for (const decoding of ['Beam search', 'Sampling']) {
+        await glimpse.decode(decoding)
+        await shoot(`settings-${decoding.split(' ')[0].toLowerCase()}`)
+      }
+      await glimpse.panel.getByText('More', { exact: true }).click()
+      await glimpse.panel.getByLabel('Stop strings').scrollIntoViewIfNeeded()
+      await shoot('settings-more')
+      const tooWide = await glimpse.panel.evaluate(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)
+      expect(tooWide).toBe(false)
     })
   })
 }

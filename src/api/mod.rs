@@ -3,8 +3,10 @@
 
 mod error;
 mod functions;
+mod settings;
 mod types;
 
 pub use error::{ApiError, ErrorKind};
 pub use functions::*;
+pub use settings::*;
 pub use types::*;

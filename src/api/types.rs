@@ -1,8 +1,9 @@
 //! The types that travel between page and server, as JSON.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::ApiError;
+use super::{ApiError, Fields, SettingsPanel};
 
 /// Names a conversation: 128 random bits in hexadecimal, so that nobody can
 /// guess the address of another visitor's conversation.
@@ -48,6 +49,12 @@ pub struct Turn {
     /// known of turns that were saved by an older Glimpse.
     #[serde(default)]
     pub prompt: Option<String>,
+    /// The other answers, where several were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_answers: Vec<String>,
+    /// What the tokens were drawn from, where they were: with it the answer comes again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     #[serde(flatten)]
     pub state: TurnState,
 }
@@ -66,11 +73,13 @@ pub struct AskRequest {
     pub conversation: ConversationId,
     /// `None` asks for a caption; an empty question is refused.
     pub question: Option<String>,
-    /// How many tokens the answer may have; `None` leaves it to the server.
-    pub max_new_tokens: Option<usize>,
-    /// How many earlier turns are sent along, at most; `None` leaves it to the server.
+    /// The settings of the page.
     #[serde(default)]
-    pub context_turns: Option<usize>,
+    pub fields: Fields,
+    /// The settings of a script, which has no page: those of
+    /// [`Settings`](crate::server::settings::Settings), by name.
+    #[serde(flatten, skip_serializing)]
+    pub settings: Map<String, Value>,
 }
 
 /// Why an answer ended.
@@ -106,6 +115,8 @@ pub struct Timings {
 pub enum AnswerEvent {
     /// Waiting for the model; position 1 is next.
     Queued { position: usize },
+    /// The model has begun. With more than one beam nothing follows until all are searched.
+    Started { num_beams: usize },
     /// The next piece of the answer's text.
     Token { text: String },
     /// The last line of an answer.
@@ -116,6 +127,12 @@ pub enum AnswerEvent {
         generated_tokens: usize,
         /// The text that was sent to the model with the picture; empty for a caption.
         prompt: String,
+        /// The other answers, where several were asked for.
+        #[serde(default)]
+        further_answers: Vec<String>,
+        /// What the tokens were drawn from, where they were: with it the answer comes again.
+        #[serde(default)]
+        seed: Option<u64>,
     },
     /// The last line where no answer could be given.
     Error {
@@ -160,6 +177,9 @@ pub struct PageState {
     pub draft: String,
     /// The picture's address of such a form.
     pub draft_address: String,
+    /// Known to the server only: the browser has the settings' fields from it as they are.
+    #[serde(skip)]
+    pub settings: SettingsPanel,
     /// Whether a picture may be put in from an address.
     pub takes_addresses: bool,
     pub limits: PageLimits,
@@ -170,7 +190,4 @@ pub struct PageState {
 pub struct PageLimits {
     pub upload_bytes: usize,
     pub question_chars: usize,
-    pub max_new_tokens: usize,
-    /// Turns of a conversation.
-    pub turns: usize,
 }

@@ -1,17 +1,15 @@
 //! Asks a question and follows the answer as it comes.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use futures::StreamExt;
-use leptos::html::Input;
 use leptos::prelude::*;
 use leptos::server_fn::codec::ByteStream;
 use leptos::task::spawn_local;
 
-use super::dom;
 use super::lines::Lines;
 use super::visit::{LiveTurn, Visit};
+use super::{dom, settings};
 use crate::api::{
     self, AnswerEvent, ApiError, AskRequest, Conversation, ConversationId, ErrorKind, FinishReason, PageState, Timings,
     Turn, TurnState,
@@ -76,14 +74,8 @@ pub fn ask(visit: Visit, asked: Asked) {
         return;
     }
     visit.alert.set(None);
-    let (most_tokens, most_turns) = visit.limits.with_value(|limits| (limits.max_new_tokens, limits.turns));
-    let settings = number(visit.max_new_tokens, "Max new tokens", 1..=most_tokens).and_then(|tokens| {
-        number(visit.context_turns, "Earlier turns as context", 0..=most_turns).map(|turns| (tokens, turns))
-    });
-    let (max_new_tokens, context_turns) = match settings {
-        Ok(settings) => settings,
-        Err(sentence) => return visit.alert.set(Some(sentence)),
-    };
+    let question = Some(asked.question.clone()).filter(|question| !question.is_empty());
+    let fields = settings::chosen(visit);
     let Some(conversation) = visit.conversation.get_untracked() else {
         return visit
             .alert
@@ -98,18 +90,19 @@ pub fn ask(visit: Visit, asked: Asked) {
         question: asked.question.clone(),
         answer: String::new(),
         state: TurnState::Answering,
-        prompt: None,
+        prompt: fields.get("prefix").filter(|_| question.is_none()).cloned(),
+        further_answers: Vec::new(),
+        seed: None,
     });
     visit.turns.update(|turns| turns.push(turn.clone()));
     if let Some(log) = visit.log.get_untracked() {
         log.set_scroll_top(0); // its end: the log is laid out from there
     }
-    let question = Some(asked.question).filter(|question| !question.is_empty());
     let request = AskRequest {
         conversation: conversation.clone(),
         question,
-        max_new_tokens,
-        context_turns,
+        fields,
+        settings: Default::default(),
     };
     spawn_local(async move {
         match api::ask(request).await {
@@ -125,26 +118,6 @@ pub fn ask(visit: Visit, asked: Asked) {
             Err(_) => {}
         }
     });
-}
-
-/// A number of the settings; none leaves it to the server.
-fn number(input: NodeRef<Input>, name: &str, allowed: RangeInclusive<usize>) -> Result<Option<usize>, String> {
-    let Some(input) = input.get_untracked() else {
-        return Ok(None);
-    };
-    // A browser gives no text for what is no number.
-    let text = input.value();
-    if text.is_empty() && !input.validity().bad_input() {
-        return Ok(None);
-    }
-    match text.parse() {
-        Ok(number) if allowed.contains(&number) => Ok(Some(number)),
-        _ => Err(format!(
-            "{name} is a number from {} to {}.",
-            allowed.start(),
-            allowed.end()
-        )),
-    }
 }
 
 /// Asks the server to stop the answer; its stream then ends by itself.
@@ -237,8 +210,12 @@ async fn read(visit: Visit, turn: &LiveTurn, stream: ByteStream<ApiError>) -> En
                         .progress
                         .set(Some(format!("Waiting, place {position} in the queue")));
                 }
+                Ok(AnswerEvent::Started { num_beams }) => {
+                    turn.num_beams.set(num_beams);
+                    visit.progress.set(Some(working(num_beams)));
+                }
                 Ok(AnswerEvent::Token { text }) => {
-                    visit.progress.set(Some("Answering".to_owned()));
+                    visit.progress.set(Some(working(1)));
                     answer.push_str(&text);
                     turn.answer.set(answer.clone());
                 }
@@ -247,9 +224,13 @@ async fn read(visit: Visit, turn: &LiveTurn, stream: ByteStream<ApiError>) -> En
                     timings_ms,
                     generated_tokens,
                     prompt,
+                    further_answers,
+                    seed,
                     ..
                 }) => {
                     turn.prompt.set(Some(prompt));
+                    turn.further_answers.set(further_answers);
+                    turn.seed.set(seed);
                     visit.progress.set(summary(finish_reason, timings_ms, generated_tokens));
                     turn.state.set(TurnState::Done { finish_reason });
                     return End::Done;
@@ -345,6 +326,15 @@ fn give_back(visit: Visit, question: &str) {
         && input.value().is_empty()
     {
         input.set_value(question);
+    }
+}
+
+/// What the model is doing, in a few words.
+pub fn working(num_beams: usize) -> String {
+    if num_beams > 1 {
+        format!("Searching with {num_beams} beams")
+    } else {
+        "Answering".to_owned()
     }
 }
 

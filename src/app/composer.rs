@@ -35,7 +35,8 @@ pub fn Composer(visit: Visit, draft: String, draft_address: String) -> impl Into
         }
     };
     view! {
-        <form class="composer" id="ask" method="post" action="/ask" enctype="multipart/form-data">
+        // What is wrong is said by the server: a browser could not point to a field that is behind a button.
+        <form class="composer" id="ask" method="post" action="/ask" enctype="multipart/form-data" novalidate>
             {move || visit.conversation.get().map(|id| view! { <input type="hidden" name="conversation" value=id.0/> })}
             // A browser takes what a text box holds as text, but Leptos does not escape it: see `as_html`.
             <textarea
@@ -61,7 +62,7 @@ pub fn Composer(visit: Visit, draft: String, draft_address: String) -> impl Into
 }
 
 /// Text as the HTML of an element that holds text only.
-fn as_html(text: &str) -> String {
+pub fn as_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }
 

@@ -5,10 +5,10 @@ use leptos::prelude::*;
 use super::model;
 use super::settings::Settings;
 use super::visit::Visit;
-use crate::api::ModelInfo;
+use crate::api::{ModelInfo, SettingsPanel};
 
 #[component]
-pub fn Header(visit: Visit, model: ModelInfo) -> impl IntoView {
+pub fn Header(visit: Visit, model: ModelInfo, settings: SettingsPanel) -> impl IntoView {
     let begin_anew = move |event: leptos::ev::MouseEvent| {
         event.prevent_default();
         visit.begin_anew();
@@ -29,7 +29,7 @@ pub fn Header(visit: Visit, model: ModelInfo) -> impl IntoView {
             <form class="anew" method="get" action="/">
                 <button type="submit" on:click=begin_anew>"New conversation"</button>
             </form>
-            <Settings visit model/>
+            <Settings visit model panel=settings/>
         </header>
     }
 }

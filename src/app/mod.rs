@@ -27,8 +27,10 @@ mod visit;
 mod welcome;
 
 use leptos::prelude::*;
-
 use page::Page;
+
+#[cfg(feature = "ssr")]
+pub use settings::{is_setting, label};
 
 /// The HTML document around the page.
 pub fn shell(options: LeptosOptions) -> impl IntoView {

@@ -43,7 +43,7 @@ fn Desk(state: PageState) -> impl IntoView {
     let begun = move || visit.opening.with(Option::is_some) || visit.picture.with(Option::is_some);
     view! {
         <div class="page" data-begun=move || begun().then_some("")>
-            <Header visit model=state.model.clone()/>
+            <Header visit model=state.model.clone() settings=state.settings/>
             <main class="desk">
                 <div class="side">
                     <Picture visit over/>

@@ -28,37 +28,58 @@ fn TurnArticle(turn: LiveTurn) -> impl IntoView {
         answer,
         state,
         prompt,
+        further_answers,
+        seed,
+        num_beams,
         ..
     } = turn;
-    let busy = {
+    let is_busy = {
         let state = state.clone();
-        move || {
-            if state.with(|state| *state == TurnState::Answering) {
-                "true"
-            } else {
-                "false"
-            }
-        }
+        move || state.with(|state| *state == TurnState::Answering)
+    };
+    let busy = {
+        let is_busy = is_busy.clone();
+        move || if is_busy() { "true" } else { "false" }
+    };
+    let searching = {
+        let answer = answer.clone();
+        let is_searching = move || is_busy() && num_beams.get() > 1 && answer.with(String::is_empty);
+        move || is_searching().then_some("The answer comes whole, when all beams are complete.")
     };
     let is_caption = question.is_empty();
-    let question = if is_caption {
-        "Describe the picture".to_owned()
-    } else {
-        question
+    let asked = {
+        let prompt = prompt.clone();
+        move || match prompt.get() {
+            Some(prefix) if is_caption && !prefix.is_empty() => format!("Describe the picture: {prefix} …"),
+            _ if is_caption => "Describe the picture".to_owned(),
+            _ => question.clone(),
+        }
     };
     view! {
         <article class="turn" aria-busy=busy>
-            <p class="asked" class:caption=is_caption>{question}</p>
+            <p class="asked" class:caption=is_caption>{asked}</p>
             <p class="answer">{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
+            {move || searching().map(|note| view! { <p class="note">{note}</p> })}
+            {move || further_answers.with(|further| (!further.is_empty()).then(|| further_list(further)))}
             {move || state.with(note).map(|note| view! { <p class="note">{note}</p> })}
-            {move || prompt.get().map(|prompt| view! { <Sent prompt/> })}
+            {move || prompt.get().map(|prompt| view! { <Sent prompt seed=seed.get()/> })}
         </article>
+    }
+}
+
+/// The other answers, where several were asked for.
+fn further_list(answers: &[String]) -> impl IntoView + use<> {
+    let items = answers.iter().map(|answer| answer.trim().to_owned());
+    view! {
+        <ul class="further" aria-label="Further answers">
+            {items.map(|answer| view! { <li>{answer}</li> }).collect_view()}
+        </ul>
     }
 }
 
 /// What exactly the model was sent, for whoever wants to know.
 #[component]
-fn Sent(prompt: String) -> impl IntoView {
+fn Sent(prompt: String, seed: Option<u64>) -> impl IntoView {
     view! {
         <details class="sent">
             <summary>"Prompt"</summary>
@@ -67,6 +88,7 @@ fn Sent(prompt: String) -> impl IntoView {
             } else {
                 Either::Right(view! { <p>"The picture, then:"</p><pre>{prompt}</pre> })
             }}
+            {seed.map(|seed| view! { <p>"Drawn with seed "{seed}"."</p> })}
         </details>
     }
 }

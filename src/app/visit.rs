@@ -24,8 +24,8 @@ pub struct Visit {
     pub progress: RwSignal<Option<String>>,
     pub limits: StoredValue<PageLimits>,
     pub question: NodeRef<Textarea>,
-    pub max_new_tokens: NodeRef<Input>,
-    pub context_turns: NodeRef<Input>,
+    /// The panel with the settings' fields.
+    pub settings: NodeRef<Div>,
     /// A picture's address.
     pub address: NodeRef<Input>,
     /// Whether one may be given.
@@ -55,6 +55,10 @@ pub struct LiveTurn {
     pub state: ArcRwSignal<TurnState>,
     /// The text that was sent to the model, once it is known.
     pub prompt: ArcRwSignal<Option<String>>,
+    pub further_answers: ArcRwSignal<Vec<String>>,
+    pub seed: ArcRwSignal<Option<u64>>,
+    /// How many beams are being searched for the answer, as far as it is known.
+    pub num_beams: ArcRwSignal<usize>,
 }
 
 impl LiveTurn {
@@ -66,6 +70,9 @@ impl LiveTurn {
             answer: ArcRwSignal::new(turn.answer),
             state: ArcRwSignal::new(turn.state),
             prompt: ArcRwSignal::new(turn.prompt),
+            further_answers: ArcRwSignal::new(turn.further_answers),
+            seed: ArcRwSignal::new(turn.seed),
+            num_beams: ArcRwSignal::new(1),
         }
     }
 
@@ -85,8 +92,7 @@ impl Visit {
             progress: RwSignal::new(None),
             limits: StoredValue::new(state.limits),
             question: NodeRef::new(),
-            max_new_tokens: NodeRef::new(),
-            context_turns: NodeRef::new(),
+            settings: NodeRef::new(),
             address: NodeRef::new(),
             takes_addresses: state.takes_addresses,
             log: NodeRef::new(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
+use super::called::Called;
 use super::options::{GenerationArgs, ModelArgs};
 use super::prompt::PromptArgs;
 use super::{CommandResult, batch, picture};
@@ -144,8 +145,8 @@ impl Asker {
     }
 }
 
-pub fn run(args: AskArgs) -> CommandResult {
-    let mut options = args.generation.options()?;
+pub fn run(args: AskArgs, called: &Called) -> CommandResult {
+    let mut options = args.generation.options(called)?;
     let limits = PictureLimits::default();
     if let Some(file) = args.batch {
         let questions = batch::Questions::open(&file)?;
@@ -155,7 +156,7 @@ pub fn run(args: AskArgs) -> CommandResult {
     }
     // clap has seen to it that there is a picture where there is no batch.
     let argument = args.picture.unwrap_or_default();
-    let prompt = args.prompt.prompt(args.question)?;
+    let prompt = args.prompt.only_prompt(args.question)?;
     // Before the model, so that a wrong picture is told at once.
     let picture: Arc<Picture> = picture::open(&argument, &limits)?.into();
     let asker = load(args.model)?;

@@ -6,6 +6,7 @@
 
 mod ask;
 mod batch;
+mod called;
 mod fetch;
 mod models;
 mod numbers;
@@ -17,7 +18,8 @@ mod serve;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use called::Called;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing::Level;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -57,11 +59,14 @@ type CommandResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 pub fn run() -> ExitCode {
     forget_empty_variables();
     // Wrong usage ends here, with exit status 2.
-    let cli = Cli::parse();
+    let matches = Cli::command()
+        .try_get_matches()
+        .unwrap_or_else(|error| called::name_variable(error).exit());
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     start_log(matches!(cli.command, Command::Serve(_)));
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),
-        Command::Ask(args) => ask::run(args),
+        Command::Ask(args) => ask::run(args, &Called::new(&matches)),
         Command::Models(args) => models::run(args),
         Command::Fetch(args) => fetch::run(args),
     };

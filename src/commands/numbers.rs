@@ -4,6 +4,8 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use crate::blip2::generation::bounds::Bounds;
+
 /// Reads a whole number within a range, which `T` holds.
 pub fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone {
     move |text| {
@@ -13,8 +15,9 @@ pub fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Re
     }
 }
 
-/// Reads a number within a range.
-pub fn number(range: RangeInclusive<f64>) -> impl Fn(&str) -> Result<f64, String> + Clone {
+/// Reads a number within the bounds of a setting.
+pub fn number(bounds: Bounds) -> impl Fn(&str) -> Result<f64, String> + Clone {
+    let range = bounds.min..=bounds.max;
     move |text| {
         // What is not a number, written so or computed so, is in no range.
         let number = text.parse().ok().filter(|number| range.contains(number));
@@ -22,9 +25,9 @@ pub fn number(range: RangeInclusive<f64>) -> impl Fn(&str) -> Result<f64, String
     }
 }
 
-/// The range of a constant, for [`whole`].
-pub fn of(range: RangeInclusive<usize>) -> RangeInclusive<u64> {
-    *range.start() as u64..=*range.end() as u64
+/// The bounds of a setting that counts something, for [`whole`].
+pub fn of(bounds: Bounds) -> RangeInclusive<u64> {
+    bounds.min as u64..=bounds.max as u64
 }
 
 /// A number of bytes, written as people do: `12GB`, `8GiB`, `500M`, or plain.
@@ -62,6 +65,7 @@ impl FromStr for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blip2::generation::bounds;
 
     #[test]
     fn bytes_are_written_as_people_do() {
@@ -87,7 +91,7 @@ mod tests {
             let refused = beams(wrong).expect_err(wrong);
             assert_eq!(refused, "it may be a whole number from 1 to 10");
         }
-        let top_p = number(0.0..=1.0);
+        let top_p = number(bounds::TOP_P);
         assert_eq!((top_p("0"), top_p("1e-1")), (Ok(0.0), Ok(0.1)));
         for wrong in ["-0.1", "1.01", "NaN", "inf", "1e999", "half"] {
             let refused = top_p(wrong).expect_err(wrong);

@@ -4,10 +4,9 @@ use clap::Args;
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 
 use super::UsageError;
+use super::called::Called;
 use super::numbers::{Bytes, number, of, whole};
-use crate::blip2::generation::{
-    EarlyStopping, GenerationOptions, LENGTH_PENALTY, NUM_BEAMS, REPETITION_PENALTY, StopStrings, TEMPERATURE, TOP_P,
-};
+use crate::blip2::generation::{EarlyStopping, GenerationOptions, StopStrings, bounds};
 use crate::blip2::weights::Precision;
 use crate::checkpoint::{CheckpointError, MemoryLimit, Source, machine};
 use crate::engine::{DeviceChoice, DeviceError, DtypeChoice, LoadError, Model, offered_precisions};
@@ -90,22 +89,22 @@ impl PlaceArgs {
 pub struct GenerationArgs {
     /// The most tokens an answer may have
     #[arg(long, env = "GLIMPSE_MAX_NEW_TOKENS", default_value_t = 50, value_name = "N",
-          allow_negative_numbers = true, value_parser = whole::<u16>(1..=4096))]
+          allow_negative_numbers = true, value_parser = whole::<u16>(of(bounds::MAX_NEW_TOKENS)))]
     max_new_tokens: u16,
 
     /// The fewest tokens before an answer may end
     #[arg(long, env = "GLIMPSE_MIN_NEW_TOKENS", default_value_t = 0, value_name = "N",
-          allow_negative_numbers = true, value_parser = whole::<u16>(0..=4096))]
+          allow_negative_numbers = true, value_parser = whole::<u16>(of(bounds::MIN_NEW_TOKENS)))]
     min_new_tokens: u16,
 
     /// Beams of beam search, 1 to 10; 1 takes the likeliest token each time
     #[arg(long, env = "GLIMPSE_NUM_BEAMS", default_value_t = 1, value_name = "N",
-          allow_negative_numbers = true, value_parser = whole::<usize>(of(NUM_BEAMS)))]
+          allow_negative_numbers = true, value_parser = whole::<usize>(of(bounds::NUM_BEAMS)))]
     num_beams: usize,
 
     /// With beams: above 0 prefers long answers, below 0 short ones; -10 to 10
     #[arg(long, env = "GLIMPSE_LENGTH_PENALTY", default_value_t = 1.0, value_name = "X",
-          allow_negative_numbers = true, value_parser = number(LENGTH_PENALTY))]
+          allow_negative_numbers = true, value_parser = number(bounds::LENGTH_PENALTY))]
     length_penalty: f64,
 
     /// With beams: end when there are as many answers as beams (true), when no better one is
@@ -119,17 +118,17 @@ pub struct GenerationArgs {
 
     /// When drawing: below 1 is bolder, above 1 is more varied; 0.01 to 100
     #[arg(long, env = "GLIMPSE_TEMPERATURE", default_value_t = 1.0, value_name = "X",
-          allow_negative_numbers = true, value_parser = number(TEMPERATURE))]
+          allow_negative_numbers = true, value_parser = number(bounds::TEMPERATURE))]
     temperature: f64,
 
     /// When drawing: from this many likeliest tokens; 0 is all
     #[arg(long, env = "GLIMPSE_TOP_K", default_value_t = 50, value_name = "N",
-          allow_negative_numbers = true, value_parser = whole::<usize>(0..=u32::MAX.into()))]
+          allow_negative_numbers = true, value_parser = whole::<usize>(of(bounds::TOP_K)))]
     top_k: usize,
 
     /// When drawing: from the likeliest tokens that together have this probability; 0 to 1
     #[arg(long, env = "GLIMPSE_TOP_P", default_value_t = 1.0, value_name = "P",
-          allow_negative_numbers = true, value_parser = number(TOP_P))]
+          allow_negative_numbers = true, value_parser = number(bounds::TOP_P))]
     top_p: f64,
 
     /// When drawing: the same seed gives the same answer [default: another one each time]
@@ -139,17 +138,17 @@ pub struct GenerationArgs {
 
     /// Above 1, tokens that are in the question or the answer already become less likely; 0.01 to 100
     #[arg(long, env = "GLIMPSE_REPETITION_PENALTY", default_value_t = 1.0, value_name = "X",
-          allow_negative_numbers = true, value_parser = number(REPETITION_PENALTY))]
+          allow_negative_numbers = true, value_parser = number(bounds::REPETITION_PENALTY))]
     repetition_penalty: f64,
 
     /// No sequence of this many tokens comes twice; 0 is no such rule
     #[arg(long, env = "GLIMPSE_NO_REPEAT_NGRAM_SIZE", default_value_t = 0, value_name = "N",
-          allow_negative_numbers = true, value_parser = whole::<usize>(0..=u32::MAX.into()))]
+          allow_negative_numbers = true, value_parser = whole::<usize>(of(bounds::NO_REPEAT_NGRAM_SIZE)))]
     no_repeat_ngram_size: usize,
 
     /// How many answers to give, 1 to 10: drawn ones, or the best beams
     #[arg(long, env = "GLIMPSE_NUM_RETURN_SEQUENCES", default_value_t = 1, value_name = "N",
-          allow_negative_numbers = true, value_parser = whole::<usize>(of(NUM_BEAMS)))]
+          allow_negative_numbers = true, value_parser = whole::<usize>(of(bounds::NUM_RETURN_SEQUENCES)))]
     num_return_sequences: usize,
 
     /// End an answer behind this text; may be given several times
@@ -171,7 +170,7 @@ impl GenerationArgs {
     ///
     /// # Errors
     /// Values that are out of range or contradict each other.
-    pub fn options(&self) -> Result<GenerationOptions, UsageError> {
+    pub fn options(&self, called: &Called) -> Result<GenerationOptions, UsageError> {
         let options = GenerationOptions {
             max_new_tokens: self.max_new_tokens.into(),
             min_new_tokens: self.min_new_tokens.into(),
@@ -192,7 +191,9 @@ impl GenerationArgs {
             num_return_sequences: self.num_return_sequences,
             stop_strings: StopStrings::default(),
         };
-        options.check().map_err(|error| UsageError(error.to_string()))?;
+        options
+            .check()
+            .map_err(|error| UsageError(error.sentence(|setting| called.name(setting))))?;
         Ok(options)
     }
 

@@ -17,6 +17,18 @@ pub struct PromptArgs {
 }
 
 impl PromptArgs {
+    /// The prompt of the one question that is asked, which `--raw` needs.
+    ///
+    /// # Errors
+    /// As [`PromptArgs::prompt`], and `--raw` without a text to send.
+    pub fn only_prompt(&self, question: Option<String>) -> Result<Prompt, UsageError> {
+        if self.raw && question.is_none() && self.prefix.is_none() {
+            let sentence = "--raw sends a question as it is, and there is none. Add one, or leave --raw out.";
+            return Err(UsageError(sentence.into()));
+        }
+        self.prompt(question)
+    }
+
     /// The prompt that a question becomes; none asks for a caption.
     ///
     /// # Errors

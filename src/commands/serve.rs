@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::numbers::whole;
+use super::numbers::{of, whole};
 use super::options::ModelArgs;
 use super::{CommandResult, UsageError};
+use crate::blip2::generation::bounds;
 use crate::blip2::processor::PictureLimits;
 use crate::engine::Engine;
 use crate::remote::{FetchLimits, Fetcher, Reach};
@@ -78,7 +79,9 @@ limits! {
     /// Characters of a question
     max_question_chars: usize = 2000, "GLIMPSE_MAX_QUESTION_CHARS", 1..=1_000_000;
     /// Tokens of an answer, as many as a visitor may ask for
-    max_new_tokens: u16 = 200, "GLIMPSE_MAX_NEW_TOKENS", 1..=4096;
+    max_new_tokens: u16 = 200, "GLIMPSE_MAX_NEW_TOKENS", of(bounds::MAX_NEW_TOKENS);
+    /// Beams, and answers to one question, as many as a visitor may ask for
+    max_beams: u8 = 10, "GLIMPSE_MAX_BEAMS", of(bounds::NUM_BEAMS);
     /// Questions that may wait for the model
     max_waiting: u16 = 32, "GLIMPSE_MAX_WAITING", 1..=u16::MAX.into();
     /// Connections at the same time; others wait until one has ended
@@ -138,6 +141,7 @@ impl From<LimitArgs> for Limits {
             question_chars: args.max_question_chars,
             max_new_tokens: args.max_new_tokens.into(),
             default_new_tokens: DEFAULT_NEW_TOKENS,
+            beams: args.max_beams.into(),
             connections: args.max_connections,
             head_time: Duration::from_secs(args.max_head_seconds.into()),
             queue: args.max_waiting.into(),

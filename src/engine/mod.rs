@@ -35,7 +35,7 @@ pub struct Question {
 /// answer (of beam search all at once, when it is over), and `Done` or `Failed` last.
 #[derive(Debug)]
 pub enum Event {
-    /// Waiting; position 1 is next.
+    /// Waiting; position 1 is next, and at 0 the model begins.
     Queued {
         position: usize,
     },

@@ -27,6 +27,9 @@ pub fn run(mut model: Model, mut queue: Queue) {
 /// Answers one question; `None` where whoever asked has gone.
 fn answer(model: &mut Model, job: &Job, queue: &mut Queue) -> Result<Option<Summary>, EngineError> {
     let start = Instant::now();
+    if job.events.send(Event::Queued { position: 0 }).is_err() {
+        return Ok(None);
+    }
     let processor = model.processor();
     let prompt_ids = processor.text.prompt_ids(&job.question.prompt)?;
     let picture = model.encode(&job.question.picture)?;

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{AnswerEvent, ApiError, ConversationId, ErrorKind, FinishReason, Timings, TurnState};
-use crate::engine::Event;
+use crate::engine::{Event, Summary};
 use crate::store::Store;
 
 /// How often an answer looks whether somebody still follows it.
@@ -49,7 +49,13 @@ impl Answers {
     }
 
     /// Takes on an answer whose turn has begun in the store.
-    pub fn begin(&self, id: ConversationId, prompt: String, events: mpsc::UnboundedReceiver<Event>) -> Arc<Running> {
+    pub fn begin(
+        &self,
+        id: ConversationId,
+        prompt: String,
+        num_beams: usize,
+        events: mpsc::UnboundedReceiver<Event>,
+    ) -> Arc<Running> {
         let running = Arc::new(Running {
             events: Mutex::default(),
             count: watch::Sender::new(0),
@@ -60,6 +66,7 @@ impl Answers {
         let task = Task {
             id,
             prompt,
+            num_beams,
             running: Arc::clone(&running),
             store: Arc::clone(&self.store),
             all: Arc::clone(&self.running),
@@ -156,6 +163,7 @@ struct Task {
     id: ConversationId,
     /// The text that was sent to the model.
     prompt: String,
+    num_beams: usize,
     running: Arc<Running>,
     store: Arc<Store>,
     all: Arc<Mutex<HashMap<ConversationId, Arc<Running>>>>,
@@ -193,6 +201,9 @@ impl Task {
                 biased;
                 () = self.running.stop.cancelled() => return self.cancelled(generated_tokens),
                 event = events.recv() => match event {
+                    Some(Event::Queued { position: 0 }) => {
+                        self.running.push(AnswerEvent::Started { num_beams: self.num_beams });
+                    }
                     Some(Event::Queued { position }) => self.running.push(AnswerEvent::Queued { position }),
                     Some(Event::Token { text, .. }) => {
                         generated_tokens += 1;
@@ -201,13 +212,7 @@ impl Task {
                             self.running.push(AnswerEvent::Token { text });
                         }
                     }
-                    Some(Event::Done(summary)) => return AnswerEvent::Done {
-                        finish_reason: summary.finish_reason.into(),
-                        timings_ms: summary.timings.into(),
-                        prompt_tokens: summary.prompt_ids.len(),
-                        generated_tokens: summary.generated_tokens,
-                        prompt: self.prompt.clone(),
-                    },
+                    Some(Event::Done(summary)) => return self.done(summary),
                     Some(Event::Failed(error)) => return AnswerEvent::Error { error: error.into() },
                     None => return AnswerEvent::Error { error: crate::engine::EngineError::Gone.into() },
                 },
@@ -225,6 +230,21 @@ impl Task {
         }
     }
 
+    fn done(&self, summary: Summary) -> AnswerEvent {
+        let further_answers: Vec<String> = summary.answers.into_iter().skip(1).map(|answer| answer.text).collect();
+        self.store
+            .complete_answer(&self.id, further_answers.clone(), summary.seed);
+        AnswerEvent::Done {
+            finish_reason: summary.finish_reason.into(),
+            timings_ms: summary.timings.into(),
+            prompt_tokens: summary.prompt_ids.len(),
+            generated_tokens: summary.generated_tokens,
+            prompt: self.prompt.clone(),
+            further_answers,
+            seed: summary.seed,
+        }
+    }
+
     fn cancelled(&self, generated_tokens: usize) -> AnswerEvent {
         AnswerEvent::Done {
             finish_reason: FinishReason::Cancelled,
@@ -232,6 +252,8 @@ impl Task {
             prompt_tokens: 0,
             generated_tokens,
             prompt: self.prompt.clone(),
+            further_answers: Vec::new(),
+            seed: None,
         }
     }
 }
@@ -252,7 +274,7 @@ fn state_after(last: &AnswerEvent) -> TurnState {
             finish_reason: *finish_reason,
         },
         AnswerEvent::Error { error } => TurnState::Failed { error: error.clone() },
-        AnswerEvent::Queued { .. } | AnswerEvent::Token { .. } => TurnState::Answering,
+        AnswerEvent::Queued { .. } | AnswerEvent::Started { .. } | AnswerEvent::Token { .. } => TurnState::Answering,
     }
 }
 
@@ -304,7 +326,7 @@ mod tests {
     async fn stop_keeps_what_has_come_and_drops_the_work() {
         let (answers, store, id) = begun(Duration::from_secs(60));
         let (events, receiver) = mpsc::unbounded_channel();
-        let running = answers.begin(id.clone(), String::new(), receiver);
+        let running = answers.begin(id.clone(), String::new(), 1, receiver);
         let mut follower = Box::pin(running.follow());
         events.send(token("two")).expect("the task listens");
         assert_eq!(follower.next().await, Some(AnswerEvent::Token { text: "two".into() }));
@@ -338,7 +360,7 @@ mod tests {
     async fn a_lost_connection_is_no_stop_within_the_grace_period() {
         let (answers, _store, id) = begun(Duration::from_secs(60));
         let (events, receiver) = mpsc::unbounded_channel();
-        drop(Box::pin(answers.begin(id.clone(), String::new(), receiver).follow()));
+        drop(Box::pin(answers.begin(id.clone(), String::new(), 1, receiver).follow()));
         events.send(token("late")).expect("the task listens");
         let mut again = Box::pin(answers.running(&id).expect("it goes on").follow());
         assert_eq!(again.next().await, Some(AnswerEvent::Token { text: "late".into() }));
@@ -348,7 +370,7 @@ mod tests {
     async fn nobody_following_for_the_grace_period_is_a_stop() {
         let (answers, _store, id) = begun(Duration::ZERO);
         let (events, receiver) = mpsc::unbounded_channel();
-        answers.begin(id.clone(), String::new(), receiver);
+        answers.begin(id.clone(), String::new(), 1, receiver);
         events.closed().await;
         assert!(answers.running(&id).is_none());
     }

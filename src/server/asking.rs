@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::answers::Running;
+use super::options::Chosen;
 use super::state::Shared;
 use crate::api::{ApiError, AskRequest, ConversationId, ErrorKind, FinishReason, Turn, TurnState};
-use crate::blip2::generation::GenerationOptions;
 use crate::blip2::processor::{Exchange, Prompt};
 use crate::engine::Question;
 
@@ -19,27 +19,24 @@ fn is_answered(turn: &Turn) -> bool {
             finish_reason: FinishReason::Stop | FinishReason::Length
         }
     );
-    complete && !turn.question.is_empty() && !turn.answer.trim().is_empty()
+    let is_question = !turn.question.is_empty() && turn.prompt.as_ref() != Some(&turn.question);
+    complete && is_question && !turn.answer.trim().is_empty()
 }
 
 impl Shared {
     /// Puts a question to the model.
     ///
     /// # Errors
-    /// The question breaks a limit, the conversation is gone or busy, or the queue is full;
-    /// then the conversation is as it was.
+    /// The question breaks a limit, a setting is wrong, the conversation is gone or busy, or
+    /// the queue is full; then the conversation is as it was.
     pub fn ask(&self, request: AskRequest) -> Result<Arc<Running>, ApiError> {
-        let question = self.check_question(request.question)?;
-        let options = self.generation_options(request.max_new_tokens)?;
+        let chosen = self.chosen(&request)?;
         let id = request.conversation;
-        let prompt = match question.clone() {
-            None => Prompt::Caption,
-            Some(question) => {
-                let earlier = self.earlier_turns(&id, request.context_turns)?;
-                let text = &self.engine.model().processor.text;
-                text.conversation(earlier, question, options.max_new_tokens)
-            }
-        };
+        let question = self.check_question(request.question)?;
+        let mut options = self.options(&chosen.settings).map_err(|error| chosen.refuse(&error))?;
+        let prompt = self.prompt(&id, question.clone(), &chosen, options.max_new_tokens)?;
+        options.stop_strings = self.stop_strings(&chosen.settings)?;
+        let num_beams = options.num_beams;
         let sent = prompt.text().unwrap_or_default();
         let picture = self
             .store
@@ -49,7 +46,7 @@ impl Shared {
             prompt,
             options,
         }) {
-            Ok(events) => Ok(self.answers.begin(id, sent, events)),
+            Ok(events) => Ok(self.answers.begin(id, sent, num_beams, events)),
             Err(error) => {
                 self.store.withdraw_turn(&id);
                 Err(error.into())
@@ -57,18 +54,43 @@ impl Shared {
         }
     }
 
+    /// What is sent to the model with the picture.
+    fn prompt(
+        &self,
+        id: &ConversationId,
+        question: Option<String>,
+        chosen: &Chosen,
+        max_new_tokens: usize,
+    ) -> Result<Prompt, ApiError> {
+        let settings = &chosen.settings;
+        let refuse = |sentence: &str| Err(ApiError::new(ErrorKind::BadRequest, sentence));
+        let context_turns = self.context_turns(settings).map_err(|error| chosen.refuse(&error))?;
+        match (question, settings.prefix.clone()) {
+            (Some(_), Some(_)) => {
+                refuse("prefix is how a caption begins, and there is a question. Leave one of them out.")
+            }
+            (None, _) if settings.raw == Some(true) => {
+                refuse("raw sends a question as it is, and there is none. Add one, or leave raw out.")
+            }
+            (None, None) => Ok(Prompt::Caption),
+            (None, Some(prefix)) => self
+                .check_question(Some(prefix))
+                .map(|prefix| prefix.map_or(Prompt::Caption, Prompt::Raw)),
+            (Some(question), None) if settings.raw == Some(true) => Ok(Prompt::Raw(question)),
+            (Some(question), None) => {
+                let earlier = self.earlier_turns(id, context_turns)?;
+                let text = &self.engine.model().processor.text;
+                Ok(text.conversation(earlier, question, max_new_tokens))
+            }
+        }
+    }
+
     /// What was said before, as far as the model is told.
     ///
     /// A turn that was stopped or failed takes no part, nor does a caption, which is no
-    /// answer to anything.
+    /// answer to anything, nor what was sent as it was, which need not be a question.
     fn earlier_turns(&self, id: &ConversationId, most: Option<usize>) -> Result<Vec<Exchange>, ApiError> {
         let limit = self.store.limits().turns;
-        if let Some(asked) = most.filter(|asked| *asked > limit) {
-            return Err(ApiError::new(
-                ErrorKind::BadRequest,
-                format!("Earlier turns as context are 0 to {limit}, not {asked}. Change it in Settings."),
-            ));
-        }
         let all = if self.engine.model().is_demo { DEMO_TURNS } else { limit };
         let most = most.unwrap_or(all);
         let turns = self.store.conversation(id)?.turns;
@@ -93,24 +115,9 @@ impl Shared {
         }
         if chars > limit {
             return refuse(format!(
-                "The question has {chars} characters, and at most {limit} are accepted. Ask a shorter one."
+                "The question has {chars} characters, and at most {limit} are accepted (--max-question-chars). Ask a shorter one."
             ));
         }
         Ok(Some(question.to_string()))
-    }
-
-    fn generation_options(&self, max_new_tokens: Option<usize>) -> Result<GenerationOptions, ApiError> {
-        let most = self.limits.max_new_tokens;
-        let max_new_tokens = max_new_tokens.unwrap_or(self.limits.default_new_tokens.min(most));
-        if !(1..=most).contains(&max_new_tokens) {
-            return Err(ApiError::new(
-                ErrorKind::BadRequest,
-                format!("An answer may have 1 to {most} tokens, not {max_new_tokens}. Change it in Settings."),
-            ));
-        }
-        Ok(GenerationOptions {
-            max_new_tokens,
-            ..GenerationOptions::default()
-        })
     }
 }

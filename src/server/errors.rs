@@ -69,6 +69,7 @@ impl From<EngineError> for ApiError {
             EngineError::Overloaded { .. } => ErrorKind::Overloaded,
             EngineError::Prompt(TextError::ImageTokenInText)
             | EngineError::Generation(GenerationError::PromptTooLong { .. }) => ErrorKind::QuestionRefused,
+            EngineError::Generation(GenerationError::NothingToDraw) => ErrorKind::BadRequest,
             EngineError::Gone | EngineError::Panicked => {
                 tracing::error!("{error}");
                 ErrorKind::Internal

@@ -17,7 +17,7 @@ use leptos::prelude::provide_context;
 
 use super::state::{AppState, Shared};
 use super::{errors, examples, upload};
-use crate::api::{ApiError, AskRequest, Conversation, ConversationId, ErrorKind};
+use crate::api::{ApiError, AskRequest, Conversation, ConversationId, ErrorKind, Fields};
 use crate::app;
 use crate::remote::address;
 
@@ -27,6 +27,7 @@ pub struct FailedForm {
     pub error: Option<ApiError>,
     pub draft: String,
     pub address: String,
+    pub settings: Fields,
     pub conversation: Option<Conversation>,
 }
 
@@ -41,9 +42,8 @@ struct Form {
     question: String,
     action: Action,
     example: Option<usize>,
-    /// Empty leaves it to the server; what is no number is refused as 0 is.
-    max_new_tokens: Option<usize>,
-    context_turns: Option<usize>,
+    /// All other fields.
+    settings: Fields,
 }
 
 /// The button that was pressed.
@@ -101,8 +101,10 @@ impl Form {
                     }
                 }
                 "example" => form.example = text(field, most).await?.parse().ok(),
-                "max_new_tokens" => form.max_new_tokens = number(&text(field, most).await?, 0),
-                "context_turns" => form.context_turns = number(&text(field, most).await?, usize::MAX),
+                name if app::is_setting(name) => {
+                    let name = name.to_owned();
+                    form.settings.insert(name, text(field, most).await?);
+                }
                 _ => {}
             }
         }
@@ -128,6 +130,7 @@ impl Form {
                 draft: self.question,
                 // What was typed comes back, but for a password.
                 address: address::shown(&self.address),
+                settings: self.settings,
             })
         })
     }
@@ -167,18 +170,13 @@ impl Form {
         let running = shared.ask(AskRequest {
             conversation: id.clone(),
             question,
-            max_new_tokens: self.max_new_tokens,
-            context_turns: self.context_turns,
+            fields: self.settings.clone(),
+            settings: Default::default(),
         })?;
         let mut events = pin!(running.follow());
         while events.next().await.is_some() {}
         Ok(id)
     }
-}
-
-/// A number that may be left out; what is no number becomes one that is refused.
-fn number(text: &str, refused: usize) -> Option<usize> {
-    (!text.is_empty()).then(|| text.parse().unwrap_or(refused))
 }
 
 /// A field of text, of at most `max_bytes`.

@@ -13,7 +13,9 @@ use super::answers::Running;
 use super::form::FailedForm;
 use super::state::Shared;
 use super::{errors, examples, upload};
-use crate::api::{AnswerEvent, ApiError, AskRequest, Conversation, ConversationId, ErrorKind, PageState};
+use crate::api::{
+    AnswerEvent, ApiError, AskRequest, Conversation, ConversationId, ErrorKind, PageState, SettingsPanel,
+};
 
 /// What `upload_picture` calls its file.
 pub const PICTURE_FIELD: &str = "picture";
@@ -28,6 +30,10 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
         error: failed.error,
         draft: failed.draft,
         draft_address: failed.address,
+        settings: SettingsPanel {
+            fields: failed.settings,
+            numbers: shared.page_numbers(),
+        },
         takes_addresses: shared.fetcher.is_some(),
         limits: shared.page_limits(),
     };

@@ -13,6 +13,8 @@ pub struct Limits {
     /// Tokens of an answer, and how many it gets if the visitor does not say.
     pub max_new_tokens: usize,
     pub default_new_tokens: usize,
+    /// Beams, and answers to one question.
+    pub beams: usize,
     /// Connections at the same time.
     pub connections: u32,
     /// How long the head of a request may take to arrive, waiting for a next request included.

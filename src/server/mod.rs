@@ -17,8 +17,10 @@ mod form;
 pub mod functions;
 mod health;
 mod limits;
+mod options;
 mod pictures;
 mod router;
+pub mod settings;
 mod state;
 mod upload;
 

@@ -70,6 +70,7 @@ pub fn router(state: AppState) -> Router {
         .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(from_fn(guard_functions))
         .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
+        .layer(from_fn(say_too_large))
         .layer(RequestBodyTimeoutLayer::new(BODY_IDLE))
         .layer(from_fn(refuse_other_sites))
         // What a visitor sees is his own; files say otherwise for themselves.
@@ -140,6 +141,18 @@ fn check_upload(request: Request<Body>) -> Result<Request<Body>, ApiError> {
         functions::PICTURE_FIELD
     );
     Err(ApiError::new(ErrorKind::BadRequest, sentence))
+}
+
+/// Says in our words that a body is too large, which the layer behind says in its own.
+async fn say_too_large(request: Request<Body>, next: Next) -> Response {
+    let response = next.run(request).await;
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let is_bare = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE && is_bare {
+        let sentence = format!("A request may have at most {MAX_BODY_BYTES} bytes. Send a smaller picture.");
+        return refusal(&ApiError::new(ErrorKind::PictureTooLarge, sentence));
+    }
+    response
 }
 
 async fn read_whole(request: Request<Body>) -> Result<Request<Body>, ApiError> {

@@ -96,8 +96,6 @@ impl Shared {
         PageLimits {
             upload_bytes: self.limits.picture.max_bytes,
             question_chars: self.limits.question_chars,
-            max_new_tokens: self.limits.max_new_tokens,
-            turns: self.store.limits().turns,
         }
     }
 }

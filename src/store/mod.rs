@@ -26,7 +26,9 @@ pub enum StoreError {
     NotFound,
     #[error("An answer of this conversation is still being given. Wait for it, or press Stop.")]
     Busy,
-    #[error("This conversation has {0} turns, which is as many as it may have. Begin a new conversation.")]
+    #[error(
+        "This conversation has {0} turns, which is as many as it may have (--max-turns). Begin a new conversation."
+    )]
     TooManyTurns(usize),
     #[error(transparent)]
     Preview(#[from] PreviewError),
@@ -166,6 +168,8 @@ impl Store {
                 question: question.to_string(),
                 answer: String::new(),
                 prompt: Some(prompt.to_string()),
+                further_answers: Vec::new(),
+                seed: None,
                 state: TurnState::Answering,
             });
             self.save(|disk| disk.save_turns(id, stored));
@@ -188,6 +192,16 @@ impl Store {
         let _ = self.with(id, |stored| {
             if let Some(turn) = stored.turns.last_mut() {
                 turn.answer.push_str(text);
+            }
+            Ok(())
+        });
+    }
+
+    /// Adds what is known of an answer besides its text, before it is finished.
+    pub fn complete_answer(&self, id: &ConversationId, further_answers: Vec<String>, seed: Option<u64>) {
+        let _ = self.with(id, |stored| {
+            if let Some(turn) = stored.turns.last_mut() {
+                (turn.further_answers, turn.seed) = (further_answers, seed);
             }
             Ok(())
         });

@@ -4,7 +4,7 @@
 //! end tokens are those of `text_config`; the checkpoint's own `generation_config.json` is
 //! not asked. Read the files in this order:
 //!
-//! 1. [`GenerationOptions`] (`options`): the settings.
+//! 1. [`GenerationOptions`] (`options`): the settings, and what they may be (`bounds`).
 //! 2. [`LogitsProcessors`] (`logits`): the rules that change logits.
 //! 3. [`StopStrings`] (`stopping`): when an answer is over.
 //! 4. `decoder`: the model with its cache, a row for each sequence.
@@ -12,6 +12,7 @@
 //! 6. `beams`: beam search.
 
 mod beams;
+pub mod bounds;
 mod decoder;
 mod logits;
 mod options;
@@ -24,9 +25,7 @@ use super::{Blip2, EncodedPicture};
 use beams::BeamSearch;
 use decoder::Decoder;
 pub use logits::{LogitsProcessors, log_softmax, softmax};
-pub use options::{
-    EarlyStopping, GenerationOptions, LENGTH_PENALTY, NUM_BEAMS, OptionsError, REPETITION_PENALTY, TEMPERATURE, TOP_P,
-};
+pub use options::{EarlyStopping, GenerationOptions, OptionsError};
 use rows::Rows;
 pub use stopping::StopStrings;
 
@@ -44,7 +43,7 @@ pub enum GenerationError {
     )]
     NotFinite,
     #[error(
-        "The rules leave no token that could be drawn. Use a smaller --repetition-penalty, a larger --no-repeat-ngram-size, or a higher --temperature."
+        "The rules leave no token that could be drawn. Use a smaller repetition penalty, a larger no-repeat n-gram size, or a higher temperature."
     )]
     NothingToDraw,
     #[error("The model failed: {}. Try again.", .0.to_string().lines().next().unwrap_or_default())]

@@ -1,20 +1,10 @@
 //! How an answer is generated: the settings of transformers' `GenerationConfig` that
 //! Glimpse knows, under the same names and with the same defaults.
 
-use std::ops::RangeInclusive;
+use std::fmt;
 
 use super::StopStrings;
-
-/// How many beams, and how many answers to one question, there may be.
-pub const NUM_BEAMS: RangeInclusive<usize> = 1..=10;
-/// What `temperature` may be.
-pub const TEMPERATURE: RangeInclusive<f64> = 0.01..=100.0;
-/// What `top_p` may be; 0 leaves the likeliest token.
-pub const TOP_P: RangeInclusive<f64> = 0.0..=1.0;
-/// What `length_penalty` may be.
-pub const LENGTH_PENALTY: RangeInclusive<f64> = -10.0..=10.0;
-/// What `repetition_penalty` may be; 1 is none.
-pub const REPETITION_PENALTY: RangeInclusive<f64> = 0.01..=100.0;
+use super::bounds::{self, Bounds};
 
 /// How an answer is generated; names and defaults as in the reference.
 ///
@@ -84,30 +74,74 @@ pub enum EarlyStopping {
     Never,
 }
 
-/// Why options cannot be used.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+/// Why options cannot be used. Written out, settings have the reference's names;
+/// [`OptionsError::sentence`] gives them others.
+#[derive(Debug, Clone, PartialEq)]
 pub enum OptionsError {
-    #[error("--{name} is {value}, and may be {allowed}. Choose a value in that range.")]
     OutOfRange {
         name: &'static str,
         value: String,
         allowed: String,
     },
-    #[error("--min-new-tokens {min} is more than --max-new-tokens {max}. Raise the one or lower the other.")]
-    MinAboveMax { min: usize, max: usize },
-    #[error("--{0} is for drawing tokens, and the likeliest one is taken. Add --do-sample, or leave --{0} out.")]
+    MinAboveMax {
+        min: usize,
+        max: usize,
+    },
     NeedsSampling(&'static str),
-    #[error("--{0} is for beam search, and there is one beam. Add --num-beams 2 or more, or leave --{0} out.")]
     NeedsBeams(&'static str),
-    #[error(
-        "--num-return-sequences {0} needs different answers, and greedy decoding has only one. Add --do-sample, or --num-beams {0}."
-    )]
     OneGreedyAnswer(usize),
-    #[error(
-        "--num-return-sequences {sequences} is more than --num-beams {beams}. Raise --num-beams, or ask for fewer answers."
-    )]
-    FewerBeams { sequences: usize, beams: usize },
+    FewerBeams {
+        sequences: usize,
+        beams: usize,
+    },
 }
+
+impl OptionsError {
+    /// What is wrong and what to do, with settings called as whoever set them knows them.
+    pub fn sentence(&self, called: impl Fn(&'static str) -> String) -> String {
+        let [beams, sequences] = ["num_beams", "num_return_sequences"].map(&called);
+        match self {
+            Self::OutOfRange { name, value, allowed } => {
+                let name = called(name);
+                format!("{name} is {value}, and may be {allowed}. Choose a value in that range.")
+            }
+            Self::MinAboveMax { min, max } => {
+                let [least, most] = ["min_new_tokens", "max_new_tokens"].map(&called);
+                format!("{least} {min} is more than {most} {max}. Raise the one or lower the other.")
+            }
+            Self::NeedsSampling(name) => {
+                let [name, sampling] = [name, "do_sample"].map(&called);
+                format!(
+                    "{name} is for drawing tokens, and the likeliest one is taken. Add {sampling}, or leave {name} out."
+                )
+            }
+            Self::NeedsBeams(name) => {
+                let name = called(name);
+                format!("{name} is for beam search, and there is one beam. Add {beams} 2 or more, or leave {name} out.")
+            }
+            Self::OneGreedyAnswer(count) => {
+                let sampling = called("do_sample");
+                format!(
+                    "{sequences} {count} needs different answers, and greedy decoding has only one. Add {sampling}, or {beams} {count}."
+                )
+            }
+            Self::FewerBeams {
+                sequences: asked,
+                beams: searched,
+            } => {
+                format!("{sequences} {asked} is more than {beams} {searched}. Raise {beams}, or ask for fewer answers.")
+            }
+        }
+    }
+}
+
+impl fmt::Display for OptionsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence(str::to_owned))
+    }
+}
+
+impl std::error::Error for OptionsError {}
 
 impl GenerationOptions {
     /// Whether every setting is in its range and none contradicts another, as the
@@ -116,17 +150,24 @@ impl GenerationOptions {
     /// # Errors
     /// The first setting that does not fit, in a sentence.
     pub fn check(&self) -> Result<(), OptionsError> {
-        self.check_ranges()?;
+        for (bounds, value) in self.numbers() {
+            bounds.check(value)?;
+        }
         self.check_combinations()
     }
 
-    fn check_ranges(&self) -> Result<(), OptionsError> {
-        in_range("num-beams", self.num_beams, NUM_BEAMS)?;
-        in_range("num-return-sequences", self.num_return_sequences, NUM_BEAMS)?;
-        in_range("temperature", self.temperature, TEMPERATURE)?;
-        in_range("top-p", self.top_p, TOP_P)?;
-        in_range("length-penalty", self.length_penalty, LENGTH_PENALTY)?;
-        in_range("repetition-penalty", self.repetition_penalty, REPETITION_PENALTY)
+    /// The settings that are numbers between bounds, with their values.
+    pub fn numbers(&self) -> [(Bounds, f64); 8] {
+        [
+            (bounds::NUM_BEAMS, self.num_beams as f64),
+            (bounds::NUM_RETURN_SEQUENCES, self.num_return_sequences as f64),
+            (bounds::TEMPERATURE, self.temperature),
+            (bounds::TOP_K, self.top_k as f64),
+            (bounds::TOP_P, self.top_p),
+            (bounds::LENGTH_PENALTY, self.length_penalty),
+            (bounds::REPETITION_PENALTY, self.repetition_penalty),
+            (bounds::NO_REPEAT_NGRAM_SIZE, self.no_repeat_ngram_size as f64),
+        ]
     }
 
     fn check_combinations(&self) -> Result<(), OptionsError> {
@@ -139,13 +180,13 @@ impl GenerationOptions {
         }
         let sampling = [
             ("temperature", self.temperature != default.temperature),
-            ("top-k", self.top_k != default.top_k),
-            ("top-p", self.top_p != default.top_p),
+            ("top_k", self.top_k != default.top_k),
+            ("top_p", self.top_p != default.top_p),
             ("seed", self.seed.is_some()),
         ];
         let beams = [
-            ("length-penalty", self.length_penalty != default.length_penalty),
-            ("early-stopping", self.early_stopping != default.early_stopping),
+            ("length_penalty", self.length_penalty != default.length_penalty),
+            ("early_stopping", self.early_stopping != default.early_stopping),
         ];
         if let Some((name, _)) = sampling.into_iter().find(|(_, set)| *set && !self.do_sample) {
             return Err(OptionsError::NeedsSampling(name));
@@ -164,22 +205,6 @@ impl GenerationOptions {
     }
 }
 
-/// A number that is none is in no range.
-fn in_range<T: PartialOrd + std::fmt::Display>(
-    name: &'static str,
-    value: T,
-    range: RangeInclusive<T>,
-) -> Result<(), OptionsError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(OptionsError::OutOfRange {
-        name,
-        value: value.to_string(),
-        allowed: format!("{} to {}", range.start(), range.end()),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,27 +217,27 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_refused_with_the_range() {
-        assert!(refused(|o| o.num_beams = 0).contains("--num-beams is 0, and may be 1 to 10"));
+        assert!(refused(|o| o.num_beams = 0).contains("num_beams is 0, and may be 1 to 10"));
         assert!(refused(|o| o.num_beams = 11).contains("1 to 10"));
-        assert!(refused(|o| o.num_return_sequences = 0).contains("--num-return-sequences"));
+        assert!(refused(|o| o.num_return_sequences = 0).contains("num_return_sequences"));
         assert!(refused(|o| o.temperature = 0.0).contains("0.01 to 100"));
-        assert!(refused(|o| o.temperature = f64::NAN).contains("--temperature is NaN"));
-        assert!(refused(|o| o.top_p = 1.5).contains("--top-p is 1.5, and may be 0 to 1"));
-        assert!(refused(|o| o.repetition_penalty = -1.0).contains("--repetition-penalty"));
+        assert!(refused(|o| o.temperature = f64::NAN).contains("temperature is no number"));
+        assert!(refused(|o| o.top_p = 1.5).contains("top_p is 1.5, and may be 0 to 1"));
+        assert!(refused(|o| o.repetition_penalty = -1.0).contains("repetition_penalty"));
         assert!(refused(|o| o.length_penalty = f64::INFINITY).contains("-10 to 10"));
     }
 
     #[test]
     fn settings_that_contradict_each_other_are_named() {
-        assert!(refused(|o| o.temperature = 0.5).contains("--temperature is for drawing"));
-        assert!(refused(|o| o.top_k = 3).contains("--top-k"));
-        assert!(refused(|o| o.seed = Some(1)).contains("--seed"));
-        assert!(refused(|o| o.length_penalty = 2.0).contains("--length-penalty is for beam search"));
-        assert!(refused(|o| o.early_stopping = EarlyStopping::Never).contains("--early-stopping"));
+        assert!(refused(|o| o.temperature = 0.5).contains("temperature is for drawing"));
+        assert!(refused(|o| o.top_k = 3).contains("top_k"));
+        assert!(refused(|o| o.seed = Some(1)).contains("seed"));
+        assert!(refused(|o| o.length_penalty = 2.0).contains("length_penalty is for beam search"));
+        assert!(refused(|o| o.early_stopping = EarlyStopping::Never).contains("early_stopping"));
         assert!(refused(|o| o.num_return_sequences = 2).contains("greedy"));
         let more_than_beams = refused(|o| (o.num_beams, o.num_return_sequences) = (2, 3));
-        assert!(more_than_beams.contains("--num-beams 2"), "{more_than_beams}");
-        assert!(refused(|o| o.min_new_tokens = 21).contains("--max-new-tokens 20"));
+        assert!(more_than_beams.contains("num_beams 2"), "{more_than_beams}");
+        assert!(refused(|o| o.min_new_tokens = 21).contains("max_new_tokens 20"));
     }
 
     #[test]

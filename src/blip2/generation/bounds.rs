@@ -1,0 +1,85 @@
+//! What the settings that are numbers may be, in one place for the terminal, the server and the page.
+
+use super::OptionsError;
+
+/// A setting that is a number: its name in the reference, and what it may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    pub name: &'static str,
+    pub min: f64,
+    pub max: f64,
+    /// Only whole numbers mean something.
+    pub is_whole: bool,
+}
+
+/// The most beams, and the most answers to one question.
+pub const MAX_BEAMS: usize = 10;
+
+/// The most tokens that any answer may have.
+const MAX_TOKENS: f64 = 4096.0;
+
+pub const NUM_BEAMS: Bounds = Bounds::whole("num_beams", 1.0, MAX_BEAMS as f64);
+pub const NUM_RETURN_SEQUENCES: Bounds = Bounds::whole("num_return_sequences", 1.0, MAX_BEAMS as f64);
+pub const MAX_NEW_TOKENS: Bounds = Bounds::whole("max_new_tokens", 1.0, MAX_TOKENS);
+pub const MIN_NEW_TOKENS: Bounds = Bounds::whole("min_new_tokens", 0.0, MAX_TOKENS);
+pub const TEMPERATURE: Bounds = Bounds::real("temperature", 0.01, 100.0);
+/// Beyond every vocabulary.
+pub const TOP_K: Bounds = Bounds::whole("top_k", 0.0, 1e6);
+pub const TOP_P: Bounds = Bounds::real("top_p", 0.0, 1.0);
+/// Where it travels as JSON, whose readers keep 53 bits.
+pub const SEED: Bounds = Bounds::whole("seed", 0.0, ((1_u64 << 53) - 1) as f64);
+pub const LENGTH_PENALTY: Bounds = Bounds::real("length_penalty", -10.0, 10.0);
+pub const REPETITION_PENALTY: Bounds = Bounds::real("repetition_penalty", 0.01, 100.0);
+pub const NO_REPEAT_NGRAM_SIZE: Bounds = Bounds::whole("no_repeat_ngram_size", 0.0, MAX_TOKENS);
+
+impl Bounds {
+    /// Of a setting that counts something.
+    pub const fn whole(name: &'static str, min: f64, max: f64) -> Self {
+        Self {
+            name,
+            min,
+            max,
+            is_whole: true,
+        }
+    }
+
+    const fn real(name: &'static str, min: f64, max: f64) -> Self {
+        Self {
+            is_whole: false,
+            ..Self::whole(name, min, max)
+        }
+    }
+
+    /// The same with a smaller greatest value.
+    pub fn at_most(self, max: usize) -> Self {
+        Self {
+            max: self.max.min(max as f64),
+            ..self
+        }
+    }
+
+    /// Gives the value back if it is within the bounds; a number that is none is in no range.
+    ///
+    /// # Errors
+    /// [`OptionsError::OutOfRange`], with the allowed range.
+    pub fn check(&self, value: f64) -> Result<f64, OptionsError> {
+        let is_fraction = self.is_whole && value.fract() != 0.0;
+        if (self.min..=self.max).contains(&value) && !is_fraction {
+            return Ok(value);
+        }
+        let whole = if is_fraction && value.is_finite() {
+            ", without a fraction"
+        } else {
+            ""
+        };
+        Err(OptionsError::OutOfRange {
+            name: self.name,
+            value: if value.is_nan() {
+                "no number".to_owned()
+            } else {
+                value.to_string()
+            },
+            allowed: format!("{} to {}{whole}", self.min, self.max),
+        })
+    }
+}
