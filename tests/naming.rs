@@ -22,7 +22,7 @@ fn refused(variables: &[(&str, &str)], arguments: &[&str]) -> String {
 fn a_variable_that_is_wrong_is_named_and_not_its_flag() {
     let message = refused(&[("GLIMPSE_NUM_BEAMS", "11")], &[]);
     assert!(
-        message.contains("GLIMPSE_NUM_BEAMS is 11") && !message.contains("--num-beams"),
+        message.contains("'11' for 'GLIMPSE_NUM_BEAMS'") && !message.contains("--num-beams"),
         "{message}"
     );
     let message = refused(&[("GLIMPSE_TEMPERATURE", "0.5")], &[]);
@@ -30,7 +30,7 @@ fn a_variable_that_is_wrong_is_named_and_not_its_flag() {
     assert!(message.contains("Add --do-sample"), "{message}");
     // A flag goes before its variable.
     let message = refused(&[("GLIMPSE_NUM_BEAMS", "2")], &["--num-beams", "11"]);
-    assert!(message.contains("--num-beams is 11"), "{message}");
+    assert!(message.contains("'11' for '--num-beams"), "{message}");
 }
 
 #[test]

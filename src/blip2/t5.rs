@@ -10,7 +10,7 @@ use super::activation::Activation;
 use super::attention::{attend, split_heads};
 use super::cache::{KvCache, LayerCache};
 use super::config::T5Config;
-use super::layers::RmsNorm;
+use super::layers::{self, RmsNorm};
 use super::linear::{Linear, Weight};
 use super::weights::Weights;
 use relative::RelativeBias;
@@ -206,7 +206,7 @@ impl Block {
 /// since what comes out of it is.
 fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     if x.dtype() == y.dtype() {
-        return x + y;
+        return layers::add(x, y);
     }
     x.to_dtype(DType::F32)? + y.to_dtype(DType::F32)?
 }

@@ -177,17 +177,17 @@ impl Row {
     /// The same as in [`Row::cells`], in lines of 80 columns.
     fn paragraph(&self) -> String {
         format!(
-            "{}\n    {}, {} x {}, {} parameters, {} on disk, downloaded: {}\n    {}\n    fits: {}\n",
+            "{}\n    {}, {} x {}, {} parameters, {} on disk\n    {}\n    downloaded: {}; fits: {}\n",
             self.name(),
             self.language_model,
             self.picture_size,
             self.picture_size,
             count(self.parameters),
             gigabytes(self.disk_bytes),
-            self.downloaded.word(),
             COLUMNS
                 .map(|(dtype, called)| format!("{called} {}", self.memory(dtype)))
                 .join(", "),
+            self.downloaded.word(),
             self.fitting(),
         )
     }
