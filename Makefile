@@ -80,7 +80,7 @@ $(PYTHON): tests/golden/requirements.txt
 .PHONY: bench
 bench: build $(PYTHON) ## time Glimpse beside transformers (20 GB of memory, 15 of disk; half an hour)
 	@$(PYTHON) benches/compare.py --pairs f32:f32
-	@$(PYTHON) benches/compare.py --random Salesforce/blip2-opt-2.7b --runs 3 --pairs f32:f32 bf16:bf16 bf16:q8_0
+	@$(PYTHON) benches/compare.py --random Salesforce/blip2-opt-2.7b --runs 3 --pairs bf16:q8_0 bf16:bf16 bf16:q4_k bf16:q4_0 bf16:f16 f32:f32
 
 .PHONY: build-cuda
 build-cuda: page ## the program for NVIDIA GPUs, in target/cuda (compiles without a GPU)
