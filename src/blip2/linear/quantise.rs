@@ -28,11 +28,13 @@ impl Quants {
     /// Rounding makes numbers of everything: a block with a weight that is none, or infinite,
     /// must not pass for a sound one.
     #[inline(always)]
-    fn or_not_finite(mut self, weights: &[f32; BLOCK]) -> Self {
-        if !greatest_magnitude(weights).is_finite() {
-            self.scale = f16::NAN;
+    fn new(values: [i8; BLOCK], scale: f32, minimum: f32, weights: &[f32; BLOCK]) -> Self {
+        let is_sound = greatest_magnitude(weights).is_finite();
+        Self {
+            values,
+            scale: if is_sound { f16::from_f32(scale) } else { f16::NAN },
+            minimum: f16::from_f32(minimum),
         }
-        self
     }
 }
 
@@ -47,12 +49,7 @@ pub fn q8_0(weights: &[f32; BLOCK]) -> Quants {
         // To the nearest, ties away from zero: `round` would be a call for each weight.
         *value = truncate(x + 0.5f32.copysign(x), -127.0, 127.0) as i8;
     }
-    let quants = Quants {
-        values,
-        scale: f16::from_f32(scale),
-        minimum: f16::ZERO,
-    };
-    quants.or_not_finite(weights)
+    Quants::new(values, scale, 0.0, weights)
 }
 
 /// GGML's `quantize_row_q4_0`: the weight of the greatest magnitude becomes -8.
@@ -71,12 +68,7 @@ pub fn q4_0(weights: &[f32; BLOCK]) -> Quants {
     for (value, x) in values.iter_mut().zip(weights) {
         *value = truncate(x * inverse + 8.5, 0.0, 15.0) as i8;
     }
-    let quants = Quants {
-        values,
-        scale: f16::from_f32(scale),
-        minimum: f16::ZERO,
-    };
-    quants.or_not_finite(weights)
+    Quants::new(values, scale, 0.0, weights)
 }
 
 /// GGML's `quantize_row_q4_K`, with the search of its `make_qkx1_quants`: eight blocks whose
@@ -97,12 +89,10 @@ pub fn q4_k(weights: &[[f32; BLOCK]; SUPER]) -> [Quants; SUPER] {
         for (value, x) in values.iter_mut().zip(&weights[index]) {
             *value = to_four_bits((x + minimum) / scale) as i8;
         }
-        *quants = Quants {
-            values: if scale == 0.0 { [0; BLOCK] } else { values },
-            scale: f16::from_f32(scale),
-            minimum: f16::from_f32(minimum),
+        if scale == 0.0 {
+            values = [0; BLOCK];
         }
-        .or_not_finite(&weights[index]);
+        *quants = Quants::new(values, scale, minimum, &weights[index]);
     }
     quants
 }
