@@ -66,6 +66,11 @@ export class Glimpse {
   get status() {
     return this.page.getByRole('status')
   }
+
+  /** The server, not the page alone, knows of the question. */
+  async waits() {
+    await expect(this.status).toContainText(/place \d+ in the queue/)
+  }
   get alert() {
     return this.page.getByRole('alert')
   }

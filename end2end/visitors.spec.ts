@@ -40,7 +40,7 @@ test.describe(() => {
     await other.question.fill('And there?')
     const disperse = await crowd(baseURL!)
     await glimpse.ask.click()
-    await expect(glimpse.stop).toBeVisible()
+    await glimpse.waits()
     await other.ask.click()
     await expect(other.alert).toContainText('still being given')
     await expect(other.last).toContainText('Asked here?')
