@@ -116,7 +116,7 @@ pub struct GenerationArgs {
     #[arg(long, env = "GLIMPSE_DO_SAMPLE", value_parser = BoolishValueParser::new())]
     do_sample: bool,
 
-    /// When drawing: below 1 is bolder, above 1 is more varied; 0.01 to 100
+    /// When drawing: below 1 is more predictable, above 1 more varied; 0.01 to 100
     #[arg(long, env = "GLIMPSE_TEMPERATURE", default_value_t = 1.0, value_name = "X",
           allow_negative_numbers = true, value_parser = number(bounds::TEMPERATURE))]
     temperature: f64,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -100,13 +100,26 @@ fn header_layer(name: HeaderName, value: HeaderValue) -> SetResponseHeaderLayer<
 /// Refuses what another site's page makes a visitor's browser send: it could ask, fetch and
 /// fill in his name. Programs say nothing of sites, and a page in a frame speaks for itself.
 async fn refuse_other_sites(request: Request<Body>, next: Next) -> Response {
-    let site = request.headers().get("sec-fetch-site");
-    if request.method() == Method::POST && site.is_some_and(|site| site == "cross-site") {
+    if request.method() == Method::POST && is_from_another_site(request.headers()) {
         let sentence = "This was sent by another site's page. Open Glimpse itself to ask.";
         let error = ApiError::new(ErrorKind::BadRequest, sentence);
         return (StatusCode::FORBIDDEN, axum::Json(error)).into_response();
     }
     next.run(request).await
+}
+
+/// Browsers say where a request comes from on https and on localhost; elsewhere they name the
+/// page's origin, which has to be the host that was asked.
+fn is_from_another_site(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "cross-site";
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return false;
+    };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    origin.map(|(_, host)| host) != host
 }
 
 /// Stands before and behind the server functions.

@@ -20,7 +20,7 @@ pub struct GenerationOptions {
     pub num_beams: usize,
     /// Tokens are drawn by their probabilities; otherwise the likeliest is taken.
     pub do_sample: bool,
-    /// Logits are divided by it before a token is drawn: below 1 is bolder, above 1 is flatter.
+    /// Logits are divided by it before a token is drawn: below 1 the likely ones win more often, above 1 less.
     pub temperature: f64,
     /// Only this many likeliest tokens are drawn from; 0 is all.
     pub top_k: usize,
