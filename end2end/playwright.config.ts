@@ -30,6 +30,8 @@ export default defineConfig({
       executablePath: process.env.GLIMPSE_BROWSER,
       args: [
         '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+        // Another name of the server's, for network.spec.ts.
+        '--host-resolver-rules=MAP glimpse.lan 127.0.0.1',
         '--disable-background-networking', '--disable-component-update', '--disable-sync',
       ],
     },

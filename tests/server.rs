@@ -73,6 +73,13 @@ fn another_sites_page_cannot_speak_for_a_visitor() {
     for origin in ["http://elsewhere.example", "null"] {
         assert_eq!(status_from("origin", origin), 403, "{origin}");
     }
+    // A proxy that asks us by another name says which one it was asked by.
+    let behind_proxy = ureq::post(format!("{}/api/page/state", server.address))
+        .header("origin", "http://demo.lan")
+        .header("x-forwarded-host", "demo.lan")
+        .content_type("application/json")
+        .send(r#"{"conversation":null}"#);
+    assert_eq!(behind_proxy.expect("it is ours").status(), 200);
 }
 
 #[test]

@@ -82,9 +82,10 @@ pub fn router(state: AppState) -> Router {
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ))
+        // Nothing to others; "no-referrer" would also hide from us whose form was sent.
         .layer(header_layer(
             header::REFERRER_POLICY,
-            HeaderValue::from_static("no-referrer"),
+            HeaderValue::from_static("same-origin"),
         ))
         .layer(header_layer(header::CONTENT_SECURITY_POLICY, content_security_policy()))
         .layer(CatchPanicLayer::custom(panicked))
@@ -101,7 +102,7 @@ fn header_layer(name: HeaderName, value: HeaderValue) -> SetResponseHeaderLayer<
 /// fill in his name. Programs say nothing of sites, and a page in a frame speaks for itself.
 async fn refuse_other_sites(request: Request<Body>, next: Next) -> Response {
     if request.method() == Method::POST && is_from_another_site(request.headers()) {
-        let sentence = "This was sent by another site's page. Open Glimpse itself to ask.";
+        let sentence = "This was sent by another site's page. Open Glimpse itself to ask. (A proxy before it has to pass on Host or X-Forwarded-Host.)";
         let error = ApiError::new(ErrorKind::BadRequest, sentence);
         return (StatusCode::FORBIDDEN, axum::Json(error)).into_response();
     }
@@ -109,7 +110,8 @@ async fn refuse_other_sites(request: Request<Body>, next: Next) -> Response {
 }
 
 /// Browsers say where a request comes from on https and on localhost; elsewhere they name the
-/// page's origin, which has to be the host that was asked.
+/// page's origin, which has to be the host that was asked, by the name that a proxy was asked
+/// for or by our own. No page can make a browser send `X-Forwarded-Host` to another site.
 fn is_from_another_site(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site == "cross-site";
@@ -117,9 +119,12 @@ fn is_from_another_site(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return false;
     };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    origin.map(|(_, host)| host) != host
+    let Some((_, origin)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else {
+        return true;
+    };
+    ![header::HOST.as_str(), "x-forwarded-host"]
+        .iter()
+        .any(|name| headers.get(*name).is_some_and(|host| host == origin))
 }
 
 /// Stands before and behind the server functions.
