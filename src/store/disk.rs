@@ -3,6 +3,7 @@
 //! Each has a folder of its own, named by its id: `picture.png` (as large as the model
 //! sees it), `preview.jpg` and `conversation.json`.
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,10 +18,13 @@ use crate::blip2::processor::{Picture, PictureLimits};
 const PICTURE: &str = "picture.png";
 const PREVIEW: &str = "preview.jpg";
 const CONVERSATION: &str = "conversation.json";
+const LOCK: &str = "lock";
 
 /// The folder of all conversations.
 pub struct Disk {
     folder: PathBuf,
+    /// Held for as long as the folder is ours.
+    _lock: File,
 }
 
 /// What `conversation.json` holds.
@@ -32,13 +36,18 @@ struct Saved {
 }
 
 impl Disk {
-    /// Makes the folder where it is missing, and tries whether it can be written to.
+    /// Makes the folder where it is missing, tries whether it can be written to, and keeps
+    /// other servers out of it: each would forget what the other saves.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
         private_folder(&folder)?;
-        let probe = folder.join("probe.new");
-        std::fs::write(&probe, [])?;
-        std::fs::remove_file(probe)?;
-        Ok(Self { folder })
+        let lock = File::create(folder.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another Glimpse keeps its own there")),
+            // Some network file systems have no locks.
+            Err(TryLockError::Error(error)) => tracing::debug!("{} cannot be locked: {error}", folder.display()),
+        }
+        Ok(Self { folder, _lock: lock })
     }
 
     /// Everything that was saved, the conversation that changed longest ago first. What

@@ -317,6 +317,8 @@ mod tests {
             },
         );
         let (conversation, preview) = (store.conversation(&second), store.preview(&second));
+        let taken = Store::in_folder(folder.path().join("data"), limits).err();
+        assert!(taken.is_some_and(|error| error.to_string().contains("another Glimpse")));
         drop(store);
 
         let store = open();
