@@ -2,7 +2,7 @@
 
 use super::CheckpointError;
 use super::known::known;
-use super::memory::{MemoryEstimate, estimate, gigabytes};
+use super::memory::{MemoryEstimate, estimate, readable_bytes};
 use crate::blip2::config::Blip2Config;
 use crate::blip2::weights::Precision;
 
@@ -10,9 +10,9 @@ use crate::blip2::weights::Precision;
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{checkpoint} needs {} in {format} ({} of weights, {} to work), and {limit}. {advice}",
-    gigabytes(needed.total()),
-    gigabytes(needed.weights),
-    gigabytes(needed.working)
+    readable_bytes(needed.total()),
+    readable_bytes(needed.weights),
+    readable_bytes(needed.working)
 )]
 pub struct TooLarge {
     checkpoint: String,
@@ -43,7 +43,7 @@ pub enum LimitOrigin {
 impl std::fmt::Display for MemoryLimit {
     /// As in `this machine has 12.0 GB to give`.
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let bytes = gigabytes(self.bytes);
+        let bytes = readable_bytes(self.bytes);
         match self.origin {
             LimitOrigin::Machine => write!(f, "this machine has {bytes} to give"),
             LimitOrigin::Gpu => write!(f, "the GPU has {bytes} to give"),
@@ -98,7 +98,7 @@ impl MemoryLimit {
             let precision = *offered.iter().find(fits)?;
             Some((
                 precision.name(),
-                gigabytes(estimate(config, with_head, precision).total()),
+                readable_bytes(estimate(config, with_head, precision).total()),
             ))
         };
         if let Some((format, needed)) = fitting(config, with_head) {

@@ -89,7 +89,7 @@ fn language_model_numbers(config: &LanguageModelConfig) -> u64 {
 }
 
 /// Bytes as people read them: `15.0 GB`.
-pub fn gigabytes(bytes: u64) -> String {
+pub fn readable_bytes(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         1_000_000..100_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::memory::gigabytes;
+use super::memory::readable_bytes;
 
 /// How often a log hears of it.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -90,7 +90,7 @@ impl Progress {
         {
             *last = Instant::now();
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
-            tracing::info!("{}: {} of {}", self.what, gigabytes(done), gigabytes(total));
+            tracing::info!("{}: {} of {}", self.what, readable_bytes(done), readable_bytes(total));
         }
     }
 

@@ -1,11 +1,13 @@
 //! `glimpse ask`: an answer in the terminal.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
 use super::called::Called;
@@ -32,12 +34,12 @@ pub struct AskArgs {
     prompt: PromptArgs,
 
     /// Print a JSON object with the answer, its tokens and how long each part took
-    #[arg(long)]
+    #[arg(long, env = "GLIMPSE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 
     /// A file of {"picture","question"} objects, one a line (- for standard input);
     /// prints one JSON object a line, in the same order
-    #[arg(long, value_name = "FILE.jsonl")]
+    #[arg(long, env = "GLIMPSE_BATCH", value_name = "FILE.jsonl")]
     batch: Option<PathBuf>,
 
     #[command(flatten)]
@@ -170,10 +172,10 @@ pub fn run(args: AskArgs, called: &Called) -> CommandResult {
         let record = asker.ask(question, |_| Ok(()))?;
         writeln!(std::io::stdout(), "{}", serde_json::to_string(&record)?)?;
     } else {
-        let record = asker.ask(question, print_now)?;
+        let record = asker.ask(question, |text| print_now(&harmless(text)))?;
         print_now("\n")?;
         for text in record.further_texts() {
-            print_now(&format!("{text}\n"))?;
+            print_now(&format!("{}\n", harmless(text)))?;
         }
     }
     Ok(())
@@ -186,6 +188,16 @@ fn load(model: ModelArgs) -> Result<Asker, Box<dyn std::error::Error + Send + Sy
         engine: Engine::start(model, 1)?,
         load_ms,
     })
+}
+
+/// What a terminal shows and does not obey: a model may generate any character.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if std::io::stdout().is_terminal() && text.contains(is_command) {
+        text.replace(is_command, "\u{fffd}").into()
+    } else {
+        text.into()
+    }
 }
 
 fn print_now(text: &str) -> std::io::Result<()> {

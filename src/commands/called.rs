@@ -24,7 +24,7 @@ impl Called {
 }
 
 /// Every flag has its variable (the contract in `glimpse --help`).
-fn variable(id: &str) -> String {
+pub fn variable(id: &str) -> String {
     format!("GLIMPSE_{}", id.to_uppercase())
 }
 

@@ -10,7 +10,7 @@ use super::options::PlaceArgs;
 use crate::blip2::processor::Processor;
 use crate::blip2::weights::Precision;
 use crate::checkpoint::inventory::parameters;
-use crate::checkpoint::memory::{estimate, gigabytes};
+use crate::checkpoint::memory::{estimate, readable_bytes};
 use crate::checkpoint::{Checkpoint, MemoryLimit, Outline, Source};
 
 #[derive(Args)]
@@ -40,12 +40,12 @@ fn describe(checkpoint: &Checkpoint, limit: Option<&MemoryLimit>, offered: &[Pre
     let (name, config) = (checkpoint.name(), checkpoint.config());
     let needs = |precision: &Precision| {
         let needed = estimate(config, checkpoint.has_head(), *precision).total();
-        format!("{} in {}", gigabytes(needed), precision.name())
+        format!("{} in {}", readable_bytes(needed), precision.name())
     };
     tracing::info!(
         "{name} is complete: {} parameters, {} on disk; it needs {}",
         count(parameters(config)),
-        gigabytes(checkpoint.stored_bytes()),
+        readable_bytes(checkpoint.stored_bytes()),
         offered.iter().map(needs).collect::<Vec<_>>().join(", ")
     );
     let Some(limit) = limit else { return };

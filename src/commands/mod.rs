@@ -116,3 +116,22 @@ fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
         .downcast_ref::<std::io::Error>()
         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_has_its_variable() {
+        let cli = Cli::command();
+        let flags = cli.get_subcommands().flat_map(|command| command.get_arguments());
+        let own = flags.filter(|flag| flag.get_long().is_some_and(|name| !["help", "version"].contains(&name)));
+        let mut count = 0;
+        for flag in own {
+            let variable = called::variable(flag.get_id().as_str());
+            assert_eq!(flag.get_env(), Some(variable.as_ref()), "{flag}");
+            count += 1;
+        }
+        assert!(count > 30);
+    }
+}

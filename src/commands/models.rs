@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
 use super::CommandResult;
@@ -12,13 +13,13 @@ use super::options::PlaceArgs;
 use crate::blip2::config::Blip2Config;
 use crate::blip2::weights::Precision;
 use crate::checkpoint::inventory::parameters;
-use crate::checkpoint::memory::{MemoryEstimate, estimate, gigabytes};
+use crate::checkpoint::memory::{MemoryEstimate, estimate, readable_bytes};
 use crate::checkpoint::{Cached, MemoryLimit, Outline, Source, cached, known, language_model};
 
 #[derive(Args)]
 pub struct ModelsArgs {
     /// Print a JSON list instead of a table
-    #[arg(long)]
+    #[arg(long, env = "GLIMPSE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 
     #[command(flatten)]
@@ -157,7 +158,7 @@ impl Row {
     }
 
     fn memory(&self, dtype: &str) -> String {
-        gigabytes(self.memory_bytes[dtype].total())
+        readable_bytes(self.memory_bytes[dtype].total())
     }
 
     fn cells(&self) -> Vec<String> {
@@ -166,7 +167,7 @@ impl Row {
             self.language_model.clone(),
             format!("{0} x {0}", self.picture_size),
             count(self.parameters),
-            gigabytes(self.disk_bytes),
+            readable_bytes(self.disk_bytes),
         ];
         cells.extend(COLUMNS.map(|(dtype, _)| self.memory(dtype)));
         cells.push(self.downloaded.word().into());
@@ -183,7 +184,7 @@ impl Row {
             self.picture_size,
             self.picture_size,
             count(self.parameters),
-            gigabytes(self.disk_bytes),
+            readable_bytes(self.disk_bytes),
             COLUMNS
                 .map(|(dtype, called)| format!("{called} {}", self.memory(dtype)))
                 .join(", "),

@@ -1,6 +1,7 @@
 //! What a question becomes before it is sent.
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use super::UsageError;
 use crate::blip2::processor::Prompt;
@@ -8,11 +9,11 @@ use crate::blip2::processor::Prompt;
 #[derive(Args, Clone)]
 pub struct PromptArgs {
     /// Send the question as it is, not as `Question: … Answer:`
-    #[arg(long)]
+    #[arg(long, env = "GLIMPSE_RAW", value_parser = BoolishValueParser::new())]
     raw: bool,
 
     /// How a caption begins, such as "a photo of"; the answer is how it goes on
-    #[arg(long, value_name = "TEXT", conflicts_with = "question")]
+    #[arg(long, env = "GLIMPSE_PREFIX", value_name = "TEXT", conflicts_with = "question")]
     prefix: Option<String>,
 }
 

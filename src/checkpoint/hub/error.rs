@@ -1,6 +1,6 @@
 //! Why a checkpoint does not come from the hub; each a sentence with a way out.
 
-use crate::checkpoint::memory::gigabytes;
+use crate::checkpoint::memory::readable_bytes;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
@@ -53,7 +53,7 @@ pub enum HubError {
     },
     #[error(
         "{file} broke off {} before its end ({reason}), again and again. Run the command again: it goes on where it stopped.",
-        gigabytes(*.left)
+        readable_bytes(*.left)
     )]
     Interrupted { file: String, left: u64, reason: String },
     #[error(

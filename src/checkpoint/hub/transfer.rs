@@ -10,7 +10,7 @@ use ureq::http::StatusCode;
 use super::HubId;
 use super::client::{Client, FileFacts};
 use super::error::HubError;
-use crate::checkpoint::memory::gigabytes;
+use crate::checkpoint::memory::readable_bytes;
 use crate::checkpoint::progress::Progress;
 
 /// How often a transfer may break off in a row without bringing a byte.
@@ -36,7 +36,12 @@ impl Transfer<'_> {
         let partial = PathBuf::from(format!("{}.incomplete", self.blob.display()));
         let mut download = Download::open(&partial)?;
         if let Some(size) = self.facts.size {
-            tracing::info!("downloading {} of {} ({})", self.file, self.id.name, gigabytes(size));
+            tracing::info!(
+                "downloading {} of {} ({})",
+                self.file,
+                self.id.name,
+                readable_bytes(size)
+            );
         }
         let progress = Progress::new(self.file.to_string(), self.facts.size.unwrap_or_default());
         self.receive(&mut download, &progress)?;
@@ -68,7 +73,7 @@ impl Transfer<'_> {
             tracing::info!(
                 "{} broke off after {} ({broken}); going on",
                 self.file,
-                gigabytes(download.length)
+                readable_bytes(download.length)
             );
             std::thread::sleep(std::time::Duration::from_millis(100 << fruitless));
         }
