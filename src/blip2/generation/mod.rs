@@ -39,7 +39,7 @@ pub enum GenerationError {
     #[error(transparent)]
     Options(#[from] OptionsError),
     #[error(
-        "The model's numbers are not finite: its weights are damaged, or too large for this dtype. Try --dtype f32, or download the checkpoint again."
+        "The model's numbers are not finite: its weights are damaged, or too large for this dtype. Try --dtype f32 where it is another, or download the checkpoint again."
     )]
     NotFinite,
     #[error(
