@@ -18,13 +18,12 @@ use crate::blip2::processor::{Picture, PictureLimits};
 const PICTURE: &str = "picture.png";
 const PREVIEW: &str = "preview.jpg";
 const CONVERSATION: &str = "conversation.json";
-const LOCK: &str = "lock";
 
 /// The folder of all conversations.
 pub struct Disk {
     folder: PathBuf,
-    /// Held for as long as the folder is ours.
-    _lock: File,
+    /// The folder, locked for as long as it is ours.
+    _lock: Option<File>,
 }
 
 /// What `conversation.json` holds.
@@ -40,13 +39,10 @@ impl Disk {
     /// other servers out of it: each would forget what the other saves.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
         private_folder(&folder)?;
-        let lock = File::create(folder.join(LOCK))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another Glimpse keeps its own there")),
-            // Some network file systems have no locks.
-            Err(TryLockError::Error(error)) => tracing::debug!("{} cannot be locked: {error}", folder.display()),
-        }
+        let lock = lock(&folder)?;
+        let probe = folder.join("probe.new");
+        std::fs::write(&probe, [])?;
+        std::fs::remove_file(probe)?;
         Ok(Self { folder, _lock: lock })
     }
 
@@ -99,6 +95,20 @@ fn private_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)
+}
+
+/// Locks the folder itself, so that nothing in it is touched. Where folders cannot be locked,
+/// as on some network file systems, nobody is kept out.
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    let opened = File::open(folder)?;
+    match opened.try_lock() {
+        Ok(()) => Ok(Some(opened)),
+        Err(TryLockError::WouldBlock) => Err(io::Error::other("another Glimpse keeps its own there")),
+        Err(TryLockError::Error(error)) => {
+            tracing::debug!("{} cannot be locked: {error}", folder.display());
+            Ok(None)
+        }
+    }
 }
 
 /// Reads a file that is one: no link to elsewhere, and nothing that waits for a writer.
