@@ -50,6 +50,16 @@ fn a_variable_that_cannot_be_read_is_named_and_not_its_flag() {
     }
 }
 
+#[test]
+fn a_variable_that_contradicts_what_was_typed_is_named() {
+    let message = refused(&[("GLIMPSE_PREFIX", "a photo of")], &["What is it?"]);
+    assert!(message.contains("'GLIMPSE_PREFIX'"), "{message}");
+    let message = refused(&[("GLIMPSE_BATCH", "questions.jsonl")], &[]);
+    assert!(message.contains("'GLIMPSE_BATCH'"), "{message}");
+    let message = refused(&[("GLIMPSE_STOP_STRINGS", "cat")], &["--stop", ""]);
+    assert!(message.contains("--stop"), "{message}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_path_that_is_no_text_is_no_hindrance() {

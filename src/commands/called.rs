@@ -28,20 +28,31 @@ pub fn variable(id: &str) -> String {
     format!("GLIMPSE_{}", id.to_uppercase())
 }
 
-/// Makes an error of clap's name the variable that holds the wrong value, where it is not a
-/// flag that does: clap names the flag either way.
+/// Makes an error of clap's name the variables that hold the wrong values, where no flag does:
+/// clap names the flags either way.
 pub fn name_variable(mut error: Error) -> Error {
-    let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else {
-        return error;
-    };
-    let flag = shown.split(' ').next().unwrap_or_default().to_string();
+    for kind in [ContextKind::InvalidArg, ContextKind::PriorArg] {
+        if let Some(ContextValue::String(shown)) = error.get(kind)
+            && let Some(variable) = variable_of(shown)
+        {
+            error.insert(kind, ContextValue::String(variable));
+        }
+    }
+    error
+}
+
+/// The variable that set a flag, which is shown as in `--flag <VALUE>`; none where it was typed.
+fn variable_of(shown: &str) -> Option<String> {
+    let flag = shown
+        .split([' ', '[', '='])
+        .next()
+        .filter(|flag| flag.starts_with("--"))?;
     let variable = variable(&flag.trim_start_matches('-').replace('-', "_"));
     let is_typed = std::env::args_os().any(|typed| {
         let typed = typed.to_string_lossy();
-        typed.split('=').next() == Some(flag.as_str())
+        let typed = typed.split('=').next().unwrap_or_default();
+        // `--stop` is `--stop-strings`.
+        typed.len() > 2 && flag.starts_with(typed)
     });
-    if !is_typed && flag.starts_with("--") && std::env::var_os(&variable).is_some() {
-        error.insert(ContextKind::InvalidArg, ContextValue::String(variable));
-    }
-    error
+    (!is_typed && std::env::var_os(&variable).is_some()).then_some(variable)
 }

@@ -151,7 +151,7 @@ pub struct GenerationArgs {
           allow_negative_numbers = true, value_parser = whole::<usize>(of(bounds::NUM_RETURN_SEQUENCES)))]
     num_return_sequences: usize,
 
-    /// End an answer behind this text; may be given several times
+    /// End an answer behind this text; may be given several times (the variable holds one)
     #[arg(long, visible_alias = "stop", env = "GLIMPSE_STOP_STRINGS", value_name = "TEXT",
           value_parser = NonEmptyStringValueParser::new())]
     stop_strings: Vec<String>,

@@ -24,7 +24,8 @@ impl PromptArgs {
     /// As [`PromptArgs::prompt`], and `--raw` without a text to send.
     pub fn only_prompt(&self, question: Option<String>) -> Result<Prompt, UsageError> {
         if self.raw && question.is_none() && self.prefix.is_none() {
-            let sentence = "--raw sends a question as it is, and there is none. Add one, or leave --raw out.";
+            let sentence =
+                "--raw (GLIMPSE_RAW) sends a question as it is, and there is none. Add one, or leave it out.";
             return Err(UsageError(sentence.into()));
         }
         self.prompt(question)
@@ -42,7 +43,7 @@ impl PromptArgs {
             (Some(text), _) if self.raw => Ok(Prompt::Raw(text)),
             (Some(question), _) => Ok(Prompt::Question(question)),
             (None, Some(prefix)) if prefix.trim().is_empty() => Err(UsageError(
-                "--prefix is empty. Say how the caption begins, or leave it out.".into(),
+                "--prefix (GLIMPSE_PREFIX) is empty. Say how the caption begins, or leave it out.".into(),
             )),
             (None, Some(prefix)) => Ok(Prompt::Raw(prefix.clone())),
             (None, None) => Ok(Prompt::Caption),

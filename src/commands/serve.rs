@@ -43,7 +43,7 @@ pub struct ServeArgs {
     allow_picture_urls: Option<bool>,
 
     /// A private address that pictures may be fetched from all the same, such as 10.0.0.5:8080;
-    /// may be given several times
+    /// may be given several times, or as a list with commas
     #[arg(
         long,
         env = "GLIMPSE_ALLOW_PICTURE_SOURCE",
@@ -128,7 +128,7 @@ impl ServeArgs {
     }
 }
 
-const NO_SOURCE: &str = "--allow-picture-source names where pictures may be fetched from, and this server fetches none. Add --allow-picture-urls, or leave it out.";
+const NO_SOURCE: &str = "--allow-picture-source (GLIMPSE_ALLOW_PICTURE_SOURCE) names where pictures may be fetched from, and this server fetches none. Add --allow-picture-urls, or leave it out.";
 
 impl From<LimitArgs> for Limits {
     fn from(args: LimitArgs) -> Self {
