@@ -152,6 +152,8 @@ pub fn run(args: AskArgs, called: &Called) -> CommandResult {
     let limits = PictureLimits::default();
     if let Some(file) = args.batch {
         let questions = batch::Questions::open(&file)?;
+        // A wrong prefix is told once, not in every line.
+        args.prompt.prompt(None)?;
         let asker = load(args.model)?;
         options.stop_strings = asker.stop_strings(args.generation.stop_strings());
         return batch::run(&asker, questions, &options, &args.prompt, &limits);

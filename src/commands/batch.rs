@@ -1,5 +1,6 @@
 //! `glimpse ask --batch`: a file of questions, one JSON object a line.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::ask::{AnswerRecord, Asker};
 use super::prompt::PromptArgs;
@@ -26,6 +28,9 @@ struct Line {
     /// Missing or null asks for a caption.
     #[serde(default)]
     question: Option<String>,
+    /// What else the caller keeps in his lines.
+    #[serde(flatten)]
+    unread: Map<String, Value>,
 }
 
 /// What a line gives: an answer, or why there is none.
@@ -41,6 +46,8 @@ pub struct Questions {
     lines: Box<dyn BufRead>,
     progress: ProgressBar,
     number: usize,
+    /// Keys that were named as not read.
+    unread: HashSet<String>,
 }
 
 impl Drop for Questions {
@@ -57,7 +64,12 @@ impl Questions {
                 lines: Box::new(std::io::stdin().lock()),
                 progress: progress_bar(None),
                 number: 0,
+                unread: HashSet::new(),
             });
+        }
+        if file.is_dir() {
+            let sentence = "is a folder. Name a file of questions, or - for standard input.";
+            return Err(format!("{} {sentence}", file.display()));
         }
         let opened = std::fs::File::open(file).and_then(|opened| Ok((opened.metadata()?.len(), opened)));
         let (bytes, opened) = opened.map_err(|error| {
@@ -70,6 +82,7 @@ impl Questions {
             lines: Box::new(BufReader::new(opened)),
             progress: progress_bar(Some(bytes)),
             number: 0,
+            unread: HashSet::new(),
         })
     }
 
@@ -97,6 +110,18 @@ impl Questions {
                 return Ok(Some((self.number, text)));
             }
         }
+    }
+
+    /// What a line asks. A key that is not read is named once: it may be a misspelt one.
+    fn understand(&mut self, line: &str, number: usize) -> Result<Line, String> {
+        let line: Line = serde_json::from_str(line.trim_start_matches('\u{feff}'))
+            .map_err(|error| format!("not an object with `picture` and `question`: {error}"))?;
+        for key in line.unread.keys() {
+            if self.unread.insert(key.clone()) {
+                tracing::warn!("line {number} has a key {key:?}, which is not read; `picture` and `question` are");
+            }
+        }
+        Ok(line)
     }
 
     fn skip_line(&mut self, begun: &[u8]) -> std::io::Result<()> {
@@ -143,8 +168,9 @@ pub fn run(
     while let Some((number, line)) = questions.next()? {
         lines += 1;
         let answer = line
+            .and_then(|line| questions.understand(&line, number))
             .map_err(Into::into)
-            .and_then(|line| answer(asker, &line, &mut pictures, options, prompts, limits));
+            .and_then(|line| answer(asker, line, &mut pictures, options, prompts, limits));
         let outcome = answer.map_or_else(
             |error| {
                 failures += 1;
@@ -165,14 +191,12 @@ pub fn run(
 
 fn answer(
     asker: &Asker,
-    line: &str,
+    line: Line,
     pictures: &mut LastPicture,
     options: &GenerationOptions,
     prompts: &PromptArgs,
     limits: &PictureLimits,
 ) -> Result<AnswerRecord, Box<dyn std::error::Error + Send + Sync>> {
-    let line: Line = serde_json::from_str(line.trim_start_matches('\u{feff}'))
-        .map_err(|error| format!("not an object with `picture` and `question`: {error}"))?;
     if line.picture == "-" {
         return Err(
             "A line names its picture by a path or an address; standard input is for one question alone.".into(),
