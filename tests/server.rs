@@ -76,7 +76,7 @@ fn another_sites_page_cannot_speak_for_a_visitor() {
     // A proxy that asks us by another name says which one it was asked by.
     let behind_proxy = ureq::post(format!("{}/api/page/state", server.address))
         .header("origin", "http://demo.lan")
-        .header("x-forwarded-host", "demo.lan")
+        .header("x-forwarded-host", "Demo.lan, inner")
         .content_type("application/json")
         .send(r#"{"conversation":null}"#);
     assert_eq!(behind_proxy.expect("it is ours").status(), 200);

@@ -104,7 +104,13 @@ async fn refuse_other_sites(request: Request<Body>, next: Next) -> Response {
     if request.method() == Method::POST && is_from_another_site(request.headers()) {
         let sentence = "This was sent by another site's page. Open Glimpse itself to ask. (A proxy before it has to pass on Host or X-Forwarded-Host.)";
         let error = ApiError::new(ErrorKind::BadRequest, sentence);
-        return (StatusCode::FORBIDDEN, axum::Json(error)).into_response();
+        let is_call = request.uri().path().starts_with(FUNCTIONS);
+        // A form's answer is what the visitor sees.
+        return if is_call {
+            (StatusCode::FORBIDDEN, axum::Json(error)).into_response()
+        } else {
+            (StatusCode::FORBIDDEN, sentence).into_response()
+        };
     }
     next.run(request).await
 }
@@ -122,9 +128,14 @@ fn is_from_another_site(headers: &HeaderMap) -> bool {
     let Some((_, origin)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else {
         return true;
     };
-    ![header::HOST.as_str(), "x-forwarded-host"]
-        .iter()
-        .any(|name| headers.get(*name).is_some_and(|host| host == origin))
+    let hosts = [header::HOST.as_str(), "x-forwarded-host"]
+        .into_iter()
+        .flat_map(|name| headers.get_all(name));
+    // Each of several proxies adds the host that it was asked for.
+    let mut names = hosts
+        .filter_map(|hosts| hosts.to_str().ok())
+        .flat_map(|hosts| hosts.split(','));
+    !names.any(|name| name.trim().eq_ignore_ascii_case(origin))
 }
 
 /// Stands before and behind the server functions.
