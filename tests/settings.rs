@@ -196,6 +196,8 @@ fn wrong_settings_are_named_with_what_they_may_be() {
         (json!({"prefix": "a photo of"}), "prefix is how a caption begins"),
         (json!({"question": null, "raw": true}), "raw sends a question as it is"),
         (json!({"num_beam": 2}), "unknown field `num_beam`"),
+        (json!({"seed": 1, "num_beams": "5"}), "\"num_beams\" was not understood"),
+        (json!({"early_stopping": "maybe"}), "it is false, true or \"never\""),
         (json!({"top_k": "many"}), "many"),
         (json!({"stop_strings": [""]}), "1 to 200 bytes"),
         (json!({"stop_strings": vec!["x"; 17]}), "at most 16"),

@@ -2,6 +2,8 @@
 //!
 //! What a number may be is said in [`bounds`], made narrower by this server's limits.
 
+use serde_json::{Map, Value};
+
 use super::settings::{EarlyStopping, Settings};
 use super::state::Shared;
 use crate::api::{ApiError, AskRequest, ErrorKind, NumberSetting};
@@ -59,11 +61,7 @@ impl Shared {
         let settings = if on_page {
             Settings::from_fields(&request.fields, request.question.is_some(), self.usual_beams())
         } else {
-            serde_json::from_value(request.settings.clone().into()).map_err(|error| {
-                bad_request(format!(
-                    "The settings were not understood: {error}. Mend or leave out what is named."
-                ))
-            })?
+            understood(&request.settings)?
         };
         Ok(Chosen { settings, on_page })
     }
@@ -203,4 +201,20 @@ impl Shared {
             error
         })
     }
+}
+
+/// A script's settings. Each may be missing, so that what is wrong is wrong by itself.
+fn understood(settings: &Map<String, Value>) -> Result<Settings, ApiError> {
+    let whole = serde_json::from_value(settings.clone().into());
+    whole.map_err(|error: serde_json::Error| {
+        let alone = |(name, value): (&String, &Value)| {
+            let one = Map::from_iter([(name.clone(), value.clone())]);
+            let error = serde_json::from_value::<Settings>(one.into()).err()?;
+            Some(format!(
+                "The setting {name:?} was not understood: {error}. Mend it, or leave it out."
+            ))
+        };
+        let sentence = settings.iter().find_map(alone);
+        bad_request(sentence.unwrap_or_else(|| format!("The settings were not understood: {error}. Mend them.")))
+    })
 }

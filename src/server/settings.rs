@@ -36,7 +36,7 @@ pub struct Settings {
 
 /// When beam search ends; `false`, `true` or `"never"` as in the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "it is false, true or \"never\"")]
 pub enum EarlyStopping {
     AtOnce(bool),
     Never(Never),
