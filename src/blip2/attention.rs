@@ -220,17 +220,19 @@ impl Rows for Head<'_> {
 
 /// `[queries, size]` of one head.
 fn attend_head(q: &Head, k: &Head, v: &Head, scale: f32, mask: Option<&Head>) -> Result<Vec<f32>> {
-    let (mut queries, mut scratch) = (Vec::new(), Vec::new());
+    let mut queries = Vec::new();
     q.copy(0..q.rows, &mut queries);
     for number in &mut queries {
         *number *= scale;
     }
     let isa = Isa::best();
     if q.rows < WORTH_PACKING {
+        let (mut of_keys, mut of_values) = (Vec::new(), Vec::new());
+        let keys = k.read(0..k.rows, &mut of_keys);
+        let values = v.read(0..v.rows, &mut of_values);
         let mut output = vec![0f32; queries.len()];
         for (index, (query, output)) in queries.chunks(q.size).zip(output.chunks_mut(q.size)).enumerate() {
             let mut weights = vec![0f32; k.rows];
-            let keys = k.read(0..k.rows, &mut scratch);
             score(
                 isa,
                 &mut RowTask {
@@ -240,11 +242,10 @@ fn attend_head(q: &Head, k: &Head, v: &Head, scale: f32, mask: Option<&Head>) ->
                 },
             );
             finish(isa, &mut weights, mask, index);
-            let rows = v.read(0..v.rows, &mut scratch);
             gather(
                 isa,
                 &mut GatherTask {
-                    rows,
+                    rows: values,
                     weights: &weights,
                     output,
                 },
