@@ -6,6 +6,7 @@
 use half::f16;
 
 use super::matrix::BLOCK;
+use super::simd::reduce;
 
 /// Blocks that share a scale of their scales in `q4_k`.
 pub const SUPER: usize = 8;
@@ -177,17 +178,4 @@ fn greatest_magnitude(weights: &[f32; BLOCK]) -> f32 {
 #[inline(always)]
 fn sum(numbers: [f32; BLOCK]) -> f32 {
     reduce(numbers, |a, b| a + b)
-}
-
-/// All numbers of a block made one, half with half.
-#[inline(always)]
-fn reduce<T: Copy>(mut numbers: [T; BLOCK], two: impl Fn(T, T) -> T) -> T {
-    let mut width = BLOCK / 2;
-    while width > 0 {
-        for i in 0..width {
-            numbers[i] = two(numbers[i], numbers[i + width]);
-        }
-        width /= 2;
-    }
-    numbers[0]
 }

@@ -113,14 +113,20 @@ pub fn sum(numbers: &[f32]) -> f32 {
     for (sum, number) in sums.iter_mut().zip(rest) {
         *sum += number;
     }
-    let mut width = LANES / 2;
+    reduce(sums, |a, b| a + b)
+}
+
+/// So many numbers, a power of two, made one: half with half.
+#[inline(always)]
+pub fn reduce<T: Copy, const N: usize>(mut numbers: [T; N], two: impl Fn(T, T) -> T) -> T {
+    let mut width = N / 2;
     while width > 0 {
         for i in 0..width {
-            sums[i] += sums[i + width];
+            numbers[i] = two(numbers[i], numbers[i + width]);
         }
         width /= 2;
     }
-    sums[0]
+    numbers[0]
 }
 
 /// The greatest of numbers; what is none is passed over.
