@@ -60,12 +60,7 @@ impl Questions {
     /// Opens the file, or standard input for `-`.
     pub fn open(file: &Path) -> Result<Self, String> {
         if file == Path::new("-") {
-            return Ok(Self {
-                lines: Box::new(std::io::stdin().lock()),
-                progress: progress_bar(None),
-                number: 0,
-                unread: HashSet::new(),
-            });
+            return Ok(Self::new(std::io::stdin().lock(), None));
         }
         if file.is_dir() {
             let sentence = "is a folder. Name a file of questions, or - for standard input.";
@@ -78,12 +73,16 @@ impl Questions {
                 file.display()
             )
         })?;
-        Ok(Self {
-            lines: Box::new(BufReader::new(opened)),
-            progress: progress_bar(Some(bytes)),
+        Ok(Self::new(BufReader::new(opened), Some(bytes)))
+    }
+
+    fn new(lines: impl BufRead + 'static, bytes: Option<u64>) -> Self {
+        Self {
+            lines: Box::new(lines),
+            progress: progress_bar(bytes),
             number: 0,
             unread: HashSet::new(),
-        })
+        }
     }
 
     /// The next line that says something, with its number in the file; `None` behind the last.
