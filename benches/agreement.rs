@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use candle_core::{D, Device, Tensor};
 use clap::Parser;
 use glimpse::blip2::Blip2;
-use glimpse::blip2::generation::GenerationOptions;
 use glimpse::blip2::linear::WeightFormat;
-use glimpse::blip2::processor::{Picture, PictureLimits, Processor, Prompt};
 use glimpse::blip2::weights::Precision;
 use glimpse::checkpoint::Checkpoint;
+use glimpse::generation::GenerationOptions;
+use glimpse::processor::{Picture, PictureLimits, Processor, Prompt};
 use serde::{Deserialize, Serialize};
 
 type AnyResult<T> = Result<T, Box<dyn std::error::Error>>;

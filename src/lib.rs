@@ -9,6 +9,8 @@
 //! - [`remote`]: pictures from addresses, and from public ones only on a server.
 //! - [`engine`]: who answers when: queue, worker, cancelling, streaming.
 //! - [`blip2`]: the model, on candle. Start reading at its own page.
+//! - [`generation`]: token after token.
+//! - [`processor`]: a picture's bytes to pixel values, text to token ids and back.
 //! - [`checkpoint`]: finding, checking and opening weights.
 //! - [`commands`]: one file a subcommand of the `glimpse` program.
 //!
@@ -28,6 +30,10 @@ pub mod checkpoint;
 pub mod commands;
 #[cfg(feature = "ssr")]
 pub mod engine;
+#[cfg(feature = "ssr")]
+pub mod generation;
+#[cfg(feature = "ssr")]
+pub mod processor;
 #[cfg(feature = "ssr")]
 pub mod remote;
 #[cfg(feature = "ssr")]

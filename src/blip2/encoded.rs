@@ -40,7 +40,7 @@ impl Blip2 {
     /// Reads a prompt (ids with the picture tokens in front) into a new cache with room for
     /// `positions`, and gives the decoder's hidden states, of which the last is the one that
     /// the answer's first token is chosen by.
-    pub(super) fn read_prompt(
+    pub(crate) fn read_prompt(
         &self,
         picture: &EncodedPicture,
         prompt_ids: &[u32],

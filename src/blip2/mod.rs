@@ -5,12 +5,12 @@
 //! Face transformers' `Blip2ForConditionalGeneration` computes it. Each box of the
 //! paper's figure is a file here; read them in this order:
 //!
-//! 1. [`processor`]: the picture's bytes to pixel values, the question to token ids.
+//! 1. [`processor`](crate::processor): the picture's bytes to pixel values, the question to token ids.
 //! 2. [`vision`]: pixel values to one embedding a patch (ViT).
 //! 3. [`qformer`]: a few query tokens read the patches (Q-Former).
 //! 4. [`Blip2`]: the language projection between the two worlds, and the whole.
 //! 5. [`opt`] or [`t5`]: the language model; [`language_model`] is either.
-//! 6. [`generation`]: token after token.
+//! 6. [`generation`](crate::generation): token after token.
 //!
 //! [`config`] is `config.json`; [`linear`], [`attention`], [`layers`], [`activation`] and
 //! [`cache`] are what the parts share; [`weights`] is where they get their tensors from.
@@ -20,12 +20,10 @@ pub mod attention;
 pub mod cache;
 pub mod config;
 mod encoded;
-pub mod generation;
 pub mod language_model;
 pub mod layers;
 pub mod linear;
 pub mod opt;
-pub mod processor;
 pub mod qformer;
 pub mod t5;
 pub mod vision;

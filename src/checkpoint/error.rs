@@ -3,7 +3,7 @@
 use super::fit::TooLarge;
 use super::hub::HubError;
 use crate::blip2::config::ConfigError;
-use crate::blip2::processor::{ProcessorError, TextError};
+use crate::processor::{ProcessorError, TextError};
 
 /// Why a checkpoint cannot be used; each sentence names the file or tensor.
 #[derive(Debug, thiserror::Error)]

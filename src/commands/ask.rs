@@ -15,9 +15,9 @@ use super::options::{GenerationArgs, ModelArgs};
 use super::prompt::PromptArgs;
 use super::{CommandResult, batch, picture};
 use crate::api::{FinishReason, Timings};
-use crate::blip2::generation::StopStrings;
-use crate::blip2::processor::{Picture, PictureLimits};
 use crate::engine::{Engine, EngineError, Event, Question, Summary, WrittenAnswer};
+use crate::generation::StopStrings;
+use crate::processor::{Picture, PictureLimits};
 
 #[derive(Args)]
 pub struct AskArgs {

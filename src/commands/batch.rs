@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 use super::ask::{AnswerRecord, Asker};
 use super::prompt::PromptArgs;
 use super::{CommandResult, picture};
-use crate::blip2::generation::GenerationOptions;
-use crate::blip2::processor::{Picture, PictureLimits};
 use crate::checkpoint::progress;
 use crate::engine::Question;
+use crate::generation::GenerationOptions;
+use crate::processor::{Picture, PictureLimits};
 
 /// Bytes of a line.
 const MAX_LINE_BYTES: u64 = 1 << 20;

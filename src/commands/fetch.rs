@@ -7,11 +7,11 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::CommandResult;
 use super::options::PlaceArgs;
-use crate::blip2::processor::Processor;
 use crate::blip2::weights::Precision;
 use crate::checkpoint::inventory::parameters;
 use crate::checkpoint::memory::{estimate, readable_bytes};
 use crate::checkpoint::{Checkpoint, MemoryLimit, Outline, Source};
+use crate::processor::Processor;
 
 #[derive(Args)]
 pub struct FetchArgs {

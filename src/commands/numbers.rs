@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::blip2::generation::bounds::Bounds;
+use crate::generation::bounds::Bounds;
 
 /// Reads a whole number within a range, which `T` holds.
 pub fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone {
@@ -65,7 +65,7 @@ impl FromStr for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blip2::generation::bounds;
+    use crate::generation::bounds;
 
     #[test]
     fn bytes_are_written_as_people_do() {

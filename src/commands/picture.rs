@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Read;
 
-use crate::blip2::processor::{Picture, PictureError, PictureLimits};
+use crate::processor::{Picture, PictureError, PictureLimits};
 use crate::remote::{FetchLimits, Fetcher, Reach, RemoteError, address, is_address};
 
 /// Why a picture argument gives no picture.

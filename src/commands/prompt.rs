@@ -4,7 +4,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use super::UsageError;
-use crate::blip2::processor::Prompt;
+use crate::processor::Prompt;
 
 #[derive(Args, Clone)]
 pub struct PromptArgs {

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::blip2::generation::{FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence};
-use crate::blip2::processor::{Picture, Prompt, TextError};
+use crate::generation::{FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence};
+use crate::processor::{Picture, Prompt, TextError};
 
 pub use device::{DeviceChoice, DeviceError, DtypeChoice};
 pub use model::{LoadError, Model, ModelDescription, offered_precisions};

@@ -7,10 +7,10 @@ use candle_core::Device;
 
 use crate::blip2::config::Blip2Config;
 use crate::blip2::linear::WeightFormat;
-use crate::blip2::processor::{Picture, Processor};
 use crate::blip2::weights::Precision;
 use crate::blip2::{Blip2, EncodedPicture};
 use crate::checkpoint::{CheckpointError, MemoryLimit, Outline, Source, machine};
+use crate::processor::{Picture, Processor};
 
 use super::allocator;
 use super::device::{DeviceChoice, DeviceError, DtypeChoice, device_name, precision};

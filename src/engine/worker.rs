@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use super::{EngineError, Event, Job, Model, Queue, Summary, Timings, WrittenAnswer};
-use crate::blip2::generation::{GeneratedToken, Sequence, Step};
-use crate::blip2::processor::{TextProcessor, TextStream};
+use crate::generation::{GeneratedToken, Sequence, Step};
+use crate::processor::{TextProcessor, TextStream};
 
 /// Runs until no more questions can come.
 pub fn run(mut model: Model, mut queue: Queue) {

@@ -283,8 +283,8 @@ mod tests {
     use futures::StreamExt;
 
     use super::*;
-    use crate::blip2::generation::GeneratedToken;
-    use crate::blip2::processor::Picture;
+    use crate::generation::GeneratedToken;
+    use crate::processor::Picture;
     use crate::store::StoreLimits;
 
     fn begun(grace: Duration) -> (Answers, Arc<Store>, ConversationId) {

@@ -6,8 +6,8 @@ use super::answers::Running;
 use super::options::Chosen;
 use super::state::Shared;
 use crate::api::{ApiError, AskRequest, ConversationId, ErrorKind, FinishReason, Turn, TurnState};
-use crate::blip2::processor::{Exchange, Prompt};
 use crate::engine::Question;
+use crate::processor::{Exchange, Prompt};
 
 /// Earlier turns that the demo model is told: it has learned from conversations of up to three.
 const DEMO_TURNS: usize = 2;

@@ -1,8 +1,8 @@
 //! The engine's words in the page's words.
 
 use crate::api;
-use crate::blip2::generation;
 use crate::engine;
+use crate::generation;
 
 impl From<generation::FinishReason> for api::FinishReason {
     fn from(reason: generation::FinishReason) -> Self {

@@ -7,9 +7,9 @@
 use axum::http::StatusCode;
 
 use crate::api::{ApiError, ErrorKind};
-use crate::blip2::generation::GenerationError;
-use crate::blip2::processor::{PictureError, TextError};
 use crate::engine::EngineError;
+use crate::generation::GenerationError;
+use crate::processor::{PictureError, TextError};
 use crate::remote::RemoteError;
 use crate::store::StoreError;
 

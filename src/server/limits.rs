@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::blip2::processor::PictureLimits;
+use crate::processor::PictureLimits;
 
 /// What one visitor, and all of them together, may ask of this server.
 #[derive(Clone, Copy, Debug)]

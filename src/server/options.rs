@@ -8,8 +8,8 @@ use super::settings::{EarlyStopping, Settings};
 use super::state::Shared;
 use crate::api::{ApiError, AskRequest, ErrorKind, NumberSetting};
 use crate::app;
-use crate::blip2::generation::bounds::{self, Bounds};
-use crate::blip2::generation::{self, GenerationOptions, OptionsError, StopStrings};
+use crate::generation::bounds::{self, Bounds};
+use crate::generation::{self, GenerationOptions, OptionsError, StopStrings};
 
 /// Of a conversation, sent along with a question.
 const CONTEXT_TURNS: Bounds = Bounds::whole("context_turns", 0.0, u16::MAX as f64);

@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt};
 
 use super::state::Shared;
 use crate::api::{ApiError, Conversation, ErrorKind};
-use crate::blip2::processor::{Picture, PictureError};
+use crate::processor::{Picture, PictureError};
 use crate::store::StoreError;
 
 /// Reads an uploaded file into memory, up to `max_bytes`.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Stored, id};
 use crate::api::{ConversationId, FinishReason, Turn, TurnState};
-use crate::blip2::processor::{Picture, PictureLimits};
+use crate::processor::{Picture, PictureLimits};
 
 const PICTURE: &str = "picture.png";
 const PREVIEW: &str = "preview.jpg";

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::api::{Conversation, ConversationId, PictureInfo, Turn, TurnState};
-use crate::blip2::processor::Picture;
+use crate::processor::Picture;
 use disk::Disk;
 
 pub use preview::PreviewError;

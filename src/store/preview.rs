@@ -1,9 +1,9 @@
 //! The picture that goes back to browsers: decoded and encoded again, so that nothing of
 //! the uploaded file (its place, its camera, a payload) is passed on.
 
-use crate::blip2::processor::Picture;
-use crate::blip2::processor::Resample;
-use crate::blip2::processor::resize::resize;
+use crate::processor::Picture;
+use crate::processor::Resample;
+use crate::processor::resize::resize;
 
 /// Longer side of a preview in pixels.
 const LONGEST_SIDE: usize = 1280;
@@ -49,7 +49,7 @@ fn jpeg(picture: &Picture) -> Result<Vec<u8>, PreviewError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blip2::processor::PictureLimits;
+    use crate::processor::PictureLimits;
 
     #[test]
     fn a_wide_picture_is_scaled_to_the_longest_side() {

@@ -1,0 +1,307 @@
+//! The question to token ids, and token ids back to text.
+//!
+//! Source: `Blip2Processor` (picture tokens in front, then the tokenised text with its
+//! special tokens) and `tokenizer.decode(…, skip_special_tokens=True)`.
+
+use tokenizers::{AddedToken, DecoderWrapper, Encoding, Tokenizer};
+
+use crate::blip2::config::{Context, LanguageModelConfig};
+use crate::generation::StopStrings;
+
+/// Why a text cannot become token ids.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    #[error("tokenizer.json cannot be used: {0}. Download the file again.")]
+    Tokenizer(String),
+    #[error("Neither config.json nor tokenizer.json names the picture's token. Download the checkpoint again.")]
+    NoImageToken,
+    #[error("The question contains the picture's own token. Ask it in other words.")]
+    ImageTokenInText,
+    #[error(
+        "tokenizer.json gives token {id}, but config.json says the model knows {vocab_size} tokens. The two files do not belong together: download both again."
+    )]
+    TokenOutsideVocabulary { id: u32, vocab_size: usize },
+}
+
+/// What is asked about a picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// No text at all: the model writes a caption.
+    Caption,
+    /// A question, sent as `Question: … Answer:`.
+    Question(String),
+    /// A question after others: `Question: … Answer: … Question: … Answer:`, with one space
+    /// between turns. [`TextProcessor::conversation`] makes one that has room in the model.
+    Conversation { earlier: Vec<Exchange>, question: String },
+    /// Text that is sent as it is.
+    Raw(String),
+}
+
+/// A question that was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    pub question: String,
+    pub answer: String,
+}
+
+impl Exchange {
+    fn text(&self) -> String {
+        format!("{} {}", labelled(&self.question), self.answer.trim())
+    }
+}
+
+/// A question between its labels, once: whoever knows how BLIP-2 is asked types them as well.
+fn labelled(question: &str) -> String {
+    let question = question.trim();
+    let bare = question
+        .strip_prefix("Question:")
+        .map(|rest| rest.strip_suffix("Answer:").unwrap_or(rest).trim())
+        .filter(|bare| !bare.is_empty());
+    format!("Question: {} Answer:", bare.unwrap_or(question))
+}
+
+impl Prompt {
+    /// The text that goes to the tokenizer; a caption has none.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Self::Caption => None,
+            Self::Question(question) => Some(labelled(question)),
+            Self::Conversation { earlier, question } => {
+                let mut turns: Vec<String> = earlier.iter().map(Exchange::text).collect();
+                turns.push(labelled(question));
+                Some(turns.join(" "))
+            }
+            Self::Raw(text) => Some(text.clone()),
+        }
+    }
+}
+
+/// The tokenizer with what BLIP-2 puts in front of a text.
+#[derive(Debug)]
+pub struct TextProcessor {
+    tokenizer: Tokenizer,
+    image_token: u32,
+    num_query_tokens: usize,
+    caption_token: u32,
+    vocab_size: usize,
+    context: Context,
+}
+
+impl TextProcessor {
+    /// `tokenizer_json` is the checkpoint's `tokenizer.json`; the rest is from its config.
+    pub fn new(
+        tokenizer_json: &[u8],
+        image_token: Option<u32>,
+        num_query_tokens: usize,
+        language_model: &LanguageModelConfig,
+    ) -> Result<Self, TextError> {
+        let mut tokenizer =
+            Tokenizer::from_bytes(tokenizer_json).map_err(|error| TextError::Tokenizer(error.to_string()))?;
+        // The file may carry the settings of its last training run; the reference ignores them.
+        let _ = tokenizer.with_truncation(None);
+        tokenizer.with_padding(None);
+        // A visitor who types `<image>` or `</s>` means those letters.
+        tokenizer.set_encode_special_tokens(true);
+        let image_token = image_token
+            .or_else(|| tokenizer.token_to_id("<image>"))
+            .ok_or(TextError::NoImageToken)?;
+        make_special(&mut tokenizer, image_token)?;
+        Ok(Self {
+            tokenizer,
+            image_token,
+            num_query_tokens,
+            caption_token: language_model.caption_token(),
+            vocab_size: language_model.vocab_size(),
+            context: language_model.context(),
+        })
+    }
+
+    /// A question after earlier turns. The oldest are left out where the model has no room
+    /// for them besides the picture and an answer of `max_new_tokens`.
+    pub fn conversation(&self, mut earlier: Vec<Exchange>, question: String, max_new_tokens: usize) -> Prompt {
+        let room = self.context.room_for_turns(max_new_tokens);
+        let mut left = room.saturating_sub(self.length(&Prompt::Question(question.clone())));
+        // Words are cut at spaces, so that turns are as long together as each for itself.
+        let latest = earlier.iter().rev().take_while(|exchange| {
+            let tokens = self.tokenizer.encode(format!(" {}", exchange.text()), false);
+            let rest = tokens.ok().and_then(|tokens| left.checked_sub(tokens.len()));
+            left = rest.unwrap_or_default();
+            rest.is_some()
+        });
+        let kept = latest.count();
+        earlier.drain(..earlier.len() - kept);
+        let mut prompt = Prompt::Conversation { earlier, question };
+        // A tokenizer that cuts elsewhere than at spaces may need more room together.
+        while self.length(&prompt) > room {
+            match &mut prompt {
+                Prompt::Conversation { earlier, .. } if !earlier.is_empty() => drop(earlier.remove(0)),
+                _ => break,
+            }
+        }
+        prompt
+    }
+
+    /// Tokens of a prompt, the picture's included; one that cannot be sent is endless.
+    fn length(&self, prompt: &Prompt) -> usize {
+        self.prompt_ids(prompt).map_or(usize::MAX, |ids| ids.len())
+    }
+
+    /// The ids of a whole prompt: one picture token a query token, then the text with the
+    /// tokenizer's own token in front of it (OPT) or behind it (T5). A caption has no text but
+    /// the config's begin-of-text token.
+    pub fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>, TextError> {
+        let mut ids = vec![self.image_token; self.num_query_tokens];
+        match prompt.text() {
+            None => ids.push(self.caption_token),
+            Some(text) => {
+                let encoding = self
+                    .tokenizer
+                    .encode(text, true)
+                    .map_err(|error| TextError::Tokenizer(error.to_string()))?;
+                ids.extend(self.without_typed_special_tokens(&encoding));
+            }
+        }
+        let text = &ids[self.num_query_tokens..];
+        if text.contains(&self.image_token) {
+            return Err(TextError::ImageTokenInText);
+        }
+        match text.iter().find(|id| **id as usize >= self.vocab_size) {
+            Some(&id) => Err(TextError::TokenOutsideVocabulary {
+                id,
+                vocab_size: self.vocab_size,
+            }),
+            None => Ok(ids),
+        }
+    }
+
+    /// The ids of a text, in which special tokens are the tokenizer's own.
+    ///
+    /// Unigram has them in its vocabulary, and finds them in what was typed: such letters
+    /// become unknown ones.
+    fn without_typed_special_tokens(&self, encoding: &Encoding) -> Vec<u32> {
+        let added = self.tokenizer.get_added_tokens_decoder();
+        let unknown = self.tokenizer.token_to_id("<unk>");
+        let pairs = encoding.get_ids().iter().zip(encoding.get_special_tokens_mask());
+        let kept = pairs.map(|(id, is_own)| match unknown {
+            Some(unknown) if *is_own == 0 && added.get(id).is_some_and(|token| token.special) => unknown,
+            _ => *id,
+        });
+        kept.collect()
+    }
+
+    /// Ids to text, special tokens left out.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        // Decoding fails only for decoders that BLIP-2's tokenizers do not have.
+        self.tokenizer.decode(ids, true).unwrap_or_default()
+    }
+
+    /// Texts that end an answer, ready to be found in its tokens.
+    pub fn stop_strings(&self, strings: &[String]) -> StopStrings {
+        if strings.is_empty() {
+            return StopStrings::default();
+        }
+        let has_metaspace = matches!(self.tokenizer.get_decoder(), Some(DecoderWrapper::Metaspace(_)));
+        let token_bytes = if has_metaspace {
+            metaspace_bytes
+        } else {
+            byte_level_bytes
+        };
+        let bytes = |id| {
+            self.tokenizer
+                .id_to_token(id)
+                .map_or_else(Box::default, |token| token_bytes(&token))
+        };
+        let size = self.tokenizer.get_vocab(true).values().max().map_or(0, |id| id + 1);
+        StopStrings::new(strings, (0..size).map(bytes).collect())
+    }
+
+    /// Turns tokens into text as they come.
+    pub fn stream(&self) -> TextStream<'_> {
+        TextStream {
+            processor: self,
+            ids: Vec::new(),
+            sent: 0,
+        }
+    }
+}
+
+/// Makes the picture's token a special one where its file does not: then a text's `<image>`
+/// is letters.
+fn make_special(tokenizer: &mut Tokenizer, image_token: u32) -> Result<(), TextError> {
+    let added = tokenizer.get_added_tokens_decoder();
+    let Some(token) = added.get(&image_token).filter(|token| !token.special) else {
+        return Ok(());
+    };
+    let special = AddedToken {
+        special: true,
+        ..token.clone()
+    };
+    tokenizer
+        .add_special_tokens([special])
+        .map(|_| ())
+        .map_err(|error| TextError::Tokenizer(error.to_string()))
+}
+
+/// Text of an answer that is still growing.
+///
+/// A character may be spread over several tokens: its bytes are held back until it is
+/// whole. White space is held back until something follows, so that the answer, which
+/// is trimmed, never has to take back what was sent.
+pub struct TextStream<'a> {
+    processor: &'a TextProcessor,
+    ids: Vec<u32>,
+    sent: usize,
+}
+
+impl TextStream<'_> {
+    /// The text that the next token completes; often empty.
+    pub fn push(&mut self, id: u32) -> String {
+        self.ids.push(id);
+        let text = self.processor.decode(&self.ids);
+        // An unfinished character is shown as one replacement character; those before it
+        // are bytes that never became one.
+        let whole = text.strip_suffix(char::REPLACEMENT_CHARACTER).unwrap_or(&text);
+        self.send(whole.trim_end())
+    }
+
+    /// What is left when the answer has ended: bytes that never became a character
+    /// are shown as the replacement character, as the reference shows them.
+    pub fn finish(&mut self) -> String {
+        let text = self.processor.decode(&self.ids);
+        self.send(text.trim_end())
+    }
+
+    fn send(&mut self, text: &str) -> String {
+        let leading = text.len() - text.trim_start().len();
+        let piece = text.get(self.sent.max(leading)..).unwrap_or_default();
+        if !piece.is_empty() {
+            self.sent = text.len();
+        }
+        piece.to_string()
+    }
+}
+
+/// The bytes that a token of a byte-level vocabulary stands for. Where a letter is none of
+/// the byte alphabet, the token was added to the vocabulary and stands for itself.
+fn byte_level_bytes(token: &str) -> Box<[u8]> {
+    let bytes: Option<Box<[u8]>> = token.chars().map(byte_of).collect();
+    bytes.unwrap_or_else(|| token.as_bytes().into())
+}
+
+/// The bytes that a token of T5's vocabulary stands for, where spaces are written as U+2581.
+fn metaspace_bytes(token: &str) -> Box<[u8]> {
+    token.replace('\u{2581}', " ").into_bytes().into()
+}
+
+/// GPT-2's byte alphabet: printable bytes are themselves, the others count up from U+0100.
+fn byte_of(letter: char) -> Option<u8> {
+    let is_itself = |byte: u8| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+    let code = u32::from(letter);
+    match u8::try_from(code) {
+        Ok(byte) => is_itself(byte).then_some(byte),
+        Err(_) => (0..=255).filter(|byte| !is_itself(*byte)).nth((code - 0x100) as usize),
+    }
+}
+
+#[cfg(test)]
+mod tests;

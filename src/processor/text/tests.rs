@@ -1,0 +1,174 @@
+//! Prompts to ids, and ids to text, with the demo model's tokenizer.
+
+use super::*;
+use crate::blip2::config::OptConfig;
+
+/// The demo model's: one token a byte for anything but plain words.
+fn processor() -> TextProcessor {
+    let checkpoint = crate::checkpoint::Checkpoint::demo().expect("it is part of the program");
+    crate::processor::Processor::load(&checkpoint)
+        .expect("it is part of the program")
+        .text
+}
+
+fn ids(processor: &TextProcessor, text: &str) -> Vec<u32> {
+    processor
+        .tokenizer
+        .encode(text, false)
+        .expect("it is text")
+        .get_ids()
+        .to_vec()
+}
+
+#[test]
+fn a_character_of_several_tokens_comes_whole() {
+    let processor = processor();
+    let ids = ids(&processor, " naïve 🦀 crab\n");
+    let mut stream = processor.stream();
+    let mut pieces: Vec<String> = ids.iter().map(|id| stream.push(*id)).collect();
+    pieces.push(stream.finish());
+    assert!(
+        pieces.iter().all(|piece| !piece.contains(char::REPLACEMENT_CHARACTER)),
+        "{pieces:?}"
+    );
+    assert!(
+        pieces.iter().filter(|piece| piece.is_empty()).count() >= 3,
+        "the crab has four bytes: {pieces:?}"
+    );
+    assert_eq!(pieces.concat(), "naïve 🦀 crab");
+}
+
+fn exchange(question: &str, answer: &str) -> Exchange {
+    Exchange {
+        question: question.into(),
+        answer: answer.into(),
+    }
+}
+
+#[test]
+fn turns_stand_one_space_apart_and_no_punctuation_is_added() {
+    let prompt = Prompt::Conversation {
+        earlier: vec![exchange(" What is it? ", " a cat. "), exchange("Which colour", "black")],
+        question: "Why?\n".into(),
+    };
+    let text = "Question: What is it? Answer: a cat. Question: Which colour Answer: black Question: Why? Answer:";
+    assert_eq!(prompt.text().as_deref(), Some(text));
+    let first = Prompt::Conversation {
+        earlier: Vec::new(),
+        question: "Why?".into(),
+    };
+    assert_eq!(first.text(), Prompt::Question("Why?".into()).text());
+}
+
+#[test]
+fn labels_that_were_typed_are_not_doubled() {
+    let sent = |question: &str| Prompt::Question(question.into()).text().unwrap_or_default();
+    for typed in [
+        "How many?",
+        "Question: How many? Answer:",
+        " Question:How many?Answer: ",
+        "Question: How many?",
+    ] {
+        assert_eq!(sent(typed), "Question: How many? Answer:", "{typed}");
+    }
+    assert_eq!(sent("What is after Answer:"), "Question: What is after Answer: Answer:");
+    assert_eq!(sent("Question:"), "Question: Question: Answer:");
+}
+
+#[test]
+fn special_tokens_in_a_question_are_letters() {
+    let processor = processor();
+    let special: Vec<u32> = processor.tokenizer.get_added_tokens_decoder().into_keys().collect();
+    assert!(!special.is_empty());
+    for text in [
+        "<image>",
+        "a <image>?",
+        "</s>",
+        "<pad>",
+        "<unk>",
+        "<s>",
+        "<image><image></s>",
+    ] {
+        for prompt in [Prompt::Raw(text.into()), Prompt::Question(text.into())] {
+            let ids = processor.prompt_ids(&prompt).expect(text);
+            // Behind the picture's tokens and the begin-of-text token.
+            let words = &ids[processor.num_query_tokens + 1..];
+            assert!(words.iter().all(|id| !special.contains(id)), "{text}: {words:?}");
+            assert_eq!(processor.decode(words), prompt.text().unwrap_or_default());
+        }
+    }
+}
+
+#[test]
+fn a_picture_token_that_its_file_does_not_call_special_is_letters_too() {
+    let checkpoint = crate::checkpoint::Checkpoint::demo().expect("it is part of the program");
+    let bytes = checkpoint.read("tokenizer.json").expect("it is part of the program");
+    let mut json: serde_json::Value = serde_json::from_slice(&bytes).expect("it is JSON");
+    for token in json["added_tokens"].as_array_mut().expect("it is a list") {
+        token["special"] = false.into();
+    }
+    let whole = processor();
+    let processor = TextProcessor::new(
+        json.to_string().as_bytes(),
+        None,
+        3,
+        &LanguageModelConfig::Opt(OptConfig {
+            bos_token_id: whole.caption_token,
+            vocab_size: whole.vocab_size,
+            ..OptConfig::default()
+        }),
+    )
+    .expect("it is a tokenizer");
+    let ids = processor
+        .prompt_ids(&Prompt::Raw("an <image>".into()))
+        .expect("it is text");
+    assert_eq!(ids.iter().filter(|id| **id == processor.image_token).count(), 3);
+}
+
+#[test]
+fn the_oldest_turns_fall_off_and_the_picture_and_the_answer_keep_their_room() {
+    let processor = processor();
+    let all: Vec<Exchange> = (0..60)
+        .map(|turn| exchange(&format!("what is {turn}?"), "a red star"))
+        .collect();
+    let mut kept = Vec::new();
+    for max_new_tokens in [10, 200, 400, 600] {
+        let prompt = processor.conversation(all.clone(), "and now?".into(), max_new_tokens);
+        let Prompt::Conversation { earlier, question } = &prompt else {
+            panic!("{prompt:?}")
+        };
+        assert_eq!(question, "and now?");
+        assert_eq!(earlier[..], all[all.len() - earlier.len()..], "the latest stay");
+        let ids = processor.prompt_ids(&prompt).expect("it is text");
+        assert!(
+            ids[..processor.num_query_tokens]
+                .iter()
+                .all(|id| *id == processor.image_token)
+        );
+        assert!(earlier.is_empty() || ids.len() <= processor.context.room_for_turns(max_new_tokens));
+        // One turn more would have been too many.
+        let more = processor.conversation(
+            all[all.len() - earlier.len() - 1..].to_vec(),
+            question.clone(),
+            max_new_tokens,
+        );
+        assert_eq!(more, prompt);
+        kept.push(earlier.len());
+    }
+    assert!(
+        kept[0] > kept[1] && kept[1] > kept[2] && kept[2] > 0 && kept[3] == 0,
+        "{kept:?}"
+    );
+    let few = processor.conversation(all[..2].to_vec(), "and now?".into(), 10);
+    assert!(matches!(few, Prompt::Conversation { earlier, .. } if earlier == all[..2]));
+}
+
+#[test]
+fn bytes_that_never_become_a_character_are_not_held_for_ever() {
+    let processor = processor();
+    let crab = ids(&processor, "🦀");
+    let mut stream = processor.stream();
+    let first: String = [crab[0], crab[0], crab[0]].iter().map(|id| stream.push(*id)).collect();
+    assert_eq!(first, "\u{fffd}\u{fffd}");
+    assert_eq!(stream.finish(), "\u{fffd}");
+}

@@ -1,0 +1,52 @@
+//! Every way of decoding gives the reference's answers, on every golden checkpoint.
+//!
+//! The files under `decoding/` are made by `make golden`, with transformers in f32 on the
+//! CPU; `GLIMPSE_GOLDEN=DIR` tests another set (`make golden SEED=1 OUT=DIR`).
+//!
+//! What must hold: greedy decoding and beam search give the same tokens, sequence scores
+//! and log-probabilities within 1e-3 (scores beyond 100 within a hundred-thousandth of
+//! themselves, which is what f32 sums leave of them); what tokens are drawn from is the reference's
+//! distribution within 1e-5 at every step; the same seed gives the same answer.
+
+use std::path::Path;
+
+use super::AnyResult;
+use super::golden::{Case, golden, names};
+
+const DISTRIBUTION_TOLERANCE: f32 = 1e-5;
+
+#[test]
+fn greedy_and_beam_search_answer_as_the_reference_does() -> AnyResult<()> {
+    let mut complaints = Vec::new();
+    let (mut answers, mut checkpoints) = (0, 0);
+    for name in names()? {
+        let case = Case::open(&golden(), &name)?;
+        complaints.extend(case.check_answers()?.into_iter().map(|what| format!("{name}: {what}")));
+        answers += case.golden.answers.len();
+        checkpoints += 1;
+    }
+    let is_committed_set = golden() == Path::new("tests/golden");
+    assert!(
+        checkpoints >= if is_committed_set { 24 } else { 1 },
+        "{checkpoints} checkpoints"
+    );
+    assert_eq!(answers, checkpoints * 8 * 4, "eight pictures, four settings");
+    assert!(
+        complaints.is_empty(),
+        "{} of {answers}:\n{}",
+        complaints.len(),
+        complaints.join("\n")
+    );
+    Ok(())
+}
+
+#[test]
+fn tokens_are_drawn_from_the_references_distribution() -> AnyResult<()> {
+    for name in names()? {
+        let case = Case::open(&golden(), &name)?;
+        let worst = case.check_distribution()?;
+        let options = &case.golden.drawn.options;
+        assert!(worst <= DISTRIBUTION_TOLERANCE, "{name} {options:?}: off by {worst:e}");
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! What Glimpse promises, checked from outside: one crate, so that the program is linked once.
+#![cfg(feature = "ssr")]
+
+mod addresses;
+mod conversation;
+mod decoding;
+mod hub;
+mod loading;
+mod naming;
+mod parity;
+mod pictures;
+mod server;
+mod settings;
+mod support;
+mod t5;
+mod terminal;

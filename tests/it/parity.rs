@@ -1,0 +1,311 @@
+//! Parity with the reference: every golden checkpoint, from its pictures and
+//! prompts to the text of its answers.
+//!
+//! The folders are made by `make golden`, with transformers in f32 on the CPU;
+//! `GLIMPSE_GOLDEN=DIR` tests another set (`make golden SEED=1 OUT=DIR`).
+//!
+//! `GLIMPSE_TEST_DEVICE=cuda` and `GLIMPSE_TEST_DTYPE=f16` (or bf16) run the model
+//! elsewhere and in less precision, as `make gpu-check` does; then every part must be
+//! near the reference's f32, and tokens may differ where two were nearly as likely.
+//!
+//! What must hold, in f32 on the CPU: pixel values equal to the bit; the
+//! vision model, the Q-Former, the projection and the logits within 1e-4 of
+//! the largest value; the same tokens; log-probabilities within 1e-3; the same
+//! text.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use glimpse::blip2::Blip2;
+use glimpse::blip2::config::Blip2Config;
+use glimpse::blip2::linear::WeightFormat;
+use glimpse::blip2::weights::Precision;
+use glimpse::checkpoint::Checkpoint;
+use glimpse::engine::{DeviceChoice, DtypeChoice};
+use glimpse::generation::{FinishReason, GenerationOptions};
+use glimpse::processor::{Picture, PictureLimits, Processor, Prompt};
+use serde::Deserialize;
+
+const LOGPROB_TOLERANCE: f64 = 1e-3;
+
+/// Largest difference, relative to the largest value of the reference.
+fn tolerance(precision: Precision) -> f32 {
+    match precision.weights {
+        WeightFormat::F32 => 1e-4,
+        WeightFormat::F16 => 2e-2,
+        _ => 1e-1,
+    }
+}
+
+/// Where the model runs: the CPU in f32, unless the environment says otherwise.
+fn device_and_precision(config: &Blip2Config) -> AnyResult<(Device, Precision)> {
+    let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_string());
+    let device = variable("GLIMPSE_TEST_DEVICE", "cpu").parse::<DeviceChoice>()?.open()?;
+    let dtype = variable("GLIMPSE_TEST_DTYPE", "f32").parse::<DtypeChoice>()?;
+    let precision = dtype.resolve(&device, config);
+    Ok((device, precision))
+}
+
+type AnyResult<T> = Result<T, Box<dyn Error>>;
+
+/// `expected.json`.
+#[derive(Deserialize)]
+struct Expected {
+    pictures: Vec<ExpectedPicture>,
+    max_new_tokens: usize,
+    answers: Vec<ExpectedAnswer>,
+}
+
+#[derive(Deserialize)]
+struct ExpectedPicture {
+    file: String,
+    checksum: String,
+}
+
+#[derive(Deserialize)]
+struct ExpectedAnswer {
+    picture: usize,
+    /// The tensor with the logits of the first token, where they are kept.
+    logits: Option<String>,
+    kind: String,
+    prompt: Option<String>,
+    min_new_tokens: usize,
+    prompt_ids: Vec<u32>,
+    token_ids: Vec<u32>,
+    logprobs: Vec<f64>,
+    text: String,
+    ended: bool,
+}
+
+impl ExpectedAnswer {
+    fn prompt(&self) -> AnyResult<Prompt> {
+        let text = self.prompt.clone().unwrap_or_default();
+        match self.kind.as_str() {
+            "caption" => Ok(Prompt::Caption),
+            "question" => Ok(Prompt::Question(text)),
+            "raw" => Ok(Prompt::Raw(text)),
+            kind => Err(format!("no prompt of the kind {kind}").into()),
+        }
+    }
+}
+
+/// A golden folder and what Glimpse makes of it.
+struct Case {
+    folder: PathBuf,
+    expected: Expected,
+    tensors: HashMap<String, Tensor>,
+    model: Blip2,
+    processor: Processor,
+}
+
+impl Case {
+    fn open(folder: &Path) -> AnyResult<Self> {
+        let checkpoint = Checkpoint::open(folder)?;
+        let (device, precision) = device_and_precision(checkpoint.config())?;
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            expected: serde_json::from_slice(&std::fs::read(folder.join("expected.json"))?)?,
+            tensors: candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu)?,
+            model: Blip2::load(&checkpoint, &device, precision)?,
+            processor: Processor::load(&checkpoint)?,
+        })
+    }
+
+    fn pixel_values(&self, picture: usize) -> AnyResult<Tensor> {
+        let bytes = std::fs::read(self.folder.join(&self.expected.pictures[picture].file))?;
+        let picture = Picture::decode(&bytes, &PictureLimits::default())?;
+        Ok(self.processor.image.pixel_values(&picture)?)
+    }
+
+    /// What is wrong with a tensor of ours, if anything is. The reference keeps
+    /// every n-th value of large tensors.
+    fn compare(&self, name: &str, got: &Tensor) -> AnyResult<Option<String>> {
+        let want: Vec<f32> = self.tensors[name].to_vec1()?;
+        let got: Vec<f32> = got.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let got: Vec<f32> = got.iter().copied().step_by(got.len().div_ceil(SAMPLE)).collect();
+        if got.len() != want.len() {
+            return Ok(Some(format!("{name}: {} values instead of {}", got.len(), want.len())));
+        }
+        let largest = want.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        let errors = got.iter().zip(&want).map(|(got, want)| (got - want).abs() / largest);
+        // A NaN is within no tolerance.
+        let worst = errors.max_by(f32::total_cmp).unwrap_or(0.0);
+        let within = worst <= tolerance(self.model.precision());
+        Ok((!within).then(|| format!("{name}: off by {worst:.1e} of the largest value")))
+    }
+
+    /// Compares pixel values and every part of the model before the language model.
+    fn check_picture(&self, picture: usize, complaints: &mut Vec<String>) -> AnyResult<Tensor> {
+        let pixel_values = self.pixel_values(picture)?;
+        if checksum(&pixel_values)? != self.expected.pictures[picture].checksum {
+            complaints.push(format!("pixel values of picture {picture} differ"));
+        }
+        if picture == 0 {
+            let on_device = pixel_values
+                .to_device(self.model.device())?
+                .to_dtype(self.model.precision().dtype)?;
+            let image_embeds = self.model.vision.forward(&on_device)?;
+            complaints.extend(self.compare("image_embeds", &image_embeds)?);
+            complaints.extend(self.compare("query_output", &self.model.qformer.forward(&image_embeds)?)?);
+        }
+        let projected = self.model.encode_picture(&pixel_values)?;
+        complaints.extend(self.compare(&format!("projected-{picture}"), &projected)?);
+        Ok(projected)
+    }
+
+    fn check_answer(&self, projected: &Tensor, want: &ExpectedAnswer) -> AnyResult<Vec<String>> {
+        let mut complaints = Vec::new();
+        let prompt_ids = self.processor.text.prompt_ids(&want.prompt()?)?;
+        if prompt_ids != want.prompt_ids {
+            complaints.push(format!("prompt ids {prompt_ids:?} instead of {:?}", want.prompt_ids));
+        }
+        // More options than these two must not change what these two give.
+        #[allow(clippy::needless_update)]
+        let options = GenerationOptions {
+            max_new_tokens: self.expected.max_new_tokens,
+            min_new_tokens: want.min_new_tokens,
+            ..GenerationOptions::default()
+        };
+        let picture = projected.clone().into();
+        let mut answer = self.model.generate(&picture, &want.prompt_ids, &options)?;
+        if let Some(name) = &want.logits {
+            let logits = Tensor::new(answer.logits(), &Device::Cpu)?;
+            complaints.extend(self.compare(name, &logits)?);
+        }
+        if self.model.precision() != Precision::F32 {
+            return Ok(complaints);
+        }
+        let (mut ids, mut logprobs) = (Vec::new(), Vec::new());
+        while let Some(token) = answer.next_token()? {
+            ids.push(token.id);
+            logprobs.push(f64::from(token.logprob));
+        }
+        if ids != want.token_ids {
+            complaints.push(format!("tokens {ids:?} instead of {:?}", want.token_ids));
+        }
+        let near = |(got, want): (&f64, &f64)| (got - want).abs() <= LOGPROB_TOLERANCE;
+        if logprobs.len() != want.logprobs.len() || !logprobs.iter().zip(&want.logprobs).all(near) {
+            complaints.push(format!("log-probabilities {logprobs:?} instead of {:?}", want.logprobs));
+        }
+        let text = self.processor.text.decode(&ids);
+        if text != want.text {
+            complaints.push(format!("text {text:?} instead of {:?}", want.text));
+        }
+        if (answer.finish_reason() == Some(FinishReason::Stop)) != want.ended {
+            complaints.push(format!("finish reason {:?}", answer.finish_reason()));
+        }
+        Ok(complaints
+            .into_iter()
+            .map(|what| format!("{} {:?}: {what}", want.kind, want.prompt))
+            .collect())
+    }
+
+    fn check(&self) -> AnyResult<Vec<String>> {
+        let mut complaints = Vec::new();
+        let mut pictures = Vec::new();
+        for picture in 0..self.expected.pictures.len() {
+            pictures.push(self.check_picture(picture, &mut complaints)?);
+        }
+        for answer in &self.expected.answers {
+            complaints.extend(self.check_answer(&pictures[answer.picture], answer)?);
+        }
+        Ok(complaints)
+    }
+}
+
+/// The most values that the reference keeps of a tensor.
+const SAMPLE: usize = 1024;
+
+/// The sum of the values' bits, each times an odd number of its place.
+fn checksum(values: &Tensor) -> candle_core::Result<String> {
+    let values: Vec<f32> = values.flatten_all()?.to_vec1()?;
+    let terms = (0u64..)
+        .zip(values)
+        .map(|(place, value)| u64::from(value.to_bits()).wrapping_mul(2 * place + 1));
+    Ok(terms.fold(0u64, u64::wrapping_add).to_string())
+}
+
+fn folders_in(golden: &Path) -> AnyResult<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(golden.join("checkpoints"))?;
+    let mut folders = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()?;
+    folders.sort();
+    Ok(folders)
+}
+
+#[test]
+fn every_checkpoint_answers_as_the_reference_does() -> AnyResult<()> {
+    let golden = std::env::var_os("GLIMPSE_GOLDEN").map_or_else(|| "tests/golden".into(), PathBuf::from);
+    let folders = folders_in(&golden)?;
+    assert!(
+        !folders.is_empty(),
+        "no golden checkpoints; make them with `make golden`"
+    );
+    let mut complaints = Vec::new();
+    for folder in &folders {
+        let outcome = Case::open(folder).and_then(|case| case.check());
+        let found = outcome.unwrap_or_else(|error| vec![error.to_string()]);
+        complaints.extend(found.into_iter().map(|what| format!("{}: {what}", folder.display())));
+    }
+    if complaints.is_empty() {
+        Ok(())
+    } else {
+        Err(complaints.join("\n").into())
+    }
+}
+
+#[test]
+fn the_committed_set_covers_what_it_should() -> AnyResult<()> {
+    let folders = folders_in(Path::new("tests/golden"))?;
+    let configs = folders
+        .iter()
+        .map(|folder| Ok(serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?))
+        .collect::<AnyResult<Vec<serde_json::Value>>>()?;
+    let any = |pointer: &str, wanted: serde_json::Value| {
+        configs.iter().any(|config| config.pointer(pointer) == Some(&wanted))
+    };
+    assert!(folders.len() >= 24, "{} checkpoints", folders.len());
+    for dtype in ["float32", "float16", "bfloat16"] {
+        assert!(any("/dtype", dtype.into()), "no checkpoint is stored as {dtype}");
+    }
+    for frequency in [1, 3] {
+        assert!(
+            any("/qformer_config/cross_attention_frequency", frequency.into()),
+            "frequency {frequency}"
+        );
+    }
+    assert!(any("/vision_config/image_size", 364.into()));
+    assert!(any("/vision_config/qkv_bias", false.into()));
+    for flag in [
+        "do_layer_norm_before",
+        "enable_bias",
+        "layer_norm_elementwise_affine",
+        "tie_word_embeddings",
+    ] {
+        assert!(
+            any(&format!("/text_config/{flag}"), false.into()),
+            "{flag} is true everywhere"
+        );
+    }
+    assert!(
+        configs
+            .iter()
+            .any(|config| config["text_config"]["eos_token_id"].is_array()),
+        "no list of end tokens"
+    );
+    assert!(
+        configs.iter().any(|config| config.get("num_query_tokens").is_none()),
+        "every key is written out"
+    );
+    let in_shards = |folder: &&PathBuf| folder.join("model.safetensors.index.json").is_file();
+    assert!(
+        folders.iter().any(|folder| in_shards(&folder)),
+        "no checkpoint in shards"
+    );
+    let layout = |file: &str| folders.iter().filter(|folder| folder.join(file).is_file()).count();
+    assert!(layout("preprocessor_config.json") > 0 && layout("preprocessor_config.json") < folders.len());
+    Ok(())
+}

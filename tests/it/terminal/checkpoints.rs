@@ -1,0 +1,117 @@
+//! Checkpoints that cannot be used.
+
+use super::refused;
+use crate::support::{PictureFile, TinyCheckpoint, ask, stderr};
+
+/// What is done to a checkpoint, and the words that must name it.
+type Damage = (&'static str, fn(&TinyCheckpoint), &'static [&'static str]);
+
+#[test]
+fn a_damaged_checkpoint_is_named() {
+    let picture = PictureFile::new();
+    let damages: [Damage; 15] = [
+        ("no config", |c| c.remove("config.json"), &["config.json"]),
+        ("no tokenizer", |c| c.remove("tokenizer.json"), &["tokenizer.json"]),
+        (
+            "no preprocessor",
+            |c| c.remove("preprocessor_config.json"),
+            &["preprocessor_config.json"],
+        ),
+        ("no weights", |c| c.remove("model.safetensors"), &["model.safetensors"]),
+        ("config is no JSON", |c| c.write("config.json", "{"), &["config.json"]),
+        (
+            "another family",
+            |c| c.write("config.json", r#"{"model_type":"llava"}"#),
+            &["llava", "blip-2"],
+        ),
+        (
+            "tokenizer is no JSON",
+            |c| c.write("tokenizer.json", "[]"),
+            &["tokenizer.json"],
+        ),
+        (
+            "weights cut off",
+            |c| c.write("model.safetensors", "short"),
+            &["model.safetensors", "damaged"],
+        ),
+        (
+            "a tensor missing",
+            |c| c.save(|t| drop(t.remove("qformer.layernorm.bias"))),
+            &["qformer.layernorm.bias"],
+        ),
+        (
+            "a wrong shape",
+            |c| {
+                c.save(|t| {
+                    let wrong = t["language_projection.weight"].narrow(0, 0, 5).expect("it has rows");
+                    t.insert("language_projection.weight".into(), wrong);
+                });
+            },
+            &["language_projection.weight", "[5, 32]", "[32, 32]"],
+        ),
+        (
+            "pictures of another size",
+            |c| c.write("preprocessor_config.json", r#"{"size": {"height": 32, "width": 32}}"#),
+            &["32 x 32", "16 x 16"],
+        ),
+        (
+            "numbers that overflow",
+            |c| c.write("config.json", r#"{"text_config":{"vocab_size":9999999999}}"#),
+            &["vocab_size"],
+        ),
+        (
+            "weights that are not numbers",
+            |c| {
+                c.save(|t| {
+                    let nan = (&t["query_tokens"] * f64::NAN).expect("it has numbers");
+                    t.insert("query_tokens".into(), nan);
+                });
+            },
+            &["not finite"],
+        ),
+        (
+            "index of a missing shard",
+            |c| {
+                c.remove("model.safetensors");
+                c.write(
+                    "model.safetensors.index.json",
+                    r#"{"weight_map":{"query_tokens":"model-00001.safetensors"}}"#,
+                );
+            },
+            &["model-00001.safetensors"],
+        ),
+        (
+            "index is no index",
+            |c| {
+                c.remove("model.safetensors");
+                c.write("model.safetensors.index.json", r#"{"weights":[]}"#);
+            },
+            &["model.safetensors.index.json", "damaged"],
+        ),
+    ];
+    for (damage, apply, words) in damages {
+        let checkpoint = TinyCheckpoint::new();
+        apply(&checkpoint);
+        let output = ask(["--model", checkpoint.path(), picture.path()]);
+        eprintln!("{damage}: {}", stderr(&output).trim());
+        refused(&output, words);
+    }
+}
+
+#[test]
+fn an_index_that_points_to_the_wrong_shard_is_named() {
+    let checkpoint = TinyCheckpoint::new();
+    std::fs::rename(
+        checkpoint.folder.path().join("model.safetensors"),
+        checkpoint.folder.path().join("model-1.safetensors"),
+    )
+    .expect("the folder is ours");
+    checkpoint.write(
+        "model.safetensors.index.json",
+        r#"{"weight_map":{"no.such.tensor":"model-1.safetensors"}}"#,
+    );
+    refused(&ask(["--model", checkpoint.path(), "-"]), &["empty"]);
+    let picture = PictureFile::new();
+    let output = ask(["--model", checkpoint.path(), picture.path()]);
+    refused(&output, &["no.such.tensor", "model-1.safetensors", "index"]);
+}
