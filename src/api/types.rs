@@ -119,6 +119,8 @@ pub enum AnswerEvent {
     Started { num_beams: usize },
     /// The next piece of the answer's text.
     Token { text: String },
+    /// Nothing has happened for a while; the connection and the answer live.
+    Heartbeat,
     /// The last line of an answer.
     Done {
         finish_reason: FinishReason,

@@ -219,6 +219,7 @@ async fn read(visit: Visit, turn: &LiveTurn, stream: ByteStream<ApiError>) -> En
                     answer.push_str(&text);
                     turn.answer.set(answer.clone());
                 }
+                Ok(AnswerEvent::Heartbeat) => {}
                 Ok(AnswerEvent::Done {
                     finish_reason,
                     timings_ms,

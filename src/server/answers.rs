@@ -274,7 +274,10 @@ fn state_after(last: &AnswerEvent) -> TurnState {
             finish_reason: *finish_reason,
         },
         AnswerEvent::Error { error } => TurnState::Failed { error: error.clone() },
-        AnswerEvent::Queued { .. } | AnswerEvent::Started { .. } | AnswerEvent::Token { .. } => TurnState::Answering,
+        AnswerEvent::Queued { .. }
+        | AnswerEvent::Started { .. }
+        | AnswerEvent::Token { .. }
+        | AnswerEvent::Heartbeat => TurnState::Answering,
     }
 }
 

@@ -35,6 +35,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, ending
         };
         match accepted {
             Ok((stream, _)) => {
+                send_at_once(&stream);
                 let (http, router, ending) = (http.clone(), router.clone(), ending.clone());
                 tokio::spawn(async move {
                     converse(stream, &http, router, ending).await;
@@ -52,6 +53,14 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, ending
     let _ = free.acquire_many(limits.connections).await;
 }
 
+/// An answer is many small pieces: none waits for the browser to acknowledge the one before,
+/// which it does 40 ms late.
+fn send_at_once(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!("a connection may be slow to stream: {error}");
+    }
+}
+
 async fn converse(stream: TcpStream, http: &http1::Builder, router: Router, ending: CancellationToken) {
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
@@ -61,4 +70,19 @@ async fn converse(stream: TcpStream, http: &http1::Builder, router: Router, endi
         () = ending.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn pieces_of_an_answer_do_not_wait_for_each_other() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let _visitor = TcpStream::connect(address).await.expect("it listens");
+        let (stream, _) = listener.accept().await.expect("the visitor has come");
+        send_at_once(&stream);
+        assert!(stream.nodelay().expect("the connection is open"));
+    }
 }

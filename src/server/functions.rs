@@ -1,10 +1,11 @@
 //! The server's side of the server functions in [`crate::api`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use leptos::prelude::use_context;
 use leptos::server_fn::codec::{ByteStream, MultipartData};
 use leptos_axum::ResponseOptions;
@@ -16,6 +17,10 @@ use super::{errors, examples, upload};
 use crate::api::{
     AnswerEvent, ApiError, AskRequest, Conversation, ConversationId, ErrorKind, PageState, SettingsPanel,
 };
+
+/// How long a stream may say nothing: proxies cut what is silent for a minute, and a page cannot
+/// tell a lost connection from a long search.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// What `upload_picture` calls its file.
 pub const PICTURE_FIELD: &str = "picture";
@@ -116,7 +121,20 @@ pub async fn stop(id: ConversationId) -> Result<(), ApiError> {
 }
 
 fn lines(running: &Arc<Running>) -> ByteStream<ApiError> {
-    ByteStream::new(running.follow().map(|event| Ok::<_, ApiError>(line(&event))))
+    let events = with_heartbeat(running.follow(), HEARTBEAT);
+    ByteStream::new(events.map(|event| Ok::<_, ApiError>(line(&event))))
+}
+
+/// Adds a heartbeat wherever nothing has come for a while.
+fn with_heartbeat(
+    events: impl Stream<Item = AnswerEvent> + Send,
+    silence: Duration,
+) -> impl Stream<Item = AnswerEvent> + Send {
+    futures::stream::unfold(Box::pin(events), move |mut events| async move {
+        let next = tokio::time::timeout(silence, events.next()).await;
+        let event = next.unwrap_or(Some(AnswerEvent::Heartbeat))?;
+        Some((event, events))
+    })
 }
 
 fn line(event: &AnswerEvent) -> Bytes {
@@ -141,4 +159,24 @@ fn refuse(error: ApiError) -> ApiError {
         response.set_status(errors::status(error.kind));
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_answer_shows_that_it_lives() {
+        let (events, said) = futures::channel::mpsc::unbounded();
+        let mut stream = Box::pin(with_heartbeat(said, Duration::from_millis(1)));
+        assert_eq!(stream.next().await, Some(AnswerEvent::Heartbeat));
+        let token = AnswerEvent::Token { text: "two".into() };
+        events.unbounded_send(token.clone()).expect("the stream listens");
+        assert_eq!(stream.next().await, Some(token), "nothing is lost by waiting");
+        drop(events);
+        assert!(
+            stream.all(|event| async move { event == AnswerEvent::Heartbeat }).await,
+            "it ends with the answer"
+        );
+    }
 }

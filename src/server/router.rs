@@ -29,6 +29,12 @@ use crate::app::{App, shell};
 /// Where the server functions are.
 const FUNCTIONS: &str = "/api/page/";
 
+/// Those of them that answer line by line.
+const STREAMS: [&str; 2] = ["ask", "follow"];
+
+/// Seconds until a place is likely to be free: an answer takes about as long.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
 /// Bytes of a call: a question of 100,000 characters still gets the sentence that names its limit.
 const MAX_CALL_BYTES: usize = 1 << 20;
 
@@ -73,6 +79,7 @@ pub fn router(state: AppState) -> Router {
         .layer(from_fn(say_too_large))
         .layer(RequestBodyTimeoutLayer::new(BODY_IDLE))
         .layer(from_fn(refuse_other_sites))
+        .layer(from_fn(say_when_to_return))
         // What a visitor sees is his own; files say otherwise for themselves.
         .layer(SetResponseHeaderLayer::if_not_present(
             header::CACHE_CONTROL,
@@ -146,15 +153,46 @@ async fn guard_functions(request: Request<Body>, next: Next) -> Response {
     if request.method() != Method::POST || !request.uri().path().starts_with(FUNCTIONS) {
         return next.run(request).await;
     }
-    let request = if request.uri().path().ends_with("/upload") {
+    let function = request.uri().path().trim_start_matches(FUNCTIONS);
+    let streams = STREAMS.contains(&function);
+    let request = if function == "upload" {
         check_upload(request)
     } else {
         read_whole(request).await
     };
     match request {
-        Ok(request) => set_status(next.run(request).await).await,
+        Ok(request) => {
+            let response = set_status(next.run(request).await).await;
+            if streams && response.status() == StatusCode::OK {
+                return as_stream(response);
+            }
+            response
+        }
         Err(error) => refusal(&error),
     }
+}
+
+/// Says what a stream is, and that proxies are to pass on each line as it comes.
+fn as_stream(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));
+    set(header::CONTENT_TYPE, "application/x-ndjson");
+    set(header::CACHE_CONTROL, "private, no-store, no-transform");
+    set(HeaderName::from_static("x-accel-buffering"), "no");
+    response
+}
+
+/// Says when to try again what cannot be done now, which programs then do by themselves.
+async fn say_when_to_return(request: Request<Body>, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let is_for_now = matches!(
+        response.status(),
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    );
+    if is_for_now {
+        response.headers_mut().entry(header::RETRY_AFTER).or_insert(RETRY_AFTER);
+    }
+    response
 }
 
 fn check_upload(request: Request<Body>) -> Result<Request<Body>, ApiError> {

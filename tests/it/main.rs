@@ -4,6 +4,7 @@
 mod addresses;
 mod conversation;
 mod decoding;
+mod edge;
 mod hub;
 mod loading;
 mod naming;
