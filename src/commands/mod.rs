@@ -4,6 +4,7 @@
 //! 0 if answered, 2 for wrong usage, and 1 for anything else, with a sentence that says
 //! what was wrong and what to do.
 
+mod addr;
 mod ask;
 mod batch;
 mod called;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
+use super::addr::Listen;
 use super::numbers::{of, whole};
 use super::options::ModelArgs;
 use super::{CommandResult, UsageError};
@@ -22,14 +23,15 @@ pub struct ServeArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// Where to listen; 0.0.0.0:7860 lets other machines in
+    /// Where to listen; 0.0.0.0:7860 lets other machines in. A port alone, as 7860 or :7860,
+    /// is this machine alone, and localhost is both 127.0.0.1 and [::1]
     #[arg(
         long,
         env = "GLIMPSE_ADDR",
-        default_value = "127.0.0.1:7860",
+        default_value = "localhost:7860",
         value_name = "ADDRESS:PORT"
     )]
-    addr: SocketAddr,
+    addr: Listen,
 
     /// A folder to keep conversations in, so that they outlive the process
     /// [default: in memory only]
@@ -112,7 +114,7 @@ impl ServeArgs {
     /// Places to fetch from, where nothing is fetched.
     fn fetcher(&self) -> Result<Option<Fetcher>, UsageError> {
         let also = self.allow_picture_source.clone();
-        if !self.allow_picture_urls.unwrap_or(self.addr.ip().is_loopback()) {
+        if !self.allow_picture_urls.unwrap_or(self.addr.is_loopback()) {
             return if also.is_empty() {
                 Ok(None)
             } else {
@@ -167,11 +169,11 @@ pub fn run(args: ServeArgs) -> CommandResult {
     let limits = Limits::from(args.limits);
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(async {
-        let listener = server::bind(args.addr).await?;
+        let listeners = server::Listeners::bind(args.addr.addresses()).await?;
         // The model takes a while: not on a thread that should be watching connections.
         let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
         let engine = Engine::start(model, limits.queue)?;
-        Ok(server::serve(listener, engine, store, limits, fetcher).await?)
+        Ok(server::serve(listeners, engine, store, limits, fetcher).await?)
     });
     // A picture that is still being decoded is nobody's any more.
     runtime.shutdown_background();

@@ -9,18 +9,18 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::Limits;
+use super::{Limits, Listeners};
 
 /// A moment for the system to have descriptors again, as `axum::serve` waits.
 const BREATH: Duration = Duration::from_secs(1);
 
 /// Serves as many connections at the same time as the limits say, others wait to be
 /// accepted. Returns when `ending` is cancelled and the last answer is given.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, ending: CancellationToken) {
+pub async fn serve(listeners: Listeners, router: Router, limits: Limits, ending: CancellationToken) {
     let free = Arc::new(Semaphore::new(limits.connections as usize));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_time);
@@ -30,7 +30,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, ending
             return;
         };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listeners.accept() => accepted,
             () = ending.cancelled() => break,
         };
         match accepted {
@@ -48,7 +48,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, ending
             }
         }
     }
-    drop(listener);
+    drop(listeners);
     // All of them free: every connection has ended.
     let _ = free.acquire_many(limits.connections).await;
 }

@@ -17,6 +17,7 @@ mod form;
 pub mod functions;
 mod health;
 mod limits;
+mod listening;
 mod options;
 mod pictures;
 mod router;
@@ -28,11 +29,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use assets::has_page;
 pub use limits::Limits;
+pub use listening::Listeners;
 pub use state::AppState;
 
 use crate::engine::Engine;
@@ -42,32 +43,22 @@ use crate::store::Store;
 /// How long connections may go on when the process was asked to end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Binds the address, so that a port that is taken is told before a model is loaded.
-///
-/// # Errors
-/// In one sentence, with the address.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("{address} cannot be listened on: {error}. Name another one with --addr."))
-}
-
 /// Serves until the process is asked to end (Ctrl-C or SIGTERM).
 ///
 /// Without a `fetcher` visitors put no pictures in from addresses.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     engine: Engine,
     store: Store,
     limits: Limits,
     fetcher: Option<Fetcher>,
 ) -> std::io::Result<()> {
-    let address = listener.local_addr()?;
+    let address = listeners.local_addr()?;
     let state = AppState::new(engine, store, limits, fetcher, address);
     let shared = Arc::clone(&state.shared);
     let ending = CancellationToken::new();
     tracing::info!("open http://{} in a browser", browsable(address));
-    let serving = connections::serve(listener, router::router(state), limits, ending.clone());
+    let serving = connections::serve(listeners, router::router(state), limits, ending.clone());
     let end = async {
         asked_to_end().await;
         tracing::info!("ending: answers stop here");
