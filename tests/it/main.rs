@@ -10,6 +10,7 @@ mod loading;
 mod naming;
 mod parity;
 mod pictures;
+mod rooms;
 mod server;
 mod settings;
 mod support;
