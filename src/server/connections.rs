@@ -74,6 +74,8 @@ async fn converse(stream: TcpStream, http: &http1::Builder, router: Router, endi
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[tokio::test]
