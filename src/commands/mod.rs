@@ -8,6 +8,7 @@ mod addr;
 mod ask;
 mod batch;
 mod called;
+mod check;
 mod fetch;
 mod models;
 mod numbers;
@@ -44,6 +45,8 @@ enum Command {
     Ask(ask::AskArgs),
     /// List the models: their sizes, which are downloaded, which fit this machine
     Models(models::ModelsArgs),
+    /// Ask a running server whether it is ready to answer: exit status 0 if it is
+    Check(check::CheckArgs),
     /// Download a model from the hub, or check a folder, without running it
     Fetch(fetch::FetchArgs),
 }
@@ -69,6 +72,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Ask(args) => ask::run(args, &Called::new(&matches)),
         Command::Models(args) => models::run(args),
+        Command::Check(args) => check::run(&args),
         Command::Fetch(args) => fetch::run(args),
     };
     match result {

@@ -1,0 +1,145 @@
+//! `glimpse check`: whether a running server is ready, for a container's health check.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::CommandResult;
+use super::addr::Listen;
+
+/// A server on this machine answers at once or not at all.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes of an answer that are looked at.
+const MAX_ANSWER: u64 = 1 << 16;
+
+#[derive(Args)]
+pub struct CheckArgs {
+    /// Where the server listens, as `glimpse serve` has it; 0.0.0.0 is asked on 127.0.0.1
+    #[arg(
+        long,
+        env = "GLIMPSE_ADDR",
+        default_value = "localhost:7860",
+        value_name = "ADDRESS:PORT"
+    )]
+    addr: Listen,
+}
+
+pub fn run(args: &CheckArgs) -> CommandResult {
+    ready(args.addr.addresses()).map_err(Into::into)
+}
+
+/// Asks the first of these addresses where somebody listens.
+fn ready(addresses: &[SocketAddr]) -> Result<(), String> {
+    let mut reason = String::new();
+    for address in addresses.iter().map(|address| reachable(*address)) {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return ask(stream, address),
+            Err(error) => reason = format!("{address}: {error}"),
+        }
+    }
+    Err(format!(
+        "No server answers at {reason}. Start one with `glimpse serve`, or name its address with --addr."
+    ))
+}
+
+fn ask(stream: TcpStream, address: SocketAddr) -> Result<(), String> {
+    let broken = |error: std::io::Error| format!("The server at {address} does not answer: {error}. Look at its log.");
+    match status(stream, address).map_err(broken)? {
+        Some(200) => Ok(()),
+        Some(503) => Err(format!(
+            "The server at {address} is not ready. Look at its log, or wait."
+        )),
+        Some(status) => Err(format!(
+            "The server at {address} answers {status} to /readyz. Look at its log, or name another with --addr."
+        )),
+        None => Err(format!(
+            "What listens at {address} is no Glimpse. Name another one with --addr."
+        )),
+    }
+}
+
+/// The status of the answer to `/readyz`; none where it is not HTTP.
+fn status(mut stream: TcpStream, address: SocketAddr) -> std::io::Result<Option<u16>> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = BufReader::new(stream.take(MAX_ANSWER));
+    let mut line = Vec::new();
+    answer.read_until(b'\n', &mut line)?;
+    let line = String::from_utf8_lossy(&line).into_owned();
+    // Read to its end, so that the server does not log a visitor who hung up.
+    let _ = std::io::copy(&mut answer, &mut std::io::sink());
+    let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
+    Ok(status.and_then(|status| status.trim().parse().ok()))
+}
+
+/// Where a server that listens on every address is to be asked.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What is said of a server that answers just this.
+    fn said(answer: &'static str) -> Result<(), String> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody comes");
+            let lines = BufReader::new(stream.try_clone().expect("it is open"))
+                .lines()
+                .map_while(Result::ok);
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            stream.write_all(answer.as_bytes()).expect("it is open");
+            head.join("\n")
+        });
+        let said = ready(&[address]);
+        let asked = server.join().expect("nothing goes wrong there");
+        assert!(asked.starts_with("GET /readyz HTTP/1.1\nHost: 127.0.0.1:"), "{asked}");
+        said
+    }
+
+    #[test]
+    fn a_server_is_ready_when_it_says_so() {
+        assert_eq!(said("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), Ok(()));
+        let not_ready = said("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+        assert!(not_ready.is_err_and(|said| said.contains("not ready")));
+        let other = said("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        assert!(other.is_err_and(|said| said.contains("404")));
+        assert!(said("SSH-2.0-OpenSSH\r\n").is_err_and(|said| said.contains("no Glimpse")));
+    }
+
+    #[test]
+    fn nobody_listening_is_not_ready() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        drop(listener);
+        let said = ready(&[address]).expect_err("nobody listens");
+        assert!(said.contains(&address.to_string()) && said.contains("--addr"), "{said}");
+    }
+
+    #[test]
+    fn whoever_listens_everywhere_is_asked_here() {
+        assert_eq!(reachable(([0, 0, 0, 0], 7860).into()), ([127, 0, 0, 1], 7860).into());
+        assert_eq!(
+            reachable((Ipv6Addr::UNSPECIFIED, 1).into()),
+            (Ipv6Addr::LOCALHOST, 1).into()
+        );
+        assert_eq!(reachable(([10, 0, 0, 5], 1).into()), ([10, 0, 0, 5], 1).into());
+    }
+}
