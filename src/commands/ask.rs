@@ -17,7 +17,7 @@ use super::{CommandResult, batch, picture};
 use crate::api::{FinishReason, Timings};
 use crate::engine::{Engine, EngineError, Event, Question, Summary, WrittenAnswer};
 use crate::generation::StopStrings;
-use crate::processor::{Picture, PictureLimits};
+use crate::processor::Picture;
 
 #[derive(Args)]
 pub struct AskArgs {
@@ -41,6 +41,9 @@ pub struct AskArgs {
     /// prints one JSON object a line, in the same order
     #[arg(long, env = "GLIMPSE_BATCH", value_name = "FILE.jsonl")]
     batch: Option<PathBuf>,
+
+    #[command(flatten)]
+    limits: picture::PictureLimitArgs,
 
     #[command(flatten)]
     model: ModelArgs,
@@ -149,7 +152,7 @@ impl Asker {
 
 pub fn run(args: AskArgs, called: &Called) -> CommandResult {
     let mut options = args.generation.options(called)?;
-    let limits = PictureLimits::default();
+    let limits = args.limits.limits();
     if let Some(file) = args.batch {
         let questions = batch::Questions::open(&file)?;
         // A wrong prefix is told once, not in every line.

@@ -3,8 +3,36 @@
 use std::ffi::OsStr;
 use std::io::Read;
 
+use clap::Args;
+
+use super::numbers::whole;
 use crate::processor::{Picture, PictureError, PictureLimits};
 use crate::remote::{FetchLimits, Fetcher, Reach, RemoteError, address, is_address};
+
+/// How large a picture may be, under the names that `serve` has for it.
+#[derive(Args)]
+#[command(next_help_heading = "Limits")]
+pub struct PictureLimitArgs {
+    /// Bytes of a picture's file
+    #[arg(long, env = "GLIMPSE_MAX_UPLOAD_BYTES", default_value_t = PictureLimits::default().max_bytes,
+          value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=1 << 40))]
+    max_upload_bytes: usize,
+
+    /// Pixels of a picture, width times height
+    #[arg(long, env = "GLIMPSE_MAX_PIXELS", default_value_t = PictureLimits::default().max_pixels,
+          value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=1 << 40))]
+    max_pixels: u64,
+}
+
+impl PictureLimitArgs {
+    pub fn limits(&self) -> PictureLimits {
+        PictureLimits {
+            max_bytes: self.max_upload_bytes,
+            max_pixels: self.max_pixels,
+            ..PictureLimits::default()
+        }
+    }
+}
 
 /// Why a picture argument gives no picture.
 #[derive(Debug, thiserror::Error)]

@@ -31,6 +31,23 @@ fn bad_pictures_get_a_sentence() {
     );
 }
 
+#[test]
+fn whoever_asks_sets_the_limits_of_a_picture_as_a_host_does() {
+    let picture = PictureFile::new();
+    let refused_by = |flag, words: &[&str]| refused(&ask([picture.path(), flag, "what?"]), words);
+    refused_by("--max-pixels=1199", &["40 x 30", "1199"]);
+    refused_by("--max-upload-bytes=10", &["at most 10"]);
+    let model = TinyCheckpoint::new();
+    let output = ask([
+        "--model",
+        model.path(),
+        "--max-pixels=1200",
+        "--max-new-tokens=1",
+        picture.path(),
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
 /// A PNG that says it is of another size, with its checksum put right.
 fn declared_size(png: &[u8], width: u32, height: u32) -> Vec<u8> {
     let mut bytes = png.to_vec();
