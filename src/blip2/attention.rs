@@ -28,21 +28,39 @@ pub fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
     split.contiguous()
 }
 
+/// What is added to the scores, in f32.
+pub enum Mask {
+    /// A number for each query and key; broadcasts to `[batch, heads, queries, keys]`.
+    Each(Tensor),
+    /// On the CPU alone: a number for each distance, `[1, heads, 1, keys + queries - 1]`. Those
+    /// of the last query are the first `keys`, those of the query before begin one further on.
+    ByDistance(Tensor),
+}
+
 /// `softmax(scale q k^T + mask) v`, heads merged again.
 ///
 /// `q` is `[batch, heads, queries, size]`, `k` and `v` are
-/// `[batch, heads, keys, size]`, `mask` is f32, is added and broadcasts to
-/// `[batch, heads, queries, keys]`; the result is `[batch, queries, heads * size]`. The softmax
+/// `[batch, heads, keys, size]`; the result is `[batch, queries, heads * size]`. The softmax
 /// runs in f32 whatever the dtype, as torch's `scaled_dot_product_attention` does.
-pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Option<&Tensor>) -> Result<Tensor> {
+pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Option<&Mask>) -> Result<Tensor> {
     if q.device().is_cpu() {
         let (batch, heads, queries, _) = q.dims4()?;
-        let mask = mask.map(|mask| mask.broadcast_as((batch, heads, queries, k.dim(2)?)));
+        let keys = k.dim(2)?;
+        let mask = mask.map(|mask| match mask {
+            Mask::Each(mask) => mask.broadcast_as((batch, heads, queries, keys)).map(Mask::Each),
+            Mask::ByDistance(mask) => mask
+                .broadcast_as((batch, heads, 1, keys + queries - 1))
+                .map(Mask::ByDistance),
+        });
         let mask = mask.transpose()?;
         let scale = scale as f32;
         return q.apply_op3_no_bwd(k, v, &OnCpu { scale, mask });
     }
-    by_products(q, k, v, scale, mask)
+    match mask {
+        None => by_products(q, k, v, scale, None),
+        Some(Mask::Each(mask)) => by_products(q, k, v, scale, Some(mask)),
+        Some(Mask::ByDistance(_)) => candle_core::bail!("distances are for the CPU"),
+    }
 }
 
 /// Attention as candle's operations, on any device.
@@ -65,19 +83,19 @@ fn by_products(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Option<&Ten
 
 /// The additive mask that keeps `queries` new positions from looking ahead:
 /// `[queries, past + queries]`, f32, 0 or minus infinity.
-pub fn causal_mask(queries: usize, past: usize, device: &candle_core::Device) -> Result<Tensor> {
+pub fn causal_mask(queries: usize, past: usize, device: &candle_core::Device) -> Result<Mask> {
     let keys = past + queries;
     let mask: Vec<f32> = (0..queries)
         .flat_map(|query| (0..keys).map(move |key| if key > past + query { f32::NEG_INFINITY } else { 0.0 }))
         .collect();
-    Tensor::from_vec(mask, (queries, keys), device)
+    Tensor::from_vec(mask, (queries, keys), device).map(Mask::Each)
 }
 
 /// Attention on the CPU, in f32.
 struct OnCpu {
     scale: f32,
-    /// `[batch, heads, queries, keys]`.
-    mask: Option<Tensor>,
+    /// In its whole shape.
+    mask: Option<Mask>,
 }
 
 impl CustomOp3 for OnCpu {
@@ -100,7 +118,12 @@ impl CustomOp3 for OnCpu {
             Heads::new(k, k_layout)?,
             Heads::new(v, v_layout)?,
         );
-        let mask = self.mask.as_ref().map(Tensor::storage_and_layout);
+        let (mask, is_by_distance) = match &self.mask {
+            Some(Mask::Each(mask)) => (Some(mask), false),
+            Some(Mask::ByDistance(mask)) => (Some(mask), true),
+            None => (None, false),
+        };
+        let mask = mask.map(Tensor::storage_and_layout);
         let mask = match &mask {
             Some((storage, layout)) => match &**storage {
                 candle_core::Storage::Cpu(storage) => Some(Heads::new(storage, layout)?),
@@ -111,7 +134,11 @@ impl CustomOp3 for OnCpu {
         let of_heads: Vec<Vec<f32>> = (0..batch * heads)
             .into_par_iter()
             .map(|index| {
-                let mask = mask.as_ref().map(|mask| mask.head(index));
+                let mask = mask.as_ref().map(|mask| HeadMask {
+                    head: mask.head(index),
+                    is_by_distance,
+                    queries,
+                });
                 attend_head(
                     &q.head(index),
                     &k.head(index),
@@ -218,8 +245,29 @@ impl Rows for Head<'_> {
     fn done_with(&self, _: Range<usize>) {}
 }
 
+/// What is added to one head's scores.
+struct HeadMask<'a> {
+    head: Head<'a>,
+    is_by_distance: bool,
+    queries: usize,
+}
+
+impl HeadMask<'_> {
+    fn copy_row(&self, query: usize, to: &mut [f32]) {
+        if !self.is_by_distance {
+            return self.head.copy_row(query, to);
+        }
+        let start = (self.queries - 1 - query) * self.head.of_number;
+        Head {
+            numbers: &self.head.numbers[start..],
+            ..self.head
+        }
+        .copy_row(0, to);
+    }
+}
+
 /// `[queries, size]` of one head.
-fn attend_head(q: &Head, k: &Head, v: &Head, scale: f32, mask: Option<&Head>) -> Result<Vec<f32>> {
+fn attend_head(q: &Head, k: &Head, v: &Head, scale: f32, mask: Option<&HeadMask>) -> Result<Vec<f32>> {
     let mut queries = Vec::new();
     q.copy(0..q.rows, &mut queries);
     for number in &mut queries {
@@ -263,7 +311,7 @@ fn attend_head(q: &Head, k: &Head, v: &Head, scale: f32, mask: Option<&Head>) ->
 }
 
 /// Scores of one query to weights.
-fn finish(isa: Isa, weights: &mut [f32], mask: Option<&Head>, query: usize) {
+fn finish(isa: Isa, weights: &mut [f32], mask: Option<&HeadMask>, query: usize) {
     if let Some(mask) = mask {
         let mut row = vec![0f32; weights.len()];
         mask.copy_row(query, &mut row);
@@ -380,10 +428,24 @@ mod tests {
             };
             let (q, k, v) = (of(queries)?, of(keys)?, of(keys)?);
             let causal = causal_mask(queries, keys - queries, &Device::Cpu)?;
-            let bias = Tensor::randn(0f32, 1.0, (1, heads, queries, keys), &Device::Cpu)?;
-            for mask in [None, Some(&causal), Some(&bias)] {
+            let bias = Mask::Each(Tensor::randn(0f32, 1.0, (1, heads, queries, keys), &Device::Cpu)?);
+            let distances = Tensor::randn(0f32, 1.0, (1, heads, 1, keys + queries - 1), &Device::Cpu)?;
+            let of_query = |query: usize| distances.narrow(3, queries - 1 - query, keys);
+            let of_each = Tensor::cat(&(0..queries).map(of_query).collect::<Result<Vec<_>>>()?, 2)?;
+            let (by_distance, of_each) = (Mask::ByDistance(distances), Mask::Each(of_each));
+            let both = |mask| (Some(mask), Some(mask));
+            for (mask, written_out) in [
+                (None, None),
+                both(&causal),
+                both(&bias),
+                (Some(&by_distance), Some(&of_each)),
+            ] {
                 let ours = attend(&q, &k, &v, 0.3, mask)?;
-                let textbook = by_products(&q.contiguous()?, &k.contiguous()?, &v, 0.3, mask)?;
+                let dense = match written_out {
+                    Some(Mask::Each(mask)) => Some(mask),
+                    _ => None,
+                };
+                let textbook = by_products(&q.contiguous()?, &k.contiguous()?, &v, 0.3, dense)?;
                 assert_eq!(ours.dims(), textbook.dims());
                 let worst = (ours - textbook)?.abs()?.max_all()?.to_scalar::<f32>()?;
                 assert!(worst <= 2e-6, "{queries} queries, {keys} keys of {size}: {worst}");

@@ -5,7 +5,7 @@
 use candle_core::{Result, Tensor};
 
 use super::activation::Activation;
-use super::attention::{attend, causal_mask, split_heads};
+use super::attention::{Mask, attend, causal_mask, split_heads};
 use super::cache::{KvCache, LayerCache};
 use super::config::OptConfig;
 use super::layers::{LayerNorm, add};
@@ -134,7 +134,7 @@ impl DecoderLayer {
         })
     }
 
-    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, past: usize, cache: &mut LayerCache) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, mask: Option<&Mask>, past: usize, cache: &mut LayerCache) -> Result<Tensor> {
         let x = self.around(x, &self.self_attn_layer_norm, |x| {
             self.self_attn.forward(x, mask, past, cache)
         })?;
@@ -173,7 +173,7 @@ impl Attention {
         })
     }
 
-    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, past: usize, cache: &mut LayerCache) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, mask: Option<&Mask>, past: usize, cache: &mut LayerCache) -> Result<Tensor> {
         let scale = ((x.dim(2)? / self.heads) as f64).powf(-0.5);
         let q = split_heads(&self.q_proj.forward(x)?, self.heads)?;
         let k = split_heads(&self.k_proj.forward(x)?, self.heads)?;

@@ -7,7 +7,7 @@
 use candle_core::{DType, Result, Tensor};
 
 use super::activation::Activation;
-use super::attention::{attend, split_heads};
+use super::attention::{Mask, attend, split_heads};
 use super::cache::{KvCache, LayerCache};
 use super::config::T5Config;
 use super::layers::{self, RmsNorm};
@@ -189,7 +189,7 @@ impl Block {
     fn forward(
         &self,
         x: &Tensor,
-        bias: &Tensor,
+        bias: &Mask,
         cache: Option<(&mut LayerCache, usize)>,
         prompt: Option<&(Tensor, Tensor)>,
     ) -> Result<Tensor> {
@@ -241,7 +241,7 @@ impl NormedAttention {
         })
     }
 
-    fn to_itself(&self, x: &Tensor, bias: &Tensor, cache: Option<(&mut LayerCache, usize)>) -> Result<Tensor> {
+    fn to_itself(&self, x: &Tensor, bias: &Mask, cache: Option<(&mut LayerCache, usize)>) -> Result<Tensor> {
         let x = self.layer_norm.forward(x)?;
         let (mut k, mut v) = self.attention.keys_and_values(&x)?;
         if let Some((cache, past)) = cache {
@@ -287,7 +287,7 @@ impl Attention {
         Ok((k, split_heads(&self.v.forward(x)?, self.heads)?))
     }
 
-    fn forward(&self, x: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Mask>) -> Result<Tensor> {
         let q = split_heads(&self.q.forward(x)?, self.heads)?;
         self.o.forward(&attend(&q, k, v, 1.0, bias)?)
     }

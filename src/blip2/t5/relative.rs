@@ -2,50 +2,76 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
+use crate::blip2::attention::Mask;
 use crate::blip2::config::T5Config;
 use crate::blip2::weights::Weights;
 
 /// What is added to the scores of each head, by distance.
 pub struct RelativeBias {
-    /// One row a bucket, one number a head.
+    /// One row a head, one number a bucket.
     table: Vec<Vec<f32>>,
-    heads: usize,
-    buckets: Buckets,
+    /// The bucket of a key that is 0, 1, 2, ... positions before the query; from the greatest
+    /// distance on all keys share one. The logarithms are taken here, once and for all.
+    before: Vec<usize>,
+    /// The same of a key behind the query, which the decoder does not see.
+    behind: Option<Vec<usize>>,
 }
 
 impl RelativeBias {
     pub fn new(config: &T5Config, is_decoder: bool, vb: Weights) -> Result<Self> {
-        let (buckets, heads) = (config.relative_attention_num_buckets, config.num_heads);
-        let table = vb.get((buckets, heads), "relative_attention_bias.weight")?;
-        Ok(Self {
-            table: table.to_dtype(DType::F32)?.to_vec2()?,
-            heads,
-            buckets: Buckets {
-                count: buckets,
-                max_distance: config.relative_attention_max_distance,
-                is_decoder,
-            },
-        })
+        let (count, heads) = (config.relative_attention_num_buckets, config.num_heads);
+        let table = vb.get((count, heads), "relative_attention_bias.weight")?;
+        let buckets = Buckets {
+            count,
+            max_distance: config.relative_attention_max_distance,
+            is_decoder,
+        };
+        Ok(Self::from_table(table.to_dtype(DType::F32)?.t()?.to_vec2()?, &buckets))
     }
 
-    /// The bias of `queries` new positions behind `past` ones, `[1, heads, queries, past + queries]`
-    /// in f32. In the decoder it hides what comes later.
-    pub fn forward(&self, queries: usize, past: usize, device: &Device) -> Result<Tensor> {
+    /// `table` has one row a head, one number a bucket.
+    fn from_table(table: Vec<Vec<f32>>, buckets: &Buckets) -> Self {
+        let distances = 0..=buckets.max_distance;
+        let behind = || distances.clone().map(|distance| buckets.of(0, distance)).collect();
+        Self {
+            table,
+            behind: (!buckets.is_decoder).then(behind),
+            before: distances.clone().map(|distance| buckets.of(distance, 0)).collect(),
+        }
+    }
+
+    /// The bias of `queries` new positions behind `past` ones, in f32. In the decoder it hides
+    /// what comes later.
+    ///
+    /// On the CPU it is a number for each distance; elsewhere one for each query and key.
+    pub fn forward(&self, queries: usize, past: usize, device: &Device) -> Result<Mask> {
         let keys = past + queries;
-        let mut bias = Vec::with_capacity(self.heads * queries * keys);
-        for head in 0..self.heads {
-            for query in past..keys {
-                bias.extend((0..keys).map(|key| self.of(head, query, key)));
-            }
+        let heads = self.table.len();
+        let by_distance = self.table.iter().map(|head| self.of_head(head, queries, keys));
+        if device.is_cpu() {
+            let numbers: Vec<f32> = by_distance.flatten().collect();
+            return Tensor::from_vec(numbers, (1, heads, 1, keys + queries - 1), device).map(Mask::ByDistance);
         }
-        Tensor::from_vec(bias, (1, self.heads, queries, keys), device)
+        let mut bias = Vec::with_capacity(heads * queries * keys);
+        for by_distance in by_distance {
+            // Each query sees the same distances as the one before it, a key further on.
+            (0..queries)
+                .rev()
+                .for_each(|start| bias.extend_from_slice(&by_distance[start..start + keys]));
+        }
+        Tensor::from_vec(bias, (1, heads, queries, keys), device).map(Mask::Each)
     }
 
-    fn of(&self, head: usize, query: usize, key: usize) -> f32 {
-        if self.buckets.is_decoder && key > query {
-            return f32::NEG_INFINITY;
-        }
-        self.table[self.buckets.of(query, key)][head]
+    /// The bias of a head by `key - query`: from the first key as the last query sees it to the
+    /// last key as the first query does.
+    fn of_head(&self, head: &[f32], queries: usize, keys: usize) -> Vec<f32> {
+        let bias = |buckets: &[usize], distance: usize| head[buckets[distance.min(buckets.len() - 1)]];
+        let before = (0..keys).rev().map(|distance| bias(&self.before, distance));
+        let behind = (1..queries).map(|distance| match &self.behind {
+            Some(behind) => bias(behind, distance),
+            None => f32::NEG_INFINITY,
+        });
+        before.chain(behind).collect()
     }
 }
 
@@ -128,5 +154,41 @@ mod tests {
                 assert_eq!(behind, other_half);
             }
         }
+    }
+
+    #[test]
+    fn the_bias_by_distance_is_that_of_each_pair_to_the_bit() -> Result<()> {
+        for (count, max_distance, is_decoder) in [(32, 128, true), (32, 128, false), (7, 10, true), (20, 64, false)] {
+            let buckets = Buckets {
+                count,
+                max_distance,
+                is_decoder,
+            };
+            let head = |factor: f32| (0..count).map(|bucket| bucket as f32 * factor).collect::<Vec<_>>();
+            let table = vec![head(0.37), head(-1.0)];
+            let bias = RelativeBias::from_table(table.clone(), &buckets);
+            for (queries, past) in [(1, 0), (1, 5), (3, 700), (300, 0), (40, 300)] {
+                let keys = past + queries;
+                let Mask::ByDistance(mask) = bias.forward(queries, past, &Device::Cpu)? else {
+                    panic!("it is dense");
+                };
+                let by_distance: Vec<Vec<f32>> = mask.reshape((2, ()))?.to_vec2()?;
+                for (head, by_distance) in by_distance.iter().enumerate() {
+                    for (query, start) in (past..keys).zip((0..queries).rev()) {
+                        let pair = |key| match is_decoder && key > query {
+                            true => f32::NEG_INFINITY,
+                            false => table[head][buckets.of(query, key)],
+                        };
+                        let pairs: Vec<f32> = (0..keys).map(pair).collect();
+                        assert_eq!(
+                            by_distance[start..start + keys],
+                            pairs,
+                            "{count} {queries} {past} {query}"
+                        );
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
