@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum ErrorKind {
     /// The request was not understood.
     BadRequest,
+    /// It came by a name that is not ours, or from another site's page.
+    Forbidden,
     /// The file is not a picture that Glimpse reads, or is damaged.
     PictureUnreadable,
     /// The file has too many bytes or pixels.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
+use url::Url;
 
 use super::addr::Listen;
 use super::numbers::{of, whole};
@@ -15,7 +16,7 @@ use crate::engine::Engine;
 use crate::generation::bounds;
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
-use crate::server::{self, Limits};
+use crate::server::{self, Hosts, Limits};
 use crate::store::{Store, StoreLimits};
 
 #[derive(Args)]
@@ -54,8 +55,26 @@ pub struct ServeArgs {
     )]
     allow_picture_source: Vec<SocketAddr>,
 
+    /// Where visitors find this server, where it is not told so by them: behind a proxy that
+    /// changes the host, such as https://demo.example
+    #[arg(long, env = "GLIMPSE_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
+    public_url: Option<Url>,
+
+    /// A further name that a server on a loopback address is asked by, as by a proxy on this
+    /// machine; may be given several times, or as a list with commas. It answers to localhost
+    /// and to --public-url without
+    #[arg(long, env = "GLIMPSE_HOST_NAME", value_name = "NAME", value_delimiter = ',')]
+    host_name: Vec<String>,
+
     #[command(flatten)]
     limits: LimitArgs,
+}
+
+fn public_url(text: &str) -> Result<Url, &'static str> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or("write it as https://demo.example")
 }
 
 /// Limits: flag, environment variable, default and range of each, and what it counts.
@@ -167,13 +186,18 @@ pub fn run(args: ServeArgs) -> CommandResult {
         None => Store::in_memory(kept),
     };
     let limits = Limits::from(args.limits);
+    let hosts = Hosts {
+        public: args.public_url,
+        names: args.host_name,
+        is_local: args.addr.is_loopback(),
+    };
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(async {
         let listeners = server::Listeners::bind(args.addr.addresses()).await?;
         // The model takes a while: not on a thread that should be watching connections.
         let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
         let engine = Engine::start(model, limits.queue)?;
-        Ok(server::serve(listeners, engine, store, limits, fetcher).await?)
+        Ok(server::serve(listeners, engine, store, limits, fetcher, hosts).await?)
     });
     // A picture that is still being decoded is nobody's any more.
     runtime.shutdown_background();

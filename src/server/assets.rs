@@ -7,6 +7,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
+use super::errors;
+
 /// What `make page` leaves in `target/site`. In a debug build it is read from there at
 /// run time, so that `cargo leptos watch` shows changes at once.
 #[derive(RustEmbed)]
@@ -25,7 +27,8 @@ pub async fn serve(Path(path): Path<String>, headers: HeaderMap) -> Response {
 /// One of the page's files, as small as the browser takes it.
 pub fn file(path: &str, headers: &HeaderMap) -> Response {
     let Some(plain) = Site::get(path) else {
-        return (StatusCode::NOT_FOUND, "There is no such file.").into_response();
+        let sentence = "There is nothing at this address. It may have been mistyped, or be of an older Glimpse.";
+        return errors::page(StatusCode::NOT_FOUND, "Not found", sentence, headers);
     };
     let tag = format!("\"{}\"", hex(&plain.metadata.sha256_hash()[..16]));
     if headers

@@ -4,7 +4,8 @@
 //! crosses the wire, and [`status`] gives its HTTP status. Anything that is not the
 //! visitor's doing is logged.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
 
 use crate::api::{ApiError, ErrorKind};
 use crate::engine::EngineError;
@@ -16,6 +17,7 @@ use crate::store::StoreError;
 /// The HTTP status that goes with a kind of error.
 pub fn status(kind: ErrorKind) -> StatusCode {
     match kind {
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
         ErrorKind::PictureUnreadable | ErrorKind::AddressRefused | ErrorKind::QuestionRefused => {
             StatusCode::UNPROCESSABLE_ENTITY
@@ -26,6 +28,43 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::Overloaded | ErrorKind::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
+}
+
+/// A sentence outside of the page: with a name and a way out for whoever looks at it, plain for
+/// programs. Nothing in it is the sender's, so that nothing needs escaping.
+pub fn page(status: StatusCode, title: &str, sentence: &str, headers: &HeaderMap) -> Response {
+    let accepts_html = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.contains("text/html"));
+    if !accepts_html {
+        return (status, sentence.to_owned()).into_response();
+    }
+    let html = format!(
+        r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title} · Glimpse</title>
+<link rel="icon" href="/favicon.svg" type="image/svg+xml">
+<style>
+body {{ max-width: 32rem; margin: 20vh auto 0; padding: 0 1rem; font: 1.125rem/1.5 system-ui, sans-serif }}
+h1 {{ font-size: 1.5rem }}
+</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<p>{sentence}</p>
+<p><a href="/">Open Glimpse</a></p>
+</main>
+</body>
+</html>
+"#
+    );
+    (status, Html(html)).into_response()
 }
 
 impl From<PictureError> for ApiError {

@@ -16,6 +16,7 @@ mod examples;
 mod form;
 pub mod functions;
 mod health;
+mod hosts;
 mod limits;
 mod listening;
 mod options;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use assets::has_page;
+pub use hosts::Hosts;
 pub use limits::Limits;
 pub use listening::Listeners;
 pub use state::AppState;
@@ -52,13 +54,14 @@ pub async fn serve(
     store: Store,
     limits: Limits,
     fetcher: Option<Fetcher>,
+    hosts: Hosts,
 ) -> std::io::Result<()> {
     let address = listeners.local_addr()?;
     let state = AppState::new(engine, store, limits, fetcher, address);
     let shared = Arc::clone(&state.shared);
     let ending = CancellationToken::new();
     tracing::info!("open http://{} in a browser", browsable(address));
-    let serving = connections::serve(listeners, router::router(state), limits, ending.clone());
+    let serving = connections::serve(listeners, router::router(state, hosts), limits, ending.clone());
     let end = async {
         asked_to_end().await;
         tracing::info!("ending: answers stop here");

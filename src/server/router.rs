@@ -2,17 +2,19 @@
 //!
 //! From the outside in: every request is traced; a panic becomes a 500 and harms nobody
 //! else; headers for security and caching are set; a body that stands still or is beyond
-//! the limit is cut off; what the server functions cannot take is refused before them.
+//! the limit is cut off; what comes by another name or from another site's page is refused; what the server functions cannot take is refused before them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures::StreamExt;
 use leptos::prelude::provide_context;
 use leptos_axum::{LeptosRoutes, generate_route_list};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -21,6 +23,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 
+use super::hosts::{self, Hosts};
 use super::state::AppState;
 use super::{assets, errors, form, functions, health, pictures, upload};
 use crate::api::{ApiError, ErrorKind};
@@ -61,7 +64,8 @@ fn content_security_policy() -> HeaderValue {
     HeaderValue::from_static(CONTENT_SECURITY_POLICY)
 }
 
-pub fn router(state: AppState) -> Router {
+pub fn router(state: AppState, hosts: Hosts) -> Router {
+    let hosts = Arc::new(hosts);
     let routes = generate_route_list(App);
     let shared = Arc::clone(&state.shared);
     let context = move || provide_context(Arc::clone(&shared));
@@ -75,10 +79,11 @@ pub fn router(state: AppState) -> Router {
         .route("/{*path}", get(assets::serve))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(from_fn(guard_functions))
+        .layer(from_fn_with_state(Arc::clone(&hosts), refuse_other_sites))
+        .layer(from_fn_with_state(hosts, refuse_other_names))
         .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
         .layer(from_fn(say_too_large))
         .layer(RequestBodyTimeoutLayer::new(BODY_IDLE))
-        .layer(from_fn(refuse_other_sites))
         .layer(from_fn(say_when_to_return))
         // What a visitor sees is his own; files say otherwise for themselves.
         .layer(SetResponseHeaderLayer::if_not_present(
@@ -106,43 +111,33 @@ fn header_layer(name: HeaderName, value: HeaderValue) -> SetResponseHeaderLayer<
 }
 
 /// Refuses what another site's page makes a visitor's browser send: it could ask, fetch and
-/// fill in his name. Programs say nothing of sites, and a page in a frame speaks for itself.
-async fn refuse_other_sites(request: Request<Body>, next: Next) -> Response {
-    if request.method() == Method::POST && is_from_another_site(request.headers()) {
-        let sentence = "This was sent by another site's page. Open Glimpse itself to ask. (A proxy before it has to pass on Host or X-Forwarded-Host.)";
-        let error = ApiError::new(ErrorKind::BadRequest, sentence);
-        let is_call = request.uri().path().starts_with(FUNCTIONS);
-        // A form's answer is what the visitor sees.
-        return if is_call {
-            (StatusCode::FORBIDDEN, axum::Json(error)).into_response()
-        } else {
-            (StatusCode::FORBIDDEN, sentence).into_response()
-        };
+/// fill in his name.
+async fn refuse_other_sites(State(hosts): State<Arc<Hosts>>, request: Request<Body>, next: Next) -> Response {
+    if request.method() == Method::POST && hosts.is_from_another_site(request.headers()) {
+        return refuse_sender(StatusCode::FORBIDDEN, hosts::OTHER_SITE, request).await;
     }
     next.run(request).await
 }
 
-/// Browsers say where a request comes from on https and on localhost; elsewhere they name the
-/// page's origin, which has to be the host that was asked, by the name that a proxy was asked
-/// for or by our own. No page can make a browser send `X-Forwarded-Host` to another site.
-fn is_from_another_site(headers: &HeaderMap) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site") {
-        return site == "cross-site";
+/// Refuses a name that is not ours, but for those who only ask whether we live.
+async fn refuse_other_names(State(hosts): State<Arc<Hosts>>, request: Request<Body>, next: Next) -> Response {
+    if hosts.serves(request.headers()) || request.uri().path() == "/healthz" {
+        return next.run(request).await;
     }
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        return false;
-    };
-    let Some((_, origin)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else {
-        return true;
-    };
-    let hosts = [header::HOST.as_str(), "x-forwarded-host"]
-        .into_iter()
-        .flat_map(|name| headers.get_all(name));
-    // Each of several proxies adds the host that it was asked for.
-    let mut names = hosts
-        .filter_map(|hosts| hosts.to_str().ok())
-        .flat_map(|hosts| hosts.split(','));
-    !names.any(|name| name.trim().eq_ignore_ascii_case(origin))
+    refuse_sender(StatusCode::MISDIRECTED_REQUEST, hosts::NOT_OURS, request).await
+}
+
+/// What was sent is read, within the limits around us, and thrown away: a proxy that could not
+/// finish speaking shows its own error in place of our sentence.
+async fn refuse_sender(status: StatusCode, sentence: &str, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut rest = body.into_data_stream();
+    while rest.next().await.is_some_and(|chunk| chunk.is_ok()) {}
+    if parts.uri.path().starts_with(FUNCTIONS) {
+        let error = ApiError::new(ErrorKind::Forbidden, sentence);
+        return (status, axum::Json(error)).into_response();
+    }
+    errors::page(status, "Not from here", sentence, &parts.headers)
 }
 
 /// Stands before and behind the server functions.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::page::{ask, begin, question};
+use crate::support::page::{ask, begin, question, send};
 use crate::support::{Server, TinyCheckpoint};
 
 #[test]
@@ -39,4 +39,54 @@ fn a_full_queue_says_when_to_come_back() {
         .expect("the server answers");
     assert_eq!(refused.status(), 503);
     assert_eq!(refused.headers()["retry-after"], "5");
+}
+
+/// Status and text of a page that is asked for by this name.
+fn by_name(server: &Server, host: &str, path: &str) -> (u16, String) {
+    let mut response = ureq::get(format!("{}/{path}", server.address))
+        .header("host", host)
+        .header("accept", "text/html")
+        .config()
+        .http_status_as_error(false)
+        .build()
+        .call()
+        .expect("the server answers");
+    let text = response.body_mut().read_to_string().expect("it is text");
+    (response.status().as_u16(), text)
+}
+
+#[test]
+fn a_local_server_answers_to_its_own_names() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path(), "--host-name", "glimpse.lan"]);
+    for host in ["localhost", "glimpse.lan:80", "[::1]:7860"] {
+        assert_eq!(by_name(&server, host, "").0, 200, "{host}");
+    }
+    let (status, sentence) = by_name(&server, "evil.example", "");
+    assert_eq!(status, 421);
+    assert!(sentence.contains("--host-name"), "{sentence}");
+    assert_eq!(by_name(&server, "evil.example", "healthz").0, 200);
+}
+
+#[test]
+fn an_address_without_a_page_has_a_way_home() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let (status, page) = by_name(&server, "localhost", "no/such/page");
+    assert_eq!(status, 404);
+    assert!(
+        page.contains("<h1>Not found</h1>") && page.contains(r#"href="/""#),
+        "{page}"
+    );
+}
+
+#[test]
+fn another_sites_upload_is_heard_out_and_refused() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let request = ureq::post(format!("{}/api/page/upload", server.address))
+        .header("origin", "http://elsewhere.example")
+        .content_type("multipart/form-data; boundary=edge");
+    let (status, error) = send(request, &vec![0; 4 << 20]);
+    assert_eq!((status, &error["kind"]), (403, &json!("forbidden")), "{error}");
 }

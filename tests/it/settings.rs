@@ -289,7 +289,8 @@ fn a_request_that_is_too_large_gets_a_sentence() {
     let (_model, server) = server(&[]);
     let address = server.address.trim_start_matches("http://");
     let mut stream = std::net::TcpStream::connect(address).expect("it listens");
-    let head = "POST /api/page/upload HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 600000000\r\n\r\n";
+    let head =
+        "POST /api/page/upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 600000000\r\n\r\n";
     stream.write_all(head.as_bytes()).expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");

@@ -1,0 +1,202 @@
+//! Names: by which of them this server may be asked, and whose pages may ask it.
+//!
+//! A page elsewhere can have its own name point to this machine (DNS rebinding), and then is
+//! one site with us to the browser. So a server for this machine alone answers to this
+//! machine's names only. And a page of another site may not fill in a visitor's form.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use axum::http::{HeaderMap, header};
+use url::Url;
+
+pub const NOT_OURS: &str = "This server listens to this machine only, and not by this name. Open http://localhost with its port. (Behind a proxy, or by another name: start it with --host-name NAME or --public-url URL.)";
+
+pub const OTHER_SITE: &str = "This was sent by another site's page. Open Glimpse itself to ask. (A proxy before it has to pass on Host or X-Forwarded-Host, or name its address with --public-url.)";
+
+/// What the server is called.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    /// Where visitors find it, if its host was told.
+    pub public: Option<Url>,
+    /// Further names that it answers to.
+    pub names: Vec<String>,
+    /// Whether it listens to this machine alone.
+    pub is_local: bool,
+}
+
+impl Hosts {
+    /// Whether a request for this host is for us. Programs may name none.
+    pub fn serves(&self, headers: &HeaderMap) -> bool {
+        if !self.is_local {
+            return true;
+        }
+        let Some(host) = headers.get(header::HOST) else {
+            return true;
+        };
+        host.to_str()
+            .is_ok_and(|host| is_this_machine(name(host)) || self.is_named(name(host)))
+    }
+
+    fn is_named(&self, host: &str) -> bool {
+        let public = self.public.as_ref().and_then(Url::host_str);
+        let mut names = self.names.iter().map(String::as_str).chain(public);
+        names.any(|name| name.eq_ignore_ascii_case(host))
+    }
+
+    /// Whether another site's page sent this. Browsers say where a request comes from on https
+    /// and on localhost; otherwise, and where they say no more than "not from this site", the
+    /// page's origin has to be the host that was asked, by our name or by one that a proxy was
+    /// asked for. No page can make a browser send `X-Forwarded-Host` to another site. Programs
+    /// say nothing of sites, and a page in a frame speaks for itself.
+    pub fn is_from_another_site(&self, headers: &HeaderMap) -> bool {
+        let site = headers.get("sec-fetch-site");
+        if site.is_some_and(|site| site == "same-origin" || site == "none") {
+            return false;
+        }
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return site.is_some();
+        };
+        let Ok(origin) = origin.to_str() else {
+            return true;
+        };
+        let is_public = |url: &Url| url.origin().ascii_serialization().eq_ignore_ascii_case(origin);
+        if self.public.as_ref().is_some_and(is_public) {
+            return false;
+        }
+        let Some((_, origin)) = origin.split_once("://") else {
+            return true;
+        };
+        // A browser that knows sites has told the port apart; then a proxy may not lose it.
+        let may_lose_port = site.is_none();
+        !asked_for(headers)
+            .any(|host| host.eq_ignore_ascii_case(origin) || (may_lose_port && host.eq_ignore_ascii_case(name(origin))))
+    }
+}
+
+/// The hosts that we and the proxies before us were asked for.
+fn asked_for(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    [header::HOST.as_str(), "x-forwarded-host"]
+        .into_iter()
+        .flat_map(|name| headers.get_all(name))
+        .filter_map(|hosts| hosts.to_str().ok())
+        .flat_map(|hosts| hosts.split(','))
+        .map(str::trim)
+}
+
+/// A host without its port.
+fn name(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && is_whole(name) => name,
+        _ => host,
+    }
+}
+
+/// Whether this is a host rather than the beginning of an IPv6 address.
+fn is_whole(name: &str) -> bool {
+    !name.contains(':') || name.ends_with(']')
+}
+
+fn is_this_machine(name: &str) -> bool {
+    let bare = name.trim_end_matches('.').to_ascii_lowercase();
+    let ip6 = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    bare == "localhost"
+        || bare.ends_with(".localhost")
+        || bare.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback())
+        || ip6.is_some_and(|ip| ip.parse().is_ok_and(|ip: Ipv6Addr| ip.is_loopback()))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(of: &[(&'static str, &'static str)]) -> HeaderMap {
+        of.iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn a_local_server_answers_to_this_machines_names_and_those_it_was_given() {
+        let mut hosts = Hosts {
+            public: Url::parse("https://demo.example/").ok(),
+            names: vec!["glimpse.lan".into()],
+            is_local: true,
+        };
+        let ours = [
+            "localhost",
+            "LOCALHOST:7860",
+            "localhost.",
+            "a.localhost:1",
+            "127.0.0.1:7860",
+            "127.9.9.9",
+            "[::1]:7860",
+            "[::1]",
+            "demo.example",
+            "Glimpse.lan:7860",
+        ];
+        for host in ours {
+            assert!(hosts.serves(&headers(&[("host", host)])), "{host}");
+        }
+        let others = [
+            "evil.example:7860",
+            "localhost.evil.example",
+            "notlocalhost",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "[::2]",
+            "",
+        ];
+        for host in others {
+            assert!(!hosts.serves(&headers(&[("host", host)])), "{host}");
+        }
+        assert!(hosts.serves(&headers(&[])), "a program that names no host");
+        hosts.is_local = false;
+        assert!(
+            hosts.serves(&headers(&[("host", "evil.example")])),
+            "a public server has names of its own"
+        );
+    }
+
+    #[test]
+    fn only_our_own_page_may_send_for_a_visitor() {
+        let hosts = Hosts {
+            public: Url::parse("https://demo.example").ok(),
+            ..Hosts::default()
+        };
+        let cases: [(&[(&str, &str)], bool); 13] = [
+            (&[], false),
+            (&[("sec-fetch-site", "same-origin")], false),
+            (&[("sec-fetch-site", "none")], false),
+            (&[("sec-fetch-site", "cross-site")], true),
+            (&[("sec-fetch-site", "same-site")], true),
+            (
+                &[("sec-fetch-site", "same-site"), ("origin", "http://localhost:3000")],
+                true,
+            ),
+            (
+                &[("sec-fetch-site", "same-site"), ("origin", "http://localhost:7860")],
+                false,
+            ),
+            (&[("origin", "http://LOCALHOST:7860")], false),
+            (&[("origin", "http://localhost:3000")], true),
+            (&[("origin", "null")], true),
+            (&[("origin", "https://demo.example")], false),
+            (&[("origin", "http://demo.example")], true),
+            (&[("origin", "http://lan"), ("x-forwarded-host", "Lan, inner")], false),
+        ];
+        for (more, is_other) in cases {
+            let mut all = headers(&[("host", "localhost:7860")]);
+            for (name, value) in more {
+                all.insert(
+                    HeaderName::try_from(*name).expect("it is a name"),
+                    HeaderValue::try_from(*value).expect("it is plain"),
+                );
+            }
+            assert_eq!(hosts.is_from_another_site(&all), is_other, "{more:?}");
+        }
+        let behind = headers(&[("host", "demo.lan"), ("origin", "http://demo.lan:8080")]);
+        assert!(!hosts.is_from_another_site(&behind), "a proxy has dropped the port");
+    }
+}
