@@ -119,9 +119,9 @@ async fn refuse_other_sites(State(hosts): State<Arc<Hosts>>, request: Request<Bo
     next.run(request).await
 }
 
-/// Refuses a name that is not ours, but for those who only ask whether we live.
+/// Refuses a name that is not ours, but for those who only ask whether we live, which load balancers do by any name.
 async fn refuse_other_names(State(hosts): State<Arc<Hosts>>, request: Request<Body>, next: Next) -> Response {
-    if hosts.serves(request.headers()) || request.uri().path() == "/healthz" {
+    if hosts.serves(request.headers()) || matches!(request.uri().path(), "/healthz" | "/readyz") {
         return next.run(request).await;
     }
     refuse_sender(StatusCode::MISDIRECTED_REQUEST, hosts::NOT_OURS, request).await
