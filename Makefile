@@ -54,6 +54,13 @@ test: lint build ## everything that is promised, checked: Rust, parity, lint, th
 	@echo "==> the page in a browser"
 	@node_modules/.bin/playwright test --config end2end
 
+.PHONY: check
+check: ## format, clippy and unit tests, before every commit (under a minute once dependencies are built)
+	@cargo fmt --check
+	@mkdir -p target/site
+	@cargo clippy --quiet $(SERVER) --all-targets -- -D warnings
+	@cargo test --quiet $(SERVER) --lib
+
 .PHONY: lint
 lint: tools ## format and lint checks of both builds
 	@echo "==> format and lint (about 3 minutes the first time)"
@@ -62,6 +69,7 @@ lint: tools ## format and lint checks of both builds
 	@cargo clippy --quiet $(SERVER) --all-targets -- -D warnings
 	@if [ -f .tools/wasm-compiler.env ]; then . .tools/wasm-compiler.env; cargo check --quiet $(WASM); \
 	else cargo clippy --quiet $(WASM) -- -D warnings; fi
+	@node_modules/.bin/tsc --noEmit -p end2end
 
 .PHONY: dev
 dev: tools ## watch and reload, with cargo-leptos
@@ -85,6 +93,14 @@ bench: build $(PYTHON) ## time Glimpse beside transformers (20 GB of memory, 15 
 .PHONY: build-cuda
 build-cuda: page ## the program for NVIDIA GPUs, in target/cuda (compiles without a GPU)
 	@scripts/build-cuda.sh
+
+.PHONY: image
+image: ## the container's image, with docker or podman (TARGET=cuda for NVIDIA GPUs)
+	@scripts/image.sh $(TARGET)
+
+.PHONY: image-check
+image-check: build ## an image around target/release/glimpse, run as a host would (as root, with podman, buildah, mmdebstrap)
+	@scripts/image-check.sh
 
 .PHONY: gpu-check
 gpu-check: ## on a machine with a GPU: parity in f32, f16 and bf16, and speed beside transformers

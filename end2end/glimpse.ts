@@ -153,7 +153,7 @@ export async function crowd(baseURL: string): Promise<() => Promise<void>> {
     })
   const upload = async () => {
     const body = new FormData()
-    body.append('picture', new Blob([square(red)]), 'square.png')
+    body.append('picture', new Blob([new Uint8Array(square(red))]), 'square.png')
     const response = await fetch(`${baseURL}/api/page/upload`, { method: 'POST', body })
     return ((await response.json()) as { id: string }).id
   }
