@@ -74,6 +74,25 @@ test.describe('with JavaScript', () => {
   })
 })
 
+for (const format of ['text/uri-list', 'text/x-moz-url', 'text/plain']) {
+  test(`a picture's address is dropped as ${format}`, async ({ glimpse, baseURL }) => {
+    await glimpse.open()
+    const { file } = examples[1]
+    const dataTransfer = await glimpse.page.evaluateHandle(
+      ([format, address]) => {
+        const transfer = new DataTransfer()
+        transfer.setData(format, format === 'text/x-moz-url' ? `${address}\nA title` : address)
+        return transfer
+      },
+      [format, `${baseURL}/examples/${file}`],
+    )
+    await glimpse.log.dispatchEvent('dragover', { dataTransfer })
+    await glimpse.log.dispatchEvent('drop', { dataTransfer })
+    await glimpse.page.waitForURL(/\/c\/[0-9a-f]{32}$/)
+    await expect(glimpse.shown).toBeVisible()
+  })
+}
+
 test.describe('without JavaScript', () => {
   test.use({ javaScriptEnabled: false, refusals: true })
 

@@ -78,6 +78,55 @@ test('Stop ends the answer, and the next question is answered', async ({ glimpse
   await expect(glimpse.last.locator('.answer')).toHaveText(/\S/)
 })
 
+test('Describe waits while an answer comes; focus stays where it was put meanwhile', async ({ glimpse, baseURL }) => {
+  await glimpse.open()
+  await glimpse.put(asFile(square(red)))
+  await glimpse.question.fill('What is this?')
+  const disperse = await crowd(baseURL!)
+  await glimpse.ask.click()
+  await glimpse.waits()
+  await expect(glimpse.describe).toBeDisabled()
+  await glimpse.log.focus()
+  await disperse()
+  await glimpse.answered(1)
+  await expect(glimpse.describe).toBeEnabled()
+  await expect(glimpse.log).toBeFocused()
+})
+
+test('an answer without words is said to be none', async ({ glimpse }) => {
+  await glimpse.open()
+  await glimpse.put(asFile(square(red)))
+  const timings_ms = { load: 0, image: 1, prefill: 1, decode: 1, total: 3 }
+  const done = {
+    event: 'done',
+    finish_reason: 'stop',
+    timings_ms,
+    prompt_tokens: 10,
+    generated_tokens: 1,
+    prompt: 'Question: What is this? Answer:',
+  }
+  await glimpse.page.route('**/api/page/ask', (route) =>
+    route.fulfill({ contentType: 'application/x-ndjson', body: `${JSON.stringify(done)}\n` }),
+  )
+  await glimpse.question.fill('What is this?')
+  await glimpse.ask.click()
+  await glimpse.answered(1)
+  await expect(glimpse.last).toContainText('The model gave no answer.')
+})
+
+test('right-to-left text runs from the right', async ({ glimpse }) => {
+  await glimpse.open()
+  await glimpse.put(asFile(square(red)))
+  const direction = (element: Element) => getComputedStyle(element).direction
+  await glimpse.question.fill('ما هذا؟')
+  expect(await glimpse.question.evaluate(direction)).toBe('rtl')
+  await glimpse.ask.click()
+  await glimpse.answered(1)
+  expect(await glimpse.last.locator('.asked').evaluate(direction)).toBe('rtl')
+  await glimpse.question.fill('What is this?')
+  expect(await glimpse.question.evaluate(direction)).toBe('ltr')
+})
+
 test('an answer that is coming is taken up after a reload', async ({ glimpse, baseURL }) => {
   await glimpse.open()
   await glimpse.put(asFile(square(red)))

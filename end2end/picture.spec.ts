@@ -85,6 +85,26 @@ test('a picture is pasted anywhere', async ({ glimpse }) => {
   await expect(glimpse.shown).toBeVisible()
 })
 
+test('text that carries a picture of itself is pasted as text where text is typed', async ({ glimpse }) => {
+  await glimpse.open()
+  const clipboardData = await carrying(glimpse.page, square(blue))
+  // What the page leaves to the browser is pasted as text.
+  const isLeft = (text: string) =>
+    glimpse.question.evaluate(
+      (element, [data, text]) => {
+        data.setData('text/plain', text)
+        const paste = new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true })
+        return element.dispatchEvent(paste)
+      },
+      [clipboardData, text] as const,
+    )
+  expect(await isLeft('Region\tTotal\nNorth\t12')).toBe(true)
+  expect(new URL(glimpse.page.url()).pathname).toBe('/')
+  // A file manager puts the file's name beside the file.
+  expect(await isLeft('dropped.png')).toBe(false)
+  await glimpse.page.waitForURL(/\/c\//)
+})
+
 test('text is pasted into the question as ever', async ({ glimpse }) => {
   await glimpse.open()
   await glimpse.question.focus()
@@ -103,4 +123,22 @@ test('another picture begins another conversation', async ({ glimpse }) => {
   await expect(glimpse.turns).toHaveCount(0)
   await glimpse.page.goBack()
   await expect(glimpse.turns).toHaveCount(1)
+})
+
+test.describe(() => {
+  test.use({ refusals: true })
+  test('after a refused picture, asking says again why', async ({ glimpse }) => {
+    await glimpse.open()
+    await glimpse.picture.setInputFiles(asFile(Buffer.alloc(0)))
+    await expect(glimpse.alert).toHaveText(/empty/i)
+    await glimpse.page.getByRole('button', { name: 'Dismiss' }).click()
+    await expect(glimpse.alert).toHaveCount(0)
+    await glimpse.question.fill('What is this?')
+    await glimpse.ask.click()
+    await expect(glimpse.alert).toHaveText(/empty/i)
+    await expect(glimpse.question).toHaveValue('What is this?')
+    await glimpse.put(asFile(square(red)))
+    await glimpse.ask.click()
+    await glimpse.answered(1)
+  })
 })

@@ -22,6 +22,20 @@ pub fn is_web(text: &str) -> bool {
     rest.is_some_and(|rest| !rest.is_empty() && !text.contains(char::is_whitespace))
 }
 
+/// The address that a dragged link or page stands for, or a dragged text that is one. `read`
+/// gives what the browser carries in a format; nothing is the empty text.
+pub fn dragged(read: impl Fn(&str) -> String) -> Option<String> {
+    // Firefox has a format of its own, with the page's title in the second line.
+    let links = ["text/uri-list", "text/x-moz-url"].map(|format| {
+        let list = read(format);
+        let mut lines = list.lines().map(str::trim);
+        let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+        first.unwrap_or_default().to_owned()
+    });
+    let text = read("text/plain").trim().to_owned();
+    links.into_iter().chain([text]).find(|text| is_web(text))
+}
+
 /// The path of a conversation, or of the empty page.
 fn path(conversation: Option<&ConversationId>) -> String {
     conversation.map_or_else(|| "/".to_owned(), |id| ["/c/", &id.0].concat())
@@ -80,6 +94,29 @@ mod tests {
         ] {
             assert!(!is_web(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_dragged_link_page_or_text_is_an_address() {
+        let drag = |carried: &'static [(&str, &str)]| {
+            dragged(|format| {
+                let found = carried.iter().find(|(name, _)| *name == format);
+                found.map(|(_, text)| (*text).to_owned()).unwrap_or_default()
+            })
+        };
+        let address = Some("https://example.com/cat.jpg".to_owned());
+        assert_eq!(
+            drag(&[("text/uri-list", "# a cat\r\nhttps://example.com/cat.jpg\r\n")]),
+            address
+        );
+        assert_eq!(
+            drag(&[("text/x-moz-url", "https://example.com/cat.jpg\nA cat")]),
+            address
+        );
+        assert_eq!(drag(&[("text/plain", " https://example.com/cat.jpg ")]), address);
+        assert_eq!(drag(&[("text/plain", "see https://example.com/cat.jpg")]), None);
+        assert_eq!(drag(&[("text/uri-list", "file:///cat.jpg")]), None);
+        assert_eq!(drag(&[]), None);
     }
 
     #[test]

@@ -77,9 +77,9 @@ pub fn ask(visit: Visit, asked: Asked) {
     let question = Some(asked.question.clone()).filter(|question| !question.is_empty());
     let fields = settings::chosen(visit);
     let Some(conversation) = visit.conversation.get_untracked() else {
-        return visit
-            .alert
-            .set(Some("Choose a picture first, or try an example.".to_owned()));
+        let refusal = visit.refusal.get_value();
+        let none = || "Choose a picture first, or try an example.".to_owned();
+        return visit.alert.set(Some(refusal.unwrap_or_else(none)));
     };
     if asked.by_box
         && let Some(question) = visit.question.get_untracked()
@@ -190,7 +190,7 @@ async fn follow(visit: Visit, conversation: ConversationId, turn: LiveTurn, mut 
             }
         }
     }
-    dom::focus_question(visit.question);
+    dom::return_to_question(visit.question);
 }
 
 /// Applies the events of one stream to its turn.

@@ -26,6 +26,8 @@ pub fn Composer(visit: Visit, draft: String, draft_address: String) -> impl Into
         event.prevent_default();
         asking::ask(visit, Asked::by_describe());
     };
+    // A caption that is asked for while a picture is on its way is about that picture.
+    let cannot_describe = move || visit.is_answering() && visit.opening.with(Option::is_none);
     let key = move |event: ev::KeyboardEvent| {
         if event.key() == "Enter" && !event.shift_key() && !event.is_composing() {
             event.prevent_default();
@@ -43,6 +45,7 @@ pub fn Composer(visit: Visit, draft: String, draft_address: String) -> impl Into
                 name="question"
                 rows="1"
                 aria-label="Question"
+                dir="auto"
                 placeholder="Your question"
                 autocomplete="off"
                 enterkeyhint="send"
@@ -54,7 +57,16 @@ pub fn Composer(visit: Visit, draft: String, draft_address: String) -> impl Into
                 <button type="submit" name="action" value="ask" class="ask" on:click=ask_or_stop>
                     {move || if visit.is_answering() { "Stop" } else { "Ask" }}
                 </button>
-                <button type="submit" name="action" value="describe" class="describe" on:click=describe>"Describe"</button>
+                <button
+                    type="submit"
+                    name="action"
+                    value="describe"
+                    class="describe"
+                    disabled=cannot_describe
+                    on:click=describe
+                >
+                    "Describe"
+                </button>
             </div>
             {visit.takes_addresses.then(|| view! { <FromAddress visit draft=draft_address/> })}
         </form>

@@ -5,7 +5,10 @@ use std::time::Duration;
 use leptos::html::Textarea;
 use leptos::prelude::*;
 use leptos::wasm_bindgen::JsCast;
-use leptos::web_sys::{DataTransfer, EventTarget, File, FileList, HtmlElement, HtmlInputElement, HtmlTextAreaElement};
+use leptos::web_sys::{
+    DataTransfer, EventTarget, File, FileList, HtmlBodyElement, HtmlElement, HtmlInputElement, HtmlSelectElement,
+    HtmlTextAreaElement,
+};
 
 /// Tells tests (and style) that the page listens to its visitor now.
 pub fn mark_hydrated() {
@@ -36,13 +39,24 @@ pub fn focus_question(question: NodeRef<Textarea>) {
         .is_some_and(|query| query.matches());
     let elsewhere = document()
         .active_element()
-        .and_then(|element| element.dyn_into::<HtmlInputElement>().ok())
-        .is_some_and(|input| input.type_() != "file");
+        .is_some_and(|element| element.has_type::<HtmlSelectElement>() || takes_text(Some(element.into())));
     if !on_glass
         && !elsewhere
         && let Some(question) = question.get_untracked()
     {
         let _ = question.focus();
+    }
+}
+
+/// Brings the visitor back to the question when an answer has come, if they are still where
+/// they asked. Whoever reads the conversation or sets something meanwhile is left there.
+pub fn return_to_question(question: NodeRef<Textarea>) {
+    let is_where_they_asked = document().active_element().is_none_or(|element| {
+        element.has_type::<HtmlBodyElement>()
+            || element.closest(".composer, .examples").is_ok_and(|form| form.is_some())
+    });
+    if is_where_they_asked {
+        focus_question(question);
     }
 }
 
@@ -70,7 +84,7 @@ pub fn takes_text(target: Option<EventTarget>) -> bool {
         target.has_type::<HtmlTextAreaElement>()
             || target
                 .dyn_into::<HtmlInputElement>()
-                .is_ok_and(|input| input.type_() != "file")
+                .is_ok_and(|input| !matches!(input.type_().as_str(), "file" | "radio" | "checkbox"))
     })
 }
 
@@ -95,7 +109,35 @@ pub fn transferred_file(data: Option<DataTransfer>) -> Option<File> {
         .or_else(|| all().next())
 }
 
-/// Whether files hang on the pointer, rather than a piece of text.
-pub fn carries_files(data: Option<DataTransfer>) -> bool {
-    data.is_some_and(|data| data.types().includes(&"Files".into(), 0))
+/// Whether a text is only what a file is called: a file that is copied in a file manager comes
+/// with its name or path as text.
+pub fn names_file(text: &str, name: &str) -> bool {
+    let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
+    !name.is_empty() && last == name
+}
+
+/// The text that hangs on the pointer, in a format.
+pub fn dragged_text(data: &DataTransfer, format: &str) -> String {
+    data.get_data(format).unwrap_or_default()
+}
+
+/// Whether something of these formats hangs on the pointer.
+pub fn carries(data: Option<DataTransfer>, formats: &[&str]) -> bool {
+    data.is_some_and(|data| {
+        let types = data.types();
+        formats.iter().any(|&format| types.includes(&format.into(), 0))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_file;
+
+    #[test]
+    fn the_name_of_a_copied_file_is_told_from_text() {
+        assert!(names_file("cat.png", "cat.png"));
+        assert!(names_file("/home/ann/cat.png", "cat.png") && names_file("C:\\ann\\cat.png", "cat.png"));
+        assert!(!names_file("What is in cat.png?", "image.png") && !names_file("Total\t12", "image.png"));
+        assert!(!names_file("", ""));
+    }
 }

@@ -21,12 +21,8 @@ pub fn AboutModel(model: ModelInfo) -> impl IntoView {
     if model.is_demo {
         Either::Left(view! {
             <p>
-                "This is the "<strong>"small demo model"</strong>" that ships with Glimpse. It knows drawn scenes of emoji and
-                coloured shapes, and simple single shapes. It has never seen a photo."
-            </p>
-            <p class="start">
-                "For photos, download "<cite>"Salesforce/blip2-opt-2.7b"</cite>" and start "
-                <code>"glimpse serve --model DIR"</code>" with its folder."
+                "This is the "<strong>"small demo model"</strong>". It knows drawn scenes of emoji and coloured shapes, and
+                simple single shapes. It has never seen a photo: what it says about one is a guess."
             </p>
         })
     } else {

@@ -12,21 +12,17 @@ pub fn open_file(visit: Visit, file: File) {
     let most = visit.limits.with_value(|limits| limits.upload_bytes);
     // Sizes are whole numbers, below 2^53.
     if file.size() as u64 > most as u64 {
-        visit.alert.set(Some(format!(
+        return visit.refuse(format!(
             "The picture is too large: at most {} are taken.",
             megabytes(most)
-        )));
-        return;
+        ));
     }
     let form = FormData::new().and_then(|form| {
         form.append_with_blob_and_filename("picture", &file, &file.name())
             .map(|()| form)
     });
     let (Ok(form), Ok(url)) = (form, Url::create_object_url_with_blob(&file)) else {
-        visit
-            .alert
-            .set(Some("The browser did not let the page read this file.".to_owned()));
-        return;
+        return visit.refuse("The browser did not let the page read this file.".to_owned());
     };
     let shown = Shown { url, alt: file.name() };
     open(
@@ -76,6 +72,7 @@ fn open(
     visit.alert.set(None);
     visit.openings.update_value(|number| *number += 1);
     visit.asked_early.set_value(question);
+    visit.refusal.set_value(None);
     visit.opening.set(Some(shown.clone()));
     let number = visit.openings.get_value();
     leptos::task::spawn_local(async move {
@@ -102,7 +99,7 @@ fn open(
                 forget(&shown);
                 visit.opening.set(None);
                 visit.progress.set(None);
-                visit.alert.set(Some(error.message));
+                visit.refuse(error.message);
             }
         }
     });

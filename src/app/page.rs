@@ -8,7 +8,7 @@ use super::alert::Alert;
 use super::composer::Composer;
 use super::examples::Examples;
 use super::header::Header;
-use super::opening::open_file;
+use super::opening::{open_address, open_file};
 use super::picture::Picture;
 use super::transcript::Transcript;
 use super::visit::Visit;
@@ -72,22 +72,27 @@ fn listen(visit: Visit, over: RwSignal<bool>) {
     asking::take_up(visit);
     window_event_listener(ev::popstate, move |_| visit.travel());
     window_event_listener(ev::paste, move |event| {
+        let text = dom::pasted_text(event.clipboard_data());
+        let takes_text = dom::takes_text(event.target());
         if let Some(file) = dom::transferred_file(event.clipboard_data()) {
+            // Word and Excel put a picture of the text beside it.
+            if takes_text && !text.is_empty() && !dom::names_file(&text, &file.name()) {
+                return;
+            }
             event.prevent_default();
             open_file(visit, file);
-            return;
-        }
-        let text = dom::pasted_text(event.clipboard_data());
-        if address::is_web(&text) && !dom::takes_text(event.target()) {
+        } else if address::is_web(&text) && !takes_text {
             from_address::offer(visit, &text);
         }
     });
-    // A file that misses the drop zone would replace the page.
+    // A file or link that misses the drop zone would replace the page.
     window_event_listener(ev::dragover, move |event| {
-        if dom::carries_files(event.data_transfer()) {
+        let shows = dom::carries(event.data_transfer(), &["Files", "text/uri-list", "text/x-moz-url"]);
+        let is_taken = dom::carries(event.data_transfer(), &["Files"]) || may_be_address(visit, &event);
+        if is_taken {
             event.prevent_default();
-            over.set(true);
         }
+        over.set(is_taken && shows);
     });
     window_event_listener(ev::dragleave, move |event| {
         if event.related_target().is_none() {
@@ -99,9 +104,28 @@ fn listen(visit: Visit, over: RwSignal<bool>) {
         if let Some(file) = dom::transferred_file(event.data_transfer()) {
             event.prevent_default();
             open_file(visit, file);
+        } else if may_be_address(visit, &event) {
+            event.prevent_default();
+            let address = event
+                .data_transfer()
+                .and_then(|data| address::dragged(|format| dom::dragged_text(&data, format)));
+            if let Some(address) = address {
+                open_address(visit, address);
+            }
         }
     });
     dom::mark_hydrated();
+}
+
+/// Whether what is dragged may be a picture's address. Until it is dropped a browser says
+/// its formats only. Text that is dropped where text is typed stays text.
+fn may_be_address(visit: Visit, event: &ev::DragEvent) -> bool {
+    visit.takes_addresses
+        && !dom::takes_text(event.target())
+        && dom::carries(
+            event.data_transfer(),
+            &["text/uri-list", "text/x-moz-url", "text/plain"],
+        )
 }
 
 /// In the place of a page that could not be loaded.

@@ -47,6 +47,13 @@ fn TurnArticle(turn: LiveTurn) -> impl IntoView {
         move || is_searching().then_some("The answer comes whole, when all beams are complete.")
     };
     let is_caption = question.is_empty();
+    let said = {
+        let answer = answer.clone();
+        move || {
+            let is_empty = answer.with(|answer| answer.trim().is_empty());
+            state.with(|state| note(state, is_empty, is_caption))
+        }
+    };
     let asked = {
         let prompt = prompt.clone();
         move || match prompt.get() {
@@ -57,11 +64,11 @@ fn TurnArticle(turn: LiveTurn) -> impl IntoView {
     };
     view! {
         <article class="turn" aria-busy=busy>
-            <p class="asked" class:caption=is_caption>{asked}</p>
-            <p class="answer">{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
+            <p class="asked" class:caption=is_caption dir="auto">{asked}</p>
+            <p class="answer" dir="auto">{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
             {move || searching().map(|note| view! { <p class="note">{note}</p> })}
             {move || further_answers.with(|further| (!further.is_empty()).then(|| further_list(further)))}
-            {move || state.with(note).map(|note| view! { <p class="note">{note}</p> })}
+            {move || said().map(|note| view! { <p class="note">{note}</p> })}
             {move || prompt.get().map(|prompt| view! { <Sent prompt seed=seed.get()/> })}
         </article>
     }
@@ -72,7 +79,7 @@ fn further_list(answers: &[String]) -> impl IntoView + use<> {
     let items = answers.iter().map(|answer| answer.trim().to_owned());
     view! {
         <ul class="further" aria-label="Further answers">
-            {items.map(|answer| view! { <li>{answer}</li> }).collect_view()}
+            {items.map(|answer| view! { <li dir="auto">{answer}</li> }).collect_view()}
         </ul>
     }
 }
@@ -86,7 +93,7 @@ fn Sent(prompt: String, seed: Option<u64>) -> impl IntoView {
             {if prompt.is_empty() {
                 Either::Left(view! { <p>"The picture, and no text."</p> })
             } else {
-                Either::Right(view! { <p>"The picture, then:"</p><pre>{prompt}</pre> })
+                Either::Right(view! { <p>"The picture, then:"</p><pre dir="auto">{prompt}</pre> })
             }}
             {seed.map(|seed| view! { <p>"Drawn with seed "{seed}"."</p> })}
         </details>
@@ -94,8 +101,11 @@ fn Sent(prompt: String, seed: Option<u64>) -> impl IntoView {
 }
 
 /// What there is to say about an answer besides its text.
-fn note(state: &TurnState) -> Option<String> {
+fn note(state: &TurnState, is_empty: bool, is_caption: bool) -> Option<String> {
     match state {
+        TurnState::Done {
+            finish_reason: FinishReason::Stop | FinishReason::Length,
+        } if is_empty => Some(no_answer(is_caption).to_owned()),
         TurnState::Answering
         | TurnState::Done {
             finish_reason: FinishReason::Stop,
@@ -107,5 +117,30 @@ fn note(state: &TurnState) -> Option<String> {
             finish_reason: FinishReason::Length,
         } => Some("As long as allowed".to_owned()),
         TurnState::Failed { error } => Some(error.message.clone()),
+    }
+}
+
+/// In the place of an answer without words.
+fn no_answer(is_caption: bool) -> &'static str {
+    if is_caption {
+        "The model gave no answer. A question may help, or more Min new tokens in the settings."
+    } else {
+        "The model gave no answer. Another wording may help, more Min new tokens in the settings, or Describe."
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_words_is_said_to_be_none() {
+        let done = |finish_reason| TurnState::Done { finish_reason };
+        let said = |state, is_empty| note(&state, is_empty, false).unwrap_or_default();
+        assert!(said(done(FinishReason::Stop), true).starts_with("The model gave no answer."));
+        assert!(said(done(FinishReason::Length), true).starts_with("The model gave no answer."));
+        assert_eq!(said(done(FinishReason::Cancelled), true), "Stopped");
+        assert_eq!(said(done(FinishReason::Stop), false), "");
+        assert_eq!(said(TurnState::Answering, true), "");
     }
 }

@@ -33,6 +33,8 @@ pub struct Visit {
     pub log: NodeRef<Div>,
     /// Asked before the picture had arrived: to be asked when it has.
     pub asked_early: StoredValue<Option<asking::Asked>>,
+    /// Why the last picture was not taken, until another one is put in.
+    pub refusal: StoredValue<Option<String>>,
     /// Which of the pictures on their way is the last that was chosen.
     pub openings: StoredValue<usize>,
 }
@@ -97,6 +99,7 @@ impl Visit {
             takes_addresses: state.takes_addresses,
             log: NodeRef::new(),
             asked_early: StoredValue::new(None),
+            refusal: StoredValue::new(None),
             openings: StoredValue::new(0),
         };
         visit.show(state.conversation.clone());
@@ -138,7 +141,14 @@ impl Visit {
     fn forget_opening(self) {
         self.openings.update_value(|number| *number += 1);
         self.asked_early.set_value(None);
+        self.refusal.set_value(None);
         self.opening.set(None);
+    }
+
+    /// Says why a picture is not taken; asked without one, the page says it again.
+    pub fn refuse(self, sentence: String) {
+        self.refusal.set_value(Some(sentence.clone()));
+        self.alert.set(Some(sentence));
     }
 
     /// Starts over with an empty page.
