@@ -13,21 +13,29 @@ use serde::Serialize;
 use super::called::Called;
 use super::options::{GenerationArgs, ModelArgs};
 use super::prompt::PromptArgs;
-use super::{CommandResult, batch, picture};
+use super::{CommandResult, batch, picture, several};
 use crate::api::{FinishReason, Timings};
 use crate::engine::{Engine, EngineError, Event, Question, Summary, WrittenAnswer};
 use crate::generation::StopStrings;
 use crate::processor::Picture;
 
 #[derive(Args)]
+#[command(
+    override_usage = "glimpse ask [OPTIONS] <PICTURE> [QUESTION]\n       glimpse ask [OPTIONS] --question <TEXT> <PICTURE>...\n       glimpse ask [OPTIONS] --batch <FILE.jsonl>"
+)]
 pub struct AskArgs {
     /// A picture file, an http(s) address (fetched as curl would, from private networks
     /// too: this is your own machine), or - for standard input
     #[arg(required_unless_present = "batch", conflicts_with = "batch")]
     picture: Option<OsString>,
 
-    /// What to ask; a caption without it
-    #[arg(conflicts_with = "batch")]
+    /// What to ask; a caption without it. With --question, further pictures stand here
+    #[arg(value_name = "QUESTION", conflicts_with = "batch")]
+    rest: Vec<OsString>,
+
+    /// One question about all pictures that are named; of several, each answer is a line of the
+    /// picture's name, a tab and the answer (with --json, an object with `picture`)
+    #[arg(long, env = "GLIMPSE_QUESTION", value_name = "TEXT", conflicts_with = "batch")]
     question: Option<String>,
 
     #[command(flatten)]
@@ -108,8 +116,13 @@ impl AnswerRecord {
         })
     }
 
+    /// The first answer's text.
+    pub fn text(&self) -> &str {
+        &self.first.answer
+    }
+
     /// The texts of the answers behind the first.
-    fn further_texts(&self) -> impl Iterator<Item = &str> {
+    pub fn further_texts(&self) -> impl Iterator<Item = &str> {
         let answers = self.answers.iter().flatten().skip(1);
         answers.map(|answer| answer.answer.as_str())
     }
@@ -163,7 +176,16 @@ pub fn run(args: AskArgs, called: &Called) -> CommandResult {
     }
     // clap has seen to it that there is a picture where there is no batch.
     let argument = args.picture.unwrap_or_default();
-    let prompt = args.prompt.only_prompt(args.question)?;
+    // A script that names the question gets the same objects for one picture as for several.
+    let names_pictures = args.json && args.question.is_some();
+    let (pictures, question) = several::tell_apart(args.question, argument, args.rest)?;
+    let prompt = args.prompt.only_prompt(question)?;
+    if pictures.len() > 1 || names_pictures {
+        let asker = load(args.model)?;
+        options.stop_strings = asker.stop_strings(args.generation.stop_strings());
+        return several::run(&asker, &pictures, &prompt, &options, &limits, args.json);
+    }
+    let argument = pictures.into_iter().next().unwrap_or_default();
     // Before the model, so that a wrong picture is told at once.
     let picture: Arc<Picture> = picture::open(&argument, &limits)?.into();
     let asker = load(args.model)?;
@@ -176,12 +198,14 @@ pub fn run(args: AskArgs, called: &Called) -> CommandResult {
     if args.json {
         let record = asker.ask(question, |_| Ok(()))?;
         writeln!(std::io::stdout(), "{}", serde_json::to_string(&record)?)?;
+        say_no_answer(&record, None);
     } else {
         let record = asker.ask(question, |text| print_now(&harmless(text)))?;
         print_now("\n")?;
         for text in record.further_texts() {
             print_now(&format!("{}\n", harmless(text)))?;
         }
+        say_no_answer(&record, None);
     }
     Ok(())
 }
@@ -195,8 +219,23 @@ fn load(model: ModelArgs) -> Result<Asker, Box<dyn std::error::Error + Send + Sy
     })
 }
 
+/// Says on standard error that an answer is empty, which standard output shows as nothing.
+pub fn say_no_answer(record: &AnswerRecord, picture: Option<&str>) {
+    if std::iter::once(record.text())
+        .chain(record.further_texts())
+        .all(|text| text.trim().is_empty())
+    {
+        let picture = picture
+            .map(|picture| format!("{}: ", harmless(picture)))
+            .unwrap_or_default();
+        eprintln!("glimpse: {picture}{NO_ANSWER}");
+    }
+}
+
+const NO_ANSWER: &str = "The model gave no answer. Ask in other words, ask for one with --min-new-tokens 1, or leave QUESTION out for a caption.";
+
 /// What a terminal shows and does not obey: a model may generate any character.
-fn harmless(text: &str) -> Cow<'_, str> {
+pub fn harmless(text: &str) -> Cow<'_, str> {
     let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if std::io::stdout().is_terminal() && text.contains(is_command) {
         text.replace(is_command, "\u{fffd}").into()

@@ -16,6 +16,7 @@ mod options;
 mod picture;
 mod prompt;
 mod serve;
+mod several;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

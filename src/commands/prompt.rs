@@ -13,7 +13,7 @@ pub struct PromptArgs {
     raw: bool,
 
     /// How a caption begins, such as "a photo of"; the answer is how it goes on
-    #[arg(long, env = "GLIMPSE_PREFIX", value_name = "TEXT", conflicts_with = "question")]
+    #[arg(long, env = "GLIMPSE_PREFIX", value_name = "TEXT", conflicts_with_all = ["question", "rest"])]
     prefix: Option<String>,
 }
 

@@ -6,6 +6,7 @@ mod checkpoints;
 mod flags;
 mod generation;
 mod questions;
+mod several;
 
 use std::process::Output;
 
