@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-/// How many positions a cache grows by when it is full.
+/// The fewest positions that a cache grows by when it is full.
 const ROOM: usize = 16;
 
 /// The most positions that a cache has room for before they come.
@@ -77,7 +77,8 @@ impl LayerCache {
     pub fn append(&mut self, filled: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
         let length = filled + k.dim(2)?;
         if length > self.room {
-            self.room = length + ROOM;
+            // By half, so that each position is copied a few times however long an answer gets.
+            self.room = length + (length / 2).max(ROOM);
         }
         let (keys, values) = match self.keys_and_values.take() {
             Some((keys, values)) => (self.with_room(keys)?, self.with_room(values)?),
@@ -108,6 +109,30 @@ impl LayerCache {
             let rows = Tensor::new(rows, keys.device())?;
             (*keys, *values) = (keys.index_select(&rows, 0)?, values.index_select(&rows, 0)?);
         }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+
+    #[test]
+    fn a_long_answer_copies_its_cache_a_few_times_only() -> Result<()> {
+        let mut cache = KvCache::new(1, 1);
+        let token = Tensor::ones((1, 1, 1, 1), DType::F32, &Device::Cpu)?;
+        let (mut copies, mut room) = (0, 1);
+        for filled in 0..4000 {
+            let (keys, values) = cache.layers[0].append(filled, &token, &token)?;
+            assert_eq!((keys.dim(2)?, values.dim(2)?), (filled + 1, filled + 1));
+            copies += usize::from(cache.layers[0].room != room);
+            room = cache.layers[0].room;
+        }
+        let (keys, _) = cache.layers[0].append(4000, &token, &token)?;
+        assert_eq!(keys.sum_all()?.to_scalar::<f32>()?, 4001.0);
+        assert!(copies < 20, "{copies} copies");
         Ok(())
     }
 }
