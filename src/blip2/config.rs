@@ -51,6 +51,9 @@ pub struct Blip2Config {
 /// No number of a config is larger.
 const MOST: usize = 1 << 20;
 
+/// No part has more layers: the tensors of each are listed before one is missed.
+const MOST_LAYERS: usize = 1024;
+
 fn default_num_query_tokens() -> usize {
     32
 }
@@ -102,15 +105,17 @@ impl Blip2Config {
 
     fn check_numbers(&self) -> Result<(), ConfigError> {
         let (vision, qformer) = (&self.vision_config, &self.qformer_config);
+        check_layers([
+            ("vision_config.num_hidden_layers", vision.num_hidden_layers),
+            ("qformer_config.num_hidden_layers", qformer.num_hidden_layers),
+        ])?;
         check_sizes([
             ("num_query_tokens", self.num_query_tokens),
             ("vision_config.image_size", vision.image_size),
             ("vision_config.hidden_size", vision.hidden_size),
             ("vision_config.intermediate_size", vision.intermediate_size),
-            ("vision_config.num_hidden_layers", vision.num_hidden_layers),
             ("qformer_config.hidden_size", qformer.hidden_size),
             ("qformer_config.intermediate_size", qformer.intermediate_size),
-            ("qformer_config.num_hidden_layers", qformer.num_hidden_layers),
             (
                 "qformer_config.cross_attention_frequency",
                 qformer.cross_attention_frequency,
@@ -121,10 +126,18 @@ impl Blip2Config {
 
 /// No size is 0, or so large that sizes could not be multiplied.
 fn check_sizes(sizes: impl IntoIterator<Item = (&'static str, usize)>) -> Result<(), ConfigError> {
-    match sizes.into_iter().find(|(_, value)| !(1..=MOST).contains(value)) {
+    check_sizes_up_to(MOST, sizes)
+}
+
+fn check_sizes_up_to(most: usize, sizes: impl IntoIterator<Item = (&'static str, usize)>) -> Result<(), ConfigError> {
+    match sizes.into_iter().find(|(_, value)| !(1..=most).contains(value)) {
         Some((name, value)) => Err(ConfigError::Nonsense(format!("{name} is {value}"))),
         None => Ok(()),
     }
+}
+
+fn check_layers(layers: impl IntoIterator<Item = (&'static str, usize)>) -> Result<(), ConfigError> {
+    check_sizes_up_to(MOST_LAYERS, layers)
 }
 
 fn check_heads(part: &str, hidden_size: usize, heads: usize) -> Result<(), ConfigError> {

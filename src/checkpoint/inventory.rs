@@ -38,7 +38,8 @@ impl TensorSpec {
 
     /// How many numbers it holds.
     pub fn elements(&self) -> u64 {
-        self.shape.iter().map(|size| *size as u64).product()
+        let sizes = self.shape.iter().map(|size| *size as u64);
+        sizes.fold(1, u64::saturating_mul)
     }
 }
 

@@ -16,10 +16,10 @@ fn bytes(tensor: &TensorSpec, precision: Precision) -> u64 {
     let is_matrix = tensor.kind == Kind::Matrix || [TOKEN_TABLE, SHARED_TABLE, HEAD].contains(&tensor.name.as_str());
     if is_matrix {
         // A block is 32 outputs by 32 inputs.
-        let (numbers, block) = (tensor.elements(), precision.weights.block_bytes() as u64);
-        numbers * block / 1024
+        let (numbers, block) = (tensor.elements(), precision.weights.block_bytes());
+        whole(u128::from(numbers) * block as u128 / 1024)
     } else {
-        tensor.elements() * precision.dtype.size_in_bytes() as u64
+        tensor.elements().saturating_mul(precision.dtype.size_in_bytes() as u64)
     }
 }
 
@@ -34,7 +34,7 @@ pub struct MemoryEstimate {
 
 impl MemoryEstimate {
     pub fn total(&self) -> u64 {
-        self.weights + self.working
+        self.weights.saturating_add(self.working)
     }
 }
 
@@ -45,25 +45,33 @@ impl MemoryEstimate {
 pub fn estimate(config: &Blip2Config, with_head: bool, precision: Precision) -> MemoryEstimate {
     let tensors = inventory(config, with_head);
     MemoryEstimate {
-        weights: tensors.iter().map(|tensor| bytes(tensor, precision)).sum(),
-        working: working_numbers(config) * precision.dtype.size_in_bytes() as u64,
+        weights: tensors
+            .iter()
+            .map(|tensor| bytes(tensor, precision))
+            .fold(0, u64::saturating_add),
+        working: whole(working_numbers(config) * precision.dtype.size_in_bytes() as u128),
     }
+}
+
+/// A config may ask for more than any number of bytes.
+fn whole(bytes: u128) -> u64 {
+    bytes.try_into().unwrap_or(u64::MAX)
 }
 
 /// Numbers that are alive at once besides the weights, at the larger of two moments: one
 /// block of the vision tower, or the language model with a full cache.
-fn working_numbers(config: &Blip2Config) -> u64 {
+fn working_numbers(config: &Blip2Config) -> u128 {
     let vision = &config.vision_config;
-    let patches = vision.num_positions() as u64;
+    let patches = vision.num_positions() as u128;
     let of_vision = patches
-        * (8 * vision.hidden_size as u64
-            + 3 * vision.intermediate_size as u64
-            + 2 * vision.num_attention_heads as u64 * patches);
+        * (8 * vision.hidden_size as u128
+            + 3 * vision.intermediate_size as u128
+            + 2 * vision.num_attention_heads as u128 * patches);
     of_vision.max(language_model_numbers(&config.text_config))
 }
 
 /// The cache, one block, and the logits.
-fn language_model_numbers(config: &LanguageModelConfig) -> u64 {
+fn language_model_numbers(config: &LanguageModelConfig) -> u128 {
     let (positions, cached, inner, ffn, heads) = match config {
         LanguageModelConfig::Opt(opt) => (
             COUNTED_POSITIONS.min(opt.max_position_embeddings),
@@ -81,11 +89,11 @@ fn language_model_numbers(config: &LanguageModelConfig) -> u64 {
             t5.num_heads,
         ),
     };
-    let positions = positions as u64;
-    let cache = 2 * cached as u64 * inner as u64 * positions;
+    let positions = positions as u128;
+    let cache = 2 * cached as u128 * inner as u128 * positions;
     let block =
-        positions * (8 * config.hidden_size().max(inner) as u64 + 3 * ffn as u64 + 2 * heads as u64 * positions);
-    cache + block + 3 * config.vocab_size() as u64
+        positions * (8 * config.hidden_size().max(inner) as u128 + 3 * ffn as u128 + 2 * heads as u128 * positions);
+    cache + block + 3 * config.vocab_size() as u128
 }
 
 /// Bytes as people read them: `15.0 GB`.
@@ -95,5 +103,23 @@ pub fn readable_bytes(bytes: u64) -> String {
         1_000_000..100_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
         100_000_000..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
         _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_of_the_largest_numbers_needs_more_than_anything_holds() {
+        let text = r#"{"model_type": "opt", "hidden_size": 1048576, "ffn_dim": 1048576, "num_hidden_layers": 1024,
+                       "num_attention_heads": 1048576, "vocab_size": 1048576, "max_position_embeddings": 1048576}"#;
+        let vision =
+            r#"{"image_size": 1048576, "patch_size": 1, "hidden_size": 1048576, "num_attention_heads": 1048576}"#;
+        let config = format!(r#"{{"text_config": {text}, "vision_config": {vision}}}"#);
+        let config = Blip2Config::from_json(&config).expect("each number is allowed");
+        let needed = estimate(&config, true, Precision::F32);
+        assert!(needed.weights > 1 << 40 && needed.working == u64::MAX, "{needed:?}");
+        assert_eq!(needed.total(), u64::MAX);
     }
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::language::check_token;
-use super::{ConfigError, EosTokens, check_heads, check_sizes};
+use super::{ConfigError, EosTokens, check_heads, check_layers, check_sizes};
 use crate::blip2::activation::Activation;
 
 /// `OPTConfig`.
@@ -53,10 +53,10 @@ impl Default for OptConfig {
 impl OptConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         check_heads("text_config", self.hidden_size, self.num_attention_heads)?;
+        check_layers([("text_config.num_hidden_layers", self.num_hidden_layers)])?;
         check_sizes([
             ("text_config.hidden_size", self.hidden_size),
             ("text_config.ffn_dim", self.ffn_dim),
-            ("text_config.num_hidden_layers", self.num_hidden_layers),
             ("text_config.vocab_size", self.vocab_size),
             ("text_config.max_position_embeddings", self.max_position_embeddings),
         ])?;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::language::check_token;
-use super::{ConfigError, EosTokens, MOST, check_sizes};
+use super::{ConfigError, EosTokens, MOST, check_layers, check_sizes};
 use crate::blip2::activation::Activation;
 
 /// `T5Config`, with what the class computes from its file.
@@ -141,18 +141,20 @@ impl TryFrom<WrittenT5Config> for T5Config {
 impl T5Config {
     /// All heads side by side.
     pub fn inner_size(&self) -> usize {
-        self.num_heads * self.d_kv
+        self.num_heads.saturating_mul(self.d_kv)
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        check_layers([
+            ("text_config.num_layers", self.num_layers),
+            ("text_config.num_decoder_layers", self.num_decoder_layers),
+        ])?;
         check_sizes([
             ("text_config.d_model", self.d_model),
             ("text_config.d_kv", self.d_kv),
             ("text_config.num_heads", self.num_heads),
             ("text_config.d_kv times num_heads", self.inner_size()),
             ("text_config.d_ff", self.d_ff),
-            ("text_config.num_layers", self.num_layers),
-            ("text_config.num_decoder_layers", self.num_decoder_layers),
             ("text_config.vocab_size", self.vocab_size),
         ])?;
         check_token("bos_token_id", self.bos_token_id, self.vocab_size)?;
@@ -240,9 +242,13 @@ mod tests {
     #[test]
     fn a_config_that_makes_no_sense_is_refused_in_a_sentence() {
         type Change = fn(&mut Value);
-        let cases: [(Change, &str); 11] = [
+        let cases: [(Change, &str); 12] = [
             (|text| text["d_kv"] = 0.into(), "text_config.d_kv is 0"),
             (|text| text["num_layers"] = 0.into(), "text_config.num_layers is 0"),
+            (
+                |text| text["num_layers"] = 1_000_000.into(),
+                "text_config.num_layers is 1000000",
+            ),
             (|text| text["num_decoder_layers"] = 0.into(), "num_decoder_layers is 0"),
             (
                 |text| text["d_ff"] = 9_999_999_999u64.into(),
