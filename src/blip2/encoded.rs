@@ -47,7 +47,7 @@ impl Blip2 {
         positions: usize,
     ) -> Result<(Tensor, Cache)> {
         let picture_tokens = picture.embeds.dim(1)?;
-        let words = &prompt_ids[picture_tokens.min(prompt_ids.len())..];
+        let words = self.words(&picture.embeds, prompt_ids)?;
         if let (LanguageModel::Opt(opt), Some(read)) = (&self.language_model, picture.read.get())
             && !words.is_empty()
         {
@@ -56,9 +56,7 @@ impl Blip2 {
         }
         let embeds = self.embed_prompt(&picture.embeds, prompt_ids)?;
         let (hidden, cache) = self.language_model.read_prompt(&embeds, positions)?;
-        if let Cache::Opt(cache) = &cache
-            && prompt_ids.len() >= picture_tokens
-        {
+        if let Cache::Opt(cache) = &cache {
             // It was empty, or it would have been used.
             let _ = picture.read.set(cache.prefix(picture_tokens)?);
         }

@@ -29,6 +29,9 @@ pub mod t5;
 pub mod vision;
 pub mod weights;
 
+#[cfg(target_endian = "big")]
+compile_error!("packed weights are read as little-endian numbers: build Glimpse for a little-endian machine");
+
 use candle_core::{Device, Result, Tensor};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
@@ -119,10 +122,24 @@ impl Blip2 {
         self.language_model.logits(&hidden)?.squeeze(0)
     }
 
+    /// A prompt's ids behind the picture's tokens, which must stand in front.
+    fn words<'ids>(&self, picture: &Tensor, prompt_ids: &'ids [u32]) -> Result<&'ids [u32]> {
+        let tokens = picture.dim(1)?;
+        let (of_picture, words) = prompt_ids.split_at(tokens.min(prompt_ids.len()));
+        // A config without the picture's token leaves it to the tokenizer.
+        let token = self.config.image_token_index.or(of_picture.first().copied());
+        if of_picture.len() < tokens || of_picture.iter().any(|id| Some(*id) != token) {
+            candle_core::bail!(
+                "a prompt must begin with the picture's {tokens} tokens, as TextProcessor::prompt_ids puts them there"
+            );
+        }
+        Ok(words)
+    }
+
     /// The embeddings of a whole prompt, `[1, prompt, width]`: the picture's rows
     /// where `prompt_ids` hold the picture token (they come first), words elsewhere.
     fn embed_prompt(&self, picture: &Tensor, prompt_ids: &[u32]) -> Result<Tensor> {
-        let words = &prompt_ids[picture.dim(1)?.min(prompt_ids.len())..];
+        let words = self.words(picture, prompt_ids)?;
         if words.is_empty() {
             return Ok(picture.clone());
         }

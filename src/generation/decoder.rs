@@ -38,7 +38,7 @@ impl<'model> Decoder<'model> {
         }
         let (length, limit) = (config.ids_before_answer(prompt_ids).len(), context.decoder_positions());
         // The last token is not read any more, and needs no position.
-        let max_length = (limit + 1).min(length + options.max_new_tokens);
+        let max_length = (limit + 1).min(length.saturating_add(options.max_new_tokens));
         let is_one_row = options.num_beams.max(options.num_return_sequences) == 1;
         let room = if is_one_row { max_length.min(limit) } else { length };
         let end_tokens = config.end_tokens();
