@@ -55,6 +55,12 @@ pub enum CheckpointError {
         tensor: String,
         found: String,
     },
+    #[error("{checkpoint} {what}. {advice}")]
+    Foreign {
+        checkpoint: String,
+        what: String,
+        advice: String,
+    },
     #[error(transparent)]
     TooLarge(Box<TooLarge>),
     #[error("The weights of the checkpoint {checkpoint} cannot be loaded: {reason}. Download them again.")]

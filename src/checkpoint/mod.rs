@@ -14,6 +14,7 @@ mod demo;
 mod error;
 mod files;
 mod fit;
+mod foreign;
 pub mod hub;
 mod index;
 pub mod inventory;
@@ -68,6 +69,7 @@ impl Checkpoint {
 
     fn new(name: String, is_demo: bool, files: Files, config: Blip2Config) -> Result<Self, CheckpointError> {
         let weights = Weights::open(&files)?;
+        foreign::check_tensors(weights.names(), &name)?;
         weights.check(&name, &inventory(&config, weights.contains(HEAD)))?;
         Ok(Self {
             name,

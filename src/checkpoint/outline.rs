@@ -1,6 +1,7 @@
 //! A checkpoint of which no more than the small files are here.
 
 use super::files::{Files, Place};
+use super::foreign;
 use super::hub::{Settings, Snapshot};
 use super::index::{INDEX_FILE, Index};
 use super::source::Source;
@@ -56,9 +57,14 @@ impl Outline {
     }
 
     fn read(name: String, files: Files, snapshot: Option<Snapshot>) -> Result<Self, CheckpointError> {
+        if let Place::Folder(folder) = files.place() {
+            foreign::check_folder(folder, &files.describe())?;
+        }
+        let config = files.read_text("config.json")?;
+        foreign::check_config(&config, &files.describe())?;
         Ok(Self {
             is_demo: matches!(files.place(), Place::Demo),
-            config: Blip2Config::from_json(&files.read_text("config.json")?)?,
+            config: Blip2Config::from_json(&config)?,
             name,
             files,
             snapshot,

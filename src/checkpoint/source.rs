@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::CheckpointError;
+use super::foreign;
 use super::hub::HubId;
 
 /// Where a checkpoint is to come from.
@@ -25,6 +26,9 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Self, CheckpointError> {
         if Path::new(text).is_dir() {
             return Ok(Self::Folder(text.into()));
+        }
+        if let Some(error) = foreign::of_file(text) {
+            return Err(error);
         }
         match HubId::parse(text) {
             Some(id) => Ok(Self::Hub(id)),
