@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::generation::bounds;
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
-use crate::server::{self, Hosts, Limits};
+use crate::server::{self, Hosts, Limits, Pace};
 use crate::store::{Store, StoreLimits};
 
 #[derive(Args)]
@@ -107,8 +107,12 @@ limits! {
     max_waiting: u16 = 32, "GLIMPSE_MAX_WAITING", 1..=u16::MAX.into();
     /// Connections at the same time; others wait until one has ended
     max_connections: u32 = 1000, "GLIMPSE_MAX_CONNECTIONS", 1..=1_000_000;
+    /// Connections at the same time from one address, or one IPv6 network, but for this machine
+    max_connections_per_address: u32 = 64, "GLIMPSE_MAX_CONNECTIONS_PER_ADDRESS", 1..=1_000_000;
+    /// Bytes a second that the body of a request has to come at, from its tenth second on
+    min_body_rate: u32 = 16 << 10, "GLIMPSE_MIN_BODY_RATE", 1..=u32::MAX.into();
     /// Seconds that a connection may take to send the head of its (next) request
-    max_head_seconds: u16 = 90, "GLIMPSE_MAX_HEAD_SECONDS", 1..=u16::MAX.into();
+    max_head_seconds: u16 = 10, "GLIMPSE_MAX_HEAD_SECONDS", 1..=u16::MAX.into();
     /// Conversations that are kept; the one looked at longest ago makes room
     max_conversations: u32 = 1000, "GLIMPSE_MAX_CONVERSATIONS", 1..=u32::MAX.into();
     /// Turns of a conversation
@@ -122,6 +126,9 @@ limits! {
     /// Seconds that an answer goes on after its visitor's connection is lost
     grace_seconds: u32 = 30, "GLIMPSE_GRACE_SECONDS", 0..=u32::MAX.into();
 }
+
+/// How long a body may take however little comes: a slow line has to get going.
+const BODY_START: Duration = Duration::from_secs(10);
 
 /// Tokens of an answer where the visitor does not say: enough for a sentence or two.
 const DEFAULT_NEW_TOKENS: usize = 50;
@@ -164,6 +171,11 @@ impl From<LimitArgs> for Limits {
             default_new_tokens: DEFAULT_NEW_TOKENS,
             beams: args.max_beams.into(),
             connections: args.max_connections,
+            connections_per_address: args.max_connections_per_address,
+            pace: Pace {
+                start: BODY_START,
+                bytes_per_second: args.min_body_rate,
+            },
             head_time: Duration::from_secs(args.max_head_seconds.into()),
             queue: args.max_waiting.into(),
             answer_time: Duration::from_secs(args.max_answer_seconds.into()),

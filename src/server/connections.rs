@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::callers::Callers;
 use super::{Limits, Listeners};
 
 /// A moment for the system to have descriptors again, as `axum::serve` waits.
@@ -22,6 +23,7 @@ const BREATH: Duration = Duration::from_secs(1);
 /// accepted. Returns when `ending` is cancelled and the last answer is given.
 pub async fn serve(listeners: Listeners, router: Router, limits: Limits, ending: CancellationToken) {
     let free = Arc::new(Semaphore::new(limits.connections as usize));
+    let callers = Callers::new(limits.connections_per_address);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_time);
     loop {
@@ -34,12 +36,16 @@ pub async fn serve(listeners: Listeners, router: Router, limits: Limits, ending:
             () = ending.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
+                let Some(call) = callers.call(from.ip()) else {
+                    tracing::debug!("a connection too many from one address (--max-connections-per-address)");
+                    continue;
+                };
                 send_at_once(&stream);
                 let (http, router, ending) = (http.clone(), router.clone(), ending.clone());
                 tokio::spawn(async move {
                     converse(stream, &http, router, ending).await;
-                    drop(permit);
+                    drop((permit, call));
                 });
             }
             Err(error) => {

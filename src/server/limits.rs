@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Pace;
 use crate::processor::PictureLimits;
 
 /// What one visitor, and all of them together, may ask of this server.
@@ -17,6 +18,10 @@ pub struct Limits {
     pub beams: usize,
     /// Connections at the same time.
     pub connections: u32,
+    /// Connections at the same time from one address that is not this machine.
+    pub connections_per_address: u32,
+    /// How fast the body of a request has to come.
+    pub pace: Pace,
     /// How long the head of a request may take to arrive, waiting for a next request included.
     pub head_time: Duration,
     /// Questions that may wait.

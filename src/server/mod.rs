@@ -9,6 +9,7 @@
 mod answers;
 mod asking;
 mod assets;
+mod callers;
 mod connections;
 mod convert;
 mod errors;
@@ -20,6 +21,7 @@ mod hosts;
 mod limits;
 mod listening;
 mod options;
+mod pace;
 mod pictures;
 mod router;
 pub mod settings;
@@ -36,6 +38,7 @@ pub use assets::has_page;
 pub use hosts::Hosts;
 pub use limits::Limits;
 pub use listening::Listeners;
+pub use pace::Pace;
 pub use state::AppState;
 
 use crate::engine::Engine;

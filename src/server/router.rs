@@ -25,7 +25,7 @@ use tower_http::trace::TraceLayer;
 
 use super::hosts::{self, Hosts};
 use super::state::AppState;
-use super::{assets, errors, form, functions, health, pictures, upload};
+use super::{assets, errors, form, functions, health, pace, pictures, upload};
 use crate::api::{ApiError, ErrorKind};
 use crate::app::{App, shell};
 
@@ -44,9 +44,8 @@ const MAX_CALL_BYTES: usize = 1 << 20;
 /// How long a body may send nothing.
 const BODY_IDLE: Duration = Duration::from_secs(30);
 
-/// What is read of an upload that is over its limit, so that the browser hears the
-/// sentence that says so; beyond this the connection is cut.
-const MAX_BODY_BYTES: usize = 512 << 20;
+/// What a form has beside its picture.
+const FORM_BYTES: usize = 64 << 10;
 
 /// Nothing from elsewhere; the inline script is the one that starts the page. Any page
 /// may show ours in a frame: that is how demos are embedded.
@@ -64,8 +63,17 @@ fn content_security_policy() -> HeaderValue {
     HeaderValue::from_static(CONTENT_SECURITY_POLICY)
 }
 
+/// What is read of a body: more than is taken, so that the browser hears by how much its picture
+/// is too large; beyond this it is refused at once.
+fn max_body_bytes(max_upload_bytes: usize) -> usize {
+    let upload = max_upload_bytes.saturating_mul(2).saturating_add(FORM_BYTES);
+    upload.max(2 * MAX_CALL_BYTES)
+}
+
 pub fn router(state: AppState, hosts: Hosts) -> Router {
     let hosts = Arc::new(hosts);
+    let limits = state.shared.limits;
+    let most = max_body_bytes(limits.picture.max_bytes);
     let routes = generate_route_list(App);
     let shared = Arc::clone(&state.shared);
     let context = move || provide_context(Arc::clone(&shared));
@@ -81,9 +89,10 @@ pub fn router(state: AppState, hosts: Hosts) -> Router {
         .layer(from_fn(guard_functions))
         .layer(from_fn_with_state(Arc::clone(&hosts), refuse_other_sites))
         .layer(from_fn_with_state(hosts, refuse_other_names))
-        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
-        .layer(from_fn(say_too_large))
+        .layer(RequestBodyLimitLayer::new(most))
+        .layer(from_fn_with_state(most, say_too_large))
         .layer(RequestBodyTimeoutLayer::new(BODY_IDLE))
+        .layer(from_fn_with_state(limits.pace, pace::keep))
         .layer(from_fn(say_when_to_return))
         // What a visitor sees is his own; files say otherwise for themselves.
         .layer(SetResponseHeaderLayer::if_not_present(
@@ -206,12 +215,14 @@ fn check_upload(request: Request<Body>) -> Result<Request<Body>, ApiError> {
 }
 
 /// Says in our words that a body is too large, which the layer behind says in its own.
-async fn say_too_large(request: Request<Body>, next: Next) -> Response {
+async fn say_too_large(State(most): State<usize>, request: Request<Body>, next: Next) -> Response {
     let response = next.run(request).await;
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let is_bare = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
     if response.status() == StatusCode::PAYLOAD_TOO_LARGE && is_bare {
-        let sentence = format!("A request may have at most {MAX_BODY_BYTES} bytes. Send a smaller picture.");
+        let sentence = format!(
+            "A request may have at most {most} bytes (twice --max-upload-bytes, and a little). Send a smaller picture."
+        );
         return refusal(&ApiError::new(ErrorKind::PictureTooLarge, sentence));
     }
     response

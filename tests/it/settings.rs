@@ -304,7 +304,7 @@ fn a_request_that_is_too_large_gets_a_sentence() {
     assert!(
         error["message"]
             .as_str()
-            .is_some_and(|sentence| sentence.contains("536870912 bytes")),
+            .is_some_and(|sentence| sentence.contains("--max-upload-bytes")),
         "{error}"
     );
 }
