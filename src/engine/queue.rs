@@ -1,11 +1,11 @@
 //! The bounded queue before the model, owned by the model's thread.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedSender, WeakUnboundedSender};
 
 use super::{EngineError, Event, Question};
 
@@ -28,13 +28,13 @@ impl Job {
 #[derive(Clone)]
 pub struct Entrance {
     jobs: std_mpsc::Sender<Job>,
-    taken: Arc<AtomicUsize>,
+    places: Arc<Places>,
     capacity: usize,
 }
 
 impl Entrance {
     pub fn enter(&self, question: Question, events: UnboundedSender<Event>) -> Result<(), EngineError> {
-        let (place, position) = Place::take(&self.taken, self.capacity)?;
+        let (place, position) = Place::take(&self.places, self.capacity, &events)?;
         // The receiver is in the hands of our caller: it cannot be gone yet.
         let _ = events.send(Event::Queued { position });
         self.jobs
@@ -47,23 +47,51 @@ impl Entrance {
     }
 }
 
+/// The places that are taken, and who waits there: whoever has gone holds none, even while
+/// the model's thread has no time to look.
+#[derive(Default)]
+struct Places {
+    taken: Mutex<Vec<(u64, WeakUnboundedSender<Event>)>>,
+    next: AtomicU64,
+}
+
+impl Places {
+    fn lock(&self) -> MutexGuard<'_, Vec<(u64, WeakUnboundedSender<Event>)>> {
+        // Every change is a single step, so that a panic elsewhere leaves nothing half done.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A place in the queue, given back when dropped.
-struct Place(Arc<AtomicUsize>);
+struct Place {
+    places: Arc<Places>,
+    number: u64,
+}
 
 impl Place {
-    fn take(taken: &Arc<AtomicUsize>, capacity: usize) -> Result<(Self, usize), EngineError> {
-        taken
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
-                (count < capacity).then_some(count + 1)
-            })
-            .map(|before| (Self(Arc::clone(taken)), before + 1))
-            .map_err(|_| EngineError::Overloaded { capacity })
+    fn take(
+        places: &Arc<Places>,
+        capacity: usize,
+        events: &UnboundedSender<Event>,
+    ) -> Result<(Self, usize), EngineError> {
+        let mut taken = places.lock();
+        taken.retain(|(_, events)| events.upgrade().is_some_and(|events| !events.is_closed()));
+        if taken.len() >= capacity {
+            return Err(EngineError::Overloaded { capacity });
+        }
+        let number = places.next.fetch_add(1, Ordering::Relaxed);
+        taken.push((number, events.downgrade()));
+        let place = Self {
+            places: Arc::clone(places),
+            number,
+        };
+        Ok((place, taken.len()))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.places.lock().retain(|(number, _)| *number != self.number);
     }
 }
 
@@ -78,7 +106,7 @@ impl Queue {
         let (jobs, arrivals) = std_mpsc::channel();
         let entrance = Entrance {
             jobs,
-            taken: Arc::default(),
+            places: Arc::default(),
             capacity,
         };
         (
@@ -126,5 +154,42 @@ impl Queue {
             // A closed channel is noticed by `refresh`.
             let _ = job.events.send(Event::Queued { position: index + 1 });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::generation::GenerationOptions;
+    use crate::processor::{Picture, Prompt};
+
+    fn question() -> Question {
+        let picture = Picture {
+            width: 1,
+            height: 1,
+            rgb: vec![1, 2, 3],
+        };
+        Question {
+            picture: Arc::new(picture),
+            prompt: Prompt::Caption,
+            options: GenerationOptions::default(),
+        }
+    }
+
+    #[test]
+    fn who_has_gone_holds_no_place_while_the_model_is_busy() {
+        // Nobody takes anything out: the model is busy.
+        let (entrance, _queue) = Queue::new(1);
+        let (events, gone) = unbounded_channel();
+        entrance.enter(question(), events).expect("there is a place");
+        let (events, _waiting) = unbounded_channel();
+        let refused = entrance.enter(question(), events);
+        assert!(matches!(refused, Err(EngineError::Overloaded { capacity: 1 })));
+        drop(gone);
+        let (events, mut receiver) = unbounded_channel();
+        entrance.enter(question(), events).expect("the place is free");
+        assert!(matches!(receiver.try_recv(), Ok(Event::Queued { position: 1 })));
     }
 }
