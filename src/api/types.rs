@@ -92,6 +92,8 @@ pub enum FinishReason {
     Length,
     /// The visitor pressed Stop, or went away.
     Cancelled,
+    /// The server ended in the middle of it.
+    Interrupted,
 }
 
 /// How long each part of an answer took, in milliseconds.

@@ -341,8 +341,10 @@ pub fn working(num_beams: usize) -> String {
 
 /// A few words about a complete answer.
 fn summary(finish_reason: FinishReason, timings: Timings, tokens: usize) -> Option<String> {
-    if finish_reason == FinishReason::Cancelled {
-        return Some("Stopped".to_owned());
+    match finish_reason {
+        FinishReason::Cancelled => return Some("Stopped".to_owned()),
+        FinishReason::Interrupted => return Some("Interrupted".to_owned()),
+        FinishReason::Stop | FinishReason::Length => {}
     }
     let tenths = (timings.total / 100.0).max(1.0) as u32;
     let plural = if tokens == 1 { "" } else { "s" };

@@ -114,6 +114,9 @@ fn note(state: &TurnState, is_empty: bool, is_caption: bool) -> Option<String> {
             finish_reason: FinishReason::Cancelled,
         } => Some("Stopped".to_owned()),
         TurnState::Done {
+            finish_reason: FinishReason::Interrupted,
+        } => Some("Interrupted: Glimpse ended in the middle of this answer. Ask the question again.".to_owned()),
+        TurnState::Done {
             finish_reason: FinishReason::Length,
         } => Some("As long as allowed".to_owned()),
         TurnState::Failed { error } => Some(error.message.clone()),

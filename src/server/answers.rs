@@ -21,12 +21,23 @@ use crate::store::Store;
 /// How often an answer looks whether somebody still follows it.
 const LOOK_AROUND: Duration = Duration::from_millis(500);
 
+/// How long a question that the model has not begun waits for somebody to follow it, where
+/// the grace period is longer: its place is for whoever still waits.
+const UNBEGUN_GRACE: Duration = Duration::from_secs(2);
+
+/// How often a growing answer is saved.
+const SAVE: Duration = Duration::from_secs(1);
+
 /// All answers that are being given, by conversation.
 pub struct Answers {
     running: Arc<Mutex<HashMap<ConversationId, Arc<Running>>>>,
     store: Arc<Store>,
     time: Duration,
     grace: Duration,
+    /// The process ends, and all answers with it.
+    ending: CancellationToken,
+    /// How many tasks have not saved their end yet.
+    tasks: Arc<watch::Sender<usize>>,
 }
 
 /// One answer that is being given.
@@ -36,6 +47,23 @@ pub struct Running {
     count: watch::Sender<usize>,
     followers: AtomicUsize,
     stop: CancellationToken,
+    ending: CancellationToken,
+}
+
+/// Counts a task as long as it lives.
+struct Counted(Arc<watch::Sender<usize>>);
+
+impl Counted {
+    fn new(tasks: &Arc<watch::Sender<usize>>) -> Self {
+        tasks.send_modify(|tasks| *tasks += 1);
+        Self(Arc::clone(tasks))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|tasks| *tasks -= 1);
+    }
 }
 
 impl Answers {
@@ -45,6 +73,8 @@ impl Answers {
             store,
             time,
             grace,
+            ending: CancellationToken::new(),
+            tasks: Arc::default(),
         }
     }
 
@@ -61,6 +91,7 @@ impl Answers {
             count: watch::Sender::new(0),
             followers: AtomicUsize::new(0),
             stop: CancellationToken::new(),
+            ending: self.ending.clone(),
         });
         lock(&self.running).insert(id.clone(), Arc::clone(&running));
         let task = Task {
@@ -74,13 +105,20 @@ impl Answers {
             deadline: Instant::now() + self.time,
             time: self.time,
         };
-        tokio::spawn(task.run(events));
+        let counted = Counted::new(&self.tasks);
+        tokio::spawn(async move {
+            task.run(events).await;
+            drop(counted);
+        });
         running
     }
 
-    /// Stops all answers, since the process ends.
-    pub fn stop_all(&self) {
-        lock(&self.running).values().for_each(|running| running.stop());
+    /// Stops all answers, those to come too, since the process ends; returns when what has
+    /// come of them is in the store.
+    pub async fn end(&self) {
+        self.ending.cancel();
+        // An error says that nobody counts any more.
+        let _ = self.tasks.subscribe().wait_for(|tasks| *tasks == 0).await;
     }
 
     /// The answer that is being given in a conversation.
@@ -196,19 +234,28 @@ impl Task {
         let mut look_around = tokio::time::interval(LOOK_AROUND);
         let mut followed = Instant::now();
         let mut generated_tokens = 0;
+        let mut grace = self.grace.min(UNBEGUN_GRACE);
+        let mut is_saved = true;
+        let mut saved = Instant::now();
         loop {
             tokio::select! {
                 biased;
-                () = self.running.stop.cancelled() => return self.cancelled(generated_tokens),
+                () = self.running.stop.cancelled() => return self.stopped(FinishReason::Cancelled, generated_tokens),
+                () = self.running.ending.cancelled() => {
+                    return self.stopped(FinishReason::Interrupted, generated_tokens);
+                }
                 event = events.recv() => match event {
                     Some(Event::Queued { position: 0 }) => {
+                        grace = self.grace;
                         self.running.push(AnswerEvent::Started { num_beams: self.num_beams });
                     }
                     Some(Event::Queued { position }) => self.running.push(AnswerEvent::Queued { position }),
                     Some(Event::Token { text, .. }) => {
+                        grace = self.grace;
                         generated_tokens += 1;
                         if !text.is_empty() {
                             self.store.extend_answer(&self.id, &text);
+                            is_saved = false;
                             self.running.push(AnswerEvent::Token { text });
                         }
                     }
@@ -219,8 +266,12 @@ impl Task {
                 _ = look_around.tick() => {
                     if self.running.followers.load(Ordering::Acquire) > 0 {
                         followed = Instant::now();
-                    } else if followed.elapsed() >= self.grace {
-                        return self.cancelled(generated_tokens);
+                    } else if followed.elapsed() >= grace {
+                        return self.stopped(FinishReason::Cancelled, generated_tokens);
+                    }
+                    if !is_saved && saved.elapsed() >= SAVE {
+                        self.store.save_answer(&self.id);
+                        (is_saved, saved) = (true, Instant::now());
                     }
                     if Instant::now() >= self.deadline {
                         return AnswerEvent::Error { error: too_slow(self.time) };
@@ -245,9 +296,9 @@ impl Task {
         }
     }
 
-    fn cancelled(&self, generated_tokens: usize) -> AnswerEvent {
+    fn stopped(&self, finish_reason: FinishReason, generated_tokens: usize) -> AnswerEvent {
         AnswerEvent::Done {
-            finish_reason: FinishReason::Cancelled,
+            finish_reason,
             timings_ms: Timings::default(),
             prompt_tokens: 0,
             generated_tokens,
@@ -376,5 +427,31 @@ mod tests {
         answers.begin(id.clone(), String::new(), 1, receiver);
         events.closed().await;
         assert!(answers.running(&id).is_none());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_process_waits_until_answers_are_kept() {
+        let (answers, store, id) = begun(Duration::from_secs(60));
+        let (events, receiver) = mpsc::unbounded_channel();
+        let running = answers.begin(id.clone(), String::new(), 1, receiver);
+        let mut follower = Box::pin(running.follow());
+        events.send(token("two")).expect("the task listens");
+        follower.next().await;
+        drop(follower);
+        answers.end().await;
+        let turn = store.conversation(&id).expect("it is there").turns.remove(0);
+        let interrupted = TurnState::Done {
+            finish_reason: FinishReason::Interrupted,
+        };
+        assert_eq!((turn.answer.as_str(), turn.state), ("two", interrupted));
+    }
+
+    #[tokio::test]
+    async fn a_question_that_has_not_begun_is_dropped_long_before_the_grace_period() {
+        let (answers, _store, id) = begun(Duration::from_secs(3600));
+        let (events, receiver) = mpsc::unbounded_channel();
+        answers.begin(id.clone(), String::new(), 1, receiver);
+        let dropped = tokio::time::timeout(Duration::from_secs(600), events.closed()).await;
+        assert!(dropped.is_ok(), "nobody follows it");
     }
 }

@@ -65,16 +65,36 @@ pub async fn serve(
     let ending = CancellationToken::new();
     tracing::info!("open http://{} in a browser", browsable(address));
     let serving = connections::serve(listeners, router::router(state, hosts), limits, ending.clone());
-    let end = async {
+    // Whoever is still connected then does not hold the process.
+    let last_words = async {
+        ending.cancelled().await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    let served = async {
+        tokio::select! { () = serving => {}, () = last_words => {} }
+    };
+    let kept = async {
         asked_to_end().await;
         tracing::info!("ending: answers stop here");
-        shared.answers.stop_all();
         ending.cancel();
-        // Whoever is still connected then, or a second signal, does not hold the process.
-        tokio::select! { () = tokio::time::sleep(LAST_WORDS) => {}, () = asked_to_end() => {} }
+        keep_everything(&shared).await;
     };
-    tokio::select! { () = serving => {}, () = end => {} }
+    // A second signal ends it whatever is not saved.
+    let asked_again = async {
+        ending.cancelled().await;
+        asked_to_end().await;
+    };
+    let end = async { tokio::join!(served, kept) };
+    tokio::select! { _ = end => {}, () = asked_again => {} }
     Ok(())
+}
+
+/// Ends all answers, and waits until what has come of them is saved.
+async fn keep_everything(shared: &state::Shared) {
+    shared.answers.end().await;
+    let store = Arc::clone(&shared.store);
+    // An error is a panic, which has been told.
+    let _ = tokio::task::spawn_blocking(move || store.flush()).await;
 }
 
 /// An address that a browser on this machine can open.

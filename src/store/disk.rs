@@ -4,7 +4,7 @@
 //! sees it), `preview.jpg` and `conversation.json`.
 
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,10 +28,10 @@ pub struct Disk {
 
 /// What `conversation.json` holds.
 #[derive(Serialize, Deserialize)]
-struct Saved {
-    width: u32,
-    height: u32,
-    turns: Vec<Turn>,
+pub struct Saved {
+    pub width: u32,
+    pub height: u32,
+    pub turns: Vec<Turn>,
 }
 
 impl Disk {
@@ -65,22 +65,17 @@ impl Disk {
     }
 
     /// Saves a conversation that has just begun.
-    pub fn save_new(&self, id: &ConversationId, stored: &Stored) -> io::Result<()> {
+    pub fn save_new(&self, id: &ConversationId, picture: &Picture, preview: &[u8], saved: &Saved) -> io::Result<()> {
         let folder = self.folder.join(&id.0);
         private_folder(&folder)?;
-        write(&folder, PICTURE, &encode(&stored.picture)?)?;
-        write(&folder, PREVIEW, &stored.preview)?;
-        self.save_turns(id, stored)
+        write(&folder, PICTURE, &encode(picture)?)?;
+        write(&folder, PREVIEW, preview)?;
+        self.save_turns(id, saved)
     }
 
     /// Saves what was said since.
-    pub fn save_turns(&self, id: &ConversationId, stored: &Stored) -> io::Result<()> {
-        let saved = Saved {
-            width: stored.width,
-            height: stored.height,
-            turns: stored.turns.clone(),
-        };
-        write(&self.folder.join(&id.0), CONVERSATION, &serde_json::to_vec(&saved)?)
+    pub fn save_turns(&self, id: &ConversationId, saved: &Saved) -> io::Result<()> {
+        write(&self.folder.join(&id.0), CONVERSATION, &serde_json::to_vec(saved)?)
     }
 
     pub fn remove(&self, id: &ConversationId) -> io::Result<()> {
@@ -128,7 +123,7 @@ fn load(folder: &Path) -> io::Result<(std::time::SystemTime, Stored)> {
         if turn.state == TurnState::Answering {
             // The process ended in the middle of it.
             turn.state = TurnState::Done {
-                finish_reason: FinishReason::Cancelled,
+                finish_reason: FinishReason::Interrupted,
             };
         }
     }
@@ -157,9 +152,13 @@ fn encode(picture: &Picture) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes beside and renames, so that a crash leaves the old file or the new one.
+/// Writes beside and renames, so that a crash leaves the old file or the new one; on the
+/// disk before it is renamed, so that a power cut does too.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let new = folder.join(format!("{name}.new"));
-    std::fs::write(&new, bytes)?;
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    drop(file);
     std::fs::rename(new, folder.join(name))
 }

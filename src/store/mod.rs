@@ -2,11 +2,13 @@
 //!
 //! Everything is in memory, in a folder as well where one is given, and reached by
 //! unguessable ids only. When there are too many conversations, the one that was looked
-//! at longest ago, and whose answer is not just being given, makes room.
+//! at longest ago, and whose answer is not just being given, makes room. The folder is
+//! written to by a thread of its own.
 
 mod disk;
 mod id;
 mod preview;
+mod writer;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,7 +17,8 @@ use std::time::Instant;
 
 use crate::api::{Conversation, ConversationId, PictureInfo, Turn, TurnState};
 use crate::processor::Picture;
-use disk::Disk;
+use disk::{Disk, Saved};
+use writer::{Change, Writer};
 
 pub use preview::PreviewError;
 
@@ -36,6 +39,10 @@ pub enum StoreError {
     Folder { folder: String, reason: String },
 }
 
+/// Conversations that go when a new one begins, where there are far too many: a limit that
+/// was set too low by mistake does not cost all of them at once.
+const MOST_GONE_AT_ONCE: usize = 2;
+
 /// How much the store keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreLimits {
@@ -46,7 +53,8 @@ pub struct StoreLimits {
 /// The conversations of all visitors.
 pub struct Store {
     conversations: Mutex<HashMap<ConversationId, Stored>>,
-    disk: Option<Disk>,
+    /// Changes are sent to it under the lock, so that they come in order.
+    writer: Option<Writer>,
     limits: StoreLimits,
 }
 
@@ -62,6 +70,14 @@ struct Stored {
 }
 
 impl Stored {
+    fn saved(&self) -> Saved {
+        Saved {
+            width: self.width,
+            height: self.height,
+            turns: self.turns.clone(),
+        }
+    }
+
     fn is_answering(&self) -> bool {
         self.turns.last().is_some_and(|turn| turn.state == TurnState::Answering)
     }
@@ -72,7 +88,7 @@ impl Store {
     pub fn in_memory(limits: StoreLimits) -> Self {
         Self {
             conversations: Mutex::default(),
-            disk: None,
+            writer: None,
             limits,
         }
     }
@@ -86,14 +102,18 @@ impl Store {
         };
         let disk = Disk::open(folder).map_err(unusable)?;
         let saved = disk.load_all().map_err(unusable)?;
-        let store = Self {
-            disk: Some(disk),
-            ..Self::in_memory(limits)
-        };
-        for (id, stored) in saved {
-            store.insert(id, stored);
+        if saved.len() > limits.conversations {
+            tracing::warn!(
+                "{name} holds {} conversations, more than the {} of --max-conversations: all are kept for now, and new ones make the oldest go",
+                saved.len(),
+                limits.conversations
+            );
         }
-        Ok(store)
+        Ok(Self {
+            conversations: Mutex::new(saved.into_iter().collect()),
+            writer: Some(Writer::start(disk).map_err(unusable)?),
+            limits,
+        })
     }
 
     /// Begins a conversation about a picture, of which `for_model` is what the model sees.
@@ -108,31 +128,57 @@ impl Store {
         };
         let id = id::unguessable();
         let conversation = describe(&id, &stored);
-        self.save(|disk| disk.save_new(&id, &stored));
         self.insert(id, stored);
         Ok(conversation)
     }
 
     fn insert(&self, id: ConversationId, stored: Stored) {
         let mut conversations = self.lock();
-        while conversations.len() >= self.limits.conversations.max(1) {
+        self.make_room(&mut conversations);
+        self.save(|| Change::Begun {
+            id: id.clone(),
+            picture: Arc::clone(&stored.picture),
+            preview: Arc::clone(&stored.preview),
+            saved: stored.saved(),
+        });
+        conversations.insert(id, stored);
+    }
+
+    fn make_room(&self, conversations: &mut HashMap<ConversationId, Stored>) {
+        let mut gone = 0;
+        while conversations.len() >= self.limits.conversations.max(1) && gone < MOST_GONE_AT_ONCE {
             let quiet = conversations.iter().filter(|(_, stored)| !stored.is_answering());
             let oldest = quiet
                 .min_by_key(|(_, stored)| stored.looked_at)
                 .map(|(id, _)| id.clone());
             let Some(oldest) = oldest else { break };
             conversations.remove(&oldest);
-            self.save(|disk| disk.remove(&oldest));
+            self.save(|| Change::Forgotten { id: oldest });
+            gone += 1;
         }
-        conversations.insert(id, stored);
+        if gone > 0 {
+            tracing::info!("conversations that made room for a new one (--max-conversations): {gone}");
+        }
     }
 
-    /// A full or broken disk is no reason not to answer: the conversation goes on in memory.
-    fn save(&self, write: impl FnOnce(&Disk) -> std::io::Result<()>) {
-        if let Some(disk) = &self.disk
-            && let Err(error) = write(disk)
-        {
-            tracing::warn!("a conversation could not be saved: {error}");
+    /// Hands a change to the thread that writes, where there is a folder.
+    fn save(&self, change: impl FnOnce() -> Change) {
+        if let Some(writer) = &self.writer {
+            writer.send(change());
+        }
+    }
+
+    fn save_turns(&self, id: &ConversationId, stored: &Stored) {
+        self.save(|| Change::Said {
+            id: id.clone(),
+            saved: stored.saved(),
+        });
+    }
+
+    /// Waits until everything is in the folder, where there is one.
+    pub fn flush(&self) {
+        if let Some(writer) = &self.writer {
+            writer.flush();
         }
     }
 
@@ -172,7 +218,7 @@ impl Store {
                 seed: None,
                 state: TurnState::Answering,
             });
-            self.save(|disk| disk.save_turns(id, stored));
+            self.save_turns(id, stored);
             Ok(Arc::clone(&stored.picture))
         })
     }
@@ -182,6 +228,7 @@ impl Store {
         // A conversation that is gone has no turn to take back.
         let _ = self.with(id, |stored| {
             stored.turns.pop_if(|turn| turn.state == TurnState::Answering);
+            self.save_turns(id, stored);
             Ok(())
         });
     }
@@ -193,6 +240,14 @@ impl Store {
             if let Some(turn) = stored.turns.last_mut() {
                 turn.answer.push_str(text);
             }
+            Ok(())
+        });
+    }
+
+    /// Saves what has come of the answer that is being given.
+    pub fn save_answer(&self, id: &ConversationId) {
+        let _ = self.with(id, |stored| {
+            self.save_turns(id, stored);
             Ok(())
         });
     }
@@ -213,7 +268,7 @@ impl Store {
             if let Some(turn) = stored.turns.last_mut() {
                 turn.state = state;
             }
-            self.save(|disk| disk.save_turns(id, stored));
+            self.save_turns(id, stored);
             Ok(())
         });
     }
@@ -317,6 +372,7 @@ mod tests {
             },
         );
         let (conversation, preview) = (store.conversation(&second), store.preview(&second));
+        store.flush();
         let taken = Store::in_folder(folder.path().join("data"), limits).err();
         assert!(taken.is_some_and(|error| error.to_string().contains("another Glimpse")));
         drop(store);
@@ -331,6 +387,56 @@ mod tests {
         let store = open();
         assert!(matches!(store.conversation(&first), Err(StoreError::NotFound)));
         assert!(store.conversation(&second).is_ok() && store.conversation(&third).is_ok());
+    }
+
+    fn in_folder(folder: &tempfile::TempDir, conversations: usize) -> Store {
+        let limits = StoreLimits {
+            conversations,
+            turns: 9,
+        };
+        Store::in_folder(folder.path().to_path_buf(), limits).expect("the folder is ours")
+    }
+
+    #[test]
+    fn a_question_that_was_refused_does_not_come_back() {
+        let folder = tempfile::tempdir().expect("there is a folder for tests");
+        let store = in_folder(&folder, 2);
+        let id = begin(&store);
+        store.begin_turn(&id, "never asked", "").expect("it is the first");
+        store.withdraw_turn(&id);
+        drop(store);
+        let kept = in_folder(&folder, 2).conversation(&id).expect("it was kept");
+        assert_eq!(kept.turns, Vec::new());
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_off_keeps_its_beginning_and_says_so() {
+        let folder = tempfile::tempdir().expect("there is a folder for tests");
+        let store = in_folder(&folder, 2);
+        let id = begin(&store);
+        store.begin_turn(&id, "what?", "").expect("it is the first");
+        store.extend_answer(&id, "two ");
+        store.save_answer(&id);
+        drop(store);
+        let kept = in_folder(&folder, 2).conversation(&id).expect("it was kept");
+        let turn = &kept.turns[0];
+        let interrupted = TurnState::Done {
+            finish_reason: crate::api::FinishReason::Interrupted,
+        };
+        assert_eq!((turn.answer.as_str(), &turn.state), ("two ", &interrupted));
+    }
+
+    #[test]
+    fn a_lower_limit_takes_no_conversation_at_the_start() {
+        let folder = tempfile::tempdir().expect("there is a folder for tests");
+        let store = in_folder(&folder, 9);
+        let all: Vec<_> = (0..6).map(|_| begin(&store)).collect();
+        drop(store);
+        let store = in_folder(&folder, 1);
+        assert!(all.iter().all(|id| store.conversation(id).is_ok()));
+        begin(&store);
+        let left = all.iter().filter(|id| store.conversation(id).is_ok()).count();
+        assert_eq!(left, 4, "two go for each that comes");
     }
 
     #[test]
