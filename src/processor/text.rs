@@ -13,8 +13,6 @@ use crate::generation::StopStrings;
 pub enum TextError {
     #[error("tokenizer.json cannot be used: {0}. Download the file again.")]
     Tokenizer(String),
-    #[error("Neither config.json nor tokenizer.json names the picture's token. Download the checkpoint again.")]
-    NoImageToken,
     #[error("The question contains the picture's own token. Ask it in other words.")]
     ImageTokenInText,
     #[error(
@@ -102,10 +100,13 @@ impl TextProcessor {
         tokenizer.with_padding(None);
         // A visitor who types `<image>` or `</s>` means those letters.
         tokenizer.set_encode_special_tokens(true);
-        let image_token = image_token
-            .or_else(|| tokenizer.token_to_id("<image>"))
-            .ok_or(TextError::NoImageToken)?;
-        make_special(&mut tokenizer, image_token)?;
+        let image_token = match image_token.or_else(|| tokenizer.token_to_id("<image>")) {
+            Some(token) => {
+                make_special(&mut tokenizer, token)?;
+                token
+            }
+            None => placeholder(language_model.vocab_size()),
+        };
         Ok(Self {
             tokenizer,
             image_token,
@@ -162,16 +163,14 @@ impl TextProcessor {
             }
         }
         let text = &ids[self.num_query_tokens..];
+        if let Some(&id) = text.iter().find(|id| **id as usize >= self.vocab_size) {
+            let vocab_size = self.vocab_size;
+            return Err(TextError::TokenOutsideVocabulary { id, vocab_size });
+        }
         if text.contains(&self.image_token) {
             return Err(TextError::ImageTokenInText);
         }
-        match text.iter().find(|id| **id as usize >= self.vocab_size) {
-            Some(&id) => Err(TextError::TokenOutsideVocabulary {
-                id,
-                vocab_size: self.vocab_size,
-            }),
-            None => Ok(ids),
-        }
+        Ok(ids)
     }
 
     /// The ids of a text, in which special tokens are the tokenizer's own.
@@ -223,6 +222,17 @@ impl TextProcessor {
             sent: 0,
         }
     }
+}
+
+/// What stands for the picture's rows where a checkpoint has no token for them: it is from
+/// before transformers 4.46, which put the rows in front of the text, as is done here anyway.
+///
+/// The first id behind the vocabulary: no text holds it, and it is never looked up.
+fn placeholder(vocab_size: usize) -> u32 {
+    tracing::info!(
+        "neither config.json nor tokenizer.json names the picture's token: a checkpoint from before transformers 4.46, whose picture stands in front of the text"
+    );
+    u32::try_from(vocab_size).unwrap_or(u32::MAX)
 }
 
 /// Makes the picture's token a special one where its file does not: then a text's `<image>`

@@ -126,6 +126,23 @@ fn a_picture_token_that_its_file_does_not_call_special_is_letters_too() {
 }
 
 #[test]
+fn without_a_token_for_it_the_picture_stands_in_front_of_the_text_all_the_same() {
+    let checkpoint = crate::checkpoint::Checkpoint::demo().expect("it is part of the program");
+    let bytes = checkpoint.read("tokenizer.json").expect("it is part of the program");
+    let old = String::from_utf8(bytes)
+        .expect("it is JSON")
+        .replace("<image>", "<spare>");
+    let whole = processor();
+    let config = &checkpoint.config().text_config;
+    let processor = TextProcessor::new(old.as_bytes(), None, 3, config).expect("it is a tokenizer");
+    let prompt = Prompt::Question("what is it?".into());
+    let (ids, new) = (processor.prompt_ids(&prompt), whole.prompt_ids(&prompt));
+    let (ids, new) = (ids.expect("it is text"), new.expect("it is text"));
+    assert_eq!(ids[..3], [whole.vocab_size as u32; 3]);
+    assert_eq!(ids[3..], new[whole.num_query_tokens..]);
+}
+
+#[test]
 fn the_oldest_turns_fall_off_and_the_picture_and_the_answer_keep_their_room() {
     let processor = processor();
     let all: Vec<Exchange> = (0..60)

@@ -1,7 +1,7 @@
 //! Checkpoints that cannot be used.
 
-use super::refused;
-use crate::support::{PictureFile, TinyCheckpoint, ask, stderr};
+use super::{object, refused};
+use crate::support::{PictureFile, TinyCheckpoint, ask, glimpse, stderr};
 
 /// What is done to a checkpoint, and the words that must name it.
 type Damage = (&'static str, fn(&TinyCheckpoint), &'static [&'static str]);
@@ -96,6 +96,40 @@ fn a_damaged_checkpoint_is_named() {
         eprintln!("{damage}: {}", stderr(&output).trim());
         refused(&output, words);
     }
+}
+
+#[test]
+fn a_checkpoint_from_before_the_picture_had_a_token_answers_the_same() {
+    let checkpoint = TinyCheckpoint::new();
+    let picture = PictureFile::new();
+    let arguments = ["ask", "--json", "--max-new-tokens=9", "--model", checkpoint.path()];
+    let answer = || {
+        let output = glimpse()
+            .args(arguments)
+            .args([picture.path(), "what?"])
+            .env("GLIMPSE_LOG", "info")
+            .output()
+            .expect("the program starts");
+        (object(&output), stderr(&output))
+    };
+    let (new, quiet) = answer();
+    let read = |file: &str| std::fs::read_to_string(checkpoint.folder.path().join(file)).expect("it is there");
+    checkpoint.write(
+        "config.json",
+        &read("config.json").replace("\"image_token_index\":2,", ""),
+    );
+    checkpoint.write("tokenizer.json", &read("tokenizer.json").replace("<image>", "<spare>"));
+    let (old, log) = answer();
+    for field in ["answer", "token_ids", "logprobs"] {
+        assert_eq!(old[field], new[field], "{field}");
+    }
+    let ids = |record: &serde_json::Value| record["prompt_ids"].as_array().expect("it is a list").clone();
+    let (old, new) = (ids(&old), ids(&new));
+    assert_eq!((old.len(), &old[2..]), (new.len(), &new[2..]));
+    assert!(
+        log.contains("before transformers 4.46") && !quiet.contains("4.46"),
+        "{log}"
+    );
 }
 
 #[test]
