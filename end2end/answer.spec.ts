@@ -188,12 +188,20 @@ test('max new tokens is kept to', async ({ glimpse }) => {
 test.describe('on a bad line', () => {
   let server: Server
   let broken = 0
+  let down = false
+  let refused = 0
 
   // Hands everything on to Glimpse; streams come in pieces of seven bytes, and
   // the first `broken` of them break off.
   test.beforeEach(async ({ baseURL }) => {
     const target = new URL(baseURL!)
+    down = false
+    refused = 0
     server = createServer((incoming, outgoing) => {
+      if (down) {
+        refused += 1
+        return incoming.socket.destroy()
+      }
       const { hostname, port } = target
       const { method, headers, url } = incoming
       incoming.pipe(
@@ -250,6 +258,33 @@ test.describe('on a bad line', () => {
     broken = 2
     await glimpse.ask.click()
     await expect.poll(() => broken).toBe(0)
+    await disperse()
+    await glimpse.answered(1)
+    await expect(glimpse.last.locator('.answer')).toHaveText(/\S/)
+    await expect(glimpse.alert).toHaveCount(0)
+  })
+
+  test('an answer is taken up after a long outage, at once when the network is back', async ({ page, baseURL }) => {
+    const glimpse = new Glimpse(page)
+    await glimpse.open(address())
+    await glimpse.put(asFile(square(red)))
+    await glimpse.question.fill('What is this?')
+    const disperse = await crowd(baseURL!)
+    await glimpse.ask.click()
+    await glimpse.waits()
+    down = true
+    server.closeAllConnections()
+    await expect(glimpse.status).toContainText('Connection lost')
+    // Each time that the network comes back there is a try, and no number of them is too many.
+    const tries = async () => {
+      await page.evaluate(() => window.dispatchEvent(new Event('online')))
+      return refused
+    }
+    await expect.poll(tries, { intervals: [50] }).toBeGreaterThan(10)
+    await expect(glimpse.alert).toHaveCount(0)
+    await expect(glimpse.last).toHaveAttribute('aria-busy', 'true')
+    down = false
+    await page.evaluate(() => window.dispatchEvent(new Event('online')))
     await disperse()
     await glimpse.answered(1)
     await expect(glimpse.last.locator('.answer')).toHaveText(/\S/)

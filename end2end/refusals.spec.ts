@@ -95,12 +95,27 @@ test('a server that cannot be reached', async ({ glimpse }) => {
   await refusedAndGoesOn(glimpse, /cannot be reached/)
 })
 
-test('a server that answers nonsense', async ({ glimpse }) => {
+const proxies: [number, RegExp][] = [
+  [401, /asks for a login/],
+  [413, /the limit is the proxy's/],
+  [429, /too many requests/],
+  [502, /cannot be reached right now/],
+  [503, /cannot be reached right now/],
+  [504, /cannot be reached right now/],
+  [524, /cannot be reached right now/],
+  [418, /reply could not be read/],
+]
+
+test("what a proxy's own pages mean is said", async ({ glimpse }) => {
   await begun(glimpse)
-  await glimpse.page.route('**/api/page/ask', (route) => route.fulfill({ status: 502, body: '<h1>Bad Gateway</h1>' }))
-  await glimpse.ask.click()
-  await expect(glimpse.alert).toHaveText(/reply could not be read/)
-  await glimpse.page.unroute('**/api/page/ask')
+  for (const [status, sentence] of proxies) {
+    const page = { status, contentType: 'text/html', body: `<h1>${status}</h1>` }
+    await glimpse.page.route('**/api/page/ask', (route) => route.fulfill(page))
+    await glimpse.ask.click()
+    await expect(glimpse.alert).toHaveText(sentence)
+    await expect(glimpse.question).toHaveValue('Still there?')
+    await glimpse.page.unroute('**/api/page/ask')
+  }
   await refusedAndGoesOn(glimpse, /could not be read/)
 })
 

@@ -3,49 +3,50 @@
 use leptos::prelude::*;
 use leptos::server_fn::codec::{ByteStream, Json, MultipartData, MultipartFormData, Streaming};
 
+use super::client::PageClient;
 use super::{ApiError, AskRequest, Conversation, ConversationId, PageState};
 
 #[cfg(feature = "ssr")]
 use crate::server::functions as server_side;
 
 /// Everything the page needs to render itself at its address.
-#[server(name = LoadPage, prefix = "/api/page", endpoint = "state", input = Json)]
+#[server(name = LoadPage, prefix = "/api/page", endpoint = "state", input = Json, client = PageClient)]
 pub async fn page_state(conversation: Option<ConversationId>) -> Result<PageState, ApiError> {
     server_side::page_state(conversation).await
 }
 
 /// Starts a conversation about the uploaded picture (form field `picture`).
-#[server(prefix = "/api/page", endpoint = "upload", input = MultipartFormData)]
+#[server(prefix = "/api/page", endpoint = "upload", input = MultipartFormData, client = PageClient)]
 pub async fn upload_picture(data: MultipartData) -> Result<Conversation, ApiError> {
     server_side::upload_picture(data).await
 }
 
 /// Starts a conversation about one of the example pictures.
-#[server(prefix = "/api/page", endpoint = "example", input = Json)]
+#[server(prefix = "/api/page", endpoint = "example", input = Json, client = PageClient)]
 pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
     server_side::open_example(index).await
 }
 
 /// Starts a conversation about the picture at an http(s) address.
-#[server(prefix = "/api/page", endpoint = "address", input = Json)]
+#[server(prefix = "/api/page", endpoint = "address", input = Json, client = PageClient)]
 pub async fn open_address(address: String) -> Result<Conversation, ApiError> {
     server_side::open_address(address).await
 }
 
 /// Asks; the answer comes as lines of [`super::AnswerEvent`].
-#[server(prefix = "/api/page", endpoint = "ask", input = Json, output = Streaming)]
+#[server(prefix = "/api/page", endpoint = "ask", input = Json, output = Streaming, client = PageClient)]
 pub async fn ask(request: AskRequest) -> Result<ByteStream<ApiError>, ApiError> {
     server_side::ask(request).await
 }
 
 /// Takes up the stream of the answer that is being generated, from its beginning.
-#[server(prefix = "/api/page", endpoint = "follow", input = Json, output = Streaming)]
+#[server(prefix = "/api/page", endpoint = "follow", input = Json, output = Streaming, client = PageClient)]
 pub async fn follow(conversation: ConversationId) -> Result<ByteStream<ApiError>, ApiError> {
     server_side::follow(conversation).await
 }
 
 /// Stops the answer that is being generated; what has come of it stays.
-#[server(prefix = "/api/page", endpoint = "stop", input = Json)]
+#[server(prefix = "/api/page", endpoint = "stop", input = Json, client = PageClient)]
 pub async fn stop(conversation: ConversationId) -> Result<(), ApiError> {
     server_side::stop(conversation).await
 }

@@ -1,6 +1,7 @@
 //! What page and server say to each other: the types that travel, and the
 //! server functions that carry them. The only contract between the two builds.
 
+mod client;
 mod error;
 mod functions;
 mod settings;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::{Either, select};
 use leptos::prelude::*;
 use leptos::server_fn::codec::ByteStream;
 use leptos::task::spawn_local;
@@ -15,8 +16,21 @@ use crate::api::{
     Turn, TurnState,
 };
 
-/// How long to wait before each try to take up an answer whose stream broke off.
-const TRIES_MS: [u64; 5] = [200, 500, 1000, 2000, 4000];
+/// How long to wait before the first try to take up an answer whose stream broke off. Each
+/// further wait is twice as long as the last, up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// For how long that is tried: so long the server keeps what it answered.
+const TRIED_FOR: Duration = Duration::from_secs(600);
+
+/// How long a try may take; nothing comes back over a connection that died without a word.
+const TRY_TAKES: Duration = Duration::from_secs(20);
+
+/// A stream that says nothing for so many looks, so far apart, is lost: the server says at least
+/// every 10 s that it is there.
+const LOOKS: usize = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 /// What the visitor asked, and by which control.
 #[derive(Clone)]
@@ -157,6 +171,9 @@ pub fn take_up(visit: Visit) {
     }
 }
 
+/// Said while a lost connection is tried again.
+const LOST: &str = "Connection lost, trying again";
+
 /// Why a stream was not read further.
 enum End {
     Done,
@@ -181,8 +198,8 @@ async fn follow(visit: Visit, conversation: ConversationId, turn: LiveTurn, mut 
                 break;
             }
             End::Lost => {
-                visit.progress.set(Some("Connection lost, trying again".to_owned()));
-                dom::sleep(Duration::from_millis(TRIES_MS[0])).await;
+                visit.progress.set(Some(LOST.to_owned()));
+                dom::sleep_or_wake(FIRST_WAIT).await;
                 match reconnect(visit, &conversation, &turn).await {
                     Some(again) => stream = again,
                     None => return,
@@ -198,7 +215,25 @@ async fn read(visit: Visit, turn: &LiveTurn, stream: ByteStream<ApiError>) -> En
     let mut stream = stream.into_inner();
     let mut lines = Lines::default();
     let mut answer = String::new();
-    while let Some(chunk) = stream.next().await {
+    let mut look = Box::pin(dom::sleep(BETWEEN_LOOKS));
+    let mut silent_looks = 0;
+    loop {
+        let chunk = match select(stream.next(), look).await {
+            Either::Left((chunk, rest)) => {
+                look = rest;
+                chunk
+            }
+            Either::Right(_) => {
+                silent_looks += 1;
+                if silent_looks == LOOKS {
+                    break;
+                }
+                look = Box::pin(dom::sleep(BETWEEN_LOOKS));
+                continue;
+            }
+        };
+        silent_looks = 0;
+        let Some(chunk) = chunk else { break };
         if !visit.has(turn) {
             return End::Left;
         }
@@ -251,13 +286,16 @@ async fn read(visit: Visit, turn: &LiveTurn, stream: ByteStream<ApiError>) -> En
 /// then shows what the server knows, or that it cannot be reached.
 async fn reconnect(visit: Visit, conversation: &ConversationId, turn: &LiveTurn) -> Option<ByteStream<ApiError>> {
     let mut last = None;
-    for wait in TRIES_MS {
-        match api::follow(conversation.clone()).await {
+    let mut wait = FIRST_WAIT;
+    let began = dom::now();
+    // A device that slept for longer has its one try when it wakes.
+    while last.is_none() || dom::now().saturating_sub(began) < TRIED_FOR {
+        match within_try(api::follow(conversation.clone())).await {
             _ if !visit.has(turn) => return None,
             Ok(stream) => return Some(stream),
             Err(error) if error.kind == ErrorKind::Unreachable => last = Some(error),
             // Nothing is being answered: the answer is complete, or the conversation is gone.
-            Err(error) => match api::page_state(Some(conversation.clone())).await {
+            Err(error) => match within_try(api::page_state(Some(conversation.clone()))).await {
                 _ if !visit.has(turn) => return None,
                 Ok(PageState {
                     conversation: Some(known),
@@ -277,14 +315,27 @@ async fn reconnect(visit: Visit, conversation: &ConversationId, turn: &LiveTurn)
                 _ => last = Some(error),
             },
         }
-        dom::sleep(Duration::from_millis(wait)).await;
+        visit.progress.set(Some(LOST.to_owned()));
+        dom::sleep_or_wake(wait).await;
+        if !visit.has(turn) {
+            return None;
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
     }
     let error = last.unwrap_or_else(unreachable);
     give_back(visit, &turn.question);
     visit.progress.set(None);
-    visit.alert.set(Some(error.message.clone()));
+    // The turn says it; saying it in the alert too would be twice.
     turn.state.set(TurnState::Failed { error });
     None
+}
+
+/// A try's outcome; one that takes too long has not reached the server.
+async fn within_try<T>(attempt: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    match select(Box::pin(attempt), Box::pin(dom::sleep(TRY_TAKES))).await {
+        Either::Left((outcome, _)) => outcome,
+        Either::Right(_) => Err(unreachable()),
+    }
 }
 
 /// Shows what was said elsewhere in this conversation, in another tab.

@@ -1,0 +1,145 @@
+//! How the page calls the server: as Leptos does, except that a reply from something between
+//! the two is known by its status. Proxies answer with web pages, which tell a visitor nothing.
+
+use futures::{Sink, Stream};
+use leptos::server_fn::Bytes;
+use leptos::server_fn::client::{Client, browser::BrowserClient};
+use leptos::server_fn::request::browser::BrowserRequest;
+use leptos::server_fn::response::{ClientRes, browser::BrowserResponse};
+
+use super::{ApiError, ErrorKind};
+
+/// What sends the page's calls.
+pub struct PageClient;
+
+impl Client<ApiError> for PageClient {
+    type Request = BrowserRequest;
+    type Response = Reply;
+
+    fn send(request: BrowserRequest) -> impl Future<Output = Result<Reply, ApiError>> + Send {
+        let sent = <BrowserClient as Client<ApiError>>::send(request);
+        async move { sent.await.map(Reply) }
+    }
+
+    fn open_websocket(
+        path: &str,
+    ) -> impl Future<
+        Output = Result<
+            (
+                impl Stream<Item = Result<Bytes, Bytes>> + Send + 'static,
+                impl Sink<Bytes> + Send + 'static,
+            ),
+            ApiError,
+        >,
+    > + Send {
+        <BrowserClient as Client<ApiError>>::open_websocket(path)
+    }
+
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+        <BrowserClient as Client<ApiError>>::spawn(future);
+    }
+}
+
+/// A reply, from our server or from something in front of it.
+pub struct Reply(BrowserResponse);
+
+/// The response as Leptos sees it, for our kind of error.
+fn as_leptos(response: &BrowserResponse) -> &impl ClientRes<ApiError> {
+    response
+}
+
+impl ClientRes<ApiError> for Reply {
+    fn try_into_string(self) -> impl Future<Output = Result<String, ApiError>> + Send {
+        self.0.try_into_string()
+    }
+
+    /// An error's body is read here, and by its status where it is none of ours.
+    fn try_into_bytes(self) -> impl Future<Output = Result<Bytes, ApiError>> + Send {
+        let status = ClientRes::<ApiError>::status(&self.0);
+        let body = ClientRes::<ApiError>::try_into_bytes(self.0);
+        async move {
+            let body = body.await;
+            if status < 400 {
+                return body;
+            }
+            let body = body.map_err(|_| by_status(status))?;
+            if serde_json::from_slice::<ApiError>(&body).is_err() {
+                return Err(by_status(status));
+            }
+            Ok(body)
+        }
+    }
+
+    fn try_into_stream(self) -> Result<impl Stream<Item = Result<Bytes, Bytes>> + Send + Sync + 'static, ApiError> {
+        self.0.try_into_stream()
+    }
+
+    fn status(&self) -> u16 {
+        as_leptos(&self.0).status()
+    }
+
+    fn status_text(&self) -> String {
+        as_leptos(&self.0).status_text()
+    }
+
+    fn location(&self) -> String {
+        as_leptos(&self.0).location()
+    }
+
+    fn has_redirect(&self) -> bool {
+        as_leptos(&self.0).has_redirect()
+    }
+}
+
+/// What a status means that did not come from our server.
+fn by_status(status: u16) -> ApiError {
+    let (kind, sentence) = match status {
+        401 | 403 | 407 => (
+            ErrorKind::BadRequest,
+            "The site asks for a login first. Reload the page, log in, and try again.",
+        ),
+        408 | 502..=504 | 520..=524 => (
+            ErrorKind::Unreachable,
+            "The server cannot be reached right now. Try again in a moment.",
+        ),
+        413 => (
+            ErrorKind::PictureTooLarge,
+            "A proxy in front of Glimpse takes no upload of this size. Choose a smaller picture; \
+             the limit is the proxy's, not that of Glimpse.",
+        ),
+        429 => (
+            ErrorKind::Overloaded,
+            "There were too many requests. Wait a moment and try again.",
+        ),
+        _ => {
+            let sentence =
+                format!("The server's reply could not be read (status {status}). Reload the page and try again.");
+            return ApiError::new(ErrorKind::Internal, sentence);
+        }
+    };
+    ApiError::new(kind, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxys_status_gets_its_sentence() {
+        let said = [
+            (401, ErrorKind::BadRequest, "login"),
+            (413, ErrorKind::PictureTooLarge, "the limit is the proxy's"),
+            (429, ErrorKind::Overloaded, "too many requests"),
+            (502, ErrorKind::Unreachable, "cannot be reached right now"),
+            (503, ErrorKind::Unreachable, "cannot be reached right now"),
+            (504, ErrorKind::Unreachable, "cannot be reached right now"),
+            (524, ErrorKind::Unreachable, "cannot be reached right now"),
+            (418, ErrorKind::Internal, "could not be read (status 418)"),
+        ];
+        for (status, kind, words) in said {
+            let error = by_status(status);
+            assert_eq!(error.kind, kind, "{status}");
+            assert!(error.message.contains(words), "{status}: {error}");
+        }
+    }
+}
