@@ -53,6 +53,7 @@ pub struct Blip2 {
     config: Blip2Config,
     device: Device,
     precision: Precision,
+    cache_budget: u64,
 }
 
 impl Blip2 {
@@ -85,7 +86,18 @@ impl Blip2 {
             config: config.clone(),
             device: root.device().clone(),
             precision,
+            cache_budget: u64::MAX,
         })
+    }
+
+    /// Refuses questions whose keys and values would take more bytes than this.
+    pub fn limit_cache(&mut self, bytes: u64) {
+        self.cache_budget = bytes;
+    }
+
+    /// The bytes that the keys and values of one question may take.
+    pub fn cache_budget(&self) -> u64 {
+        self.cache_budget
     }
 
     pub fn config(&self) -> &Blip2Config {

@@ -9,6 +9,7 @@ use crate::blip2::config::Blip2Config;
 use crate::blip2::linear::WeightFormat;
 use crate::blip2::weights::Precision;
 use crate::blip2::{Blip2, EncodedPicture};
+use crate::checkpoint::memory::estimate;
 use crate::checkpoint::{CheckpointError, MemoryLimit, Outline, Source, machine};
 use crate::processor::{Picture, Processor};
 
@@ -21,6 +22,14 @@ const REMEMBERED_PICTURES: usize = 64;
 /// Of those the latest, whose keys and values are kept as well: some 20 megabytes each in
 /// the language model of 2.7 billion parameters.
 const REMEMBERED_READINGS: usize = 8;
+
+/// The least that the keys and values of a question may take, however full the memory is.
+const LEAST_CACHE: u64 = 512_000_000;
+
+/// What the limit leaves behind the weights.
+fn cache_budget(limit: u64, weights: u64) -> u64 {
+    limit.saturating_sub(weights).max(LEAST_CACHE)
+}
 
 /// Why there is no model.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +96,11 @@ impl Model {
         let checkpoint = outline.open()?;
         check(checkpoint.name(), checkpoint.config(), checkpoint.has_head())?;
         let processor = Arc::new(Processor::load(&checkpoint)?);
-        let blip2 = Blip2::load(&checkpoint, &device, precision)?;
+        let mut blip2 = Blip2::load(&checkpoint, &device, precision)?;
+        if let Some(limit) = &limit {
+            let needed = estimate(checkpoint.config(), checkpoint.has_head(), precision);
+            blip2.limit_cache(cache_budget(limit.bytes, needed.weights));
+        }
         let description = ModelDescription {
             name: checkpoint.name().to_string(),
             device: device_name(&device),
@@ -150,4 +163,16 @@ pub fn offered_precisions(device: &Device) -> Vec<Precision> {
         .into_iter()
         .map(|format| precision(format, device))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_have_what_the_weights_leave_and_half_a_gigabyte_at_least() {
+        assert_eq!(cache_budget(16_000_000_000, 15_000_000_000), 1_000_000_000);
+        assert_eq!(cache_budget(15_100_000_000, 15_000_000_000), LEAST_CACHE);
+        assert_eq!(cache_budget(1, 2), LEAST_CACHE);
+    }
 }

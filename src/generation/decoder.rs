@@ -39,7 +39,9 @@ impl<'model> Decoder<'model> {
         let (length, limit) = (config.ids_before_answer(prompt_ids).len(), context.decoder_positions());
         // The last token is not read any more, and needs no position.
         let max_length = (limit + 1).min(length.saturating_add(options.max_new_tokens));
-        let is_one_row = options.num_beams.max(options.num_return_sequences) == 1;
+        let rows = options.num_beams.max(options.num_return_sequences);
+        check_memory(model, rows, prompt_ids.len(), max_length.min(limit))?;
+        let is_one_row = rows == 1;
         let room = if is_one_row { max_length.min(limit) } else { length };
         let end_tokens = config.end_tokens();
         let (hidden, cache) = model.read_prompt(picture, prompt_ids, room)?;
@@ -106,5 +108,36 @@ impl<'model> Decoder<'model> {
 
     pub fn reason_to_finish(&self, ids: &[u32]) -> Option<FinishReason> {
         self.stopping.reason(ids)
+    }
+}
+
+/// Checks before anything is read that all rows fit into memory at their longest.
+fn check_memory(model: &Blip2, rows: usize, prompt: usize, positions: usize) -> Result<(), GenerationError> {
+    let numbers = model.config().text_config.cached_numbers(rows, prompt, positions);
+    let bytes = numbers.saturating_mul(model.precision().dtype.size_in_bytes() as u128);
+    let (needed, budget) = (u64::try_from(bytes).unwrap_or(u64::MAX), model.cache_budget());
+    if needed > budget {
+        return Err(GenerationError::TooMuchMemory { rows, needed, budget });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::blip2::config::Blip2Config;
+
+    #[test]
+    fn ten_beams_of_a_long_conversation_take_gigabytes_where_one_answer_does_not() {
+        let opt = r#"{"text_config": {"model_type": "opt", "hidden_size": 2560, "num_hidden_layers": 32,
+                      "num_attention_heads": 32, "ffn_dim": 10240}}"#;
+        let opt = Blip2Config::from_json(opt).expect("it is sound").text_config;
+        assert_eq!(4 * opt.cached_numbers(1, 50, 70), 4 * 70 * 2 * 32 * 2560);
+        assert!(4 * opt.cached_numbers(10, 1850, 1900) > 12_000_000_000);
+        let t5 = r#"{"text_config": {"model_type": "t5", "d_model": 2048, "d_kv": 64, "num_heads": 32, "d_ff": 5120,
+                     "num_layers": 24, "decoder_start_token_id": 0, "bos_token_id": 1}}"#;
+        let t5 = Blip2Config::from_json(t5).expect("it is sound").text_config;
+        // The prompt is there once for all rows.
+        assert_eq!(t5.cached_numbers(10, 100, 20), (10 * 20 + 100) * 2 * 24 * 2048);
+        assert_eq!(t5.cached_numbers(usize::MAX, 0, usize::MAX), u128::MAX);
     }
 }

@@ -22,6 +22,7 @@ mod stopping;
 mod top;
 
 use crate::blip2::{Blip2, EncodedPicture};
+use crate::checkpoint::memory::readable_bytes;
 use beams::BeamSearch;
 use decoder::Decoder;
 pub use logits::{LogitsProcessors, log_softmax, softmax};
@@ -36,6 +37,12 @@ pub enum GenerationError {
         "The question is {tokens} tokens long with its picture, and the model reads at most {limit}. Ask a shorter one."
     )]
     PromptTooLong { tokens: usize, limit: usize },
+    #[error(
+        "Reading the question for {rows} answers or beams at once would take {} of memory, and {} are there for it. Ask for fewer beams or answers, or a shorter answer, or start a new conversation; whoever runs Glimpse can give it more memory (--max-memory).",
+        readable_bytes(*needed),
+        readable_bytes(*budget)
+    )]
+    TooMuchMemory { rows: usize, needed: u64, budget: u64 },
     #[error(transparent)]
     Options(#[from] OptionsError),
     #[error(

@@ -107,7 +107,9 @@ impl From<EngineError> for ApiError {
         let kind = match &error {
             EngineError::Overloaded { .. } => ErrorKind::Overloaded,
             EngineError::Prompt(TextError::ImageTokenInText)
-            | EngineError::Generation(GenerationError::PromptTooLong { .. }) => ErrorKind::QuestionRefused,
+            | EngineError::Generation(GenerationError::PromptTooLong { .. } | GenerationError::TooMuchMemory { .. }) => {
+                ErrorKind::QuestionRefused
+            }
             EngineError::Generation(GenerationError::NothingToDraw) => ErrorKind::BadRequest,
             EngineError::Gone | EngineError::Panicked => {
                 tracing::error!("{error}");

@@ -88,6 +88,17 @@ impl LanguageModelConfig {
         }
     }
 
+    /// Numbers that the keys and values of `rows` answers take at their longest: `positions` of
+    /// the decoder in each row, and with T5 those of the prompt, which all rows share.
+    pub fn cached_numbers(&self, rows: usize, prompt: usize, positions: usize) -> u128 {
+        let (layers, width, shared) = match self {
+            Self::Opt(config) => (config.num_hidden_layers, config.hidden_size, 0),
+            Self::T5(config) => (config.num_decoder_layers, config.inner_size(), prompt),
+        };
+        let positions = (rows as u128).saturating_mul(positions as u128) + shared as u128;
+        positions.saturating_mul(2 * layers as u128 * width as u128)
+    }
+
     /// Whether a file with this config holds a head of the language model's own, as far as
     /// the config tells.
     pub fn expects_head(&self) -> bool {

@@ -3,6 +3,7 @@
 mod asking;
 mod beams;
 mod golden;
+mod prompts;
 mod reference;
 mod seeds;
 
