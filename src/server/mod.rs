@@ -9,6 +9,7 @@
 mod answers;
 mod asking;
 mod assets;
+mod budget;
 mod callers;
 mod connections;
 mod convert;

@@ -48,7 +48,7 @@ pub struct Shared {
     pub answers: Answers,
     pub limits: Limits,
     /// Pictures that are being decoded at the same time, since each takes memory and a core.
-    pub decoding: Semaphore,
+    pub decoding: Arc<Semaphore>,
     /// Fetches pictures from addresses, where that is allowed.
     pub fetcher: Option<Fetcher>,
     /// Fetches that may begin, since each holds a thread.
@@ -73,7 +73,7 @@ impl AppState {
                 store,
                 answers,
                 limits,
-                decoding: Semaphore::new(DECODERS),
+                decoding: Arc::new(Semaphore::new(DECODERS)),
                 fetcher,
                 fetching: Arc::new(Semaphore::new(FETCHES)),
             }),

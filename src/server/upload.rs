@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use futures::{Stream, StreamExt};
 
+use super::budget::run_within;
 use super::state::Shared;
 use crate::api::{ApiError, Conversation, ErrorKind};
 use crate::processor::{Picture, PictureError};
@@ -77,16 +78,10 @@ impl Shared {
     pub async fn begin_conversation(self: &Arc<Self>, bytes: Vec<u8>) -> Result<Conversation, ApiError> {
         let shared = Arc::clone(self);
         // Nobody closes the semaphore; were it closed, decoding unbounded would still be right.
-        let _permit = self.decoding.acquire().await.ok();
+        let permit = Arc::clone(&self.decoding).acquire_owned().await.ok();
         // Decoding takes the CPU for as long as a picture is large.
-        tokio::task::spawn_blocking(move || shared.decode_and_store(&bytes))
-            .await
-            .unwrap_or_else(|_| {
-                Err(ApiError::new(
-                    ErrorKind::Internal,
-                    "Reading this picture failed on our side. Try another one.",
-                ))
-            })
+        let (_permit, conversation) = run_within(permit, move || shared.decode_and_store(&bytes)).await?;
+        conversation
     }
 
     fn decode_and_store(&self, bytes: &[u8]) -> Result<Conversation, ApiError> {
