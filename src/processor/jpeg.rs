@@ -22,14 +22,13 @@ const FORMAT: &str = "JPEG";
 
 /// Decodes a JPEG file: baseline or progressive, grey, colour, CMYK or YCCK.
 pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
-    check_scans(bytes)?;
     let ended = Cell::new(false);
     let reader = WholeFile {
         bytes,
         given: false,
         ended: &ended,
     };
-    let outcome = catch_unwind(AssertUnwindSafe(|| decode_unwinding(reader, limits)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| decode_unwinding(reader, bytes, limits)));
     let outcome = outcome.unwrap_or_else(|message| {
         let reason = message
             .downcast_ref::<String>()
@@ -43,15 +42,22 @@ pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Pi
     }
 }
 
-/// Most scans of a file. Progressive files have 10 to 20; each makes the decoder
-/// go over the whole picture, even one that holds nothing.
-const MAX_SCANS: usize = 100;
+/// Most scans of a file, whatever its size. Progressive files have 10 to 14; each makes the
+/// decoder go over the whole picture, even one that holds nothing.
+const MAX_SCANS: u64 = 100;
 
-/// Refuses files that are made to keep the decoder busy.
-fn check_scans(bytes: &[u8]) -> Result<(), PictureError> {
-    let scans = count_scans(bytes);
-    if scans > MAX_SCANS {
-        let reason = format!("{scans} scans, and at most {MAX_SCANS} are read");
+/// Scans that a picture of any size may have.
+const ORDINARY_SCANS: u64 = 14;
+
+/// Scans times pixels, of a file with more than the ordinary number of scans: a second or two
+/// of work.
+const MAX_SCANNED_PIXELS: u64 = 2_000_000_000;
+
+/// Refuses files that are made to keep the decoder busy; of `pixels` there is at least one.
+fn check_scans(scans: usize, pixels: usize) -> Result<(), PictureError> {
+    let most = (MAX_SCANNED_PIXELS / pixels as u64).clamp(ORDINARY_SCANS, MAX_SCANS);
+    if scans as u64 > most {
+        let reason = format!("{scans} scans, and at most {most} are read of {pixels} pixels");
         return Err(PictureError::Unsupported { format: FORMAT, reason });
     }
     Ok(())
@@ -87,7 +93,7 @@ fn begins_segment(code: u8) -> bool {
 }
 
 /// Does the work; libjpeg's errors unwind out of it.
-fn decode_unwinding(reader: WholeFile, limits: &PictureLimits) -> Result<Decoded, PictureError> {
+fn decode_unwinding(reader: WholeFile, bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
     let damaged = |error: io::Error| PictureError::Damaged {
         format: FORMAT,
         reason: error.to_string(),
@@ -97,6 +103,7 @@ fn decode_unwinding(reader: WholeFile, limits: &PictureLimits) -> Result<Decoded
         .from_reader(reader)
         .map_err(damaged)?;
     let (width, height) = check_size(FORMAT, jpeg.width() as u64, jpeg.height() as u64, limits)?;
+    check_scans(count_scans(bytes), width * height)?;
     let orientation = orientation(&jpeg);
     let components = jpeg.components().len();
     let colour_space = match components {
@@ -189,5 +196,46 @@ impl Read for WholeFile<'_> {
         let read = Read::read(&mut &*self.bytes, buffer)?;
         self.consume(read);
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A progressive file without tables or data: its frame, and so many empty scans.
+    fn empty_scans(width: u16, height: u16, scans: usize) -> Vec<u8> {
+        let ([w0, w1], [h0, h1]) = (width.to_be_bytes(), height.to_be_bytes());
+        let mut bytes = vec![0xff, 0xd8, 0xff, 0xc2, 0, 11, 8, h0, h1, w0, w1, 1, 1, 0x11, 0];
+        for _ in 0..scans {
+            bytes.extend([0xff, 0xda, 0, 8, 1, 1, 0, 0, 0, 0]);
+        }
+        bytes.extend([0xff, 0xd9]);
+        bytes
+    }
+
+    fn refused(width: u16, height: u16, scans: usize) -> String {
+        let decoded = decode(&empty_scans(width, height, scans), &PictureLimits::default());
+        decoded.map(|_| ()).expect_err("it has no data").to_string()
+    }
+
+    #[test]
+    fn many_scans_of_many_pixels_are_refused_before_they_are_read() {
+        let sentence = refused(10_000, 10_000, 99);
+        assert!(
+            sentence.contains("99 scans, and at most 20 are read of 100000000 pixels"),
+            "{sentence}"
+        );
+        // What is wrong with this one is something else.
+        let sentence = refused(100, 100, 99);
+        assert!(!sentence.contains("scans"), "{sentence}");
+    }
+
+    #[test]
+    fn an_ordinary_progressive_file_may_have_any_size() {
+        assert_eq!(check_scans(14, 108_000_000), Ok(()));
+        assert_eq!(check_scans(14, 1 << 40), Ok(()));
+        assert!(check_scans(15, 1 << 40).is_err());
+        assert_eq!(check_scans(100, 1), Ok(()));
     }
 }
