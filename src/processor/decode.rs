@@ -41,11 +41,11 @@ pub struct PictureLimits {
 }
 
 impl Default for PictureLimits {
-    /// 32 MiB, 100 megapixels, and the longest side that a JPEG may have.
+    /// 32 MiB, 120 megapixels (phones take photos of 108), and the longest side that a JPEG may have.
     fn default() -> Self {
         Self {
             max_bytes: 32 << 20,
-            max_pixels: 100_000_000,
+            max_pixels: 120_000_000,
             max_side: 65_535,
         }
     }
