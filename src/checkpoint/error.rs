@@ -63,6 +63,8 @@ pub enum CheckpointError {
     },
     #[error(transparent)]
     TooLarge(Box<TooLarge>),
-    #[error("The weights of the checkpoint {checkpoint} cannot be loaded: {reason}. Download them again.")]
+    #[error(
+        "The weights of the checkpoint {checkpoint} cannot be loaded: {reason}. Where memory or the device is the reason, use a smaller --dtype or --device cpu; where the files are damaged, download them again."
+    )]
     Load { checkpoint: String, reason: String },
 }

@@ -17,11 +17,29 @@ pub fn run(mut model: Model, mut queue: Queue) {
             Ok(Ok(Some(summary))) => Event::Done(summary),
             Ok(Ok(None)) => continue,
             Ok(Err(error)) => Event::Failed(error),
-            Err(_) => Event::Failed(EngineError::Panicked),
+            Err(panic) => {
+                let question = &job.question;
+                tracing::error!(
+                    "the model panicked: {}; the picture has {} x {} pixels, the options are {:?}",
+                    words_of(&*panic),
+                    question.picture.width,
+                    question.picture.height,
+                    question.options
+                );
+                Event::Failed(EngineError::Panicked)
+            }
         };
         // Nobody may be listening any more, which is theirs to decide.
         let _ = job.events.send(last);
     }
+}
+
+/// What a panic says.
+fn words_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    let formatted = panic.downcast_ref::<String>().map(String::as_str);
+    formatted
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it does not say why")
 }
 
 /// Answers one question; `None` where whoever asked has gone.

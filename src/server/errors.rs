@@ -102,6 +102,12 @@ impl From<StoreError> for ApiError {
     }
 }
 
+/// An error with all that it came from, whose sentences a visitor is not told.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         let kind = match &error {
@@ -117,7 +123,7 @@ impl From<EngineError> for ApiError {
             }
             // What exactly broke is for the log.
             EngineError::Prompt(_) | EngineError::Generation(_) => {
-                tracing::error!("{error}");
+                tracing::error!("{}", with_sources(&error));
                 return Self::new(
                     ErrorKind::Internal,
                     "The model failed on this question. Ask another one.",
