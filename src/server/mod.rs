@@ -6,6 +6,7 @@
 //! `connections` bounds how many there may be. `answers` lets an answer go on when a connection is lost. Errors become a status and a
 //! sentence in `errors`, nowhere else.
 
+mod access;
 mod answers;
 mod asking;
 mod assets;

@@ -25,7 +25,7 @@ use tower_http::trace::TraceLayer;
 
 use super::hosts::{self, Hosts};
 use super::state::AppState;
-use super::{assets, errors, form, functions, health, pace, pictures, upload};
+use super::{access, assets, errors, form, functions, health, pace, pictures, upload};
 use crate::api::{ApiError, ErrorKind};
 use crate::app::{App, shell};
 
@@ -112,6 +112,7 @@ pub fn router(state: AppState, hosts: Hosts) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         // What is our fault is logged in `errors`; a full queue is nobody's.
         .layer(TraceLayer::new_for_http().on_failure(()))
+        .layer(from_fn(access::log))
         .with_state(state)
 }
 

@@ -90,3 +90,17 @@ fn another_sites_upload_is_heard_out_and_refused() {
     let (status, error) = send(request, &vec![0; 4 << 20]);
     assert_eq!((status, &error["kind"]), (403, &json!("forbidden")), "{error}");
 }
+
+#[test]
+fn an_answer_carries_the_number_that_the_log_knows_it_by() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let number = |given: &str| {
+        let request = ureq::get(format!("{}/healthz", server.address)).header("x-request-id", given);
+        let response = request.call().expect("it lives");
+        let number = response.headers()["x-request-id"].to_str().expect("it is plain");
+        number.to_owned()
+    };
+    assert_eq!(number("a-proxys.number_1"), "a-proxys.number_1");
+    assert_eq!(number("not fit for a log").len(), 16);
+}
