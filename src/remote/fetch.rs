@@ -10,7 +10,7 @@ use ureq::{Agent, Body, Timeout};
 use url::Url;
 
 use super::pinned::Pinned;
-use super::{Reach, RemoteError, address};
+use super::{Reach, RemoteError, address, proxy};
 
 /// How often an address may lead on to another one.
 const MAX_REDIRECTS: usize = 3;
@@ -95,9 +95,21 @@ impl Fetcher {
     }
 
     fn request(&self, url: &Url, deadline: Instant) -> Result<Hop, RemoteError> {
-        let places = self.look_up(url, deadline)?;
+        // Strangers' addresses never go by way of a proxy, which may reach what they may not.
+        let proxy = match self.reach {
+            Reach::Anywhere => proxy::for_address(url, |name| std::env::var(name).ok()),
+            Reach::Public { .. } => None,
+        };
+        let places = match proxy
+            .as_ref()
+            .map(|proxy| format!("http://{}:{}/", proxy.host(), proxy.port()))
+        {
+            // The proxy is what is connected to; it looks the host up.
+            Some(through) => self.look_up(&address::read(&through, &self.reach)?, deadline)?,
+            None => self.look_up(url, deadline)?,
+        };
         let config = Agent::config_builder()
-            .proxy(None)
+            .proxy(proxy)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .http_status_as_error(false)

@@ -18,6 +18,7 @@ mod error;
 mod fetch;
 mod pinned;
 pub mod policy;
+mod proxy;
 
 pub use error::RemoteError;
 pub use fetch::{FetchLimits, Fetcher};
