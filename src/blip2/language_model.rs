@@ -9,6 +9,10 @@ use super::t5::{T5, T5Cache};
 use super::weights::Weights;
 
 /// Embeddings of a prompt in, logits of the answer's tokens out.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each model, and it is never moved in a loop"
+)]
 pub enum LanguageModel {
     /// One decoder reads prompt and answer.
     Opt(Opt),

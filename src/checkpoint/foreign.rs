@@ -156,10 +156,7 @@ mod tests {
     fn weights_that_others_quantised_are_named() {
         let config = r#"{"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true}}"#;
         let error = check_config(config, "mine").expect_err("it is quantised").to_string();
-        assert!(
-            error.contains("bitsandbytes") && error.contains("q4_k"),
-            "{error}"
-        );
+        assert!(error.contains("bitsandbytes") && error.contains("q4_k"), "{error}");
         assert!(check_config("{}", "mine").is_ok() && check_config("{", "mine").is_ok());
         let names = ["a.weight", "a.weight.absmax"];
         assert!(check_tensors(names.into_iter(), "mine").is_err());
