@@ -357,3 +357,26 @@ fn health_is_told_as_json() {
         assert_eq!(get(&server, path)["status"], status);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn the_end_of_the_process_keeps_the_answer_of_whoever_is_not_connected() {
+    let (model, data) = (TinyCheckpoint::new(), tempfile::tempdir().expect("a folder for tests"));
+    let folder = data.path().to_str().expect("temporary folders have plain names");
+    let arguments = ["--model", model.path(), "--data", folder, "--max-new-tokens", "4000"];
+    let mut server = Server::start(&arguments);
+    let id = begin(&server);
+    let mut answer = ask(&server, &question(&id, 4000));
+    assert!(answer.by_ref().any(|event| event["event"] == "token"));
+    drop(answer);
+    assert!(server.asked_to_end(Duration::from_secs(60)), "it still runs");
+    drop(server);
+    let server = Server::start(&arguments);
+    let (_, state) = call(&server, "state", &json!({"conversation": id}));
+    let turn = &state["conversation"]["turns"][0];
+    assert_eq!(turn["finish_reason"], "interrupted", "{turn}");
+    assert!(
+        turn["answer"].as_str().is_some_and(|answer| !answer.is_empty()),
+        "{turn}"
+    );
+}
