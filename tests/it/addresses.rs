@@ -270,13 +270,14 @@ fn the_form_takes_an_address_and_loses_nothing() {
 }
 
 #[test]
-fn the_terminal_fetches_from_wherever_its_user_can_and_through_no_proxy() {
+fn the_terminal_fetches_from_wherever_its_user_can_and_what_needs_no_proxy_without() {
     let (model, site) = (TinyCheckpoint::new(), Site::start());
     let ask = |address: &str| {
         glimpse()
             .args(["ask", "--model", model.path(), "--max-new-tokens", "2", address])
             .env("http_proxy", "http://127.0.0.1:1")
             .env("ALL_PROXY", "http://127.0.0.1:1")
+            .env("no_proxy", "pictures.invalid")
             .output()
             .expect("the program starts")
     };
