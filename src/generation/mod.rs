@@ -22,7 +22,6 @@ mod stopping;
 mod top;
 
 use crate::blip2::{Blip2, EncodedPicture};
-use crate::checkpoint::memory::readable_bytes;
 use beams::BeamSearch;
 use decoder::Decoder;
 pub use logits::{LogitsProcessors, log_softmax, softmax};
@@ -38,9 +37,9 @@ pub enum GenerationError {
     )]
     PromptTooLong { tokens: usize, limit: usize },
     #[error(
-        "Reading the question for {rows} answers or beams at once would take {} of memory, and {} are there for it. Ask for fewer beams or answers, or a shorter answer, or start a new conversation; whoever runs Glimpse can give it more memory (--max-memory).",
-        readable_bytes(*needed),
-        readable_bytes(*budget)
+        "Reading the question for {rows} answers or beams at once would take {:.2} GB of memory, and {:.2} are there for it. Ask for fewer beams or answers, or a shorter answer, or start a new conversation; whoever runs Glimpse can give it more memory (--max-memory).",
+        *needed as f64 / 1e9,
+        *budget as f64 / 1e9
     )]
     TooMuchMemory { rows: usize, needed: u64, budget: u64 },
     #[error(transparent)]
