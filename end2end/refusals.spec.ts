@@ -125,6 +125,7 @@ test.describe('without JavaScript', () => {
     await glimpse.page.goto('/')
     await glimpse.picture.setInputFiles(hundredMegabytes())
     await glimpse.describe.click()
-    await expect(glimpse.alert).toHaveText(/bytes|M(i)?B/)
+    await expect(glimpse.page.getByRole('main')).toHaveText(/at most \d+ bytes/)
+    await expect(glimpse.page.getByRole('link')).toBeVisible()
   })
 })

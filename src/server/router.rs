@@ -217,6 +217,7 @@ fn check_upload(request: Request<Body>) -> Result<Request<Body>, ApiError> {
 
 /// Says in our words that a body is too large, which the layer behind says in its own.
 async fn say_too_large(State(most): State<usize>, request: Request<Body>, next: Next) -> Response {
+    let (is_function, headers) = (request.uri().path().starts_with(FUNCTIONS), request.headers().clone());
     let response = next.run(request).await;
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let is_bare = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
@@ -224,7 +225,11 @@ async fn say_too_large(State(most): State<usize>, request: Request<Body>, next: 
         let sentence = format!(
             "A request may have at most {most} bytes (twice --max-upload-bytes, and a little). Send a smaller picture."
         );
-        return refusal(&ApiError::new(ErrorKind::PictureTooLarge, sentence));
+        if is_function {
+            return refusal(&ApiError::new(ErrorKind::PictureTooLarge, sentence));
+        }
+        // Whoever has no JavaScript posts a form, and reads what comes.
+        return errors::page(StatusCode::PAYLOAD_TOO_LARGE, "Too large", &sentence, &headers);
     }
     response
 }
