@@ -25,7 +25,7 @@ export CUDA_CACHE_PATH=${CUDA_CACHE_PATH:-$PWD/target/cuda/ptx-cache}
 for dtype in f32 f16 bf16; do
   say "golden files on the GPU in $dtype"
   GLIMPSE_TEST_DEVICE=cuda GLIMPSE_TEST_DTYPE=$dtype \
-    cargo test --release --features cuda --target-dir target/cuda --test parity
+    cargo test --release --features cuda --target-dir target/cuda --test it parity::
 done
 say "speed at full size"
 "$PYTHON" benches/compare.py --program target/cuda/release/glimpse --random Salesforce/blip2-opt-2.7b \
