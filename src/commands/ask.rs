@@ -116,15 +116,12 @@ impl AnswerRecord {
         })
     }
 
-    /// The first answer's text.
-    pub fn text(&self) -> &str {
-        &self.first.answer
-    }
-
-    /// The texts of the answers behind the first.
-    pub fn further_texts(&self) -> impl Iterator<Item = &str> {
-        let answers = self.answers.iter().flatten().skip(1);
-        answers.map(|answer| answer.answer.as_str())
+    /// The texts of all answers.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let further = self.answers.iter().flatten().skip(1);
+        std::iter::once(&self.first)
+            .chain(further)
+            .map(|answer| answer.answer.as_str())
     }
 }
 
@@ -202,7 +199,7 @@ pub fn run(args: AskArgs, called: &Called) -> CommandResult {
     } else {
         let record = asker.ask(question, |text| print_now(&harmless(text)))?;
         print_now("\n")?;
-        for text in record.further_texts() {
+        for text in record.texts().skip(1) {
             print_now(&format!("{}\n", harmless(text)))?;
         }
         say_no_answer(&record, None);
@@ -221,10 +218,7 @@ fn load(model: ModelArgs) -> Result<Asker, Box<dyn std::error::Error + Send + Sy
 
 /// Says on standard error that an answer is empty, which standard output shows as nothing.
 pub fn say_no_answer(record: &AnswerRecord, picture: Option<&str>) {
-    if std::iter::once(record.text())
-        .chain(record.further_texts())
-        .all(|text| text.trim().is_empty())
-    {
+    if record.texts().all(|text| text.trim().is_empty()) {
         let picture = picture
             .map(|picture| format!("{}: ", harmless(picture)))
             .unwrap_or_default();

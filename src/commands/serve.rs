@@ -11,6 +11,7 @@ use url::Url;
 use super::addr::Listen;
 use super::numbers::{of, whole};
 use super::options::ModelArgs;
+use super::picture::PictureLimitArgs;
 use super::{CommandResult, UsageError};
 use crate::engine::Engine;
 use crate::generation::bounds;
@@ -67,6 +68,9 @@ pub struct ServeArgs {
     host_name: Vec<String>,
 
     #[command(flatten)]
+    picture: PictureLimitArgs,
+
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
@@ -93,10 +97,6 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Bytes of a picture's file
-    max_upload_bytes: usize = PictureLimits::default().max_bytes, "GLIMPSE_MAX_UPLOAD_BYTES", 1..=1 << 40;
-    /// Pixels of a picture, width times height
-    max_pixels: u64 = PictureLimits::default().max_pixels, "GLIMPSE_MAX_PIXELS", 1..=1 << 40;
     /// Characters of a question
     max_question_chars: usize = 2000, "GLIMPSE_MAX_QUESTION_CHARS", 1..=1_000_000;
     /// Tokens of an answer, as many as a visitor may ask for
@@ -148,7 +148,7 @@ impl ServeArgs {
             };
         }
         let limits = FetchLimits {
-            max_bytes: self.limits.max_upload_bytes,
+            max_bytes: self.picture.limits().max_bytes,
             connect: Duration::from_secs(self.limits.max_connect_seconds.into()),
             whole: Duration::from_secs(self.limits.max_fetch_seconds.into()),
         };
@@ -158,14 +158,11 @@ impl ServeArgs {
 
 const NO_SOURCE: &str = "--allow-picture-source (GLIMPSE_ALLOW_PICTURE_SOURCE) names where pictures may be fetched from, and this server fetches none. Add --allow-picture-urls, or leave it out.";
 
-impl From<LimitArgs> for Limits {
-    fn from(args: LimitArgs) -> Self {
-        Self {
-            picture: PictureLimits {
-                max_bytes: args.max_upload_bytes,
-                max_pixels: args.max_pixels,
-                ..PictureLimits::default()
-            },
+impl LimitArgs {
+    fn limits(self, picture: PictureLimits) -> Limits {
+        let args = self;
+        Limits {
+            picture,
             question_chars: args.max_question_chars,
             max_new_tokens: args.max_new_tokens.into(),
             default_new_tokens: DEFAULT_NEW_TOKENS,
@@ -197,7 +194,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
         Some(folder) => Store::in_folder(folder, kept)?,
         None => Store::in_memory(kept),
     };
-    let limits = Limits::from(args.limits);
+    let limits = args.limits.limits(args.picture.limits());
     let hosts = Hosts {
         public: args.public_url,
         names: args.host_name,

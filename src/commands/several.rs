@@ -135,7 +135,7 @@ fn answer(
 /// The answers' texts; a picture without an answer has an empty one, so that it has its line.
 fn texts(answer: Option<&AnswerRecord>) -> Vec<&str> {
     match answer {
-        Some(record) => std::iter::once(record.text()).chain(record.further_texts()).collect(),
+        Some(record) => record.texts().collect(),
         None => vec![""],
     }
 }
