@@ -5,6 +5,7 @@
 //! - [`app`]: what a person sees; Leptos components. Knows [`api`], nothing else.
 //! - [`api`]: what page and server say to each other.
 //! - [`server`]: axum: router, state, limits, errors to HTTP, static files.
+//! - [`chat`]: the words as types: visitor, conversation, turn, answer, settings, errors.
 //! - [`store`]: conversations and pictures that outlive a request.
 //! - [`remote`]: pictures from addresses, and from public ones only on a server.
 //! - [`engine`]: who answers when: queue, worker, cancelling, streaming.
@@ -24,6 +25,8 @@ pub mod app;
 
 #[cfg(feature = "ssr")]
 pub mod blip2;
+#[cfg(feature = "ssr")]
+pub mod chat;
 #[cfg(feature = "ssr")]
 pub mod checkpoint;
 #[cfg(feature = "ssr")]

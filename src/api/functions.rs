@@ -7,7 +7,7 @@ use super::client::PageClient;
 use super::{ApiError, AskRequest, Conversation, ConversationId, PageState};
 
 #[cfg(feature = "ssr")]
-use crate::server::functions as server_side;
+use crate::server::page::functions as server_side;
 
 /// Everything the page needs to render itself at its address.
 #[server(name = LoadPage, prefix = "/api/page", endpoint = "state", input = Json, client = PageClient)]

@@ -1,8 +1,8 @@
 //! The server: axum, and the server's side of the page.
 //!
 //! [`serve`] is the way in. A request goes through the layers of [`router`] to one of:
-//! the page and its server functions (`functions`), a form posted without JavaScript
-//! (`form`), a picture (`pictures`), a file of the page (`assets`), or `health`.
+//! `page` (server functions, the form without JavaScript, pictures), a file of the page
+//! (`assets`), or `ops` (health).
 //! `connections` bounds how many there may be. `answers` lets an answer go on when a connection is lost. Errors become a status and a
 //! sentence in `errors`, nowhere else.
 
@@ -15,16 +15,13 @@ mod callers;
 mod connections;
 mod convert;
 mod errors;
-mod examples;
-mod form;
-pub mod functions;
-mod health;
 mod hosts;
 mod limits;
 mod listening;
+mod ops;
 mod options;
 mod pace;
-mod pictures;
+pub mod page;
 mod router;
 pub mod settings;
 mod state;

@@ -24,8 +24,10 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 
 use super::hosts::{self, Hosts};
+use super::ops::health;
+use super::page::{form, functions, pictures};
 use super::state::AppState;
-use super::{access, assets, errors, form, functions, health, pace, pictures, upload};
+use super::{access, assets, errors, pace, upload};
 use crate::api::{ApiError, ErrorKind};
 use crate::app::{App, shell};
 

@@ -42,7 +42,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("app", &["api"]),
     ("api", &[]),
-    ("service", &["store", "engine", "processor", "remote", "chat"]),
+    (
+        "service",
+        &["store", "engine", "generation", "processor", "remote", "chat"],
+    ),
     ("store", &["processor", "chat"]),
     (
         "engine",

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::assets;
 use crate::api::Example;
+use crate::server::assets;
 
 /// One entry of `public/examples/examples.json`.
 #[derive(Deserialize)]

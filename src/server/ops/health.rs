@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use std::sync::Arc;
 
-use super::state::Shared;
+use crate::server::state::Shared;
 
 /// `GET /healthz`: the process lives.
 pub async fn healthz() -> Json<Value> {

@@ -15,11 +15,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures::StreamExt;
 use leptos::prelude::provide_context;
 
-use super::state::{AppState, Shared};
-use super::{errors, examples, upload};
+use super::examples;
 use crate::api::{ApiError, AskRequest, Conversation, ConversationId, ErrorKind, Fields};
 use crate::app;
 use crate::remote::address;
+use crate::server::state::{AppState, Shared};
+use crate::server::{errors, upload};
 
 /// What the page shows of a form that failed.
 #[derive(Clone, Default)]

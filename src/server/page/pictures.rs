@@ -6,8 +6,8 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::state::Shared;
 use crate::api::ConversationId;
+use crate::server::state::Shared;
 
 pub async fn serve(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
     match shared.store.preview(&ConversationId(id)) {

@@ -10,13 +10,14 @@ use leptos::prelude::use_context;
 use leptos::server_fn::codec::{ByteStream, MultipartData};
 use leptos_axum::ResponseOptions;
 
-use super::answers::Running;
+use super::examples;
 use super::form::FailedForm;
-use super::state::Shared;
-use super::{errors, examples, upload};
 use crate::api::{
     AnswerEvent, ApiError, AskRequest, Conversation, ConversationId, ErrorKind, PageState, SettingsPanel,
 };
+use crate::server::answers::Running;
+use crate::server::state::Shared;
+use crate::server::{errors, upload};
 
 /// How long a stream may say nothing: proxies cut what is silent for a minute, and a page cannot
 /// tell a lost connection from a long search.

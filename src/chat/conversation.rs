@@ -1,0 +1,102 @@
+//! A conversation about a picture.
+
+use super::{AnswerId, ConversationId, Error, PictureId, PreviewKey, Settings, TurnId, VisitorId};
+
+/// All that was said about one picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conversation {
+    pub id: ConversationId,
+    pub owner: VisitorId,
+    pub picture: PictureInfo,
+    /// In the order in which they began.
+    pub turns: Vec<Turn>,
+}
+
+/// The picture of a conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PictureInfo {
+    pub id: PictureId,
+    pub preview: PreviewKey,
+    /// Size of the picture that was put in, in pixels, after its EXIF orientation.
+    pub width: u32,
+    pub height: u32,
+}
+
+/// A question and what was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    pub id: TurnId,
+    /// The turn that it follows; several that follow the same one are branches.
+    pub parent: Option<TurnId>,
+    /// Empty where a caption was asked for.
+    pub question: String,
+    /// In the order in which they were asked for; each is an attempt of its own.
+    pub answers: Vec<Answer>,
+}
+
+/// One answer to a question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub id: AnswerId,
+    /// The model that gave it; empty where an older Glimpse did not say.
+    pub model: String,
+    pub settings: Settings,
+    /// The text that was sent to the model with the picture, empty for a caption; not known
+    /// before the model has begun.
+    pub prompt: Option<String>,
+    pub text: String,
+    /// The other texts, where several were asked for at once.
+    pub further_texts: Vec<String>,
+    /// What the tokens were drawn from, where they were: with it the answer comes again.
+    pub seed: Option<u64>,
+    pub state: AnswerState,
+}
+
+/// What became of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnswerState {
+    /// It waits for the model, or is being generated.
+    Running,
+    Done(FinishReason),
+    /// There is none, or only its beginning.
+    Failed(Error),
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model said its end token, or a stop string.
+    Stop,
+    /// It reached the allowed number of tokens.
+    Length,
+    /// The visitor cancelled it, or went away.
+    Cancelled,
+    /// The process ended in the middle of it.
+    Interrupted,
+}
+
+/// How long each part of an answer took, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Timings {
+    /// Pixels, vision tower, Q-Former and projection.
+    pub image: f64,
+    /// The prompt, up to the first token's logits.
+    pub prefill: f64,
+    /// All further tokens.
+    pub decode: f64,
+    /// From the first of these to the last token; waiting is not counted.
+    pub total: f64,
+}
+
+impl Turn {
+    /// The answer that counts: the last that was asked for.
+    pub fn answer(&self) -> Option<&Answer> {
+        self.answers.last()
+    }
+}
+
+impl Answer {
+    pub fn is_running(&self) -> bool {
+        self.state == AnswerState::Running
+    }
+}
