@@ -18,7 +18,7 @@ use crate::generation::bounds;
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
 use crate::server::{self, Hosts, Limits, Pace};
-use crate::store::{Store, StoreLimits};
+use crate::store::{LegacyStore as Store, LegacyStoreLimits as StoreLimits};
 
 #[derive(Args)]
 pub struct ServeArgs {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{AnswerEvent, ApiError, ConversationId, ErrorKind, FinishReason, Timings, TurnState};
 use crate::engine::{Event, Summary};
-use crate::store::Store;
+use crate::store::LegacyStore as Store;
 
 /// How often an answer looks whether somebody still follows it.
 const LOOK_AROUND: Duration = Duration::from_millis(500);
@@ -339,7 +339,7 @@ mod tests {
     use super::*;
     use crate::generation::GeneratedToken;
     use crate::processor::Picture;
-    use crate::store::StoreLimits;
+    use crate::store::LegacyStoreLimits as StoreLimits;
 
     fn begun(grace: Duration) -> (Answers, Arc<Store>, ConversationId) {
         let store = Arc::new(Store::in_memory(StoreLimits {

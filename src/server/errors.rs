@@ -12,7 +12,7 @@ use crate::engine::EngineError;
 use crate::generation::GenerationError;
 use crate::processor::{PictureError, TextError};
 use crate::remote::RemoteError;
-use crate::store::StoreError;
+use crate::store::LegacyStoreError as StoreError;
 
 /// The HTTP status that goes with a kind of error.
 pub fn status(kind: ErrorKind) -> StatusCode {

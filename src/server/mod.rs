@@ -42,7 +42,7 @@ pub use state::AppState;
 
 use crate::engine::Engine;
 use crate::remote::Fetcher;
-use crate::store::Store;
+use crate::store::LegacyStore as Store;
 
 /// How long connections may go on when the process was asked to end.
 const LAST_WORDS: Duration = Duration::from_secs(5);

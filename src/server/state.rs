@@ -12,7 +12,7 @@ use super::limits::Limits;
 use crate::api::{ModelInfo, PageLimits};
 use crate::engine::Engine;
 use crate::remote::Fetcher;
-use crate::store::Store;
+use crate::store::LegacyStore as Store;
 
 /// How many pictures are decoded at the same time; others wait.
 const DECODERS: usize = 2;

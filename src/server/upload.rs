@@ -9,7 +9,7 @@ use super::budget::run_within;
 use super::state::Shared;
 use crate::api::{ApiError, Conversation, ErrorKind};
 use crate::processor::{Picture, PictureError};
-use crate::store::StoreError;
+use crate::store::LegacyStoreError as StoreError;
 
 /// Reads an uploaded file into memory, up to `max_bytes`.
 ///
