@@ -7,7 +7,7 @@
 //! our own can agree with the reference.
 
 use super::alpha::over_white;
-use super::decode::{Decoded, check_size};
+use super::decode::{DECODER, Declared, Decoded, check_size};
 use super::{Picture, PictureError, PictureLimits};
 
 const FORMAT: &str = "BMP";
@@ -38,6 +38,14 @@ pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Pi
         flip_rows(&mut rgb, width);
     }
     Ok(Decoded::upright(Picture { width, height, rgb }))
+}
+
+/// What the head declares; nothing is allocated.
+pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
+    /// Indices and colours, each in a vector that grows while it is filled.
+    const GROWING: u64 = 2 + 3 * 3;
+    let header = Header::read(bytes)?;
+    Ok(Declared::new(header.width, header.height, GROWING, DECODER))
 }
 
 fn unsupported(reason: String) -> PictureError {

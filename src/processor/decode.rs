@@ -16,6 +16,8 @@
 //! clipping, so that everything above 255 of 65,535 is white and the picture is
 //! lost. Here it is scaled: v · 255 / 65535, rounded to nearest.
 
+use sha2::{Digest, Sha256};
+
 use super::{PictureError, bmp, gif, jpeg, orientation::Orientation, png, webp};
 
 /// A decoded picture: 8-bit RGB, row by row from the top left.
@@ -51,6 +53,39 @@ impl Default for PictureLimits {
     }
 }
 
+/// What a file's head declares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Declared {
+    /// Width and height in pixels, as the picture is stored.
+    pub(super) width: u64,
+    pub(super) height: u64,
+    /// Most bytes that decoding holds at a time, the decoded picture included
+    /// and the file itself not.
+    pub(super) decoding_bytes: u64,
+}
+
+impl Declared {
+    /// Of a picture whose decoder holds so many bytes a pixel at most, the
+    /// decoded picture included, and so many more whatever its size.
+    pub(super) fn new(width: u64, height: u64, bytes_per_pixel: u64, more: u64) -> Self {
+        let pixels = width.saturating_mul(height);
+        Self {
+            width,
+            height,
+            decoding_bytes: pixels.saturating_mul(bytes_per_pixel).saturating_add(more),
+        }
+    }
+}
+
+/// Bytes of a decoded pixel.
+pub(super) const RGB: u64 = 3;
+
+/// Bytes a pixel of turning a picture: the stored one and the turned one.
+pub(super) const TURNING: u64 = 2 * RGB;
+
+/// What a decoder holds besides pixels and the file's own bytes: tables, windows, rows.
+pub(super) const DECODER: u64 = 2 << 20;
+
 /// What a format's decoder returns: the pixels as they are stored, over white,
 /// and which way up they are.
 pub(super) struct Decoded {
@@ -77,28 +112,88 @@ impl Picture {
     /// or cut short, or pass a limit. The declared size is checked before
     /// memory is allocated for it.
     pub fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Self, PictureError> {
-        if bytes.is_empty() {
-            return Err(PictureError::Empty);
-        }
         if bytes.len() > limits.max_bytes {
             return Err(PictureError::TooManyBytes {
                 bytes: bytes.len(),
                 max_bytes: limits.max_bytes,
             });
         }
-        let decoded = decode_format(bytes, limits)?;
+        let decoded = match Format::of(bytes)? {
+            Format::Jpeg => jpeg::decode(bytes, limits),
+            Format::Png => png::decode(bytes, limits),
+            Format::Gif => gif::decode(bytes, limits),
+            Format::WebP => webp::decode(bytes, limits),
+            Format::Bmp => bmp::decode(bytes, limits),
+        }?;
         Ok(decoded.orientation.apply(decoded.picture))
+    }
+
+    /// Width and height in pixels that the file declares, as the picture is
+    /// stored: one that is to be turned may have its sides the other way round.
+    /// Only the head of the file is read; nothing of the picture's size is allocated.
+    ///
+    /// # Errors
+    ///
+    /// A [`PictureError`] if the bytes are none of the formats that are read,
+    /// or their head is damaged or cut short.
+    pub fn declared_size(bytes: &[u8]) -> Result<(u64, u64), PictureError> {
+        declared(bytes).map(|declared| (declared.width, declared.height))
+    }
+
+    /// Most bytes of memory that [`decode`](Self::decode) of this file holds at a
+    /// time: the decoder's own, the decoded picture and its turned copy; not the
+    /// file's bytes themselves. Nothing of the picture's size is allocated.
+    ///
+    /// # Errors
+    ///
+    /// As [`declared_size`](Self::declared_size).
+    pub fn decoding_bytes(bytes: &[u8]) -> Result<u64, PictureError> {
+        declared(bytes).map(|declared| declared.decoding_bytes)
+    }
+
+    /// SHA-256 over width and height, as little-endian numbers of 64 bits, and
+    /// the RGB bytes: equal for pictures that look the same, whatever file they
+    /// came in.
+    pub fn pixel_hash(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update((self.width as u64).to_le_bytes());
+        hash.update((self.height as u64).to_le_bytes());
+        hash.update(&self.rgb);
+        hash.finalize().into()
     }
 }
 
-fn decode_format(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
-    match bytes {
-        [0xff, 0xd8, 0xff, ..] => jpeg::decode(bytes, limits),
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => png::decode(bytes, limits),
-        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => gif::decode(bytes, limits),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => webp::decode(bytes, limits),
-        [b'B', b'M', ..] => bmp::decode(bytes, limits),
-        _ => Err(other_format(bytes)),
+fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
+    match Format::of(bytes)? {
+        Format::Jpeg => jpeg::declared(bytes),
+        Format::Png => png::declared(bytes),
+        Format::Gif => gif::declared(bytes),
+        Format::WebP => webp::declared(bytes),
+        Format::Bmp => bmp::declared(bytes),
+    }
+}
+
+/// The formats that are read.
+enum Format {
+    Jpeg,
+    Png,
+    Gif,
+    WebP,
+    Bmp,
+}
+
+impl Format {
+    /// Recognises a file by its first bytes.
+    fn of(bytes: &[u8]) -> Result<Self, PictureError> {
+        match bytes {
+            [] => Err(PictureError::Empty),
+            [0xff, 0xd8, 0xff, ..] => Ok(Self::Jpeg),
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(Self::Png),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::WebP),
+            [b'B', b'M', ..] => Ok(Self::Bmp),
+            _ => Err(other_format(bytes)),
+        }
     }
 }
 

@@ -5,37 +5,49 @@
 
 use ::gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, Frame, MemoryLimit};
 
-use super::decode::{Decoded, check_size};
+use super::decode::{DECODER, Declared, Decoded, RGB, check_size};
 use super::{Picture, PictureError, PictureLimits};
 
 const FORMAT: &str = "GIF";
 
 /// Decodes the first frame of a GIF file.
 pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
-    let mut options = DecodeOptions::new();
-    options.set_color_output(ColorOutput::Indexed);
-    // The sizes are checked below, before the frame is read.
-    options.set_memory_limit(MemoryLimit::Unlimited);
-    options.allow_unknown_blocks(true);
-    let mut decoder = options.read_info(bytes).map_err(error)?;
-    let screen = (u64::from(decoder.width()), u64::from(decoder.height()));
-    let frame = decoder
-        .next_frame_info()
-        .map_err(error)?
-        .ok_or(PictureError::Truncated { format: FORMAT })?;
-    let placed = Placed::of(frame);
-    let (width, height) = check_size(
-        FORMAT,
-        screen.0.max(placed.right()),
-        screen.1.max(placed.bottom()),
-        limits,
-    )?;
+    let (mut decoder, placed, (width, height)) = open(bytes)?;
+    let (width, height) = check_size(FORMAT, width, height, limits)?;
     check_size(FORMAT, placed.width as u64, placed.height as u64, limits)?;
     let mut indices = vec![0; placed.width * placed.height];
     decoder.read_into_buffer(&mut indices).map_err(error)?;
     let colours = colours(&decoder, placed.transparent);
     let rgb = paint(&placed, &indices, &colours, width, height);
     Ok(Decoded::upright(Picture { width, height, rgb }))
+}
+
+/// What the head and the first frame's head declare.
+pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
+    let (_, _, (width, height)) = open(bytes)?;
+    // The frame's indices, and the canvas.
+    Ok(Declared::new(width, height, 1 + RGB, DECODER + bytes.len() as u64))
+}
+
+/// Reads up to the first frame's pixels: where it lies, and the size of the canvas.
+fn open(bytes: &[u8]) -> Result<(Decoder<&[u8]>, Placed, (u64, u64)), PictureError> {
+    let mut options = DecodeOptions::new();
+    options.set_color_output(ColorOutput::Indexed);
+    // The sizes are checked before the frame is read.
+    options.set_memory_limit(MemoryLimit::Unlimited);
+    options.allow_unknown_blocks(true);
+    let mut decoder = options.read_info(bytes).map_err(error)?;
+    let (width, height) = (decoder.width(), decoder.height());
+    let frame = decoder
+        .next_frame_info()
+        .map_err(error)?
+        .ok_or(PictureError::Truncated { format: FORMAT })?;
+    let placed = Placed::of(frame);
+    let canvas = (
+        u64::from(width).max(placed.right()),
+        u64::from(height).max(placed.bottom()),
+    );
+    Ok((decoder, placed, canvas))
 }
 
 fn error(error: DecodingError) -> PictureError {

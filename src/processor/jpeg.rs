@@ -13,22 +13,78 @@ use std::cell::Cell;
 use std::io::{self, BufRead, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mozjpeg::{ColorSpace, Decompress, Marker};
+use mozjpeg::{ColorSpace, CompInfo, Decompress, Marker};
 
-use super::decode::{Decoded, check_size};
+use super::decode::{DECODER, Declared, Decoded, RGB, TURNING, check_size};
 use super::{Picture, PictureError, PictureLimits, orientation::Orientation};
 
 const FORMAT: &str = "JPEG";
 
 /// Decodes a JPEG file: baseline or progressive, grey, colour, CMYK or YCCK.
 pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
+    catching(bytes, |reader| decode_unwinding(reader, bytes, limits))
+}
+
+/// What the head declares, and whether the coefficients of the whole picture will be held.
+pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
+    catching(bytes, |reader| {
+        let jpeg = open(reader)?;
+        let (width, height) = (jpeg.width() as u64, jpeg.height() as u64);
+        let mut picture = Declared::new(width, height, RGB, 0).decoding_bytes;
+        if is_buffered(bytes, jpeg.components().len()) {
+            picture = picture.saturating_add(coefficient_bytes(&jpeg, width, height));
+        }
+        if orientation(&jpeg).swaps_sides() {
+            picture = picture.max(Declared::new(width, height, TURNING, 0).decoding_bytes);
+        }
+        // Rows of blocks before and after upsampling, and copies of metadata.
+        let more = DECODER + 512 * width + bytes.len() as u64;
+        Ok(Declared {
+            width,
+            height,
+            decoding_bytes: picture.saturating_add(more),
+        })
+    })
+}
+
+/// Whether libjpeg holds all coefficients before it gives out a row: of a progressive
+/// picture, and of one whose first scan has not all components.
+fn is_buffered(bytes: &[u8], components: usize) -> bool {
+    const BASELINE: u8 = 0xc0;
+    const EXTENDED: u8 = 0xc1;
+    let frame = segments(bytes).find(|(code, _)| matches!(code, 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf));
+    let scan = segments(bytes).find(|(code, _)| *code == START_OF_SCAN);
+    let sequential = matches!(frame, Some((BASELINE | EXTENDED, _)));
+    let interleaved = scan.is_some_and(|(_, data)| data.first().is_some_and(|&count| usize::from(count) == components));
+    !(sequential && interleaved)
+}
+
+/// Two bytes a coefficient, in whole blocks of 8 x 8 and whole groups of blocks.
+fn coefficient_bytes<R>(jpeg: &Decompress<R>, width: u64, height: u64) -> u64 {
+    // libjpeg gives 1 to 4; before it has checked them they may be anything.
+    let factors = |component: &CompInfo| {
+        (
+            u64::try_from(component.h_samp_factor).unwrap_or(1).max(1),
+            u64::try_from(component.v_samp_factor).unwrap_or(1).max(1),
+        )
+    };
+    let factors: Vec<(u64, u64)> = jpeg.components().iter().map(factors).collect();
+    let across = factors.iter().map(|(across, _)| *across).max().unwrap_or(1);
+    let down = factors.iter().map(|(_, down)| *down).max().unwrap_or(1);
+    let groups = width.div_ceil(8 * across) * height.div_ceil(8 * down);
+    let blocks: u64 = factors.iter().map(|(across, down)| across * down).sum();
+    groups.saturating_mul(blocks).saturating_mul(64 * 2)
+}
+
+/// Runs what calls libjpeg: its errors unwind out of it, and come back as a [`PictureError`].
+fn catching<T>(bytes: &[u8], work: impl FnOnce(WholeFile) -> Result<T, PictureError>) -> Result<T, PictureError> {
     let ended = Cell::new(false);
     let reader = WholeFile {
         bytes,
         given: false,
         ended: &ended,
     };
-    let outcome = catch_unwind(AssertUnwindSafe(|| decode_unwinding(reader, bytes, limits)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| work(reader)));
     let outcome = outcome.unwrap_or_else(|message| {
         let reason = message
             .downcast_ref::<String>()
@@ -63,27 +119,30 @@ fn check_scans(scans: usize, pixels: usize) -> Result<(), PictureError> {
     Ok(())
 }
 
-/// The scans before the end of the picture; what phones append to it, a film or
-/// a second picture, does not count.
+const START_OF_SCAN: u8 = 0xda;
+const END_OF_IMAGE: u8 = 0xd9;
+
+/// The scans of the picture.
 fn count_scans(bytes: &[u8]) -> usize {
-    const START_OF_SCAN: u8 = 0xda;
-    const END_OF_IMAGE: u8 = 0xd9;
-    let (mut scans, mut rest) = (0, bytes.get(2..).unwrap_or_default());
-    while let Some(at) = rest
-        .windows(2)
-        .position(|pair| pair[0] == 0xff && begins_segment(pair[1]))
-    {
-        match rest[at + 1] {
-            END_OF_IMAGE => break,
-            START_OF_SCAN => scans += 1,
-            _ => {}
-        }
-        let length = rest
-            .get(at + 2..at + 4)
+    segments(bytes).filter(|(code, _)| *code == START_OF_SCAN).count()
+}
+
+/// Code and data of the segments before the end of the picture; what phones
+/// append to it, a film or a second picture, does not count.
+fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let at = rest
+            .windows(2)
+            .position(|pair| pair[0] == 0xff && begins_segment(pair[1]))?;
+        let (code, after) = (rest[at + 1], rest.get(at + 2..).unwrap_or_default());
+        let length = after
+            .get(..2)
             .map_or(0, |pair| usize::from(pair[0]) << 8 | usize::from(pair[1]));
-        rest = rest.get(at + 2 + length..).unwrap_or_default();
-    }
-    scans
+        let data = after.get(2..length.min(after.len())).unwrap_or_default();
+        rest = after.get(length..).unwrap_or_default();
+        (code != END_OF_IMAGE).then_some((code, data))
+    })
 }
 
 /// Whether 0xff and this byte are a marker that a length follows (or the end):
@@ -92,16 +151,24 @@ fn begins_segment(code: u8) -> bool {
     !matches!(code, 0x00 | 0x01 | 0xd0..=0xd8 | 0xff)
 }
 
-/// Does the work; libjpeg's errors unwind out of it.
-fn decode_unwinding(reader: WholeFile, bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
-    let damaged = |error: io::Error| PictureError::Damaged {
+fn damaged(error: io::Error) -> PictureError {
+    PictureError::Damaged {
         format: FORMAT,
         reason: error.to_string(),
-    };
-    let jpeg = Decompress::builder()
+    }
+}
+
+/// Reads up to the first scan.
+fn open(reader: WholeFile) -> Result<Decompress<WholeFile>, PictureError> {
+    Decompress::builder()
         .with_markers(&[Marker::APP(1)])
         .from_reader(reader)
-        .map_err(damaged)?;
+        .map_err(damaged)
+}
+
+/// Does the work; libjpeg's errors unwind out of it.
+fn decode_unwinding(reader: WholeFile, bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
+    let jpeg = open(reader)?;
     let (width, height) = check_size(FORMAT, jpeg.width() as u64, jpeg.height() as u64, limits)?;
     check_scans(count_scans(bytes), width * height)?;
     let orientation = orientation(&jpeg);

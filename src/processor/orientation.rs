@@ -55,7 +55,7 @@ impl Orientation {
         }
     }
 
-    fn swaps_sides(self) -> bool {
+    pub(super) fn swaps_sides(self) -> bool {
         matches!(
             self,
             Self::Transpose | Self::Rotate90Clockwise | Self::Transverse | Self::Rotate90Anticlockwise

@@ -11,7 +11,7 @@ use std::io::Cursor;
 use png::{BitDepth, ColorType, DecodingError, Info, Limits, Reader, Transformations};
 
 use super::alpha::over_white;
-use super::decode::{Decoded, check_size};
+use super::decode::{DECODER, Declared, Decoded, RGB, TURNING, check_size};
 use super::{Picture, PictureError, PictureLimits, orientation::Orientation};
 
 const FORMAT: &str = "PNG";
@@ -21,9 +21,7 @@ const DECODER_BYTES: usize = 64 << 20;
 
 /// Decodes a PNG file.
 pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
-    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: DECODER_BYTES });
-    decoder.set_transformations(Transformations::IDENTITY);
-    decoder.set_ignore_iccp_chunk(true);
+    let mut decoder = open(bytes);
     let header = decoder.read_header_info().map_err(error)?;
     let (width, height) = check_size(FORMAT, header.width.into(), header.height.into(), limits)?;
     let mut reader = decoder.read_info().map_err(error)?;
@@ -35,6 +33,48 @@ pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Pi
     Ok(Decoded {
         picture: Picture { width, height, rgb },
         orientation: orientation(reader.info()),
+    })
+}
+
+/// What the head declares, and whether anything may ask for a turn.
+pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
+    /// Texts are inflated to at most 2 MiB each, one at a time, and copied.
+    const TEXT: u64 = 8 << 20;
+    let mut decoder = open(bytes);
+    let header = decoder.read_header_info().map_err(error)?;
+    let (width, height) = (u64::from(header.width), u64::from(header.height));
+    let kinds = || chunks(bytes).map(|(kind, _)| kind);
+    let has_text = kinds().any(|kind| matches!(&kind, b"tEXt" | b"zTXt" | b"iTXt"));
+    let per_pixel = if has_text || kinds().any(|kind| kind == *b"eXIf") {
+        TURNING
+    } else {
+        RGB
+    };
+    let text = if has_text { TEXT } else { 0 };
+    // A few rows of at most 8 bytes a pixel, and copies of metadata.
+    let more = DECODER + 64 * width + 2 * bytes.len() as u64 + text;
+    Ok(Declared::new(width, height, per_pixel, more))
+}
+
+fn open(bytes: &[u8]) -> png::Decoder<Cursor<&[u8]>> {
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: DECODER_BYTES });
+    decoder.set_transformations(Transformations::IDENTITY);
+    decoder.set_ignore_iccp_chunk(true);
+    decoder
+}
+
+/// Kind and data of each chunk; of the last one the data may be cut short: `None`.
+fn chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], Option<&[u8]>)> {
+    const SIGNATURE: usize = 8;
+    const CHECKSUM: usize = 4;
+    let mut rest = bytes.get(SIGNATURE..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (head, after) = rest.split_first_chunk::<8>()?;
+        let [l0, l1, l2, l3, kind @ ..] = *head;
+        let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+        let data = after.get(..length);
+        rest = after.get(length.saturating_add(CHECKSUM)..).unwrap_or_default();
+        Some((kind, data))
     })
 }
 
@@ -65,16 +105,13 @@ fn finish(reader: &mut Reader<Cursor<&[u8]>>, bytes: &[u8]) -> Result<(), Pictur
 
 /// Whether the file ends inside a chunk of metadata.
 fn is_cut_inside_chunk(bytes: &[u8]) -> bool {
-    const SIGNATURE: usize = 8;
-    let mut rest = bytes.get(SIGNATURE..).unwrap_or_default();
-    while let Some((head, data)) = rest.split_first_chunk::<8>() {
-        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        match (&head[4..], data.get(length..)) {
+    for (kind, data) in chunks(bytes) {
+        match (&kind, data) {
             (b"IEND", _) => return false,
             // What is missing there has been missed by the decoder before.
             (b"IDAT", None) => return false,
             (_, None) => return true,
-            (_, Some(checksum_and_rest)) => rest = checksum_and_rest.get(4..).unwrap_or_default(),
+            (_, Some(_)) => {}
         }
     }
     false

@@ -158,6 +158,84 @@ fn a_small_file_that_declares_many_pixels_is_refused_with_both_numbers() -> Outc
 }
 
 #[test]
+fn the_declared_size_is_that_of_the_decoded_picture() -> Outcome {
+    for name in expected_tensors()?.keys().filter(|name| name.contains('.')) {
+        let bytes = read(name)?;
+        let (width, height) = Picture::declared_size(&bytes)?;
+        let picture = decode(&bytes)?;
+        let decoded = (picture.width as u64, picture.height as u64);
+        // A turned picture has its sides the other way round.
+        assert!(
+            [(width, height), (height, width)].contains(&decoded),
+            "{name}: {width} x {height} is declared, {decoded:?} came out"
+        );
+        let bytes = Picture::decoding_bytes(&bytes)?;
+        assert!(bytes > picture.rgb.len() as u64, "{name}: {bytes} bytes");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_bomb_declares_and_would_take_is_known_without_decoding_it() -> Outcome {
+    let expected = expected()?;
+    for (name, size) in expected["bombs"].as_object().ok_or("no bombs")? {
+        let bytes = read(name)?;
+        let (width, height) = Picture::declared_size(&bytes)?;
+        assert_eq!(Some(width), size[0].as_u64(), "{name}");
+        assert_eq!(Some(height), size[1].as_u64(), "{name}");
+        assert!(Picture::decoding_bytes(&bytes)? >= 3 * width * height, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_progressive_jpeg_takes_its_coefficients_besides_its_pixels() -> Outcome {
+    // 4:2:0: in 16 x 16 pixels four blocks of grey and two of colour, of 128 bytes.
+    let sides = |width: u16, height: u16| [height.to_be_bytes(), width.to_be_bytes()].concat();
+    let sized = |name: &str| -> Result<u64, Box<dyn Error>> {
+        let mut bytes = read(name)?;
+        let frame = |pair: &[u8]| pair[0] == 0xff && matches!(pair[1], 0xc0 | 0xc2);
+        let at = bytes.windows(2).position(frame).ok_or("no frame")?;
+        bytes.splice(at + 5..at + 9, sides(8000, 6000));
+        Ok(Picture::decoding_bytes(&bytes)?)
+    };
+    let (baseline, progressive) = (sized("420.jpg")?, sized("420-progressive.jpg")?);
+    let pixels = 8000 * 6000 * 3;
+    let coefficients = (8000 / 16) * (6000 / 16) * 6 * 128;
+    assert!((pixels..pixels + (8 << 20)).contains(&baseline), "{baseline}");
+    let both = pixels + coefficients;
+    assert!((both..both + (8 << 20)).contains(&progressive), "{progressive}");
+    Ok(())
+}
+
+#[test]
+fn a_lossy_frame_larger_than_its_webp_is_refused_before_it_is_decoded() -> Outcome {
+    let mut bytes = read("lossy-alpha.webp")?;
+    let at = bytes.windows(4).position(|name| name == b"VP8 ").ok_or("no frame")?;
+    bytes.splice(at + 14..at + 18, [0xff, 0x3f, 0xff, 0x3f]);
+    let sentence = decode(&bytes).err().ok_or("it was read")?.to_string();
+    assert!(sentence.contains("a frame of 16383 x 16383"), "{sentence}");
+    assert!(Picture::decoding_bytes(&bytes).is_err());
+    Ok(())
+}
+
+#[test]
+fn the_hash_of_the_pixels_is_the_same_on_every_machine() {
+    let picture = |width, height| Picture {
+        width,
+        height,
+        rgb: (0..18).collect(),
+    };
+    let hex: String = picture(3, 2)
+        .pixel_hash()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(hex, "308d1bd5510b5254361e77597d9d04bcd962b1ae94750a64182e8cb440390a84");
+    assert_ne!(picture(3, 2).pixel_hash(), picture(2, 3).pixel_hash());
+}
+
+#[test]
 fn limits_are_the_callers() -> Outcome {
     let bytes = read("444.jpg")?;
     let pixels = decode(&bytes)?.rgb.len() as u64 / 3;
