@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::generation::bounds;
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
-use crate::server::{self, Hosts, Limits, Pace};
+use crate::server::{self, Hosts, Limits, Network, Pace};
 use crate::store::{LegacyStore as Store, LegacyStoreLimits as StoreLimits};
 
 #[derive(Args)]
@@ -66,6 +66,12 @@ pub struct ServeArgs {
     /// and to --public-url without
     #[arg(long, env = "GLIMPSE_HOST_NAME", value_name = "NAME", value_delimiter = ',')]
     host_name: Vec<String>,
+
+    /// The proxies, such as 10.0.0.0/8 or 127.0.0.1, from whom X-Forwarded-For (or Forwarded) is
+    /// taken for who asks, by whom the limits per visitor are counted, and X-Forwarded-Proto; may be
+    /// given several times, or as a list with commas [default: none, so that whoever connects asks]
+    #[arg(long, env = "GLIMPSE_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
+    trusted_proxies: Vec<Network>,
 
     #[command(flatten)]
     picture: PictureLimitArgs,
@@ -200,13 +206,14 @@ pub fn run(args: ServeArgs) -> CommandResult {
         names: args.host_name,
         is_local: args.addr.is_loopback(),
     };
+    let proxies = args.trusted_proxies.into_iter().collect();
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(async {
         let listeners = server::Listeners::bind(args.addr.addresses()).await?;
         // The model takes a while: not on a thread that should be watching connections.
         let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
         let engine = Engine::start(model, limits.queue)?;
-        Ok(server::serve(listeners, engine, store, limits, fetcher, hosts).await?)
+        Ok(server::serve(listeners, engine, store, limits, fetcher, hosts, proxies).await?)
     });
     // A picture that is still being decoded is nobody's any more.
     runtime.shutdown_background();

@@ -9,6 +9,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument;
 
+use super::client::ClientAddress;
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Of a proxy's number, which stands in our log.
@@ -18,13 +20,14 @@ pub async fn log(request: Request<Body>, next: Next) -> Response {
     let id = proxys_id(&request).unwrap_or_else(|| format!("{:016x}", rand::random::<u64>()));
     let span = tracing::info_span!("request", %id);
     let (method, path) = (request.method().clone(), path(&request));
+    let client = ClientAddress::of(request.extensions());
     let began = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
-    let (status, ms) = (response.status().as_u16(), began.elapsed().as_millis());
+    let (status, ms) = (response.status().as_u16(), began.elapsed().as_millis() as u64);
     span.in_scope(|| match path.as_str() {
         // Asked for every few seconds by whoever watches us.
-        "/healthz" | "/readyz" => tracing::debug!("{method} {path} {status} {ms} ms"),
-        _ => tracing::info!("{method} {path} {status} {ms} ms"),
+        "/healthz" | "/readyz" => tracing::debug!(%client, status, ms, "{method} {path}"),
+        _ => tracing::info!(%client, status, ms, "{method} {path}"),
     });
     // Hexadecimal, or one that came in a header.
     if let Ok(id) = HeaderValue::try_from(id) {

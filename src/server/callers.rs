@@ -1,12 +1,18 @@
 //! How many connections come from one address, so that nobody alone takes them all.
+//!
+//! A connection has no visitor before its first request, so that what is counted is its other end:
+//! proxies, which speak for all of theirs, are not.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use super::client::{ClientAddress, TrustedProxies};
 
 #[derive(Clone)]
 pub struct Callers {
     most: u32,
+    proxies: TrustedProxies,
     counts: Arc<Mutex<HashMap<IpAddr, u32>>>,
 }
 
@@ -18,19 +24,20 @@ pub struct Call {
 }
 
 impl Callers {
-    pub fn new(most: u32) -> Self {
+    pub fn new(most: u32, proxies: TrustedProxies) -> Self {
         Self {
             most,
+            proxies,
             counts: Arc::default(),
         }
     }
 
     /// None where the address has as many as it may.
     ///
-    /// This machine is not counted: a proxy on it speaks for all visitors.
+    /// This machine is not counted, nor is a trusted proxy: there all visitors come from.
     pub fn call(&self, address: IpAddr) -> Option<Call> {
-        let address = whose(address);
-        let counted = !address.is_loopback();
+        let counted = !address.to_canonical().is_loopback() && !self.proxies.trusts(address);
+        let address = ClientAddress(address).network();
         if counted {
             let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
             let count = counts.entry(address).or_default();
@@ -59,21 +66,15 @@ impl Drop for Call {
     }
 }
 
-/// An IPv6 visitor has a whole /64 of addresses.
-fn whose(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(ip) if !ip.is_loopback() => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::str::FromStr;
+
     use super::*;
 
     #[test]
     fn an_address_has_so_many_connections_and_others_have_theirs() {
-        let callers = Callers::new(2);
+        let callers = Callers::new(2, TrustedProxies::default());
         let call = |address: &str| callers.call(address.parse().expect(address));
         let (first, second) = (call("192.0.2.1"), call("::ffff:192.0.2.1"));
         assert!(first.is_some() && second.is_some());
@@ -84,13 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_is_one_visitor_and_a_proxy_on_this_machine_is_all() {
-        let callers = Callers::new(1);
+    fn an_ipv6_network_is_one_visitor_and_a_proxy_is_all() {
+        let proxies = [crate::server::Network::from_str("10.0.0.1").expect("it is one")];
+        let callers = Callers::new(1, proxies.into_iter().collect());
         let call = |address: &str| callers.call(address.parse().expect(address));
         let first = call("2001:db8::1");
         assert!(first.is_some() && call("2001:db8::2").is_none());
         assert!(call("2001:db8:0:1::1").is_some());
-        let proxy = ["127.0.0.1", "127.0.0.1", "::1", "::1"].map(call);
+        let proxy = ["127.0.0.1", "127.0.0.1", "::1", "::1", "10.0.0.1", "::ffff:10.0.0.1"].map(call);
         assert!(proxy.iter().all(Option::is_some));
     }
 }

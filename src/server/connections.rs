@@ -2,18 +2,23 @@
 //!
 //! `axum::serve` bounds neither, so that a few thousand silent ones would use up the process.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::callers::Callers;
+use super::client::TrustedProxies;
 use super::{Limits, Listeners};
 
 /// A moment for the system to have descriptors again, as `axum::serve` waits.
@@ -21,9 +26,15 @@ const BREATH: Duration = Duration::from_secs(1);
 
 /// Serves as many connections at the same time as the limits say, others wait to be
 /// accepted. Returns when `ending` is cancelled and the last answer is given.
-pub async fn serve(listeners: Listeners, router: Router, limits: Limits, ending: CancellationToken) {
+pub async fn serve(
+    listeners: Listeners,
+    router: Router,
+    proxies: TrustedProxies,
+    limits: Limits,
+    ending: CancellationToken,
+) {
     let free = Arc::new(Semaphore::new(limits.connections as usize));
-    let callers = Callers::new(limits.connections_per_address);
+    let callers = Callers::new(limits.connections_per_address, proxies.clone());
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_time);
     loop {
@@ -42,9 +53,14 @@ pub async fn serve(listeners: Listeners, router: Router, limits: Limits, ending:
                     continue;
                 };
                 send_at_once(&stream);
-                let (http, router, ending) = (http.clone(), router.clone(), ending.clone());
+                let service = ConnectionService {
+                    router: TowerToHyperService::new(router.clone()),
+                    proxies: proxies.clone(),
+                    peer: from,
+                };
+                let (http, ending) = (http.clone(), ending.clone());
                 tokio::spawn(async move {
-                    converse(stream, &http, router, ending).await;
+                    converse(stream, &http, service, ending).await;
                     drop((permit, call));
                 });
             }
@@ -67,8 +83,26 @@ fn send_at_once(stream: &TcpStream) {
     }
 }
 
-async fn converse(stream: TcpStream, http: &http1::Builder, router: Router, ending: CancellationToken) {
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+/// What answers on one connection: tells the router who is at its other end.
+struct ConnectionService {
+    router: TowerToHyperService<Router>,
+    proxies: TrustedProxies,
+    peer: SocketAddr,
+}
+
+impl Service<Request<Incoming>> for ConnectionService {
+    type Response = axum::response::Response;
+    type Error = std::convert::Infallible;
+    type Future = TowerToHyperServiceFuture<Router, Request<Incoming>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.proxies.identify(&mut request, self.peer);
+        self.router.call(request)
+    }
+}
+
+async fn converse(stream: TcpStream, http: &http1::Builder, service: ConnectionService, ending: CancellationToken) {
+    let connection = http.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // A visitor who hangs up is no error of ours.
     tokio::select! {

@@ -9,6 +9,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use axum::http::{HeaderMap, header};
 use url::Url;
 
+use super::client::Proxied;
+
 pub const NOT_OURS: &str = "This server listens to this machine only, and not by this name. Open http://localhost with its port. (Behind a proxy, or by another name: start it with --host-name NAME or --public-url URL.)";
 
 pub const OTHER_SITE: &str = "This was sent by another site's page. Open Glimpse itself to ask. (A proxy before it has to pass on Host or X-Forwarded-Host, or name its address with --public-url.)";
@@ -46,9 +48,10 @@ impl Hosts {
     /// Whether another site's page sent this. Browsers say where a request comes from on https
     /// and on localhost; otherwise, and where they say no more than "not from this site", the
     /// page's origin has to be the host that was asked, by our name or by one that a proxy was
-    /// asked for. No page can make a browser send `X-Forwarded-Host` to another site. Programs
-    /// say nothing of sites, and a page in a frame speaks for itself.
-    pub fn is_from_another_site(&self, headers: &HeaderMap) -> bool {
+    /// asked for. No page can make a browser send `X-Forwarded-Host` to another site, so that it
+    /// matters not who says so; the scheme matters where a trusted proxy has told it. Programs say
+    /// nothing of sites, and a page in a frame speaks for itself.
+    pub fn is_from_another_site(&self, headers: &HeaderMap, proxied: Option<&Proxied>) -> bool {
         let site = headers.get("sec-fetch-site");
         if site.is_some_and(|site| site == "same-origin" || site == "none") {
             return false;
@@ -63,12 +66,18 @@ impl Hosts {
         if self.public.as_ref().is_some_and(is_public) {
             return false;
         }
-        let Some((_, origin)) = origin.split_once("://") else {
+        let Some((scheme, origin)) = origin.split_once("://") else {
             return true;
         };
+        let schemes = proxied.map(|proxied| proxied.schemes.as_slice()).unwrap_or_default();
+        if !schemes.is_empty() && !schemes.iter().any(|asked| asked == scheme) {
+            return true;
+        }
+        let hosts = proxied.map(|proxied| proxied.hosts.as_slice()).unwrap_or_default();
         // A browser that knows sites has told the port apart; then a proxy may not lose it.
         let may_lose_port = site.is_none();
         !asked_for(headers)
+            .chain(hosts.iter().map(String::as_str))
             .any(|host| host.eq_ignore_ascii_case(origin) || (may_lose_port && host.eq_ignore_ascii_case(name(origin))))
     }
 }
@@ -194,9 +203,21 @@ mod tests {
                     HeaderValue::try_from(*value).expect("it is plain"),
                 );
             }
-            assert_eq!(hosts.is_from_another_site(&all), is_other, "{more:?}");
+            assert_eq!(hosts.is_from_another_site(&all, None), is_other, "{more:?}");
         }
         let behind = headers(&[("host", "demo.lan"), ("origin", "http://demo.lan:8080")]);
-        assert!(!hosts.is_from_another_site(&behind), "a proxy has dropped the port");
+        assert!(
+            !hosts.is_from_another_site(&behind, None),
+            "a proxy has dropped the port"
+        );
+        let proxied = Proxied {
+            schemes: vec!["https".into()],
+            hosts: vec!["demo.lan".into()],
+        };
+        let from = |origin| headers(&[("host", "inner:7860"), ("origin", origin)]);
+        let is_other = |origin| hosts.is_from_another_site(&from(origin), Some(&proxied));
+        assert!(!is_other("https://demo.lan"), "the proxy was asked for it");
+        assert!(is_other("http://demo.lan"), "somebody on the way has written this page");
+        assert!(is_other("https://elsewhere.example"));
     }
 }

@@ -12,6 +12,7 @@ mod asking;
 mod assets;
 mod budget;
 mod callers;
+mod client;
 mod connections;
 mod convert;
 mod errors;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use assets::has_page;
+pub use client::{Network, TrustedProxies};
 pub use hosts::Hosts;
 pub use limits::Limits;
 pub use listening::Listeners;
@@ -57,13 +59,14 @@ pub async fn serve(
     limits: Limits,
     fetcher: Option<Fetcher>,
     hosts: Hosts,
+    proxies: TrustedProxies,
 ) -> std::io::Result<()> {
     let address = listeners.local_addr()?;
     let state = AppState::new(engine, store, limits, fetcher, address);
     let shared = Arc::clone(&state.shared);
     let ending = CancellationToken::new();
     tracing::info!("open http://{} in a browser", browsable(address));
-    let serving = connections::serve(listeners, router::router(state, hosts), limits, ending.clone());
+    let serving = connections::serve(listeners, router::router(state, hosts), proxies, limits, ending.clone());
     // Whoever is still connected then does not hold the process.
     let last_words = async {
         ending.cancelled().await;

@@ -125,7 +125,7 @@ fn header_layer(name: HeaderName, value: HeaderValue) -> SetResponseHeaderLayer<
 /// Refuses what another site's page makes a visitor's browser send: it could ask, fetch and
 /// fill in his name.
 async fn refuse_other_sites(State(hosts): State<Arc<Hosts>>, request: Request<Body>, next: Next) -> Response {
-    if request.method() == Method::POST && hosts.is_from_another_site(request.headers()) {
+    if request.method() == Method::POST && hosts.is_from_another_site(request.headers(), request.extensions().get()) {
         return refuse_sender(StatusCode::FORBIDDEN, hosts::OTHER_SITE, request).await;
     }
     next.run(request).await

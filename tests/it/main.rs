@@ -10,6 +10,7 @@ mod loading;
 mod naming;
 mod parity;
 mod pictures;
+mod proxies;
 mod rooms;
 mod server;
 mod settings;

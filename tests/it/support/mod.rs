@@ -274,10 +274,15 @@ impl Server {
 
     /// Listens on this address of the machine.
     pub fn start_on(host: &str, arguments: &[&str]) -> Self {
+        Self::start_as(glimpse(), host, arguments)
+    }
+
+    /// Starts the program as `program` has it.
+    pub fn start_as(mut program: Command, host: &str, arguments: &[&str]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = port.expect("loopback has free ports").port();
         let address = format!("127.0.0.1:{port}");
-        let process = glimpse()
+        let process = program
             .args(["serve", "--addr", &format!("{host}:{port}")])
             .args(arguments)
             .stdin(Stdio::null())
