@@ -12,10 +12,10 @@ use std::path::PathBuf;
 use candle_core::{D, Device, Tensor};
 use clap::Parser;
 use glimpse::blip2::Blip2;
-use glimpse::blip2::linear::WeightFormat;
-use glimpse::blip2::weights::Precision;
 use glimpse::checkpoint::Checkpoint;
+use glimpse::cpu::WeightFormat;
 use glimpse::generation::GenerationOptions;
+use glimpse::nn::Placement;
 use glimpse::processor::{Picture, PictureLimits, Processor, Prompt};
 use serde::{Deserialize, Serialize};
 
@@ -65,11 +65,7 @@ fn main() -> AnyResult<()> {
             Some(folder) => Checkpoint::open(folder)?,
             None => Checkpoint::demo()?,
         };
-        let precision = Precision {
-            weights: format,
-            ..Precision::F32
-        };
-        let model = Blip2::load(&checkpoint, &Device::Cpu, precision)?;
+        let model = Blip2::load(&checkpoint, &Placement::new(Device::Cpu, format)?)?;
         if format == WeightFormat::F32 {
             texts = write_texts(&arguments, &model, &Processor::load(&checkpoint)?)?;
             keep(&texts, &arguments)?;

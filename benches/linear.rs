@@ -1,14 +1,15 @@
 //! Times the linear layer's product on this machine, in each format and in the shapes that
 //! BLIP-2 OPT-2.7B has: `cargo bench --features ssr --bench linear`.
 //!
-//! Prints multiply-adds and weight bytes a second; the CPU should be idle.
+//! Prints multiply-adds and weight bytes a second; the CPU should be idle. `GLIMPSE_ISA=avx2` and
+//! the like times the kernels of another instruction set.
 
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
-use glimpse::blip2::linear::WeightFormat;
-use glimpse::blip2::linear::matrix::{InMemory, PackedMatrix};
-use glimpse::blip2::linear::product::product;
+use glimpse::cpu::matrix::InMemory;
+use glimpse::cpu::product::product;
+use glimpse::cpu::{Isa, PackedMatrix, WeightFormat};
 
 /// Rows, inputs and outputs, and where in the model.
 const SHAPES: [(usize, usize, usize, &str); 6] = [
@@ -21,6 +22,7 @@ const SHAPES: [(usize, usize, usize, &str); 6] = [
 ];
 
 fn main() {
+    println!("on {}", Isa::current().name());
     println!("{:24} {:6} {:>10} {:>10}", "layer", "format", "GFLOP/s", "GB/s");
     for (rows, inputs, outputs, name) in SHAPES {
         let x: Vec<f32> = (0..rows * inputs).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect();

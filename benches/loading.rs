@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use candle_core::Device;
 use clap::Parser;
 use glimpse::blip2::Blip2;
-use glimpse::blip2::linear::WeightFormat;
-use glimpse::blip2::linear::matrix::{InMemory, PackedMatrix, Rows};
-use glimpse::blip2::weights::Precision;
 use glimpse::checkpoint::Checkpoint;
 use glimpse::checkpoint::inventory::{Kind, inventory};
+use glimpse::cpu::matrix::InMemory;
+use glimpse::cpu::{PackedMatrix, WeightFormat};
+use glimpse::nn::Placement;
 
 type AnyResult<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -34,15 +34,11 @@ struct Arguments {
 fn main() -> AnyResult<()> {
     let arguments = Arguments::parse();
     let weights: WeightFormat = arguments.dtype.parse().map_err(|()| "no such dtype")?;
-    let precision = Precision {
-        weights,
-        ..Precision::F32
-    };
     let reading = timed(|| read(&arguments.model))?;
     let conversion = convert(&arguments.model, weights)?;
     let loading = timed(|| {
         let checkpoint = Checkpoint::open(&arguments.model)?;
-        Blip2::load(&checkpoint, &Device::Cpu, precision)?;
+        Blip2::load(&checkpoint, &Placement::new(Device::Cpu, weights)?)?;
         Ok(())
     })?;
     let [reading, conversion, loading] = [reading, conversion, loading].map(|time| time.as_secs_f64());

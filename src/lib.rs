@@ -10,6 +10,8 @@
 //! - [`remote`]: pictures from addresses, and from public ones only on a server.
 //! - [`engine`]: who answers when: queue, worker, cancelling, streaming.
 //! - [`blip2`]: the model, on candle. Start reading at its own page.
+//! - [`nn`]: the layers that networks share, and the switch between our kernels and candle's.
+//! - [`cpu`]: our kernels for the CPU.
 //! - [`generation`]: token after token.
 //! - [`processor`]: a picture's bytes to pixel values, text to token ids and back.
 //! - [`checkpoint`]: finding, checking and opening weights.
@@ -32,9 +34,13 @@ pub mod checkpoint;
 #[cfg(feature = "ssr")]
 pub mod commands;
 #[cfg(feature = "ssr")]
+pub mod cpu;
+#[cfg(feature = "ssr")]
 pub mod engine;
 #[cfg(feature = "ssr")]
 pub mod generation;
+#[cfg(feature = "ssr")]
+pub mod nn;
 #[cfg(feature = "ssr")]
 pub mod processor;
 #[cfg(feature = "ssr")]

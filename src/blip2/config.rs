@@ -10,7 +10,7 @@ mod t5;
 
 use serde::Deserialize;
 
-use super::activation::Activation;
+use crate::nn::Activation;
 pub use language::{Context, EosTokens, LanguageModelConfig};
 pub use opt::OptConfig;
 pub use t5::T5Config;

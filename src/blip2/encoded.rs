@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use candle_core::{Result, Tensor};
 
 use super::Blip2;
-use super::cache::KvCache;
 use super::language_model::{Cache, LanguageModel};
+use crate::nn::KvCache;
 
 /// What the language model sees of a picture, `[1, query tokens, width]`, and, once a
 /// question was asked about it, the keys and values behind.
@@ -51,7 +51,7 @@ impl Blip2 {
         if let (LanguageModel::Opt(opt), Some(read)) = (&self.language_model, picture.read.get())
             && !words.is_empty()
         {
-            let mut cache = read.go_on(positions);
+            let mut cache = read.extended(positions);
             return Ok((opt.forward(&opt.embed(words)?, &mut cache)?, Cache::Opt(cache)));
         }
         let embeds = self.embed_prompt(&picture.embeds, prompt_ids)?;

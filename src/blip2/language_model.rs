@@ -2,11 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
-use super::cache::KvCache;
 use super::config::LanguageModelConfig;
 use super::opt::Opt;
 use super::t5::{T5, T5Cache};
-use super::weights::Weights;
+use crate::nn::{KvCache, Weights};
 
 /// Embeddings of a prompt in, logits of the answer's tokens out.
 #[expect(
@@ -28,10 +27,10 @@ pub enum Cache {
 
 impl Cache {
     /// Row `i` becomes a copy of the row `rows[i]` that was; rows that are not named are gone.
-    pub fn select_rows(&mut self, rows: &[usize]) -> Result<()> {
+    pub fn reorder(&mut self, rows: &[usize]) -> Result<()> {
         match self {
-            Self::Opt(cache) => cache.select_rows(rows),
-            Self::T5(cache) => cache.select_rows(rows),
+            Self::Opt(cache) => cache.reorder(rows),
+            Self::T5(cache) => cache.reorder(rows),
         }
     }
 }

@@ -12,36 +12,28 @@
 //! 5. [`opt`] or [`t5`]: the language model; [`language_model`] is either.
 //! 6. [`generation`](crate::generation): token after token.
 //!
-//! [`config`] is `config.json`; [`linear`], [`attention`], [`layers`], [`activation`] and
-//! [`cache`] are what the parts share; [`weights`] is where they get their tensors from.
+//! [`config`] is `config.json`, and [`precision`] says which parts compute in another precision
+//! than the rest. The layers are those of [`nn`](crate::nn).
 
-pub mod activation;
-pub mod attention;
-pub mod cache;
 pub mod config;
 mod encoded;
 pub mod language_model;
-pub mod layers;
-pub mod linear;
 pub mod opt;
+pub mod precision;
 pub mod qformer;
 pub mod t5;
 pub mod vision;
-pub mod weights;
-
-#[cfg(target_endian = "big")]
-compile_error!("packed weights are read as little-endian numbers: build Glimpse for a little-endian machine");
 
 use candle_core::{Device, Result, Tensor};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::nn::{Linear, Placement, Precision, Weights};
 use config::Blip2Config;
 pub use encoded::EncodedPicture;
 use language_model::LanguageModel;
-use linear::Linear;
+use precision::of_qformer;
 use qformer::QFormer;
 use vision::VisionModel;
-use weights::{Precision, Weights};
 
 /// The whole model on one device.
 pub struct Blip2 {
@@ -57,21 +49,19 @@ pub struct Blip2 {
 }
 
 impl Blip2 {
-    /// Reads the weights of a checkpoint onto `device`, converting them tensor by tensor.
+    /// Reads the weights of a checkpoint to where the model computes, converting them tensor by
+    /// tensor.
     ///
     /// # Errors
     /// A tensor that is missing or has another shape than the config asks for, by name.
-    pub fn load(
-        checkpoint: &Checkpoint,
-        device: &Device,
-        precision: Precision,
-    ) -> std::result::Result<Self, CheckpointError> {
-        let root = Weights::new(checkpoint.tensors(), device.clone(), precision);
-        Self::new(checkpoint.config(), precision, root).map_err(|error| checkpoint.explain(error))
+    pub fn load(checkpoint: &Checkpoint, placement: &Placement) -> std::result::Result<Self, CheckpointError> {
+        let root = Weights::new(checkpoint.tensors(), placement.clone());
+        Self::new(checkpoint.config(), root).map_err(|error| checkpoint.explain(error))
     }
 
-    fn new(config: &Blip2Config, precision: Precision, root: Weights) -> Result<Self> {
-        let for_qformer = root.with_precision(precision.of_qformer());
+    fn new(config: &Blip2Config, root: Weights) -> Result<Self> {
+        let precision = root.precision();
+        let for_qformer = root.with_precision(of_qformer(precision));
         let (qformer, text) = (&config.qformer_config, &config.text_config);
         Ok(Self {
             vision: VisionModel::new(&config.vision_config, root.pp("vision_model"))?,

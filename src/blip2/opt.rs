@@ -4,24 +4,23 @@
 
 use candle_core::{Result, Tensor};
 
-use super::activation::Activation;
-use super::attention::{Mask, attend, causal_mask, split_heads};
-use super::cache::{KvCache, LayerCache};
 use super::config::OptConfig;
-use super::layers::{LayerNorm, add};
-use super::linear::{Linear, Weight};
-use super::weights::Weights;
+use crate::nn::kv_cache::LayerCache;
+use crate::nn::{self, Activation, Kernels, KvCache, LayerNorm, Linear, Mask, WeightMatrix, Weights};
 
 /// torch's default, which OPT's config cannot change.
 const LAYER_NORM_EPS: f64 = 1e-5;
 
-/// The first two rows of the position table are never used.
-const POSITION_OFFSET: usize = 2;
+/// The first two rows of the position table are never used, and stored.
+pub const POSITION_OFFSET: usize = 2;
+
+/// The embedding of each token.
+const TOKENS: &str = "model.decoder.embed_tokens.weight";
 
 /// Embeddings in, logits out.
 pub struct Opt {
     /// `[vocabulary, hidden]`.
-    embed_tokens: Weight,
+    embed_tokens: WeightMatrix,
     /// `[positions + 2, hidden]`.
     embed_positions: Tensor,
     layers: Vec<DecoderLayer>,
@@ -34,7 +33,7 @@ impl Opt {
     pub fn new(config: &OptConfig, vb: Weights) -> Result<Self> {
         let decoder = vb.pp("model.decoder");
         let hidden = config.hidden_size;
-        let embed_tokens = Weight::new(hidden, config.vocab_size, "embed_tokens.weight", &decoder)?;
+        let embed_tokens = WeightMatrix::new(hidden, config.vocab_size, TOKENS, &vb)?;
         let layers = (0..config.num_hidden_layers)
             .map(|index| DecoderLayer::new(config, decoder.pp("layers").pp(index)))
             .collect::<Result<_>>()?;
@@ -71,7 +70,7 @@ impl Opt {
         let positions = self.embed_positions.narrow(0, POSITION_OFFSET + cache.length, length)?;
         let mut x = embeds.broadcast_add(&positions)?;
         let mask = if length > 1 {
-            Some(causal_mask(length, cache.length, x.device())?)
+            Some(Mask::causal(length, cache.length, x.device())?)
         } else {
             None
         };
@@ -94,11 +93,11 @@ impl Opt {
 
 /// The reference ties the head to the token embedding where the config says so
 /// and the checkpoint holds no head of its own; a head that differs wins.
-fn lm_head(config: &OptConfig, embed_tokens: &Weight, vb: &Weights) -> Result<Weight> {
-    if config.tie_word_embeddings && !vb.contains_tensor("lm_head.weight") {
+fn lm_head(config: &OptConfig, embed_tokens: &WeightMatrix, vb: &Weights) -> Result<WeightMatrix> {
+    if config.tie_word_embeddings && !vb.contains_other_than(TOKENS, "lm_head.weight") {
         return Ok(embed_tokens.clone());
     }
-    Weight::new(config.hidden_size, config.vocab_size, "lm_head.weight", vb)
+    WeightMatrix::new(config.hidden_size, config.vocab_size, "lm_head.weight", vb)
 }
 
 fn norm(config: &OptConfig, vb: Weights) -> Result<LayerNorm> {
@@ -118,6 +117,7 @@ struct DecoderLayer {
     final_layer_norm: LayerNorm,
     /// OPT-350m alone norms after each half instead of before.
     norm_before: bool,
+    kernels: Kernels,
 }
 
 impl DecoderLayer {
@@ -131,6 +131,7 @@ impl DecoderLayer {
             fc2: Linear::new(ffn, hidden, bias, vb.pp("fc2"))?,
             final_layer_norm: norm(config, vb.pp("final_layer_norm"))?,
             norm_before: config.do_layer_norm_before,
+            kernels: vb.kernels(),
         })
     }
 
@@ -146,9 +147,9 @@ impl DecoderLayer {
     /// A half of the layer with its residual, normed before or after.
     fn around(&self, x: &Tensor, norm: &LayerNorm, half: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         if self.norm_before {
-            add(x, &half(&norm.forward(x)?)?)
+            self.kernels.add(x, &half(&norm.forward(x)?)?)
         } else {
-            norm.forward(&add(x, &half(x)?)?)
+            norm.forward(&self.kernels.add(x, &half(x)?)?)
         }
     }
 }
@@ -158,7 +159,7 @@ struct Attention {
     k_proj: Linear,
     v_proj: Linear,
     out_proj: Linear,
-    heads: usize,
+    attention: nn::Attention,
 }
 
 impl Attention {
@@ -169,16 +170,15 @@ impl Attention {
             k_proj: linear("k_proj")?,
             v_proj: linear("v_proj")?,
             out_proj: linear("out_proj")?,
-            heads: config.num_attention_heads,
+            attention: nn::Attention::new(config.num_attention_heads, config.hidden_size, &vb),
         })
     }
 
     fn forward(&self, x: &Tensor, mask: Option<&Mask>, past: usize, cache: &mut LayerCache) -> Result<Tensor> {
-        let scale = ((x.dim(2)? / self.heads) as f64).powf(-0.5);
-        let q = split_heads(&self.q_proj.forward(x)?, self.heads)?;
-        let k = split_heads(&self.k_proj.forward(x)?, self.heads)?;
-        let v = split_heads(&self.v_proj.forward(x)?, self.heads)?;
+        let q = self.attention.split_heads(&self.q_proj.forward(x)?)?;
+        let k = self.attention.split_heads(&self.k_proj.forward(x)?)?;
+        let v = self.attention.split_heads(&self.v_proj.forward(x)?)?;
         let (k, v) = cache.append(past, &k, &v)?;
-        self.out_proj.forward(&attend(&q, &k, &v, scale, mask)?)
+        self.out_proj.forward(&self.attention.forward(&q, &k, &v, mask)?)
     }
 }

@@ -5,12 +5,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::activation::Activation;
-use super::attention::{attend, split_heads};
 use super::config::QFormerConfig;
-use super::layers::{LayerNorm, add};
-use super::linear::Linear;
-use super::weights::Weights;
+use crate::nn::{self, Activation, Kernels, LayerNorm, Linear, Weights};
 
 /// Image embeddings in, one embedding a query token out.
 pub struct QFormer {
@@ -64,8 +60,8 @@ struct Layer {
 
 impl Layer {
     fn new(config: &QFormerConfig, index: usize, vb: Weights) -> Result<Self> {
-        let looks_at_picture = index.is_multiple_of(config.cross_attention_frequency);
-        let crossattention = looks_at_picture
+        let has_crossattention = index.is_multiple_of(config.cross_attention_frequency);
+        let crossattention = has_crossattention
             .then(|| Attention::new(config, config.encoder_hidden_size, vb.pp("crossattention")))
             .transpose()?;
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
@@ -94,7 +90,7 @@ struct Attention {
     key: Linear,
     value: Linear,
     output: ResidualNorm,
-    heads: usize,
+    attention: nn::Attention,
 }
 
 impl Attention {
@@ -106,16 +102,18 @@ impl Attention {
             key: Linear::new(key_size, hidden, true, inner.pp("key"))?,
             value: Linear::new(key_size, hidden, true, inner.pp("value"))?,
             output: ResidualNorm::new(hidden, config, vb.pp("output"))?,
-            heads: config.num_attention_heads,
+            attention: nn::Attention::new(config.num_attention_heads, hidden, &vb),
         })
     }
 
-    fn forward(&self, x: &Tensor, looked_at: &Tensor) -> Result<Tensor> {
-        let scale = ((x.dim(2)? / self.heads) as f64).powf(-0.5);
-        let q = split_heads(&self.query.forward(x)?, self.heads)?;
-        let k = split_heads(&self.key.forward(looked_at)?, self.heads)?;
-        let v = split_heads(&self.value.forward(looked_at)?, self.heads)?;
-        self.output.forward(&attend(&q, &k, &v, scale, None)?, x)
+    /// `encoder_hidden_states` are the queries themselves, or in cross-attention the picture's.
+    fn forward(&self, x: &Tensor, encoder_hidden_states: &Tensor) -> Result<Tensor> {
+        let q = self.attention.split_heads(&self.query.forward(x)?)?;
+        let k = self.attention.split_heads(&self.key.forward(encoder_hidden_states)?)?;
+        let v = self
+            .attention
+            .split_heads(&self.value.forward(encoder_hidden_states)?)?;
+        self.output.forward(&self.attention.forward(&q, &k, &v, None)?, x)
     }
 }
 
@@ -123,6 +121,7 @@ impl Attention {
 struct ResidualNorm {
     dense: Linear,
     layer_norm: LayerNorm,
+    kernels: Kernels,
 }
 
 impl ResidualNorm {
@@ -130,10 +129,12 @@ impl ResidualNorm {
         Ok(Self {
             dense: Linear::new(inputs, config.hidden_size, true, vb.pp("dense"))?,
             layer_norm: LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp("LayerNorm"))?,
+            kernels: vb.kernels(),
         })
     }
 
     fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.layer_norm.forward(&add(&self.dense.forward(x)?, residual)?)
+        self.layer_norm
+            .forward(&self.kernels.add(&self.dense.forward(x)?, residual)?)
     }
 }

@@ -6,23 +6,23 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::activation::Activation;
-use super::attention::{Mask, attend, split_heads};
-use super::cache::{KvCache, LayerCache};
 use super::config::T5Config;
-use super::layers::{self, RmsNorm};
-use super::linear::{Linear, Weight};
-use super::weights::Weights;
+use super::precision::of_t5_wo;
+use crate::nn::kv_cache::LayerCache;
+use crate::nn::{self, Activation, Kernels, KvCache, Linear, Mask, RmsNorm, WeightMatrix, Weights};
 use relative::RelativeBias;
 
 mod relative;
 
+/// The embedding of each token, of the prompt and of the answer.
+const SHARED: &str = "shared.weight";
+
 /// Embeddings in, logits out.
 pub struct T5 {
     /// The prompt's table, `[vocabulary, d_model]`.
-    shared: Weight,
+    shared: WeightMatrix,
     /// The answer's table, which is the same one but for odd files.
-    decoder_tokens: Weight,
+    decoder_tokens: WeightMatrix,
     encoder: Stack,
     decoder: Stack,
     lm_head: Linear,
@@ -42,14 +42,14 @@ pub struct T5Cache {
 
 impl T5Cache {
     /// Row `i` becomes a copy of the row `rows[i]` that was; rows that are not named are gone.
-    pub fn select_rows(&mut self, rows: &[usize]) -> Result<()> {
-        self.answer.select_rows(rows)
+    pub fn reorder(&mut self, rows: &[usize]) -> Result<()> {
+        self.answer.reorder(rows)
     }
 }
 
 impl T5 {
     pub fn new(config: &T5Config, vb: Weights) -> Result<Self> {
-        let shared = Weight::new(config.d_model, config.vocab_size, "shared.weight", &vb)?;
+        let shared = WeightMatrix::new(config.d_model, config.vocab_size, SHARED, &vb)?;
         let tied = |name: &str| tied(config, name, &shared, &vb);
         Ok(Self {
             decoder_tokens: tied("decoder.embed_tokens.weight")?,
@@ -104,9 +104,9 @@ impl T5 {
 
 /// Whatever the config says, the reference ties tables and head to the shared table where
 /// the file holds none of their own; one that differs wins.
-fn tied(config: &T5Config, name: &str, shared: &Weight, vb: &Weights) -> Result<Weight> {
-    if vb.contains_tensor(name) {
-        Weight::new(config.d_model, config.vocab_size, name, vb)
+fn tied(config: &T5Config, name: &str, shared: &WeightMatrix, vb: &Weights) -> Result<WeightMatrix> {
+    if vb.contains_other_than(SHARED, name) {
+        WeightMatrix::new(config.d_model, config.vocab_size, name, vb)
     } else {
         Ok(shared.clone())
     }
@@ -168,6 +168,7 @@ struct Block {
     cross_attention: Option<NormedAttention>,
     feed_forward_norm: RmsNorm,
     feed_forward: FeedForward,
+    kernels: Kernels,
 }
 
 impl Block {
@@ -181,6 +182,7 @@ impl Block {
             cross_attention,
             feed_forward_norm: RmsNorm::new(config.d_model, config.layer_norm_epsilon, last.pp("layer_norm"))?,
             feed_forward: FeedForward::new(config, last.pp("DenseReluDense"))?,
+            kernels: vb.kernels(),
         })
     }
 
@@ -193,20 +195,21 @@ impl Block {
         cache: Option<(&mut LayerCache, usize)>,
         prompt: Option<&(Tensor, Tensor)>,
     ) -> Result<Tensor> {
-        let mut x = finite(add(x, &self.self_attention.to_itself(x, bias, cache)?)?)?;
+        let add = |x: &Tensor, y: &Tensor| finite(add(self.kernels, x, y)?);
+        let mut x = add(x, &self.self_attention.self_attention(x, bias, cache)?)?;
         if let (Some(attention), Some(prompt)) = (&self.cross_attention, prompt) {
-            x = finite(add(&x, &attention.to_prompt(&x, prompt)?)?)?;
+            x = add(&x, &attention.cross_attention(&x, prompt)?)?;
         }
         let normed = self.feed_forward_norm.forward(&x)?;
-        finite(add(&x, &self.feed_forward.forward(&normed)?)?)
+        add(&x, &self.feed_forward.forward(&normed)?)
     }
 }
 
 /// A sum in the larger of two dtypes: in f16 all behind the first feed-forward layer is f32,
 /// since what comes out of it is.
-fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+fn add(kernels: Kernels, x: &Tensor, y: &Tensor) -> Result<Tensor> {
     if x.dtype() == y.dtype() {
-        return layers::add(x, y);
+        return kernels.add(x, y);
     }
     x.to_dtype(DType::F32)? + y.to_dtype(DType::F32)?
 }
@@ -241,7 +244,7 @@ impl NormedAttention {
         })
     }
 
-    fn to_itself(&self, x: &Tensor, bias: &Mask, cache: Option<(&mut LayerCache, usize)>) -> Result<Tensor> {
+    fn self_attention(&self, x: &Tensor, bias: &Mask, cache: Option<(&mut LayerCache, usize)>) -> Result<Tensor> {
         let x = self.layer_norm.forward(x)?;
         let (mut k, mut v) = self.attention.keys_and_values(&x)?;
         if let Some((cache, past)) = cache {
@@ -251,7 +254,7 @@ impl NormedAttention {
     }
 
     /// All rows look at the same prompt, so they are read as one row of more queries.
-    fn to_prompt(&self, x: &Tensor, (k, v): &(Tensor, Tensor)) -> Result<Tensor> {
+    fn cross_attention(&self, x: &Tensor, (k, v): &(Tensor, Tensor)) -> Result<Tensor> {
         let (rows, length, d_model) = x.dims3()?;
         let queries = self.layer_norm.forward(x)?.reshape((1, rows * length, d_model))?;
         let y = self.attention.forward(&queries, k, v, None)?;
@@ -265,7 +268,7 @@ struct Attention {
     k: Linear,
     v: Linear,
     o: Linear,
-    heads: usize,
+    attention: nn::Attention,
 }
 
 impl Attention {
@@ -277,19 +280,19 @@ impl Attention {
             k: linear("k")?,
             v: linear("v")?,
             o: Linear::new(inner, d_model, false, vb.pp("o"))?,
-            heads: config.num_heads,
+            attention: nn::Attention::unscaled(config.num_heads, &vb),
         })
     }
 
     /// `[rows, length, d_model]` to `[rows, heads, length, d_kv]`, twice.
     fn keys_and_values(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let k = split_heads(&self.k.forward(x)?, self.heads)?;
-        Ok((k, split_heads(&self.v.forward(x)?, self.heads)?))
+        let k = self.attention.split_heads(&self.k.forward(x)?)?;
+        Ok((k, self.attention.split_heads(&self.v.forward(x)?)?))
     }
 
     fn forward(&self, x: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Mask>) -> Result<Tensor> {
-        let q = split_heads(&self.q.forward(x)?, self.heads)?;
-        self.o.forward(&attend(&q, k, v, 1.0, bias)?)
+        let q = self.attention.split_heads(&self.q.forward(x)?)?;
+        self.o.forward(&self.attention.forward(&q, k, v, bias)?)
     }
 }
 
@@ -306,7 +309,7 @@ struct FeedForward {
 impl FeedForward {
     fn new(config: &T5Config, vb: Weights) -> Result<Self> {
         let linear = |name| Linear::new(config.d_model, config.d_ff, false, vb.pp(name));
-        let for_wo = vb.with_precision(vb.precision().of_t5_wo());
+        let for_wo = vb.with_precision(of_t5_wo(vb.precision()));
         let (wi, gate) = if config.is_gated {
             (linear("wi_0")?, Some(linear("wi_1")?))
         } else {
@@ -356,8 +359,14 @@ mod tests {
     #[test]
     fn what_comes_out_of_an_f32_layer_is_not_cut_to_f16_again() -> Result<()> {
         let large = Tensor::new(&[100_000f32], &Device::Cpu)?;
-        assert_eq!(add(&halves(&[0.5])?, &large)?.to_vec1::<f32>()?, [100_000.5]);
-        assert_eq!(add(&halves(&[0.5])?, &halves(&[0.25])?)?.dtype(), DType::F16);
+        assert_eq!(
+            add(Kernels::Candle, &halves(&[0.5])?, &large)?.to_vec1::<f32>()?,
+            [100_000.5]
+        );
+        assert_eq!(
+            add(Kernels::Candle, &halves(&[0.5])?, &halves(&[0.25])?)?.dtype(),
+            DType::F16
+        );
         Ok(())
     }
 }

@@ -4,12 +4,8 @@
 
 use candle_core::{Module, Result, Tensor};
 
-use super::activation::Activation;
-use super::attention::{attend, split_heads};
 use super::config::VisionConfig;
-use super::layers::{LayerNorm, add};
-use super::linear::{Linear, Weight};
-use super::weights::Weights;
+use crate::nn::{self, Activation, Kernels, LayerNorm, Linear, WeightMatrix, Weights};
 
 /// Pixel values in, image embeddings out.
 pub struct VisionModel {
@@ -54,7 +50,7 @@ impl Embeddings {
     fn new(config: &VisionConfig, vb: Weights) -> Result<Self> {
         let (hidden, side) = (config.hidden_size, config.patch_size);
         let conv = vb.pp("patch_embedding");
-        let weight = Weight::of_shape((hidden, 3, side, side), "weight", &conv)?;
+        let weight = WeightMatrix::of_shape((hidden, 3, side, side), "weight", &conv)?;
         Ok(Self {
             patch: Linear::from_parts(weight, Some(conv.get(hidden, "bias")?))?,
             patch_size: side,
@@ -92,6 +88,7 @@ struct EncoderLayer {
     self_attn: Attention,
     layer_norm2: LayerNorm,
     mlp: Mlp,
+    kernels: Kernels,
 }
 
 impl EncoderLayer {
@@ -102,12 +99,14 @@ impl EncoderLayer {
             self_attn: Attention::new(config, vb.pp("self_attn"))?,
             layer_norm2: norm("layer_norm2")?,
             mlp: Mlp::new(config, vb.pp("mlp"))?,
+            kernels: vb.kernels(),
         })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = add(&self.self_attn.forward(&self.layer_norm1.forward(x)?)?, x)?;
-        add(&self.mlp.forward(&self.layer_norm2.forward(&x)?)?, &x)
+        let attended = self.self_attn.forward(&self.layer_norm1.forward(x)?)?;
+        let x = self.kernels.add(&attended, x)?;
+        self.kernels.add(&self.mlp.forward(&self.layer_norm2.forward(&x)?)?, &x)
     }
 }
 
@@ -115,7 +114,7 @@ impl EncoderLayer {
 struct Attention {
     qkv: Linear,
     projection: Linear,
-    heads: usize,
+    attention: nn::Attention,
 }
 
 impl Attention {
@@ -124,17 +123,16 @@ impl Attention {
         Ok(Self {
             qkv: Linear::new(hidden, 3 * hidden, config.qkv_bias, vb.pp("qkv"))?,
             projection: Linear::new(hidden, hidden, true, vb.pp("projection"))?,
-            heads: config.num_attention_heads,
+            attention: nn::Attention::new(config.num_attention_heads, hidden, &vb),
         })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let hidden = x.dim(2)?;
         let qkv = self.qkv.forward(x)?;
-        let part = |index: usize| split_heads(&qkv.narrow(2, index * hidden, hidden)?, self.heads);
-        let scale = ((hidden / self.heads) as f64).powf(-0.5);
-        self.projection
-            .forward(&attend(&part(0)?, &part(1)?, &part(2)?, scale, None)?)
+        let part = |index: usize| self.attention.split_heads(&qkv.narrow(2, index * hidden, hidden)?);
+        let attended = self.attention.forward(&part(0)?, &part(1)?, &part(2)?, None)?;
+        self.projection.forward(&attended)
     }
 }
 

@@ -4,7 +4,7 @@ use super::CheckpointError;
 use super::known::known;
 use super::memory::{MemoryEstimate, estimate, readable_bytes};
 use crate::blip2::config::Blip2Config;
-use crate::blip2::weights::Precision;
+use crate::nn::Precision;
 
 /// A model that does not fit.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +122,7 @@ mod tests {
     use candle_core::DType;
 
     use super::*;
-    use crate::blip2::linear::WeightFormat;
+    use crate::cpu::WeightFormat;
 
     fn refused(limit: u64, id: &str, offered: &[Precision]) -> String {
         let known = known().into_iter().find(|known| known.id.ends_with(id));

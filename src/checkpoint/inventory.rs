@@ -5,10 +5,9 @@
 //! parameters, and the memory that a dtype needs.
 
 use crate::blip2::config::{Blip2Config, LanguageModelConfig, OptConfig, QFormerConfig, T5Config, VisionConfig};
-use crate::blip2::weights::Precision;
-
-/// The first two rows of OPT's position table are never used, and stored.
-const OPT_POSITION_OFFSET: usize = 2;
+use crate::blip2::opt::POSITION_OFFSET;
+use crate::blip2::precision::{of_qformer, of_t5_wo};
+use crate::nn::Precision;
 
 /// A tensor that the config asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,14 +22,14 @@ impl TensorSpec {
     /// The precision that it has in a model of this one.
     pub fn precision(&self, precision: Precision) -> Precision {
         match self.part {
-            Part::QFormer => precision.of_qformer(),
+            Part::QFormer => of_qformer(precision),
             Part::LanguageModel
                 if self
                     .name
                     .strip_suffix(".weight")
                     .is_some_and(|name| name.ends_with(T5_WO)) =>
             {
-                precision.of_t5_wo()
+                of_t5_wo(precision)
             }
             _ => precision,
         }
@@ -77,15 +76,6 @@ pub const ANSWER_TABLE: &str = "language_model.decoder.embed_tokens.weight";
 
 /// The last matrix of T5's feed-forward layers, which has a precision of its own.
 const T5_WO: &str = "DenseReluDense.wo";
-
-/// The tables that a tensor of this name may repeat: then it is as good as absent.
-pub fn may_repeat(name: &str) -> &'static [&'static str] {
-    match name {
-        HEAD => &[TOKEN_TABLE, SHARED_TABLE],
-        ANSWER_TABLE => &[SHARED_TABLE],
-        _ => &[],
-    }
-}
 
 /// The tensors that this config asks for, in the order of the model's parts. A tied head is
 /// among them only `with_head`, which says that the file holds one all the same.
@@ -205,7 +195,7 @@ impl List {
         let (hidden, bias) = (config.hidden_size, config.enable_bias);
         let tokens = [config.vocab_size, hidden];
         self.add(TOKEN_TABLE.into(), &tokens, Kind::Embedding);
-        let positions = [config.max_position_embeddings + OPT_POSITION_OFFSET, hidden];
+        let positions = [config.max_position_embeddings + POSITION_OFFSET, hidden];
         self.add(format!("{decoder}.embed_positions.weight"), &positions, Kind::Embedding);
         for layer in 0..config.num_hidden_layers {
             let layer = format!("{decoder}.layers.{layer}");

@@ -10,10 +10,8 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::Dtype;
 
-use super::inventory::may_repeat;
 use super::progress::Progress;
 use super::weights::{StoredTensor, Weights};
-use crate::blip2::linear::matrix::Rows;
 
 /// Numbers that are converted at a time, on each core.
 const PIECE: usize = 1 << 20;
@@ -32,11 +30,13 @@ impl Tensors {
         Self { weights, progress }
     }
 
-    /// A head that repeats the token table is as good as none, as in the reference: the model
-    /// ties the two, and holds the numbers once.
     pub fn contains(&self, name: &str) -> bool {
-        let repeats = |table: &&str| self.weights.are_equal(name, table);
-        self.weights.contains(name) && !may_repeat(name).iter().any(repeats)
+        self.weights.contains(name)
+    }
+
+    /// Whether two tensors are the same to the bit; not where one is missing.
+    pub fn are_equal(&self, one: &str, other: &str) -> bool {
+        self.weights.are_equal(one, other)
     }
 
     /// A tensor, converted to `dtype` (f32, f16 or bf16) on `device`.
@@ -100,18 +100,18 @@ impl StoredMatrix<'_> {
         let row = self.inputs * size(self.stored.dtype);
         rows.start * row..rows.end * row
     }
-}
 
-impl Rows for StoredMatrix<'_> {
-    fn outputs(&self) -> usize {
+    pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    fn inputs(&self) -> usize {
+    pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    fn read<'a>(&'a self, rows: Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32] {
+    /// Some of its rows in f32, one behind the other; `scratch` is for numbers that have to be
+    /// converted.
+    pub fn read<'a>(&'a self, rows: Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32] {
         let count = rows.len() * self.inputs;
         let bytes = &self.stored.bytes[self.bytes(rows)];
         if self.stored.dtype == Dtype::F32 && cfg!(target_endian = "little") {
@@ -126,7 +126,8 @@ impl Rows for StoredMatrix<'_> {
         scratch
     }
 
-    fn done_with(&self, rows: Range<usize>) {
+    /// These rows are not read any more: their pages go back to the system.
+    pub fn done_with(&self, rows: Range<usize>) {
         let bytes = self.bytes(rows);
         self.progress.add(bytes.len() as u64);
         self.stored.give_back(bytes);

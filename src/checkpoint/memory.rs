@@ -4,7 +4,7 @@
 
 use super::inventory::{HEAD, Kind, SHARED_TABLE, TOKEN_TABLE, TensorSpec, inventory};
 use crate::blip2::config::{Blip2Config, LanguageModelConfig};
-use crate::blip2::weights::Precision;
+use crate::nn::Precision;
 
 /// Tokens that a conversation's KV cache is counted for: the prompt and a long answer.
 const COUNTED_POSITIONS: usize = 512;

@@ -7,10 +7,10 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::CommandResult;
 use super::options::PlaceArgs;
-use crate::blip2::weights::Precision;
 use crate::checkpoint::inventory::parameters;
 use crate::checkpoint::memory::{estimate, readable_bytes};
 use crate::checkpoint::{Checkpoint, MemoryLimit, Outline, Source};
+use crate::nn::Precision;
 use crate::processor::Processor;
 
 #[derive(Args)]

@@ -11,10 +11,10 @@ use super::CommandResult;
 use super::fetch::count;
 use super::options::PlaceArgs;
 use crate::blip2::config::Blip2Config;
-use crate::blip2::weights::Precision;
 use crate::checkpoint::inventory::parameters;
 use crate::checkpoint::memory::{MemoryEstimate, estimate, readable_bytes};
 use crate::checkpoint::{Cached, MemoryLimit, Outline, Source, cached, known, language_model};
+use crate::nn::Precision;
 
 #[derive(Args)]
 pub struct ModelsArgs {

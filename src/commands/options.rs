@@ -6,10 +6,10 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use super::UsageError;
 use super::called::Called;
 use super::numbers::{Bytes, number, of, whole};
-use crate::blip2::weights::Precision;
 use crate::checkpoint::{CheckpointError, MemoryLimit, Source, machine};
 use crate::engine::{DeviceChoice, DeviceError, DtypeChoice, LoadError, Model, offered_precisions};
 use crate::generation::{EarlyStopping, GenerationOptions, StopStrings, bounds};
+use crate::nn::Precision;
 
 /// Which model answers, and where it runs.
 #[derive(Args, Clone)]

@@ -2,12 +2,11 @@
 
 use std::str::FromStr;
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 
 use crate::blip2::config::{Blip2Config, LanguageModelConfig};
-use crate::blip2::linear::WeightFormat;
-use crate::blip2::weights::Precision;
 use crate::checkpoint::inventory::parameters;
+use crate::cpu::WeightFormat;
 
 /// Why a device or dtype cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -122,15 +121,14 @@ impl FromStr for DtypeChoice {
 }
 
 impl DtypeChoice {
-    /// The precision of this model on this device.
-    pub fn resolve(self, device: &Device, config: &Blip2Config) -> Precision {
-        let weights = match self {
+    /// How the weights of this model are stored on this device.
+    pub fn resolve(self, device: &Device, config: &Blip2Config) -> WeightFormat {
+        match self {
             Self::Format(format) => format,
             Self::Auto if !device.is_cpu() => half_precision(config),
             Self::Auto if parameters(config) >= LARGE => WeightFormat::Q8_0,
             Self::Auto => WeightFormat::F32,
-        };
-        precision(weights, device)
+        }
     }
 }
 
@@ -140,16 +138,6 @@ fn half_precision(config: &Blip2Config) -> WeightFormat {
         LanguageModelConfig::Opt(_) => WeightFormat::F16,
         LanguageModelConfig::T5(_) => WeightFormat::Bf16,
     }
-}
-
-/// The precision of weights stored like this. On the CPU everything but the weights is f32.
-pub fn precision(weights: WeightFormat, device: &Device) -> Precision {
-    let dtype = match weights {
-        WeightFormat::F16 if !device.is_cpu() => DType::F16,
-        WeightFormat::Bf16 if !device.is_cpu() => DType::BF16,
-        _ => DType::F32,
-    };
-    Precision { dtype, weights }
 }
 
 #[cfg(test)]
@@ -177,14 +165,6 @@ mod tests {
     }
 
     #[test]
-    fn between_the_layers_the_cpu_computes_in_f32() {
-        for format in WeightFormat::ALL {
-            let precision = precision(format, &Device::Cpu);
-            assert_eq!((precision.dtype, precision.weights), (DType::F32, format));
-        }
-    }
-
-    #[test]
     fn on_a_gpu_auto_is_the_half_precision_that_the_language_model_was_made_for() {
         for known in crate::checkpoint::known() {
             let is_t5 = known.id.contains("t5");
@@ -195,7 +175,7 @@ mod tests {
 
     #[test]
     fn auto_is_exact_for_a_small_model_and_small_for_a_large_one() {
-        let auto = |config: &Blip2Config| DtypeChoice::Auto.resolve(&Device::Cpu, config).weights;
+        let auto = |config: &Blip2Config| DtypeChoice::Auto.resolve(&Device::Cpu, config);
         let demo = crate::checkpoint::Checkpoint::demo().expect("it is part of the program");
         assert_eq!(auto(demo.config()), WeightFormat::F32);
         assert!(

@@ -6,15 +6,16 @@ use std::time::Instant;
 use candle_core::Device;
 
 use crate::blip2::config::Blip2Config;
-use crate::blip2::linear::WeightFormat;
-use crate::blip2::weights::Precision;
 use crate::blip2::{Blip2, EncodedPicture};
 use crate::checkpoint::memory::estimate;
 use crate::checkpoint::{CheckpointError, MemoryLimit, Outline, Source, machine};
+use crate::cpu::WeightFormat;
+use crate::nn::kernels::KernelsError;
+use crate::nn::{Kernels, Placement, Precision};
 use crate::processor::{Picture, Processor};
 
 use super::allocator;
-use super::device::{DeviceChoice, DeviceError, DtypeChoice, device_name, precision};
+use super::device::{DeviceChoice, DeviceError, DtypeChoice, device_name};
 
 /// Pictures whose embeddings are kept; each is a few hundred kilobytes at most.
 const REMEMBERED_PICTURES: usize = 64;
@@ -36,6 +37,8 @@ fn cache_budget(limit: u64, weights: u64) -> u64 {
 pub enum LoadError {
     #[error(transparent)]
     Device(#[from] DeviceError),
+    #[error(transparent)]
+    Kernels(#[from] KernelsError),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 }
@@ -83,7 +86,8 @@ impl Model {
             .or_else(|| machine::available(&device));
         let offered = offered_precisions(&device);
         let outline = Outline::find(source)?;
-        let precision = dtype.resolve(&device, outline.config());
+        let placement = Placement::new(device.clone(), dtype.resolve(&device, outline.config()))?;
+        let precision = placement.precision;
         let check = |name: &str, config: &Blip2Config, with_head: bool| match &limit {
             Some(limit) => limit.check(name, (config, with_head), precision, &offered),
             None => Ok(()),
@@ -96,7 +100,7 @@ impl Model {
         let checkpoint = outline.open()?;
         check(checkpoint.name(), checkpoint.config(), checkpoint.has_head())?;
         let processor = Arc::new(Processor::load(&checkpoint)?);
-        let mut blip2 = Blip2::load(&checkpoint, &device, precision)?;
+        let mut blip2 = Blip2::load(&checkpoint, &placement)?;
         if let Some(limit) = &limit {
             let needed = estimate(checkpoint.config(), checkpoint.has_head(), precision);
             blip2.limit_cache(cache_budget(limit.bytes, needed.weights));
@@ -161,7 +165,7 @@ impl Model {
 pub fn offered_precisions(device: &Device) -> Vec<Precision> {
     WeightFormat::ALL
         .into_iter()
-        .map(|format| precision(format, device))
+        .map(|format| Precision::new(format, Kernels::of(device)))
         .collect()
 }
 

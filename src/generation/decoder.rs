@@ -61,7 +61,7 @@ impl<'model> Decoder<'model> {
     pub fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), GenerationError> {
         let is_same = parents.len() == self.logits.len() && parents.iter().copied().eq(0..parents.len());
         if !is_same {
-            self.cache.select_rows(parents)?;
+            self.cache.reorder(parents)?;
         }
         let language_model = &self.model.language_model;
         let hidden = language_model.read(tokens.len(), tokens, &mut self.cache)?;

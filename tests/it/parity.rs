@@ -20,11 +20,11 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use glimpse::blip2::Blip2;
 use glimpse::blip2::config::Blip2Config;
-use glimpse::blip2::linear::WeightFormat;
-use glimpse::blip2::weights::Precision;
 use glimpse::checkpoint::Checkpoint;
+use glimpse::cpu::WeightFormat;
 use glimpse::engine::{DeviceChoice, DtypeChoice};
 use glimpse::generation::{FinishReason, GenerationOptions};
+use glimpse::nn::{Placement, Precision};
 use glimpse::processor::{Picture, PictureLimits, Processor, Prompt};
 use serde::Deserialize;
 
@@ -40,12 +40,12 @@ fn tolerance(precision: Precision) -> f32 {
 }
 
 /// Where the model runs: the CPU in f32, unless the environment says otherwise.
-fn device_and_precision(config: &Blip2Config) -> AnyResult<(Device, Precision)> {
+fn placement(config: &Blip2Config) -> AnyResult<Placement> {
     let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_string());
     let device = variable("GLIMPSE_TEST_DEVICE", "cpu").parse::<DeviceChoice>()?.open()?;
     let dtype = variable("GLIMPSE_TEST_DTYPE", "f32").parse::<DtypeChoice>()?;
-    let precision = dtype.resolve(&device, config);
-    Ok((device, precision))
+    let weights = dtype.resolve(&device, config);
+    Ok(Placement::new(device, weights)?)
 }
 
 type AnyResult<T> = Result<T, Box<dyn Error>>;
@@ -103,12 +103,11 @@ struct Case {
 impl Case {
     fn open(folder: &Path) -> AnyResult<Self> {
         let checkpoint = Checkpoint::open(folder)?;
-        let (device, precision) = device_and_precision(checkpoint.config())?;
         Ok(Self {
             folder: folder.to_path_buf(),
             expected: serde_json::from_slice(&std::fs::read(folder.join("expected.json"))?)?,
             tensors: candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu)?,
-            model: Blip2::load(&checkpoint, &device, precision)?,
+            model: Blip2::load(&checkpoint, &placement(checkpoint.config())?)?,
             processor: Processor::load(&checkpoint)?,
         })
     }

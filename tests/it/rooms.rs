@@ -67,6 +67,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const EXCEPTIONS: &[(&str, &str)] = &[
     // What a checkpoint holds and whether it fits is worked out from BLIP-2's config: `models` to come.
     ("checkpoint", "blip2"),
+    ("checkpoint", "nn"),
+    // Where a model runs and in what precision is decided in the engine: `models` to come.
+    ("engine", "nn"),
+    ("engine", "cpu"),
+    ("commands", "nn"),
     // The error of opening a checkpoint names its tokenizer's errors: `models` to come.
     ("checkpoint", "processor"),
     // Generation calls BLIP-2 by name; it is to ask for forward passes through a trait.

@@ -3,14 +3,14 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, DType, Tensor};
 use glimpse::blip2::config::{LanguageModelConfig, T5Config};
-use glimpse::blip2::linear::WeightFormat;
-use glimpse::blip2::weights::Precision;
 use glimpse::blip2::{Blip2, EncodedPicture};
 use glimpse::checkpoint::Checkpoint;
 use glimpse::checkpoint::inventory::inventory;
+use glimpse::cpu::WeightFormat;
 use glimpse::generation::{FinishReason, GenerationError, GenerationOptions};
+use glimpse::nn::{Placement, Precision};
 use glimpse::processor::{Exchange, Picture, PictureLimits, Processor, Prompt};
 use serde_json::Value;
 
@@ -36,13 +36,13 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn open(name: &str, precision: Precision) -> AnyResult<Self> {
+    fn open(name: &str, weights: WeightFormat) -> AnyResult<Self> {
         let checkpoint = Checkpoint::open(folder(name))?;
         let processor = Processor::load(&checkpoint)?;
         let bytes = std::fs::read(folder(name).join("picture-0.jpg"))?;
         let picture = Picture::decode(&bytes, &PictureLimits::default())?;
         Ok(Self {
-            model: Blip2::load(&checkpoint, &Device::Cpu, precision)?,
+            model: Blip2::load(&checkpoint, &Placement::cpu(weights))?,
             pixel_values: processor.image.pixel_values(&picture)?,
             processor,
         })
@@ -72,7 +72,7 @@ impl Loaded {
 
 #[test]
 fn every_format_computes_what_f32_does_but_for_rounding() -> AnyResult<()> {
-    let f32 = Loaded::open(STORED_IN_F32, Precision::F32)?;
+    let f32 = Loaded::open(STORED_IN_F32, WeightFormat::F32)?;
     let prompt_ids = f32.prompt_ids("what is it?")?;
     let exact = f32.model.forward(&f32.pixel_values, &prompt_ids, &[3, 4, 5])?;
     for (weights, tolerance) in [
@@ -82,11 +82,7 @@ fn every_format_computes_what_f32_does_but_for_rounding() -> AnyResult<()> {
         (WeightFormat::Q4_0, 0.7),
         (WeightFormat::Q4K, 0.7),
     ] {
-        let precision = Precision {
-            weights,
-            ..Precision::F32
-        };
-        let rounded = Loaded::open(STORED_IN_F32, precision)?;
+        let rounded = Loaded::open(STORED_IN_F32, weights)?;
         let logits = rounded.model.forward(&f32.pixel_values, &prompt_ids, &[3, 4, 5])?;
         let off = distance(&logits, &exact)?;
         assert!(off > 0.0 && off < tolerance, "{}: off by {off}", weights.name());
@@ -132,7 +128,7 @@ fn the_last_matrix_of_a_feed_forward_layer_stays_f32_in_f16_alone() -> AnyResult
 
 #[test]
 fn one_pass_over_an_answer_and_token_after_token_give_the_same_logits() -> AnyResult<()> {
-    let loaded = Loaded::open(AS_ON_THE_HUB, Precision::F32)?;
+    let loaded = Loaded::open(AS_ON_THE_HUB, WeightFormat::F32)?;
     let prompt_ids = loaded.prompt_ids("what is it?")?;
     let ids = loaded.answer(&loaded.picture()?, &prompt_ids, 12)?;
     let logits = loaded.model.forward(&loaded.pixel_values, &prompt_ids, &ids)?;
@@ -144,7 +140,7 @@ fn one_pass_over_an_answer_and_token_after_token_give_the_same_logits() -> AnyRe
 
 #[test]
 fn what_is_remembered_of_a_picture_serves_every_question() -> AnyResult<()> {
-    let loaded = Loaded::open(ENDLESS, Precision::F32)?;
+    let loaded = Loaded::open(ENDLESS, WeightFormat::F32)?;
     let shared = loaded.picture()?;
     let mut answers = Vec::new();
     for text in ["what is it?", "a photo of", "", "how many cats are there?"] {
@@ -160,7 +156,7 @@ fn what_is_remembered_of_a_picture_serves_every_question() -> AnyResult<()> {
 
 #[test]
 fn an_answer_is_as_long_as_it_may_be_whatever_the_prompt() -> AnyResult<()> {
-    let loaded = Loaded::open(ENDLESS, Precision::F32)?;
+    let loaded = Loaded::open(ENDLESS, WeightFormat::F32)?;
     let options = GenerationOptions {
         max_new_tokens: 2100,
         ..GenerationOptions::default()
@@ -177,7 +173,7 @@ fn an_answer_is_as_long_as_it_may_be_whatever_the_prompt() -> AnyResult<()> {
 
 #[test]
 fn a_prompt_that_would_take_all_memory_is_refused() -> AnyResult<()> {
-    let loaded = Loaded::open(AS_ON_THE_HUB, Precision::F32)?;
+    let loaded = Loaded::open(AS_ON_THE_HUB, WeightFormat::F32)?;
     let prompt_ids = loaded.prompt_ids(&"a cat ".repeat(1500))?;
     let refused = loaded
         .model
@@ -191,7 +187,7 @@ fn a_prompt_that_would_take_all_memory_is_refused() -> AnyResult<()> {
 
 #[test]
 fn a_conversations_oldest_turns_fall_off_at_the_length_that_t5_was_trained_with() -> AnyResult<()> {
-    let text = Loaded::open(AS_ON_THE_HUB, Precision::F32)?.processor.text;
+    let text = Loaded::open(AS_ON_THE_HUB, WeightFormat::F32)?.processor.text;
     let all: Vec<Exchange> = (0..60)
         .map(|turn| Exchange {
             question: format!("what is {turn}?"),
@@ -212,7 +208,7 @@ fn a_conversations_oldest_turns_fall_off_at_the_length_that_t5_was_trained_with(
 
 #[test]
 fn special_tokens_in_a_question_are_letters_and_the_text_ends_with_its_end_token() -> AnyResult<()> {
-    let loaded = Loaded::open(AS_ON_THE_HUB, Precision::F32)?;
+    let loaded = Loaded::open(AS_ON_THE_HUB, WeightFormat::F32)?;
     let pictures = loaded.model.config().num_query_tokens;
     let tokenizer: Value = serde_json::from_slice(&std::fs::read(folder(AS_ON_THE_HUB).join("tokenizer.json"))?)?;
     let added = tokenizer["added_tokens"].as_array().ok_or("added tokens")?;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::language::check_token;
 use super::{ConfigError, EosTokens, check_heads, check_layers, check_sizes};
-use crate::blip2::activation::Activation;
+use crate::nn::Activation;
 
 /// `OPTConfig`.
 #[derive(Clone, Debug, Deserialize)]

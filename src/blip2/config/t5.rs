@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::language::check_token;
 use super::{ConfigError, EosTokens, MOST, check_layers, check_sizes};
-use crate::blip2::activation::Activation;
+use crate::nn::Activation;
 
 /// `T5Config`, with what the class computes from its file.
 #[derive(Clone, Debug, Deserialize)]

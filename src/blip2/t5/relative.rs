@@ -1,10 +1,9 @@
 //! T5's relative positions: how far a key is from a query, in a few buckets.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result};
 
-use crate::blip2::attention::Mask;
 use crate::blip2::config::T5Config;
-use crate::blip2::weights::Weights;
+use crate::nn::{Kernels, Mask, Weights};
 
 /// What is added to the scores of each head, by distance.
 pub struct RelativeBias {
@@ -15,6 +14,7 @@ pub struct RelativeBias {
     before: Vec<usize>,
     /// The same of a key behind the query, which the decoder does not see.
     behind: Option<Vec<usize>>,
+    kernels: Kernels,
 }
 
 impl RelativeBias {
@@ -26,40 +26,32 @@ impl RelativeBias {
             max_distance: config.relative_attention_max_distance,
             is_decoder,
         };
-        Ok(Self::from_table(table.to_dtype(DType::F32)?.t()?.to_vec2()?, &buckets))
+        let table = table.to_dtype(DType::F32)?.t()?.to_vec2()?;
+        Ok(Self::from_table(table, &buckets, vb.kernels()))
     }
 
     /// `table` has one row a head, one number a bucket.
-    fn from_table(table: Vec<Vec<f32>>, buckets: &Buckets) -> Self {
+    fn from_table(table: Vec<Vec<f32>>, buckets: &Buckets, kernels: Kernels) -> Self {
         let distances = 0..=buckets.max_distance;
         let behind = || distances.clone().map(|distance| buckets.of(0, distance)).collect();
         Self {
             table,
             behind: (!buckets.is_decoder).then(behind),
             before: distances.clone().map(|distance| buckets.of(distance, 0)).collect(),
+            kernels,
         }
     }
 
     /// The bias of `queries` new positions behind `past` ones, in f32. In the decoder it hides
     /// what comes later.
-    ///
-    /// On the CPU it is a number for each distance; elsewhere one for each query and key.
     pub fn forward(&self, queries: usize, past: usize, device: &Device) -> Result<Mask> {
         let keys = past + queries;
-        let heads = self.table.len();
-        let by_distance = self.table.iter().map(|head| self.of_head(head, queries, keys));
-        if device.is_cpu() {
-            let numbers: Vec<f32> = by_distance.flatten().collect();
-            return Tensor::from_vec(numbers, (1, heads, 1, keys + queries - 1), device).map(Mask::ByDistance);
-        }
-        let mut bias = Vec::with_capacity(heads * queries * keys);
-        for by_distance in by_distance {
-            // Each query sees the same distances as the one before it, a key further on.
-            (0..queries)
-                .rev()
-                .for_each(|start| bias.extend_from_slice(&by_distance[start..start + keys]));
-        }
-        Tensor::from_vec(bias, (1, heads, queries, keys), device).map(Mask::Each)
+        let of_heads: Vec<_> = self
+            .table
+            .iter()
+            .map(|head| self.of_head(head, queries, keys))
+            .collect();
+        Mask::by_distance(&of_heads, queries, self.kernels, device)
     }
 
     /// The bias of a head by `key - query`: from the first key as the last query sees it to the
@@ -166,7 +158,7 @@ mod tests {
             };
             let head = |factor: f32| (0..count).map(|bucket| bucket as f32 * factor).collect::<Vec<_>>();
             let table = vec![head(0.37), head(-1.0)];
-            let bias = RelativeBias::from_table(table.clone(), &buckets);
+            let bias = RelativeBias::from_table(table.clone(), &buckets, Kernels::Own);
             for (queries, past) in [(1, 0), (1, 5), (3, 700), (300, 0), (40, 300)] {
                 let keys = past + queries;
                 let Mask::ByDistance(mask) = bias.forward(queries, past, &Device::Cpu)? else {

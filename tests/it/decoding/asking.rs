@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use glimpse::blip2::linear::WeightFormat;
 use glimpse::checkpoint::Source;
+use glimpse::cpu::WeightFormat;
 use glimpse::engine::{DeviceChoice, DtypeChoice, Engine, Event, Model, Question, Summary};
 use glimpse::generation::{GeneratedToken, GenerationOptions};
 use glimpse::processor::Prompt;

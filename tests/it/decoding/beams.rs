@@ -1,10 +1,10 @@
 //! Beam search as whoever asks sees it.
 
-use candle_core::Device;
 use glimpse::blip2::Blip2;
-use glimpse::blip2::weights::Precision;
 use glimpse::checkpoint::Checkpoint;
+use glimpse::cpu::WeightFormat;
 use glimpse::generation::{GenerationOptions, Step};
+use glimpse::nn::Placement;
 use glimpse::processor::{Processor, Prompt};
 
 use super::asking::{engine, question, wait};
@@ -40,7 +40,7 @@ fn beams_give_nothing_before_they_are_done() -> AnyResult<()> {
     let checkpoint = TinyCheckpoint::new();
     let opened = Checkpoint::open(checkpoint.path())?;
     let (model, processor) = (
-        Blip2::load(&opened, &Device::Cpu, Precision::F32)?,
+        Blip2::load(&opened, &Placement::cpu(WeightFormat::F32))?,
         Processor::load(&opened)?,
     );
     let picture = model.encode_picture(&processor.image.pixel_values(&draw(1))?)?.into();

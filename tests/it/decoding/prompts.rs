@@ -1,10 +1,10 @@
 //! Prompts and options that are refused before anything is computed.
 
-use candle_core::Device;
-use glimpse::blip2::weights::Precision;
 use glimpse::blip2::{Blip2, EncodedPicture};
 use glimpse::checkpoint::Checkpoint;
+use glimpse::cpu::WeightFormat;
 use glimpse::generation::{GenerationError, GenerationOptions};
+use glimpse::nn::Placement;
 use glimpse::processor::{Processor, Prompt};
 
 use super::{AnyResult, draw};
@@ -13,7 +13,7 @@ use crate::support::TinyCheckpoint;
 fn open() -> AnyResult<(Blip2, EncodedPicture, Vec<u32>)> {
     let checkpoint = TinyCheckpoint::new();
     let opened = Checkpoint::open(checkpoint.path())?;
-    let model = Blip2::load(&opened, &Device::Cpu, Precision::F32)?;
+    let model = Blip2::load(&opened, &Placement::cpu(WeightFormat::F32))?;
     let processor = Processor::load(&opened)?;
     let picture = model.encode_picture(&processor.image.pixel_values(&draw(1))?)?.into();
     Ok((

@@ -1,104 +1,7 @@
 //! What the kernels need of a processor: sixteen f32 lanes at a time.
-//!
-//! One generic source, compiled once for each instruction set and chosen at run time, so
-//! that a program built anywhere is fast everywhere.
-
-use std::sync::LazyLock;
 
 /// Numbers that a kernel handles at a time.
 pub const LANES: usize = 16;
-
-/// An instruction set that kernels are compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isa {
-    /// AVX-512 with dot products of bf16 pairs (Zen 4, Sapphire Rapids and later).
-    Avx512Bf16,
-    Avx512,
-    Avx2,
-    /// Whatever the program was built for; NEON on ARM.
-    Baseline,
-}
-
-impl Isa {
-    /// The best that this processor has.
-    pub fn best() -> Self {
-        static BEST: LazyLock<Isa> = LazyLock::new(|| Isa::all()[0]);
-        *BEST
-    }
-
-    /// All that this processor has, the best first.
-    #[cfg(target_arch = "x86_64")]
-    pub fn all() -> Vec<Self> {
-        let avx2 =
-            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
-        let avx512 = avx2
-            && is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl");
-        [
-            (Self::Avx512Bf16, avx512 && is_x86_feature_detected!("avx512bf16")),
-            (Self::Avx512, avx512),
-            (Self::Avx2, avx2),
-            (Self::Baseline, true),
-        ]
-        .into_iter()
-        .filter_map(|(isa, is_there)| is_there.then_some(isa))
-        .collect()
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    pub fn all() -> Vec<Self> {
-        vec![Self::Baseline]
-    }
-
-    /// Whether products of bf16 pairs are faster here than those of f32.
-    pub fn has_bf16_pairs(self) -> bool {
-        self == Self::Avx512Bf16
-    }
-}
-
-/// One function for each instruction set, so that a generic one and what is
-/// inlined into it is compiled for each.
-macro_rules! compiled_for_each {
-    ($visibility:vis $name:ident, $generic:ident, $task:ty) => {
-        /// Runs the task on an instruction set that this processor has.
-        $visibility fn $name(isa: Isa, task: $task) {
-            #[cfg(target_arch = "x86_64")]
-            mod compiled {
-                use super::*;
-
-                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
-                pub unsafe fn avx512_bf16(task: $task) {
-                    unsafe { $generic::<$crate::blip2::linear::simd::Avx512Lanes>(task) }
-                }
-
-                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
-                pub unsafe fn avx512(task: $task) {
-                    unsafe { $generic::<$crate::blip2::linear::simd::Avx512Lanes>(task) }
-                }
-
-                #[target_feature(enable = "avx2,fma,f16c")]
-                pub unsafe fn avx2(task: $task) {
-                    unsafe { $generic::<$crate::blip2::linear::simd::Portable<true>>(task) }
-                }
-            }
-            // SAFETY: whoever names an instruction set has it from `Isa::all`.
-            unsafe {
-                match isa {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512Bf16 => compiled::avx512_bf16(task),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => compiled::avx512(task),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => compiled::avx2(task),
-                    _ => $generic::<$crate::blip2::linear::simd::Portable<{ cfg!(target_arch = "aarch64") }>>(task),
-                }
-            }
-        }
-    };
-}
-
-pub(in crate::blip2) use compiled_for_each;
 
 /// The sum of numbers, in as many parts as there are lanes: fast, and closer than one part.
 #[inline(always)]
@@ -129,7 +32,7 @@ pub fn reduce<T: Copy, const N: usize>(mut numbers: [T; N], two: impl Fn(T, T) -
     numbers[0]
 }
 
-/// The greatest of numbers; what is none is passed over.
+/// The greatest of numbers; NaNs are passed over.
 #[inline(always)]
 pub fn greatest(numbers: &[f32]) -> f32 {
     let (whole, rest) = numbers.as_chunks::<LANES>();
@@ -150,8 +53,9 @@ pub fn greatest(numbers: &[f32]) -> f32 {
 /// Sixteen f32 numbers.
 ///
 /// # Safety
-/// Pointers are good for sixteen numbers (thirty-two for nibbles: see each), in any
-/// alignment, and the caller was compiled for the instruction set of the implementor.
+/// Of every method: pointers are good for sixteen numbers (or pairs, or bytes: see each), in
+/// any alignment, and the caller was compiled for the instruction set of the implementor, as
+/// `compiled_for_each` sees to.
 pub trait Lanes: Copy {
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;

@@ -6,7 +6,6 @@
 
 use std::str::FromStr;
 
-use candle_core::quantized::GgmlDType;
 use half::{bf16, f16};
 
 use super::matrix::{BLOCK, PANEL};
@@ -37,20 +36,15 @@ impl WeightFormat {
         }
     }
 
-    /// GGML's name for the quantised ones.
-    pub fn ggml(self) -> Option<GgmlDType> {
-        match self {
-            Self::Q8_0 => Some(GgmlDType::Q8_0),
-            Self::Q4_0 => Some(GgmlDType::Q4_0),
-            Self::Q4K => Some(GgmlDType::Q4K),
-            _ => None,
-        }
+    /// Whether weights are whole numbers with a scale for each block.
+    pub fn is_quantised(self) -> bool {
+        matches!(self, Self::Q8_0 | Self::Q4_0 | Self::Q4K)
     }
 
     /// Bytes of a block of 32 outputs by 32 inputs, scales included.
     pub fn block_bytes(self) -> usize {
         self.weight_bytes()
-            + if self.ggml().is_some() { 2 * PANEL } else { 0 }
+            + if self.is_quantised() { 2 * PANEL } else { 0 }
             + if self == Self::Q4K { 2 * PANEL } else { 0 }
     }
 

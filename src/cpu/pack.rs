@@ -1,11 +1,12 @@
-//! Rows of weights into a panel: converted, and turned so that the outputs lie side by side.
+//! Rows of weights into a panel: converted, and transposed so that the outputs lie side by side.
 
 use half::f16;
 
 use super::format::WeightFormat;
+use super::isa::compiled_for_each;
+use super::lanes::{LANES, Lanes, pair};
 use super::matrix::{BLOCK, PANEL};
 use super::quantise::{self, Quants, SUPER};
-use super::simd::{Isa, LANES, Lanes, compiled_for_each, pair};
 
 /// A panel to be filled.
 pub struct PackTask<'a> {
@@ -27,6 +28,8 @@ const STRIP: usize = SUPER * BLOCK;
 
 type Strip = [[f32; STRIP]; PANEL];
 
+/// # Safety
+/// Compiled for the instruction set of `L`.
 #[inline(always)]
 unsafe fn pack<L: Lanes>(task: &mut PackTask) {
     let mut strip = [[0.0; STRIP]; PANEL];
@@ -39,18 +42,22 @@ unsafe fn pack<L: Lanes>(task: &mut PackTask) {
             weights[there..].fill(0.0);
         }
         if task.format == WeightFormat::Q4K {
-            put_q4_k(blocks, &strip);
+            write_q4_k(blocks, &strip);
             continue;
         }
         for (index, block) in blocks.chunks_exact_mut(block_bytes).enumerate() {
-            unsafe { put_block::<L>(task.format, block, &strip, index) };
+            // SAFETY: compiled for `L`, says the caller.
+            unsafe { write_block::<L>(task.format, block, &strip, index) };
         }
     }
 }
 
 /// The block of this index of the strip.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`.
 #[inline(always)]
-unsafe fn put_block<L: Lanes>(format: WeightFormat, block: &mut [u8], strip: &Strip, index: usize) {
+unsafe fn write_block<L: Lanes>(format: WeightFormat, block: &mut [u8], strip: &Strip, index: usize) {
     let weights = |lane: usize| -> &[f32; BLOCK] { &strip[lane].as_chunks().0[index] };
     match format {
         WeightFormat::F32 => {
@@ -58,16 +65,17 @@ unsafe fn put_block<L: Lanes>(format: WeightFormat, block: &mut [u8], strip: &St
             for (lane, floats) in floats.iter_mut().enumerate() {
                 *floats = *weights(lane);
             }
-            put(block, &turn::<_, WHOLE>(floats.as_flattened()), f32::to_le_bytes);
+            write(block, &transpose::<_, WHOLE>(floats.as_flattened()), f32::to_le_bytes);
         }
         WeightFormat::F16 => {
             let mut halves = [[0; BLOCK]; PANEL];
             for (lane, halves) in halves.iter_mut().enumerate() {
                 for (halves, weights) in halves.chunks_exact_mut(LANES).zip(weights(lane).chunks_exact(LANES)) {
+                    // SAFETY: both are sixteen numbers, and it is compiled for `L`.
                     unsafe { L::load(weights.as_ptr()).store_f16(halves.as_mut_ptr()) };
                 }
             }
-            put(block, &turn::<_, WHOLE>(halves.as_flattened()), u16::to_le_bytes);
+            write(block, &transpose::<_, WHOLE>(halves.as_flattened()), u16::to_le_bytes);
         }
         WeightFormat::Bf16 => {
             let mut pairs = [[0; BLOCK / 2]; PANEL];
@@ -76,21 +84,21 @@ unsafe fn put_block<L: Lanes>(format: WeightFormat, block: &mut [u8], strip: &St
                     *both = pair(*first, *second);
                 }
             }
-            put(block, &turn::<_, HALF>(pairs.as_flattened()), u32::to_le_bytes);
+            write(block, &transpose::<_, HALF>(pairs.as_flattened()), u32::to_le_bytes);
         }
         WeightFormat::Q8_0 => {
             let mut quants = [Quants::ZERO; PANEL];
             for (lane, quants) in quants.iter_mut().enumerate() {
                 *quants = quantise::q8_0(weights(lane));
             }
-            put_quants(format, block, &quants);
+            write_quants(format, block, &quants);
         }
         WeightFormat::Q4_0 => {
             let mut quants = [Quants::ZERO; PANEL];
             for (lane, quants) in quants.iter_mut().enumerate() {
                 *quants = quantise::q4_0(weights(lane));
             }
-            put_quants(format, block, &quants);
+            write_quants(format, block, &quants);
         }
         WeightFormat::Q4K => unreachable!("its blocks are made eight at a time"),
     }
@@ -98,7 +106,7 @@ unsafe fn put_block<L: Lanes>(format: WeightFormat, block: &mut [u8], strip: &St
 
 /// The blocks of a strip, as many as there are.
 #[inline(always)]
-fn put_q4_k(blocks: &mut [u8], strip: &Strip) {
+fn write_q4_k(blocks: &mut [u8], strip: &Strip) {
     let mut quants = [[Quants::ZERO; PANEL]; SUPER];
     for (lane, weights) in strip.iter().enumerate() {
         // Both are 256 numbers.
@@ -111,12 +119,12 @@ fn put_q4_k(blocks: &mut [u8], strip: &Strip) {
     }
     let format = WeightFormat::Q4K;
     for (block, quants) in blocks.chunks_exact_mut(format.block_bytes()).zip(&quants) {
-        put_quants(format, block, quants);
+        write_quants(format, block, quants);
     }
 }
 
 #[inline(always)]
-fn put_quants(format: WeightFormat, block: &mut [u8], quants: &[Quants; PANEL]) {
+fn write_quants(format: WeightFormat, block: &mut [u8], quants: &[Quants; PANEL]) {
     let (weights, factors) = block.split_at_mut(format.weight_bytes());
     let mut values = [[0; BLOCK]; PANEL];
     let mut scales = [f16::ZERO; 2 * PANEL];
@@ -125,41 +133,41 @@ fn put_quants(format: WeightFormat, block: &mut [u8], quants: &[Quants; PANEL]) 
         (scales[lane], scales[PANEL + lane]) = (quants.scale, quants.minimum);
     }
     if format == WeightFormat::Q8_0 {
-        put(weights, &turn::<_, WHOLE>(values.as_flattened()), i8::to_le_bytes);
+        write(weights, &transpose::<_, WHOLE>(values.as_flattened()), i8::to_le_bytes);
     } else {
         let mut nibbles = [0; HALF];
         for (both, two) in nibbles.iter_mut().zip(values.as_flattened().as_chunks().0) {
             let [low, high]: [i8; 2] = *two;
             *both = (low | high << 4).cast_unsigned();
         }
-        put(weights, &turn::<_, HALF>(&nibbles), u8::to_le_bytes);
+        write(weights, &transpose::<_, HALF>(&nibbles), u8::to_le_bytes);
     }
-    put(factors, &scales, f16::to_le_bytes);
+    write(factors, &scales, f16::to_le_bytes);
 }
 
 /// As many numbers as there is room for.
 #[inline(always)]
-fn put<T: Copy, const SIZE: usize>(bytes: &mut [u8], numbers: &[T], to_bytes: impl Fn(T) -> [u8; SIZE]) {
+fn write<T: Copy, const SIZE: usize>(bytes: &mut [u8], numbers: &[T], to_bytes: impl Fn(T) -> [u8; SIZE]) {
     for (place, number) in bytes.as_chunks_mut().0.iter_mut().zip(numbers) {
         *place = to_bytes(*number);
     }
 }
 
-/// From 32 rows to 32 columns: the halves are shuffled into each other once for each bit of a
-/// row's number, which brings those bits to the end of the index.
+/// From 32 rows to 32 columns: the halves are interleaved once for each bit of a row's index,
+/// which brings those bits to the end of the whole index.
 #[inline(always)]
-fn turn<T: Copy, const N: usize>(numbers: &[T]) -> [T; N] {
+fn transpose<T: Copy, const N: usize>(numbers: &[T]) -> [T; N] {
     let (mut one, mut other) = ([numbers[0]; N], [numbers[0]; N]);
-    shuffle(numbers, &mut one);
-    shuffle(&one, &mut other);
-    shuffle(&other, &mut one);
-    shuffle(&one, &mut other);
-    shuffle(&other, &mut one);
+    interleave(numbers, &mut one);
+    interleave(&one, &mut other);
+    interleave(&other, &mut one);
+    interleave(&one, &mut other);
+    interleave(&other, &mut one);
     one
 }
 
 #[inline(always)]
-fn shuffle<T: Copy, const N: usize>(from: &[T], to: &mut [T; N]) {
+fn interleave<T: Copy, const N: usize>(from: &[T], to: &mut [T; N]) {
     let (front, back) = from[..N].split_at(N / 2);
     for i in 0..N / 2 {
         to[2 * i] = front[i];

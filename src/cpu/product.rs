@@ -3,9 +3,10 @@
 use rayon::prelude::*;
 
 use super::format::WeightFormat;
-use super::kernel::{BLOCK_ROWS, BlockTask, Output, RowTask, multiply_blocks, multiply_row};
+use super::isa::Isa;
+use super::lanes::pair;
 use super::matrix::{BLOCK, PANEL, PackedMatrix};
-use super::simd::{Isa, pair};
+use super::product_kernel::{BLOCK_ROWS, BlockTask, Output, RowTask, multiply_blocks, multiply_row};
 
 /// Multiplications below which waking another core costs more than it brings.
 const WORTH_A_CORE: usize = 1 << 16;
@@ -14,7 +15,7 @@ const WORTH_A_CORE: usize = 1 << 16;
 ///
 /// `bias` is padded with zeros to whole panels.
 pub fn product(rows: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
-    product_on(Isa::best(), rows, matrix, bias)
+    product_on(Isa::current(), rows, matrix, bias)
 }
 
 fn product_on(isa: Isa, rows: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
@@ -65,7 +66,8 @@ fn many_rows(isa: Isa, rows: &[f32], count: usize, matrix: &PackedMatrix, bias: 
     let task = |panel: usize, blocks: std::ops::Range<usize>| {
         let (first, last) = (inputs.block(blocks.start).0, inputs.rows_before(blocks.end));
         let columns = (stride - panel * PANEL).min(PANEL);
-        let start = target.at(first * stride + panel * PANEL);
+        // SAFETY: the panel's first column of this row is within the output.
+        let start = unsafe { target.at(first * stride + panel * PANEL) };
         let mut task = BlockTask {
             panel: matrix.panel(panel),
             inputs: &inputs,
@@ -74,7 +76,8 @@ fn many_rows(isa: Isa, rows: &[f32], count: usize, matrix: &PackedMatrix, bias: 
             output: Output { start, stride },
         };
         if columns == PANEL {
-            multiply_blocks(isa, &task);
+            // SAFETY: these columns of these rows are within the output, and this task's alone.
+            unsafe { multiply_blocks(isa, &task) };
             return;
         }
         // The last panel is not whole: its rows would run into the next ones.
@@ -83,7 +86,8 @@ fn many_rows(isa: Isa, rows: &[f32], count: usize, matrix: &PackedMatrix, bias: 
             start: whole.as_mut_ptr(),
             stride: PANEL,
         };
-        multiply_blocks(isa, &task);
+        // SAFETY: `whole` has 32 numbers for each row, and is this task's alone.
+        unsafe { multiply_blocks(isa, &task) };
         for (row, from) in whole.chunks(PANEL).enumerate() {
             // SAFETY: these columns of these rows are this task's alone.
             unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), start.add(row * stride), columns) };
@@ -115,8 +119,10 @@ struct SharedOutput(*mut f32);
 unsafe impl Sync for SharedOutput {}
 
 impl SharedOutput {
-    fn at(&self, index: usize) -> *mut f32 {
-        // SAFETY: callers stay within the output.
+    /// # Safety
+    /// `index` is within the output.
+    unsafe fn at(&self, index: usize) -> *mut f32 {
+        // SAFETY: says the caller.
         unsafe { self.0.add(index) }
     }
 }
@@ -161,15 +167,18 @@ impl PackedRows {
         packed
     }
 
+    /// Whether the numbers are pairs of bf16.
     pub fn pairs(&self) -> bool {
         self.pairs
     }
 
+    /// The inputs with their padding.
     pub fn padded(&self) -> usize {
         self.padded
     }
 
-    fn blocks(&self) -> usize {
+    /// How many blocks the rows make.
+    pub fn blocks(&self) -> usize {
         self.blocks
     }
 
@@ -184,12 +193,15 @@ impl PackedRows {
     }
 
     /// Where the numbers of `input` (an even one) begin in the block of these rows.
+    ///
+    /// # Safety
+    /// `start` and `rows` are those of a block, and `input` is less than [`PackedRows::padded`].
     #[inline(always)]
-    pub fn at(&self, start: usize, rows: usize, input: usize) -> *const u32 {
+    pub unsafe fn at(&self, start: usize, rows: usize, input: usize) -> *const u32 {
         let numbers = start * self.padded + input * rows;
         let index = if self.pairs { numbers / 2 } else { numbers };
         debug_assert!(index < self.numbers.len());
-        // SAFETY: the rows and inputs are within what was packed.
+        // SAFETY: it is within what was packed, says the caller.
         unsafe { self.numbers.as_ptr().add(index) }
     }
 }
@@ -216,7 +228,7 @@ fn interleave(piece: &mut [u32], rows: &[f32], inputs: usize, pairs: bool) {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::quantized::QTensor;
+    use candle_core::quantized::{GgmlDType, QTensor};
     use candle_core::{Device, Tensor};
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
@@ -284,8 +296,11 @@ mod tests {
     #[test]
     fn weights_are_quantised_as_ggml_does() {
         let weights = numbers(&mut StdRng::seed_from_u64(2), 7 * 512);
-        for format in WeightFormat::ALL {
-            let Some(ggml) = format.ggml() else { continue };
+        for (format, ggml) in [
+            (WeightFormat::Q8_0, GgmlDType::Q8_0),
+            (WeightFormat::Q4_0, GgmlDType::Q4_0),
+            (WeightFormat::Q4K, GgmlDType::Q4K),
+        ] {
             let matrix = pack(&weights, 512, format);
             let theirs = Tensor::from_slice(&weights, (7, 512), &Device::Cpu)
                 .and_then(|rows| {

@@ -10,8 +10,8 @@ use memmap2::MmapMut;
 use rayon::prelude::*;
 
 use super::format::WeightFormat;
+use super::isa::Isa;
 use super::pack::{PackTask, pack_panel};
-use super::simd::Isa;
 
 /// Outputs that are computed together.
 pub const PANEL: usize = 32;
@@ -23,7 +23,7 @@ pub const BLOCK: usize = 32;
 const PIECE: usize = 1 << 22;
 
 /// A matrix `[outputs, inputs]` to be packed, wherever it is and whatever its numbers are.
-pub trait Rows: Sync {
+pub trait MatrixSource: Sync {
     fn outputs(&self) -> usize;
     fn inputs(&self) -> usize;
     /// Some of its rows in f32, one behind the other; `scratch` is for numbers that have to be
@@ -46,8 +46,8 @@ impl PackedMatrix {
     ///
     /// # Errors
     /// The system has no memory for it.
-    pub fn pack(rows: &impl Rows, format: WeightFormat) -> std::io::Result<Self> {
-        let (outputs, inputs) = (rows.outputs(), rows.inputs());
+    pub fn pack(source: &impl MatrixSource, format: WeightFormat) -> std::io::Result<Self> {
+        let (outputs, inputs) = (source.outputs(), source.inputs());
         let panel_bytes = inputs.div_ceil(BLOCK) * format.block_bytes();
         let mut memory = Memory::new(outputs.div_ceil(PANEL) * panel_bytes)?;
         let panels_at_a_time = (PIECE / (4 * PANEL * inputs).max(1)).max(1);
@@ -61,13 +61,13 @@ impl PackedMatrix {
                 for (panel, start) in panels.chunks_exact_mut(panel_bytes).zip(piece.clone().step_by(PANEL)) {
                     let task = &mut PackTask {
                         format,
-                        rows: rows.read(start..outputs.min(start + PANEL), scratch),
+                        rows: source.read(start..outputs.min(start + PANEL), scratch),
                         inputs,
                         panel,
                     };
-                    pack_panel(Isa::best(), task);
+                    pack_panel(Isa::current(), task);
                 }
-                rows.done_with(piece);
+                source.done_with(piece);
             });
         Ok(Self {
             format,
@@ -77,11 +77,11 @@ impl PackedMatrix {
         })
     }
 
-    /// Packs the columns of a matrix in f32: its transpose has them as rows, and needs no turning.
+    /// Packs the columns of a matrix in f32: they are the rows of its transpose, which is not made.
     ///
     /// # Errors
     /// As for [`PackedMatrix::pack`].
-    pub fn pack_columns(columns: &impl Rows) -> std::io::Result<Self> {
+    pub fn pack_columns(columns: &impl MatrixSource) -> std::io::Result<Self> {
         let (outputs, inputs) = (columns.inputs(), columns.outputs());
         let mut scratch = Vec::new();
         let rows = columns.read(0..inputs, &mut scratch);
@@ -207,12 +207,21 @@ pub struct Panel<'a> {
 }
 
 impl Panel<'_> {
-    /// Where the block of inputs begins that `input` (a multiple of 32) is the first of.
+    /// The inputs with their padding: whole blocks, all of which are there.
+    pub fn padded_inputs(&self) -> usize {
+        self.bytes.len() / self.format.block_bytes() * BLOCK
+    }
+
+    /// Where the block of inputs begins that `input` (a multiple of 32) is the first of; it is
+    /// [`WeightFormat::block_bytes`] long.
+    ///
+    /// # Safety
+    /// `input` is less than [`Panel::padded_inputs`].
     #[inline(always)]
-    pub fn block(&self, input: usize) -> *const u8 {
+    pub unsafe fn block(&self, input: usize) -> *const u8 {
         let start = input / BLOCK * self.format.block_bytes();
         debug_assert!(start < self.bytes.len());
-        // SAFETY: callers stay below the padded inputs, whose blocks are all there.
+        // SAFETY: the block is one of the panel's, says the caller.
         unsafe { self.bytes.as_ptr().add(start) }
     }
 }
@@ -223,7 +232,7 @@ pub struct InMemory<'a> {
     pub inputs: usize,
 }
 
-impl Rows for InMemory<'_> {
+impl MatrixSource for InMemory<'_> {
     fn outputs(&self) -> usize {
         self.numbers.len() / self.inputs.max(1)
     }

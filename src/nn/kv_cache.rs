@@ -47,7 +47,7 @@ impl KvCache {
 
     /// A cache that goes on from this one, with room for `positions` in one piece; this one
     /// must be full (as [`KvCache::prefix`] makes it), and stays as it is.
-    pub fn go_on(&self, positions: usize) -> Self {
+    pub fn extended(&self, positions: usize) -> Self {
         let layer = |layer: &LayerCache| LayerCache {
             // Appending to a full cache copies it first.
             room: positions.max(self.length),
@@ -60,9 +60,9 @@ impl KvCache {
     }
 
     /// Row `i` becomes a copy of the row `rows[i]` that was; rows that are not named are gone.
-    pub fn select_rows(&mut self, rows: &[usize]) -> Result<()> {
+    pub fn reorder(&mut self, rows: &[usize]) -> Result<()> {
         let rows: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
-        self.layers.iter_mut().try_for_each(|layer| layer.select_rows(&rows))
+        self.layers.iter_mut().try_for_each(|layer| layer.reorder(&rows))
     }
 }
 
@@ -104,7 +104,7 @@ impl LayerCache {
         }
     }
 
-    fn select_rows(&mut self, rows: &[u32]) -> Result<()> {
+    fn reorder(&mut self, rows: &[u32]) -> Result<()> {
         if let Some((keys, values)) = &mut self.keys_and_values {
             let rows = Tensor::new(rows, keys.device())?;
             (*keys, *values) = (keys.index_select(&rows, 0)?, values.index_select(&rows, 0)?);

@@ -5,8 +5,8 @@
 
 use half::f16;
 
+use super::lanes::reduce;
 use super::matrix::BLOCK;
-use super::simd::reduce;
 
 /// Blocks that share a scale of their scales in `q4_k`.
 pub const SUPER: usize = 8;
@@ -26,8 +26,8 @@ impl Quants {
         minimum: f16::ZERO,
     };
 
-    /// Rounding makes numbers of everything: a block with a weight that is none, or infinite,
-    /// must not pass for a sound one.
+    /// Rounding would hide a NaN or an infinity: a block with such a weight gets a scale that is
+    /// not a number.
     #[inline(always)]
     fn new(values: [i8; BLOCK], scale: f32, minimum: f32, weights: &[f32; BLOCK]) -> Self {
         let is_sound = greatest_magnitude(weights).is_finite();
@@ -156,7 +156,7 @@ fn to_four_bits(x: f32) -> i32 {
 fn truncate(x: f32, least: f32, most: f32) -> i32 {
     let x = if x > least { x } else { least };
     let x = if x < most { x } else { most };
-    // SAFETY: it is between the bounds, which whole numbers hold; of a NaN the lower was taken.
+    // SAFETY: it is between the bounds, which whole numbers hold; a NaN has become the lower.
     unsafe { x.to_int_unchecked() }
 }
 

@@ -3,13 +3,17 @@
 //! Everything here is generic over the lanes and inlined into one function for each
 //! instruction set, at the end of the file. There are no closures around the lanes: what is
 //! in a closure is not compiled for the instruction set of the function around it.
+//!
+//! All `unsafe fn` of this file ask that they be compiled for the instruction set of `L`, as
+//! `compiled_for_each` does it; what else they ask is written at each.
 
 use std::mem::MaybeUninit;
 
 use super::format::WeightFormat;
+use super::isa::{Isa, compiled_for_each};
+use super::lanes::{LANES, Lanes};
 use super::matrix::{BLOCK, PANEL, Panel};
 use super::product::PackedRows;
-use super::simd::{Isa, LANES, Lanes, compiled_for_each};
 
 /// Rows that a block of a product has at most: with 32 outputs that fills 24 of AVX-512's
 /// 32 registers with sums.
@@ -50,11 +54,15 @@ pub struct BlockTask<'a> {
 /// The two registers that hold one number for each of a panel's outputs.
 type Pair<L> = [L; 2];
 
+/// # Safety
+/// Compiled for the instruction set of `L`; 32 numbers can be read there.
 #[inline(always)]
 unsafe fn load<L: Lanes>(from: *const f32) -> Pair<L> {
     unsafe { [L::load(from), L::load(from.add(LANES))] }
 }
 
+/// # Safety
+/// Compiled for the instruction set of `L`.
 #[inline(always)]
 unsafe fn fma<L: Lanes>(weights: Pair<L>, x: L, sum: &mut Pair<L>) {
     unsafe {
@@ -64,6 +72,9 @@ unsafe fn fma<L: Lanes>(weights: Pair<L>, x: L, sum: &mut Pair<L>) {
 }
 
 /// The weights of inputs `i` and `i + 1` of a block, without scale; `i` is even.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`; `block` is a whole block of this format, and `i` less than 32.
 #[inline(always)]
 unsafe fn two_inputs<L: Lanes>(format: WeightFormat, block: *const u8, i: usize) -> [Pair<L>; 2] {
     unsafe {
@@ -98,16 +109,22 @@ fn side_by_side<L: Lanes>(left: (L, L), right: (L, L)) -> [Pair<L>; 2] {
     [[left.0, right.0], [left.1, right.1]]
 }
 
+/// # Safety
+/// Compiled for the instruction set of `L`; 32 numbers can be read there.
 #[inline(always)]
 unsafe fn load_f16<L: Lanes>(from: *const u16) -> Pair<L> {
     unsafe { [L::load_f16(from), L::load_f16(from.add(LANES))] }
 }
 
+/// # Safety
+/// Compiled for the instruction set of `L`; 32 numbers can be read there.
 #[inline(always)]
 unsafe fn load_i8<L: Lanes>(from: *const i8) -> Pair<L> {
     unsafe { [L::load_i8(from), L::load_i8(from.add(LANES))] }
 }
 
+/// # Safety
+/// Compiled for the instruction set of `L`.
 #[inline(always)]
 unsafe fn times<L: Lanes>(pair: Pair<L>, factor: f32) -> Pair<L> {
     let factor = unsafe { L::splat(factor) };
@@ -115,6 +132,9 @@ unsafe fn times<L: Lanes>(pair: Pair<L>, factor: f32) -> Pair<L> {
 }
 
 /// What a block's quants are multiplied by, and what is added behind that.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`; `block` is a whole block of this format.
 #[inline(always)]
 unsafe fn scale_and_offset<L: Lanes>(format: WeightFormat, block: *const u8) -> Option<(Pair<L>, Option<Pair<L>>)> {
     unsafe {
@@ -133,6 +153,9 @@ unsafe fn scale_and_offset<L: Lanes>(format: WeightFormat, block: *const u8) -> 
 
 /// A whole panel against one row: bound by reading the weights, so that they are
 /// multiplied as they are stored, and scaled once a block.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`; the panel has the blocks of the whole row.
 #[inline(always)]
 unsafe fn row<L: Lanes>(task: &mut RowTask) {
     macro_rules! by_format {
@@ -146,6 +169,9 @@ unsafe fn row<L: Lanes>(task: &mut RowTask) {
 }
 
 /// `format` is the panel's, as a constant that is known where this is inlined.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`; the panel is of this format, and has the blocks of the whole row.
 #[inline(always)]
 unsafe fn row_in<L: Lanes>(format: WeightFormat, task: &mut RowTask) {
     unsafe {
@@ -184,14 +210,20 @@ unsafe fn row_in<L: Lanes>(format: WeightFormat, task: &mut RowTask) {
 struct Tile([MaybeUninit<u32>; DEPTH * PANEL]);
 
 /// Unpacks `depth` inputs from `input` on; numbers that need no unpacking stay where they are.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`; the panel has `depth` inputs from `input` on, both whole blocks, and `depth` is at
+/// most [`DEPTH`].
 #[inline(always)]
 unsafe fn unpack<L: Lanes>(panel: &Panel, input: usize, depth: usize, pairs: bool, tile: &mut Tile) -> *const u32 {
     if panel.format == WeightFormat::F32 || (pairs && panel.format == WeightFormat::Bf16) {
-        return panel.block(input).cast();
+        // SAFETY: the input is one of the panel's, says the caller.
+        return unsafe { panel.block(input) }.cast();
     }
     let out = tile.0.as_mut_ptr().cast::<u32>();
     for start in (0..depth).step_by(BLOCK) {
-        let block = panel.block(input + start);
+        // SAFETY: as above.
+        let block = unsafe { panel.block(input + start) };
         macro_rules! by_format {
             ($($format:ident)*) => {
                 match panel.format {
@@ -206,6 +238,9 @@ unsafe fn unpack<L: Lanes>(panel: &Panel, input: usize, depth: usize, pairs: boo
     out
 }
 
+/// # Safety
+/// Compiled for the instruction set of `L`; `block` is a whole block of this format, and a block of `[32][32]` f32, or half as
+/// many pairs, can be written to `out`.
 #[inline(always)]
 unsafe fn unpack_block<L: Lanes>(format: WeightFormat, block: *const u8, pairs: bool, out: *mut u32) {
     unsafe {
@@ -237,6 +272,10 @@ unsafe fn unpack_block<L: Lanes>(format: WeightFormat, block: *const u8, pairs: 
 }
 
 /// `ROWS` rows of inputs (interleaved) against a tile of weights.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`; `depth` inputs of `ROWS` rows can be read, as many of the tile, and 32 numbers can be
+/// read and written in each row of the output.
 #[inline(always)]
 unsafe fn multiply<L: Lanes, const ROWS: usize>(
     inputs: *const u32,
@@ -279,6 +318,9 @@ unsafe fn multiply<L: Lanes, const ROWS: usize>(
 }
 
 /// A whole panel against blocks of rows: bound by arithmetic.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`; see [`multiply_blocks`].
 #[inline(always)]
 unsafe fn blocks<L: Lanes>(task: &BlockTask) {
     let pairs = task.inputs.pairs();
@@ -315,5 +357,40 @@ unsafe fn blocks<L: Lanes>(task: &BlockTask) {
     }
 }
 
-compiled_for_each!(pub multiply_row, row, &mut RowTask);
-compiled_for_each!(pub multiply_blocks, blocks, &BlockTask);
+compiled_for_each!(unsafe row_on, row, &mut RowTask);
+compiled_for_each!(unsafe blocks_on, blocks, &BlockTask);
+
+/// One panel's part of a product with a single row.
+///
+/// # Panics
+/// The row is longer than the panel's inputs.
+pub fn multiply_row(isa: Isa, task: &mut RowTask) {
+    assert!(
+        task.row.len() <= task.panel.padded_inputs(),
+        "a row of {} numbers against a panel of {} inputs",
+        task.row.len(),
+        task.panel.padded_inputs()
+    );
+    // SAFETY: the panel has a block for each of the row's.
+    unsafe { row_on(isa, task) }
+}
+
+/// One panel's part of a product with several blocks of rows.
+///
+/// # Safety
+/// 32 numbers can be written, and nobody else reads or writes them, in each row of the blocks
+/// as [`BlockTask::output`] says where it is.
+///
+/// # Panics
+/// The rows are longer than the panel's inputs, or there are fewer blocks of them.
+pub unsafe fn multiply_blocks(isa: Isa, task: &BlockTask) {
+    assert!(
+        task.inputs.padded() <= task.panel.padded_inputs() && task.blocks.end <= task.inputs.blocks(),
+        "{} inputs of blocks {:?} against a panel of {}",
+        task.inputs.padded(),
+        task.blocks,
+        task.panel.padded_inputs()
+    );
+    // SAFETY: the panel has the rows' inputs, and the output is the caller's promise.
+    unsafe { blocks_on(isa, task) }
+}

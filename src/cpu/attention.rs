@@ -1,0 +1,378 @@
+//! Softmax attention on the CPU, in f32: `softmax(scale q k^T + mask) v`.
+//!
+//! A head is one piece of work for one core, on the packed products of
+//! [`product`](super::product), and reads its queries, keys and values from wherever they lie.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::format::WeightFormat;
+use super::isa::{Isa, compiled_for_each};
+use super::lanes::{LANES, Lanes, greatest, sum};
+use super::matrix::{MatrixSource, PackedMatrix};
+use super::product::product;
+
+/// Queries from which on it is worth packing keys and values.
+const WORTH_PACKING: usize = 4;
+
+/// The heads of a tensor `[batch, heads, rows, size]`, wherever its numbers lie.
+#[derive(Clone, Copy)]
+pub struct Heads<'a> {
+    numbers: &'a [f32],
+    shape: [usize; 4],
+    strides: [usize; 4],
+}
+
+impl<'a> Heads<'a> {
+    /// `numbers` begin with the tensor's first; `strides` are in numbers.
+    pub fn new(numbers: &'a [f32], shape: [usize; 4], strides: [usize; 4]) -> Self {
+        Self {
+            numbers,
+            shape,
+            strides,
+        }
+    }
+
+    /// Of all batches' heads the one with this index.
+    fn head(&self, index: usize) -> Head<'a> {
+        let [_, heads, rows, size] = self.shape;
+        let [batch_stride, head_stride, row_stride, column_stride] = self.strides;
+        Head {
+            numbers: &self.numbers[index / heads * batch_stride + index % heads * head_stride..],
+            rows,
+            size,
+            row_stride,
+            column_stride,
+        }
+    }
+}
+
+/// What is added to the scores.
+#[derive(Clone, Copy)]
+pub enum HeadsMask<'a> {
+    /// A number for each query and key, `[batch, heads, queries, keys]`.
+    Each(Heads<'a>),
+    /// A number for each distance, `[batch, heads, 1, keys + queries - 1]`. Those of the last
+    /// query are the first `keys`, those of the query before begin one further on.
+    ByDistance(Heads<'a>),
+}
+
+/// Attention of all heads: `q` is `[batch, heads, queries, size]`, `k` and `v` are `[batch,
+/// heads, keys, size]`; the result is `[batch, queries, heads * size]`.
+///
+/// # Errors
+/// The system has no memory for the packed keys and values.
+pub fn attend(q: Heads, k: Heads, v: Heads, scale: f32, mask: Option<HeadsMask>) -> std::io::Result<Vec<f32>> {
+    attend_on(Isa::current(), q, k, v, scale, mask)
+}
+
+fn attend_on(isa: Isa, q: Heads, k: Heads, v: Heads, scale: f32, mask: Option<HeadsMask>) -> std::io::Result<Vec<f32>> {
+    let [batch, heads, queries, size] = q.shape;
+    let of_heads: Vec<Vec<f32>> = (0..batch * heads)
+        .into_par_iter()
+        .map(|index| {
+            let mask = mask.map(|mask| HeadMask::new(mask, index, queries));
+            let task = HeadTask {
+                q: &q.head(index),
+                k: &k.head(index),
+                v: &v.head(index),
+                scale,
+                mask: mask.as_ref(),
+            };
+            task.run(isa)
+        })
+        .collect::<std::io::Result<_>>()?;
+    let mut output = vec![0f32; batch * heads * queries * size];
+    for (row, output) in output.chunks_exact_mut((heads * size).max(1)).enumerate() {
+        let (batch, query) = (row / queries, row % queries);
+        for (head, output) in output.chunks_exact_mut(size).enumerate() {
+            let from = &of_heads[batch * heads + head][query * size..];
+            output.copy_from_slice(&from[..size]);
+        }
+    }
+    Ok(output)
+}
+
+/// One head of a tensor: a matrix of `[rows, size]`.
+struct Head<'a> {
+    numbers: &'a [f32],
+    rows: usize,
+    size: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl Head<'_> {
+    fn copy_row(&self, row: usize, to: &mut [f32]) {
+        let row = &self.numbers[row * self.row_stride..];
+        if self.column_stride == 1 {
+            return to.copy_from_slice(&row[..to.len()]);
+        }
+        for (index, to) in to.iter_mut().enumerate() {
+            *to = row[index * self.column_stride];
+        }
+    }
+
+    fn copy(&self, rows: Range<usize>, to: &mut Vec<f32>) {
+        to.resize(rows.len() * self.size, 0.0);
+        for (row, to) in rows.zip(to.chunks_exact_mut(self.size)) {
+            self.copy_row(row, to);
+        }
+    }
+}
+
+impl MatrixSource for Head<'_> {
+    fn outputs(&self) -> usize {
+        self.rows
+    }
+
+    fn inputs(&self) -> usize {
+        self.size
+    }
+
+    fn read<'a>(&'a self, rows: Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32] {
+        if (self.row_stride, self.column_stride) == (self.size, 1) {
+            return &self.numbers[rows.start * self.size..rows.end * self.size];
+        }
+        self.copy(rows, scratch);
+        scratch
+    }
+
+    fn done_with(&self, _: Range<usize>) {}
+}
+
+/// What is added to one head's scores.
+struct HeadMask<'a> {
+    head: Head<'a>,
+    is_by_distance: bool,
+    queries: usize,
+}
+
+impl<'a> HeadMask<'a> {
+    fn new(mask: HeadsMask<'a>, index: usize, queries: usize) -> Self {
+        let (heads, is_by_distance) = match mask {
+            HeadsMask::Each(heads) => (heads, false),
+            HeadsMask::ByDistance(heads) => (heads, true),
+        };
+        Self {
+            head: heads.head(index),
+            is_by_distance,
+            queries,
+        }
+    }
+
+    fn copy_row(&self, query: usize, to: &mut [f32]) {
+        if !self.is_by_distance {
+            return self.head.copy_row(query, to);
+        }
+        let start = (self.queries - 1 - query) * self.head.column_stride;
+        Head {
+            numbers: &self.head.numbers[start..],
+            ..self.head
+        }
+        .copy_row(0, to);
+    }
+}
+
+/// Attention of one head.
+struct HeadTask<'a> {
+    q: &'a Head<'a>,
+    k: &'a Head<'a>,
+    v: &'a Head<'a>,
+    scale: f32,
+    mask: Option<&'a HeadMask<'a>>,
+}
+
+impl HeadTask<'_> {
+    /// `[queries, size]`.
+    fn run(&self, isa: Isa) -> std::io::Result<Vec<f32>> {
+        let mut queries = Vec::new();
+        self.q.copy(0..self.q.rows, &mut queries);
+        for number in &mut queries {
+            *number *= self.scale;
+        }
+        if self.q.rows < WORTH_PACKING {
+            return Ok(self.query_by_query(isa, &queries));
+        }
+        let keys = PackedMatrix::pack(self.k, WeightFormat::F32)?;
+        let mut weights = product(&queries, &keys, None);
+        for (index, weights) in weights.chunks_mut(self.k.rows).enumerate() {
+            self.scores_to_weights(isa, weights, index);
+        }
+        let values = PackedMatrix::pack_columns(self.v)?;
+        Ok(product(&weights, &values, None))
+    }
+
+    /// The same without packing.
+    fn query_by_query(&self, isa: Isa, queries: &[f32]) -> Vec<f32> {
+        let (mut key_scratch, mut value_scratch) = (Vec::new(), Vec::new());
+        let keys = self.k.read(0..self.k.rows, &mut key_scratch);
+        let values = self.v.read(0..self.v.rows, &mut value_scratch);
+        let size = self.q.size;
+        let mut output = vec![0f32; queries.len()];
+        for (index, (query, output)) in queries.chunks(size).zip(output.chunks_mut(size)).enumerate() {
+            let mut weights = vec![0f32; self.k.rows];
+            score(
+                isa,
+                &mut RowTask {
+                    query,
+                    rows: keys,
+                    weights: &mut weights,
+                },
+            );
+            self.scores_to_weights(isa, &mut weights, index);
+            gather(
+                isa,
+                &mut GatherTask {
+                    rows: values,
+                    weights: &weights,
+                    output,
+                },
+            );
+        }
+        output
+    }
+
+    fn scores_to_weights(&self, isa: Isa, weights: &mut [f32], query: usize) {
+        if let Some(mask) = self.mask {
+            let mut row = vec![0f32; weights.len()];
+            mask.copy_row(query, &mut row);
+            for (score, mask) in weights.iter_mut().zip(&row) {
+                *score += mask;
+            }
+        }
+        softmax(isa, weights);
+    }
+}
+
+/// A query against every row of a matrix.
+struct RowTask<'a> {
+    query: &'a [f32],
+    rows: &'a [f32],
+    weights: &'a mut [f32],
+}
+
+/// # Safety
+/// Compiled for the instruction set of `L`.
+#[inline(always)]
+unsafe fn score_rows<L: Lanes>(task: &mut RowTask) {
+    let (query, rest) = task.query.as_chunks::<LANES>();
+    for (weight, row) in task.weights.iter_mut().zip(task.rows.chunks_exact(task.query.len())) {
+        let (row, row_rest) = row.as_chunks::<LANES>();
+        let mut sums = [0f32; LANES];
+        // SAFETY: each chunk is sixteen numbers, and it is compiled for `L`.
+        unsafe {
+            let mut lanes = L::splat(0.0);
+            for (query, row) in query.iter().zip(row) {
+                lanes = L::load(query.as_ptr()).mul_add(L::load(row.as_ptr()), lanes);
+            }
+            lanes.store(sums.as_mut_ptr());
+        }
+        for (sum, (query, row)) in sums.iter_mut().zip(rest.iter().zip(row_rest)) {
+            *sum += query * row;
+        }
+        *weight = sum(&sums);
+    }
+}
+
+/// The sum of a matrix's rows, each with its weight.
+struct GatherTask<'a> {
+    rows: &'a [f32],
+    weights: &'a [f32],
+    output: &'a mut [f32],
+}
+
+/// # Safety
+/// Compiled for the instruction set of `L`.
+#[inline(always)]
+unsafe fn gather_rows<L: Lanes>(task: &mut GatherTask) {
+    for (weight, row) in task.weights.iter().zip(task.rows.chunks_exact(task.output.len())) {
+        for (output, number) in task.output.iter_mut().zip(row) {
+            *output += weight * number;
+        }
+    }
+}
+
+/// Scores to weights that add up to 1, in place.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`.
+#[inline(always)]
+unsafe fn softmax_row<L: Lanes>(row: &mut [f32]) {
+    let greatest = greatest(row);
+    for score in row.iter_mut() {
+        *score = exp(*score - greatest);
+    }
+    let inverse = 1.0 / sum(row);
+    for weight in row {
+        *weight *= inverse;
+    }
+}
+
+compiled_for_each!(score, score_rows, &mut RowTask);
+compiled_for_each!(gather, gather_rows, &mut GatherTask);
+compiled_for_each!(softmax, softmax_row, &mut [f32]);
+
+/// `e^x` for `x <= 0` within two units of the last place: a power of two by the exponent's
+/// bits times a polynomial on half a power to either side (Cephes' coefficients).
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    const COEFFICIENTS: [f32; 6] = [
+        1.987_569_1e-4,
+        1.398_199_9e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_5e-1,
+        5e-1,
+    ];
+    /// ln 2 in two parts, the first short enough to be exact when it is multiplied.
+    const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
+    // Below, the result is not a normal number any more: it is taken for zero.
+    let clamped = x.max(-87.0);
+    let power = (clamped * std::f32::consts::LOG2_E - 0.5) as i32 as f32;
+    let rest = clamped - power * LN_2.0 - power * LN_2.1;
+    let mut polynomial = 0.0;
+    for coefficient in COEFFICIENTS {
+        polynomial = polynomial * rest + coefficient;
+    }
+    let scale = f32::from_bits((((power as i32) + 127) as u32) << 23);
+    let value = (polynomial * rest * rest + rest + 1.0) * scale;
+    // A NaN stays one: what is added is zero elsewhere.
+    if x < -87.0 { 0.0 } else { value + (x - clamped) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exponential_is_libms_within_rounding() {
+        for step in 0..=90_000 {
+            let x = -step as f32 * 1e-3;
+            let (ours, libm) = (exp(x), x.exp());
+            assert!(
+                (ours - libm).abs() <= 3e-7 * libm + 1e-37,
+                "exp({x}) = {ours}, libm says {libm}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_nan_is_not_hidden() {
+        for isa in Isa::all() {
+            let mut weights = [2.0, f32::NAN];
+            softmax(isa, &mut weights);
+            assert!(weights.iter().all(|weight| weight.is_nan()), "{isa:?}");
+        }
+    }
+
+    #[test]
+    fn masked_scores_have_no_weight() {
+        for isa in Isa::all() {
+            let mut weights = [2.0, f32::NEG_INFINITY, 2.0];
+            softmax(isa, &mut weights);
+            assert_eq!(weights, [0.5, 0.0, 0.5], "{isa:?}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Kernels for the CPU: what the layers of [`nn`](crate::nn) compute with where there is no GPU.
+//!
+//! Inputs, sums and outputs are f32 in slices; weights are packed once, when they are loaded,
+//! in any of the formats of [`WeightFormat`]. Nothing here knows a tensor, a model or a file.
+//!
+//! - [`isa`]: the instruction sets of this processor, and how a kernel is compiled for each;
+//!   [`lanes`]: what kernels need of one, sixteen numbers at a time.
+//! - [`format`]: the number formats, and how a block of weights is laid out.
+//! - [`matrix`]: a packed matrix; `pack` and `quantise`: how weights come into it.
+//! - [`product`]: a matrix product on all cores; `product_kernel`: its inner loops.
+//! - [`attention`]: softmax attention of one head.
+//! - [`norm`] and [`activation`]: layer norm, ReLU and the exact GELU.
+
+pub mod activation;
+pub mod attention;
+pub mod format;
+pub mod isa;
+pub mod lanes;
+pub mod matrix;
+pub mod norm;
+mod pack;
+pub mod product;
+mod product_kernel;
+mod quantise;
+
+#[cfg(target_endian = "big")]
+compile_error!("packed weights are read as little-endian numbers: build Glimpse for a little-endian machine");
+
+pub use format::WeightFormat;
+pub use isa::Isa;
+pub use matrix::{MatrixSource, PackedMatrix};

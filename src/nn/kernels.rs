@@ -1,0 +1,128 @@
+//! The one switch between our CPU kernels and candle's operations, thrown when a model is loaded.
+//!
+//! Whatever is written twice is written in this room: here and in `cpu_ops` what layers without
+//! weights do, in [`linear`](super::linear) the products. What stands above calls either by
+//! the same name.
+
+use candle_core::{D, DType, Device, Result, Tensor};
+
+use super::activation::Activation;
+use super::attention::Mask;
+use super::cpu_ops;
+use crate::cpu::Isa;
+use crate::cpu::isa::IsaError;
+
+/// The variable that names the kernels.
+const VARIABLE: &str = "GLIMPSE_KERNELS";
+
+/// What computes a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// The kernels of [`cpu`](crate::cpu): on the CPU alone, activations in f32.
+    Own,
+    /// candle's operations: on any device, in any dtype.
+    Candle,
+}
+
+/// Why kernels that were asked for cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelsError {
+    #[error("{VARIABLE} is {0}, and may be own or candle. Unset it for what suits the device.")]
+    Unknown(String),
+    #[error("{VARIABLE} is own, and Glimpse's own kernels are for the CPU. Use --device cpu, or unset it.")]
+    NotOnThisDevice,
+    #[error(transparent)]
+    Isa(#[from] IsaError),
+}
+
+impl Kernels {
+    /// What suits a device: ours on the CPU.
+    pub fn of(device: &Device) -> Self {
+        if device.is_cpu() { Self::Own } else { Self::Candle }
+    }
+
+    /// What `GLIMPSE_KERNELS` names, or what suits the device.
+    ///
+    /// # Errors
+    /// Nonsense in `GLIMPSE_KERNELS` or in `GLIMPSE_ISA`, or ours where they cannot run.
+    pub fn from_env(device: &Device) -> std::result::Result<Self, KernelsError> {
+        let kernels = Self::named_by_env()?.unwrap_or(Self::of(device));
+        if kernels == Self::Own && !device.is_cpu() {
+            return Err(KernelsError::NotOnThisDevice);
+        }
+        Ok(kernels)
+    }
+
+    /// Whether the environment makes sense, before there is a device.
+    ///
+    /// # Errors
+    /// Nonsense in `GLIMPSE_KERNELS` or in `GLIMPSE_ISA`.
+    pub fn check_env() -> std::result::Result<(), KernelsError> {
+        Self::named_by_env().map(|_| ())
+    }
+
+    fn named_by_env() -> std::result::Result<Option<Self>, KernelsError> {
+        Isa::from_env()?;
+        let Some(name) = std::env::var_os(VARIABLE).filter(|name| !name.is_empty()) else {
+            return Ok(None);
+        };
+        let name = name.to_string_lossy();
+        match name.to_ascii_lowercase().as_str() {
+            "own" => Ok(Some(Self::Own)),
+            "candle" => Ok(Some(Self::Candle)),
+            _ => Err(KernelsError::Unknown(name.into_owned())),
+        }
+    }
+
+    /// The sum of two tensors of one shape: a layer's output and what it began with.
+    pub fn add(self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Own => cpu_ops::add(x, y),
+            Self::Candle => x + y,
+        }
+    }
+
+    /// `torch.nn.LayerNorm` over the last dimension; `weight` and `bias` are `[size]`.
+    pub fn layer_norm(self, x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
+        match self {
+            Self::Own => cpu_ops::layer_norm(x, weight, bias, eps),
+            Self::Candle => candle_nn::ops::layer_norm(&x.contiguous()?, weight, bias, eps),
+        }
+    }
+
+    /// An activation of every element.
+    pub fn activate(self, activation: Activation, x: &Tensor) -> Result<Tensor> {
+        match (self, activation.kernel()) {
+            (Self::Own, Some(kernel)) => cpu_ops::activate(x, kernel),
+            _ => activation.by_candle(x),
+        }
+    }
+
+    /// See [`Attention::forward`](super::attention::Attention::forward).
+    pub fn attend(self, q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Option<&Mask>) -> Result<Tensor> {
+        match (self, mask) {
+            (Self::Own, mask) => cpu_ops::attend(q, k, v, scale as f32, mask),
+            (Self::Candle, None) => attend_by_products(q, k, v, scale, None),
+            (Self::Candle, Some(Mask::Each(mask))) => attend_by_products(q, k, v, scale, Some(mask)),
+            (Self::Candle, Some(Mask::ByDistance(_))) => candle_core::bail!("distances are for our own kernels"),
+        }
+    }
+}
+
+/// Attention as candle's products.
+fn attend_by_products(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Option<&Tensor>) -> Result<Tensor> {
+    // The queries are scaled, not the scores, as the reference does; in half precision it shows.
+    let scores = (q * scale)?
+        .matmul(&k.transpose(D::Minus2, D::Minus1)?)?
+        .to_dtype(DType::F32)?;
+    let scores = match mask {
+        Some(mask) => scores.broadcast_add(mask)?,
+        None => scores,
+    };
+    let weights = candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(v.dtype())?;
+    weights
+        .matmul(&v.contiguous()?)?
+        .transpose(1, 2)?
+        .contiguous()?
+        .flatten_from(2)
+}

@@ -1,0 +1,152 @@
+//! The linear layer, where nearly all of a model's time and memory goes.
+//!
+//! candle packs the weights anew for every product on the CPU, and knows no bf16 there: our own
+//! kernels have them packed once, when they are loaded, in any of the formats of
+//! [`WeightFormat`], and multiply with inputs, sums and outputs in f32.
+
+use std::sync::Arc;
+
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+use candle_core::{Device, Module, Result, Shape, Tensor};
+
+use super::activation::Activation;
+use super::cpu_ops;
+use super::kernels::Kernels;
+use super::weights::Weights;
+use crate::cpu::matrix::PANEL;
+use crate::cpu::{PackedMatrix, WeightFormat};
+
+/// `y = x W^T + b`, `[…, in]` to `[…, out]`.
+pub struct Linear {
+    weight: WeightMatrix,
+    bias: Option<Bias>,
+}
+
+enum Bias {
+    Tensor(Tensor),
+    /// Padded to whole panels.
+    Padded(Arc<Vec<f32>>),
+}
+
+/// A weight matrix `[out, in]` as its kernels want it; cheap to clone.
+#[derive(Clone)]
+pub enum WeightMatrix {
+    Packed(Arc<PackedMatrix>),
+    Tensor(Tensor),
+    /// In one of GGML's formats, for candle.
+    Quantised(Arc<QTensor>),
+}
+
+impl Linear {
+    /// Reads `weight` `[out, in]` and, where the layer has one, `bias` `[out]`.
+    pub fn new(inputs: usize, outputs: usize, bias: bool, vb: Weights) -> Result<Self> {
+        let weight = WeightMatrix::new(inputs, outputs, "weight", &vb)?;
+        let bias = if bias { Some(vb.get(outputs, "bias")?) } else { None };
+        Self::from_parts(weight, bias)
+    }
+
+    pub fn from_parts(weight: WeightMatrix, bias: Option<Tensor>) -> Result<Self> {
+        let bias = bias.map(|bias| match &weight {
+            WeightMatrix::Packed(matrix) => {
+                let mut padded = bias.to_vec1::<f32>()?;
+                padded.resize(matrix.panels() * PANEL, 0.0);
+                Ok::<_, candle_core::Error>(Bias::Padded(Arc::new(padded)))
+            }
+            _ => Ok(Bias::Tensor(bias)),
+        });
+        Ok(Self {
+            weight,
+            bias: bias.transpose()?,
+        })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.weight {
+            WeightMatrix::Packed(matrix) => cpu_ops::product(x, matrix, self.padded_bias(), None),
+            WeightMatrix::Tensor(weight) => self.add_bias(candle_nn::Linear::new(weight.clone(), None).forward(x)?),
+            WeightMatrix::Quantised(weight) => self.add_bias(QMatMul::from_arc(Arc::clone(weight))?.forward(x)?),
+        }
+    }
+
+    /// The layer and the activation behind it, in place where that can be.
+    pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        match (&self.weight, activation.kernel()) {
+            (WeightMatrix::Packed(matrix), Some(kernel)) => {
+                cpu_ops::product(x, matrix, self.padded_bias(), Some(kernel))
+            }
+            _ => activation.by_candle(&self.forward(x)?),
+        }
+    }
+
+    fn padded_bias(&self) -> Option<&Arc<Vec<f32>>> {
+        match &self.bias {
+            Some(Bias::Padded(bias)) => Some(bias),
+            _ => None,
+        }
+    }
+
+    fn add_bias(&self, y: Tensor) -> Result<Tensor> {
+        match &self.bias {
+            Some(Bias::Tensor(bias)) => y.broadcast_add(bias),
+            _ => Ok(y),
+        }
+    }
+}
+
+impl WeightMatrix {
+    /// Reads the tensor `name`, `[outputs, inputs]`.
+    pub fn new(inputs: usize, outputs: usize, name: &str, vb: &Weights) -> Result<Self> {
+        Self::of_shape((outputs, inputs), name, vb)
+    }
+
+    /// Reads a tensor of any shape as a matrix with a row for each step of its first dimension:
+    /// a convolution's kernels, for one. For our kernels it is packed from where it lies.
+    pub fn of_shape(shape: impl Into<Shape>, name: &str, vb: &Weights) -> Result<Self> {
+        let shape = shape.into();
+        match vb.kernels() {
+            Kernels::Own => {
+                let packed = PackedMatrix::pack(&vb.matrix(shape, name)?, vb.format())?;
+                Ok(Self::Packed(Arc::new(packed)))
+            }
+            Kernels::Candle => Self::by_candle(vb.get(shape, name)?.flatten_from(1)?, vb.format()),
+        }
+    }
+
+    fn by_candle(matrix: Tensor, format: WeightFormat) -> Result<Self> {
+        match ggml(format) {
+            // A row must be whole blocks; what is not stays as it is.
+            Some(ggml) if matrix.dim(1)?.is_multiple_of(ggml.block_size()) => {
+                Ok(Self::Quantised(Arc::new(QTensor::quantize(&matrix, ggml)?)))
+            }
+            _ => Ok(Self::Tensor(matrix)),
+        }
+    }
+
+    /// Rows of the matrix by their index, `[ids, in]`: an embedding's lookup.
+    pub fn rows(&self, ids: &[u32]) -> Result<Tensor> {
+        match self {
+            Self::Packed(matrix) => {
+                if let Some(id) = ids.iter().find(|id| **id as usize >= matrix.outputs()) {
+                    candle_core::bail!("there is no row {id} among {}", matrix.outputs());
+                }
+                let rows: Vec<f32> = ids.iter().flat_map(|&id| matrix.row(id as usize)).collect();
+                Tensor::from_vec(rows, (ids.len(), matrix.inputs()), &Device::Cpu)
+            }
+            Self::Tensor(matrix) => matrix.index_select(&Tensor::new(ids, matrix.device())?, 0),
+            Self::Quantised(matrix) => {
+                let device = matrix.device();
+                matrix.dequantize(&device)?.index_select(&Tensor::new(ids, &device)?, 0)
+            }
+        }
+    }
+}
+
+/// GGML's name for the quantised formats.
+fn ggml(format: WeightFormat) -> Option<GgmlDType> {
+    match format {
+        WeightFormat::Q8_0 => Some(GgmlDType::Q8_0),
+        WeightFormat::Q4_0 => Some(GgmlDType::Q4_0),
+        WeightFormat::Q4K => Some(GgmlDType::Q4K),
+        WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16 => None,
+    }
+}

@@ -1,0 +1,26 @@
+//! What networks share: layers as one reads them in `torch.nn`, on candle's tensors.
+//!
+//! - [`linear`], [`norm`], [`activation`], [`attention`] and [`kv_cache`]: the layers.
+//! - [`weights`]: where layers get their tensors from, below a prefix.
+//! - [`precision`]: in which dtype and weight format, on which device a network computes.
+//! - [`kernels`]: the one switch between our CPU kernels ([`cpu`](crate::cpu)) and candle's
+//!   operations; `cpu_ops` are ours as candle sees them.
+
+pub mod activation;
+pub mod attention;
+mod cpu_ops;
+pub mod kernels;
+pub mod kv_cache;
+pub mod linear;
+pub mod norm;
+pub mod precision;
+pub mod weights;
+
+pub use activation::Activation;
+pub use attention::{Attention, Mask};
+pub use kernels::Kernels;
+pub use kv_cache::KvCache;
+pub use linear::{Linear, WeightMatrix};
+pub use norm::{LayerNorm, RmsNorm};
+pub use precision::{Placement, Precision};
+pub use weights::Weights;
