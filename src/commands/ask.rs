@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
@@ -15,9 +16,14 @@ use super::options::{GenerationArgs, ModelArgs};
 use super::prompt::PromptArgs;
 use super::{CommandResult, batch, picture, several};
 use crate::api::{FinishReason, Timings};
-use crate::engine::{Engine, EngineError, Event, Question, Summary, WrittenAnswer};
-use crate::generation::StopStrings;
+use crate::engine::{
+    ClientKey, Engine, EngineError, Event, Events, Instruction, LocalEngine, QueueLimits, Submission, Summary,
+    WrittenAnswer,
+};
+use crate::generation::GenerationOptions;
 use crate::processor::Picture;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Args)]
 #[command(
@@ -125,79 +131,113 @@ impl AnswerRecord {
     }
 }
 
-/// Asks one question after another.
+/// Asks one question after another, all with the same settings.
 pub struct Asker {
-    engine: Engine,
-    load_ms: f64,
+    engine: LocalEngine,
+    options: GenerationOptions,
+    stop_strings: Vec<String>,
+}
+
+/// A picture as the model sees it.
+#[derive(Clone)]
+pub struct PreparedPicture {
+    picture: Arc<Picture>,
+    /// How long resizing took, in milliseconds.
+    took: f64,
 }
 
 impl Asker {
-    /// Texts that end an answer, as this model's tokens.
-    pub fn stop_strings(&self, strings: &[String]) -> StopStrings {
-        self.engine.model().processor.text.stop_strings(strings)
+    /// Loads the model.
+    fn load(model: ModelArgs, options: GenerationOptions, generation: &GenerationArgs) -> Result<Self, AnyError> {
+        // One question is asked at a time.
+        let limits = QueueLimits {
+            waiting: 1,
+            waiting_per_client: 1,
+        };
+        Ok(Self {
+            engine: LocalEngine::start(model.load()?, limits)?,
+            options,
+            stop_strings: generation.stop_strings().to_vec(),
+        })
+    }
+
+    /// Resizes a picture for the model.
+    pub fn prepare(&self, picture: &Picture) -> PreparedPicture {
+        let start = Instant::now();
+        let picture = Arc::new(self.engine.prepare(picture));
+        let took = start.elapsed().as_secs_f64() * 1e3;
+        PreparedPicture { picture, took }
     }
 
     /// Waits for the whole answer, handing on each piece of the first one's text as it comes.
     pub fn ask(
         &self,
-        question: Question,
+        picture: &PreparedPicture,
+        instruction: Instruction,
         mut on_text: impl FnMut(&str) -> std::io::Result<()>,
-    ) -> Result<AnswerRecord, Box<dyn std::error::Error + Send + Sync>> {
-        let several = question.options.num_return_sequences > 1;
-        let mut events = self.engine.ask(question)?;
+    ) -> Result<AnswerRecord, AnyError> {
+        let mut events = self.submit(picture, instruction)?;
         while let Some(event) = events.blocking_recv() {
             match event {
-                Event::Queued { .. } => {}
+                Event::Queued { .. } | Event::Started { .. } => {}
                 Event::Token { text, .. } => on_text(&text)?,
                 Event::Failed(error) => return Err(error.into()),
-                Event::Done(summary) => {
-                    let record = AnswerRecord::new(summary, self.load_ms, several);
-                    return record.ok_or_else(|| EngineError::Gone.into());
-                }
+                Event::Done(summary) => return self.record(summary, picture.took),
             }
         }
         Err(EngineError::Gone.into())
     }
+
+    fn submit(&self, picture: &PreparedPicture, instruction: Instruction) -> Result<Events, EngineError> {
+        self.engine.submit(Submission {
+            client: ClientKey::from(0),
+            deadline: None,
+            picture: Arc::clone(&picture.picture),
+            instruction,
+            options: self.options.clone(),
+            stop_strings: self.stop_strings.clone(),
+        })
+    }
+
+    fn record(&self, mut summary: Summary, resizing: f64) -> Result<AnswerRecord, AnyError> {
+        summary.timings.image += resizing;
+        summary.timings.total += resizing;
+        let several = self.options.num_return_sequences > 1;
+        let record = AnswerRecord::new(summary, self.engine.description().load_ms, several);
+        record.ok_or_else(|| EngineError::Gone.into())
+    }
 }
 
 pub fn run(args: AskArgs, called: &Called) -> CommandResult {
-    let mut options = args.generation.options(called)?;
+    let options = args.generation.options(called)?;
     let limits = args.limits.limits();
+    let load = || Asker::load(args.model, options, &args.generation);
     if let Some(file) = args.batch {
         let questions = batch::Questions::open(&file)?;
         // A wrong prefix is told once, not in every line.
-        args.prompt.prompt(None)?;
-        let asker = load(args.model)?;
-        options.stop_strings = asker.stop_strings(args.generation.stop_strings());
-        return batch::run(&asker, questions, &options, &args.prompt, &limits);
+        args.prompt.instruction(None)?;
+        return batch::run(&load()?, questions, &args.prompt, &limits);
     }
     // clap has seen to it that there is a picture where there is no batch.
     let argument = args.picture.unwrap_or_default();
     // A script that names the question gets the same objects for one picture as for several.
     let names_pictures = args.json && args.question.is_some();
     let (pictures, question) = several::tell_apart(args.question, argument, args.rest)?;
-    let prompt = args.prompt.only_prompt(question)?;
+    let instruction = args.prompt.only_instruction(question)?;
     if pictures.len() > 1 || names_pictures {
-        let asker = load(args.model)?;
-        options.stop_strings = asker.stop_strings(args.generation.stop_strings());
-        return several::run(&asker, &pictures, &prompt, &options, &limits, args.json);
+        return several::run(&load()?, &pictures, &instruction, &limits, args.json);
     }
     let argument = pictures.into_iter().next().unwrap_or_default();
     // Before the model, so that a wrong picture is told at once.
-    let picture: Arc<Picture> = picture::open(&argument, &limits)?.into();
-    let asker = load(args.model)?;
-    options.stop_strings = asker.stop_strings(args.generation.stop_strings());
-    let question = Question {
-        picture,
-        prompt,
-        options,
-    };
+    let picture = picture::open(&argument, &limits)?;
+    let asker = load()?;
+    let picture = asker.prepare(&picture);
     if args.json {
-        let record = asker.ask(question, |_| Ok(()))?;
+        let record = asker.ask(&picture, instruction, |_| Ok(()))?;
         writeln!(std::io::stdout(), "{}", serde_json::to_string(&record)?)?;
         say_no_answer(&record, None);
     } else {
-        let record = asker.ask(question, |text| print_now(&harmless(text)))?;
+        let record = asker.ask(&picture, instruction, |text| print_now(&harmless(text)))?;
         print_now("\n")?;
         for text in record.texts().skip(1) {
             print_now(&format!("{}\n", harmless(text)))?;
@@ -205,15 +245,6 @@ pub fn run(args: AskArgs, called: &Called) -> CommandResult {
         say_no_answer(&record, None);
     }
     Ok(())
-}
-
-fn load(model: ModelArgs) -> Result<Asker, Box<dyn std::error::Error + Send + Sync>> {
-    let model = model.load()?;
-    let load_ms = model.description().load_ms;
-    Ok(Asker {
-        engine: Engine::start(model, 1)?,
-        load_ms,
-    })
 }
 
 /// Says on standard error that an answer is empty, which standard output shows as nothing.

@@ -4,19 +4,16 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::ask::{AnswerRecord, Asker};
+use super::ask::{AnswerRecord, Asker, PreparedPicture};
 use super::prompt::PromptArgs;
 use super::{CommandResult, picture};
 use crate::checkpoint::progress;
-use crate::engine::Question;
-use crate::generation::GenerationOptions;
-use crate::processor::{Picture, PictureLimits};
+use crate::processor::PictureLimits;
 
 /// Bytes of a line.
 const MAX_LINE_BYTES: u64 = 1 << 20;
@@ -154,13 +151,7 @@ fn progress_bar(bytes: Option<u64>) -> ProgressBar {
 ///
 /// # Errors
 /// The file broke off, or some lines failed (after all were tried).
-pub fn run(
-    asker: &Asker,
-    mut questions: Questions,
-    options: &GenerationOptions,
-    prompts: &PromptArgs,
-    limits: &PictureLimits,
-) -> CommandResult {
+pub fn run(asker: &Asker, mut questions: Questions, prompts: &PromptArgs, limits: &PictureLimits) -> CommandResult {
     let mut stdout = std::io::stdout().lock();
     let mut pictures = LastPicture::default();
     let (mut lines, mut failures) = (0, 0);
@@ -169,7 +160,7 @@ pub fn run(
         let answer = line
             .and_then(|line| questions.understand(&line, number))
             .map_err(Into::into)
-            .and_then(|line| answer(asker, line, &mut pictures, options, prompts, limits));
+            .and_then(|line| answer(asker, line, &mut pictures, prompts, limits));
         let outcome = answer.map_or_else(
             |error| {
                 failures += 1;
@@ -192,7 +183,6 @@ fn answer(
     asker: &Asker,
     line: Line,
     pictures: &mut LastPicture,
-    options: &GenerationOptions,
     prompts: &PromptArgs,
     limits: &PictureLimits,
 ) -> Result<AnswerRecord, Box<dyn std::error::Error + Send + Sync>> {
@@ -201,31 +191,29 @@ fn answer(
             "A line names its picture by a path or an address; standard input is for one question alone.".into(),
         );
     }
-    let prompt = prompts.prompt(line.question)?;
-    let picture = pictures.open(&line.picture, limits)?;
-    asker.ask(
-        Question {
-            picture,
-            prompt,
-            options: options.clone(),
-        },
-        |_| Ok(()),
-    )
+    let instruction = prompts.instruction(line.question)?;
+    let picture = pictures.open(asker, &line.picture, limits)?;
+    asker.ask(&picture, instruction, |_| Ok(()))
 }
 
-/// Questions about the same picture often stand together: it is read and encoded once.
+/// Questions about the same picture often stand together: it is read and resized once.
 #[derive(Default)]
-struct LastPicture(Option<(String, Arc<Picture>)>);
+struct LastPicture(Option<(String, PreparedPicture)>);
 
 impl LastPicture {
-    fn open(&mut self, name: &str, limits: &PictureLimits) -> Result<Arc<Picture>, picture::PictureArgumentError> {
+    fn open(
+        &mut self,
+        asker: &Asker,
+        name: &str,
+        limits: &PictureLimits,
+    ) -> Result<PreparedPicture, picture::PictureArgumentError> {
         if let Some((last, picture)) = &self.0
             && last == name
         {
-            return Ok(Arc::clone(picture));
+            return Ok(picture.clone());
         }
-        let picture = Arc::new(picture::open(OsStr::new(name), limits)?);
-        self.0 = Some((name.to_string(), Arc::clone(&picture)));
+        let picture = asker.prepare(&picture::open(OsStr::new(name), limits)?);
+        self.0 = Some((name.to_string(), picture.clone()));
         Ok(picture)
     }
 }

@@ -1,10 +1,10 @@
-//! What a question becomes before it is sent.
+//! What the model is asked to do.
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use super::UsageError;
-use crate::processor::Prompt;
+use crate::engine::Instruction;
 
 #[derive(Args, Clone)]
 pub struct PromptArgs {
@@ -18,35 +18,34 @@ pub struct PromptArgs {
 }
 
 impl PromptArgs {
-    /// The prompt of the one question that is asked, which `--raw` needs.
+    /// What is asked of the model by the one question that there is, which `--raw` needs.
     ///
     /// # Errors
-    /// As [`PromptArgs::prompt`], and `--raw` without a text to send.
-    pub fn only_prompt(&self, question: Option<String>) -> Result<Prompt, UsageError> {
+    /// As [`PromptArgs::instruction`], and `--raw` without a text to send.
+    pub fn only_instruction(&self, question: Option<String>) -> Result<Instruction, UsageError> {
         if self.raw && question.is_none() && self.prefix.is_none() {
             let sentence =
                 "--raw (GLIMPSE_RAW) sends a question as it is, and there is none. Add one, or leave it out.";
             return Err(UsageError(sentence.into()));
         }
-        self.prompt(question)
+        self.instruction(question)
     }
 
-    /// The prompt that a question becomes; none asks for a caption.
+    /// What a question asks of the model; none asks for a caption.
     ///
     /// # Errors
     /// A question or a prefix that is there and says nothing.
-    pub fn prompt(&self, question: Option<String>) -> Result<Prompt, UsageError> {
+    pub fn instruction(&self, question: Option<String>) -> Result<Instruction, UsageError> {
         match (question, &self.prefix) {
             (Some(question), _) if question.trim().is_empty() => Err(UsageError(
                 "The question is empty. Ask something, or leave it out for a caption.".into(),
             )),
-            (Some(text), _) if self.raw => Ok(Prompt::Raw(text)),
-            (Some(question), _) => Ok(Prompt::Question(question)),
+            (Some(text), _) if self.raw => Ok(Instruction::Raw(text)),
+            (Some(question), _) => Ok(Instruction::question(question)),
             (None, Some(prefix)) if prefix.trim().is_empty() => Err(UsageError(
                 "--prefix (GLIMPSE_PREFIX) is empty. Say how the caption begins, or leave it out.".into(),
             )),
-            (None, Some(prefix)) => Ok(Prompt::Raw(prefix.clone())),
-            (None, None) => Ok(Prompt::Caption),
+            (None, prefix) => Ok(Instruction::Caption { prefix: prefix.clone() }),
         }
     }
 }

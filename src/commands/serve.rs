@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,7 +14,7 @@ use super::numbers::{of, whole};
 use super::options::ModelArgs;
 use super::picture::PictureLimitArgs;
 use super::{CommandResult, UsageError};
-use crate::engine::Engine;
+use crate::engine::{LocalEngine, QueueLimits};
 use crate::generation::bounds;
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
@@ -111,6 +112,8 @@ limits! {
     max_beams: u8 = 10, "GLIMPSE_MAX_BEAMS", of(bounds::NUM_BEAMS);
     /// Questions that may wait for the model
     max_waiting: u16 = 32, "GLIMPSE_MAX_WAITING", 1..=u16::MAX.into();
+    /// Of these, questions of one visitor; visitors are served in turn
+    max_waiting_per_visitor: u16 = 4, "GLIMPSE_MAX_WAITING_PER_VISITOR", 1..=u16::MAX.into();
     /// Connections at the same time; others wait until one has ended
     max_connections: u32 = 1000, "GLIMPSE_MAX_CONNECTIONS", 1..=1_000_000;
     /// Connections at the same time from one address, or one IPv6 network, but for this machine
@@ -180,7 +183,6 @@ impl LimitArgs {
                 bytes_per_second: args.min_body_rate,
             },
             head_time: Duration::from_secs(args.max_head_seconds.into()),
-            queue: args.max_waiting.into(),
             answer_time: Duration::from_secs(args.max_answer_seconds.into()),
             grace: Duration::from_secs(args.grace_seconds.into()),
         }
@@ -200,6 +202,10 @@ pub fn run(args: ServeArgs) -> CommandResult {
         Some(folder) => Store::in_folder(folder, kept)?,
         None => Store::in_memory(kept),
     };
+    let queue = QueueLimits {
+        waiting: args.limits.max_waiting.into(),
+        waiting_per_client: args.limits.max_waiting_per_visitor.into(),
+    };
     let limits = args.limits.limits(args.picture.limits());
     let hosts = Hosts {
         public: args.public_url,
@@ -212,8 +218,8 @@ pub fn run(args: ServeArgs) -> CommandResult {
         let listeners = server::Listeners::bind(args.addr.addresses()).await?;
         // The model takes a while: not on a thread that should be watching connections.
         let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
-        let engine = Engine::start(model, limits.queue)?;
-        Ok(server::serve(listeners, engine, store, limits, fetcher, hosts, proxies).await?)
+        let engine = LocalEngine::start(model, queue)?;
+        Ok(server::serve(listeners, Arc::new(engine), store, limits, fetcher, hosts, proxies).await?)
     });
     // A picture that is still being decoded is nobody's any more.
     runtime.shutdown_background();

@@ -9,9 +9,8 @@ use serde::Serialize;
 
 use super::ask::{AnswerRecord, Asker, harmless, say_no_answer};
 use super::{CommandResult, UsageError, picture};
-use crate::engine::Question;
-use crate::generation::GenerationOptions;
-use crate::processor::{PictureLimits, Prompt};
+use crate::engine::Instruction;
+use crate::processor::PictureLimits;
 use crate::remote::is_address;
 
 /// How the names of pictures end, those of formats too that are not read: they are no questions.
@@ -71,15 +70,14 @@ struct Line<'a> {
 pub fn run(
     asker: &Asker,
     pictures: &[OsString],
-    prompt: &Prompt,
-    options: &GenerationOptions,
+    instruction: &Instruction,
     limits: &PictureLimits,
     json: bool,
 ) -> CommandResult {
     let mut failures = 0;
     for name in pictures {
         let shown = name.to_string_lossy();
-        let answer = answer(asker, name, prompt, options, limits);
+        let answer = answer(asker, name, instruction, limits);
         if let Err(error) = &answer {
             failures += 1;
             eprintln!("glimpse: {error}");
@@ -120,16 +118,11 @@ pub fn run(
 fn answer(
     asker: &Asker,
     name: &OsStr,
-    prompt: &Prompt,
-    options: &GenerationOptions,
+    instruction: &Instruction,
     limits: &PictureLimits,
 ) -> Result<AnswerRecord, Box<dyn std::error::Error + Send + Sync>> {
-    let question = Question {
-        picture: picture::open(name, limits)?.into(),
-        prompt: prompt.clone(),
-        options: options.clone(),
-    };
-    asker.ask(question, |_| Ok(()))
+    let picture = asker.prepare(&picture::open(name, limits)?);
+    asker.ask(&picture, instruction.clone(), |_| Ok(()))
 }
 
 /// The answers' texts; a picture without an answer has an empty one, so that it has its line.

@@ -1,28 +1,21 @@
-//! A model that is ready to answer: weights, processor, and what it remembers of pictures.
+//! A model that is ready to answer: weights and processor.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::Device;
 
+use crate::blip2::Blip2;
 use crate::blip2::config::Blip2Config;
-use crate::blip2::{Blip2, EncodedPicture};
 use crate::checkpoint::memory::estimate;
 use crate::checkpoint::{CheckpointError, MemoryLimit, Outline, Source, machine};
 use crate::cpu::WeightFormat;
 use crate::nn::kernels::KernelsError;
 use crate::nn::{Kernels, Placement, Precision};
-use crate::processor::{Picture, Processor};
+use crate::processor::Processor;
 
 use super::allocator;
 use super::device::{DeviceChoice, DeviceError, DtypeChoice, device_name};
-
-/// Pictures whose embeddings are kept; each is a few hundred kilobytes at most.
-const REMEMBERED_PICTURES: usize = 64;
-
-/// Of those the latest, whose keys and values are kept as well: some 20 megabytes each in
-/// the language model of 2.7 billion parameters.
-const REMEMBERED_READINGS: usize = 8;
 
 /// The least that the keys and values of a question may take, however full the memory is.
 const LEAST_CACHE: u64 = 512_000_000;
@@ -52,16 +45,13 @@ pub struct ModelDescription {
     pub is_demo: bool,
     /// Opening and loading, in milliseconds.
     pub load_ms: f64,
-    /// For pictures: shrinks them to what the model sees before they are stored.
-    pub processor: Arc<Processor>,
 }
 
 /// A loaded model with its processor.
 pub struct Model {
     pub(super) blip2: Blip2,
+    pub(super) processor: Arc<Processor>,
     description: ModelDescription,
-    /// Pictures that somebody still holds, the latest last.
-    remembered: Vec<(Weak<Picture>, Arc<EncodedPicture>)>,
 }
 
 impl Model {
@@ -111,53 +101,16 @@ impl Model {
             dtype: precision.weights.name().to_string(),
             is_demo: checkpoint.is_demo(),
             load_ms: start.elapsed().as_secs_f64() * 1e3,
-            processor,
         };
         Ok(Self {
             blip2,
+            processor,
             description,
-            remembered: Vec::new(),
         })
     }
 
     pub fn description(&self) -> &ModelDescription {
         &self.description
-    }
-
-    pub(super) fn processor(&self) -> Arc<Processor> {
-        Arc::clone(&self.description.processor)
-    }
-
-    /// What the language model sees of a picture, computed once for as long as the
-    /// picture is held by somebody.
-    pub(super) fn encode(&mut self, picture: &Arc<Picture>) -> candle_core::Result<Arc<EncodedPicture>> {
-        self.remembered.retain(|(known, _)| known.strong_count() > 0);
-        let place = self
-            .remembered
-            .iter()
-            .position(|(known, _)| std::ptr::eq(known.as_ptr(), Arc::as_ptr(picture)));
-        let entry = match place {
-            Some(place) => self.remembered.remove(place),
-            None => {
-                let pixel_values = self.description.processor.image.pixel_values(picture)?;
-                let embeds = self.blip2.encode_picture(&pixel_values)?;
-                (Arc::downgrade(picture), Arc::new(embeds.into()))
-            }
-        };
-        let encoded = Arc::clone(&entry.1);
-        self.remember(entry);
-        Ok(encoded)
-    }
-
-    fn remember(&mut self, entry: (Weak<Picture>, Arc<EncodedPicture>)) {
-        if self.remembered.len() >= REMEMBERED_PICTURES {
-            self.remembered.remove(0);
-        }
-        self.remembered.push(entry);
-        if let Some(older) = self.remembered.len().checked_sub(REMEMBERED_READINGS + 1) {
-            let (_, encoded) = &mut self.remembered[older];
-            *encoded = Arc::new(encoded.unread());
-        }
     }
 }
 

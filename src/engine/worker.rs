@@ -1,36 +1,173 @@
 //! The model's thread: takes questions from the queue and answers them one by one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::{EngineError, Event, Job, Model, Queue, Summary, Timings, WrittenAnswer};
-use crate::generation::{GeneratedToken, Sequence, Step};
-use crate::processor::{TextProcessor, TextStream};
+use super::health::DeviceHealth;
+use super::job::Job;
+use super::picture_cache::PictureCache;
+use super::prompt::{PromptWriter, SentPrompt};
+use super::queue::{Queue, Waiting};
+use super::{EngineError, Event, Model, Submission, Summary, Timings, WrittenAnswer};
+use crate::blip2::EncodedPicture;
+use crate::chat::PictureId;
+use crate::generation::{Answer, GeneratedToken, GenerationOptions, Sequence, Step};
+use crate::processor::{Picture, TextProcessor, TextStream};
 
-/// Runs until no more questions can come.
-pub fn run(mut model: Model, mut queue: Queue) {
-    while let Some(job) = queue.next() {
+/// Why an answer has no summary.
+enum Ended {
+    /// Nobody waits for it any more.
+    Cancelled,
+    Failed(EngineError),
+}
+
+impl<E: Into<EngineError>> From<E> for Ended {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// The model's thread.
+pub struct Worker {
+    model: Model,
+    pictures: PictureCache,
+    queue: Queue<Job>,
+    health: Arc<DeviceHealth>,
+}
+
+impl Worker {
+    pub fn new(model: Model, queue: Queue<Job>, health: Arc<DeviceHealth>) -> Self {
+        Self {
+            model,
+            pictures: PictureCache::default(),
+            queue,
+            health,
+        }
+    }
+
+    /// Runs until no more questions can come.
+    pub fn run(mut self) {
+        while let Some((job, permit)) = self.queue.next() {
+            let last = match self.answer_catching_panics(&job) {
+                Ok(summary) => Event::Done(summary),
+                Err(Ended::Cancelled) => continue,
+                Err(Ended::Failed(error)) => Event::Failed(error),
+            };
+            self.note(&last);
+            // Whoever sees the last event finds the model free.
+            drop(permit);
+            job.send(last);
+        }
+    }
+
+    /// What an answer's end says of the device.
+    fn note(&self, last: &Event) {
+        match last {
+            Event::Failed(error) => self.health.failed(error),
+            _ => self.health.succeeded(),
+        }
+    }
+
+    fn answer_catching_panics(&mut self, job: &Job) -> Result<Summary, Ended> {
+        if self.health.failure().is_some() {
+            return Err(EngineError::DeviceFailed.into());
+        }
         // The model holds no state between questions but finished embeddings, so that a
         // panic in one answer leaves nothing half done for the next.
-        let outcome = catch_unwind(AssertUnwindSafe(|| answer(&mut model, &job, &mut queue)));
-        let last = match outcome {
-            Ok(Ok(Some(summary))) => Event::Done(summary),
-            Ok(Ok(None)) => continue,
-            Ok(Err(error)) => Event::Failed(error),
-            Err(panic) => {
-                let question = &job.question;
-                tracing::error!(
-                    "the model panicked: {}; the picture has {} x {} pixels, the options are {:?}",
-                    words_of(&*panic),
-                    question.picture.width,
-                    question.picture.height,
-                    question.options
-                );
-                Event::Failed(EngineError::Panicked)
-            }
+        let answer = catch_unwind(AssertUnwindSafe(|| self.answer(job)));
+        answer.unwrap_or_else(|panic| {
+            let Submission { picture, options, .. } = &job.submission;
+            tracing::error!(
+                "the model panicked: {}; the picture has {} x {} pixels, the options are {options:?}",
+                words_of(&*panic),
+                picture.width,
+                picture.height,
+            );
+            Err(EngineError::Panicked.into())
+        })
+    }
+
+    fn answer(&mut self, job: &Job) -> Result<Summary, Ended> {
+        let start = Instant::now();
+        let submission = &job.submission;
+        let prompt = self.prompt(submission)?;
+        let text = &self.model.processor.text;
+        let options = GenerationOptions {
+            stop_strings: text.stop_strings(&submission.stop_strings),
+            ..submission.options.clone()
         };
-        // Nobody may be listening any more, which is theirs to decide.
-        let _ = job.events.send(last);
+        let started = Event::Started {
+            prompt: prompt.text,
+            num_beams: options.num_beams,
+        };
+        if !job.send(started) {
+            return Err(Ended::Cancelled);
+        }
+        let picture = self.encode(&submission.picture)?;
+        let image = milliseconds(start);
+        if job.is_cancelled() {
+            return Err(Ended::Cancelled);
+        }
+        let mut answer = self.model.blip2.generate(&picture, &prompt.ids, &options)?;
+        let prefill = milliseconds(start) - image;
+        let text = &self.model.processor.text;
+        let generated_tokens = self.send_tokens(&mut answer, job, text.stream())?;
+        let finish_reason = answer.finish_reason().ok_or(Ended::Cancelled)?;
+        let total = milliseconds(start);
+        Ok(Summary {
+            finish_reason,
+            prompt_ids: prompt.ids,
+            generated_tokens,
+            timings: Timings {
+                image,
+                prefill,
+                decode: total - image - prefill,
+                total,
+            },
+            seed: answer.seed(),
+            answers: written(answer.sequences(), text),
+        })
+    }
+
+    fn prompt(&self, submission: &Submission) -> Result<SentPrompt, EngineError> {
+        let context = self.model.blip2.config().text_config.context();
+        let room = context.room_for_turns(submission.options.max_new_tokens);
+        let writer = PromptWriter {
+            processor: &self.model.processor.text,
+            is_demo: self.model.description().is_demo,
+        };
+        Ok(writer.write(&submission.instruction, room)?)
+    }
+
+    /// What the language model sees of a picture, computed once for the latest pictures.
+    fn encode(&mut self, picture: &Picture) -> Result<Arc<EncodedPicture>, EngineError> {
+        let (image, blip2) = (&self.model.processor.image, &self.model.blip2);
+        let encoded = self.pictures.get_or_encode(PictureId(picture.pixel_hash()), || {
+            let pixel_values = image.pixel_values(picture)?;
+            blip2.encode_picture(&pixel_values).map(EncodedPicture::from)
+        });
+        Ok(encoded?)
+    }
+
+    /// Sends the tokens of an answer as they come, and says how many there were.
+    fn send_tokens(&self, answer: &mut Answer, job: &Job, mut text: TextStream) -> Result<usize, Ended> {
+        let mut generated_tokens = 0;
+        while let Some(step) = answer.step()? {
+            if let Step::Token(token) = step {
+                generated_tokens += 1;
+                let mut piece = push(&mut text, token);
+                if answer.finish_reason().is_some() {
+                    piece.push_str(&text.finish());
+                }
+                job.send(Event::Token { token, text: piece });
+            }
+            if job.is_cancelled() {
+                return Err(Ended::Cancelled);
+            }
+            self.queue.refresh();
+        }
+        Ok(generated_tokens)
     }
 }
 
@@ -40,60 +177,6 @@ fn words_of(panic: &(dyn std::any::Any + Send)) -> &str {
     formatted
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("it does not say why")
-}
-
-/// Answers one question; `None` where whoever asked has gone.
-fn answer(model: &mut Model, job: &Job, queue: &mut Queue) -> Result<Option<Summary>, EngineError> {
-    let start = Instant::now();
-    if job.events.send(Event::Queued { position: 0 }).is_err() {
-        return Ok(None);
-    }
-    let processor = model.processor();
-    let prompt_ids = processor.text.prompt_ids(&job.question.prompt)?;
-    let picture = model.encode(&job.question.picture)?;
-    let image = milliseconds(start);
-    if job.is_abandoned() {
-        return Ok(None);
-    }
-
-    let mut answer = model.blip2.generate(&picture, &prompt_ids, &job.question.options)?;
-    let prefill = milliseconds(start) - image;
-
-    let mut text = processor.text.stream();
-    let mut generated_tokens = 0;
-    while let Some(step) = answer.step()? {
-        if let Step::Token(token) = step {
-            generated_tokens += 1;
-            let mut piece = push(&mut text, token);
-            if answer.finish_reason().is_some() {
-                piece.push_str(&text.finish());
-            }
-            if job.events.send(Event::Token { token, text: piece }).is_err() {
-                return Ok(None);
-            }
-        } else if job.is_abandoned() {
-            return Ok(None);
-        }
-        queue.refresh();
-    }
-    let Some(finish_reason) = answer.finish_reason() else {
-        return Ok(None);
-    };
-    let total = milliseconds(start);
-    let timings = Timings {
-        image,
-        prefill,
-        decode: total - image - prefill,
-        total,
-    };
-    Ok(Some(Summary {
-        finish_reason,
-        prompt_ids,
-        generated_tokens,
-        timings,
-        seed: answer.seed(),
-        answers: written(answer.sequences(), &processor.text),
-    }))
 }
 
 /// The text that a token completes; an end token is no part of the text.

@@ -5,7 +5,7 @@
 
 use tokenizers::{AddedToken, DecoderWrapper, Encoding, Tokenizer};
 
-use crate::blip2::config::{Context, LanguageModelConfig};
+use crate::blip2::config::LanguageModelConfig;
 use crate::generation::StopStrings;
 
 /// Why a text cannot become token ids.
@@ -29,7 +29,7 @@ pub enum Prompt {
     /// A question, sent as `Question: … Answer:`.
     Question(String),
     /// A question after others: `Question: … Answer: … Question: … Answer:`, with one space
-    /// between turns. [`TextProcessor::conversation`] makes one that has room in the model.
+    /// between turns.
     Conversation { earlier: Vec<Exchange>, question: String },
     /// Text that is sent as it is.
     Raw(String),
@@ -43,7 +43,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    fn text(&self) -> String {
+    /// As it stands in a prompt, before the next question.
+    pub fn text(&self) -> String {
         format!("{} {}", labelled(&self.question), self.answer.trim())
     }
 }
@@ -82,7 +83,6 @@ pub struct TextProcessor {
     num_query_tokens: usize,
     caption_token: u32,
     vocab_size: usize,
-    context: Context,
 }
 
 impl TextProcessor {
@@ -113,38 +113,22 @@ impl TextProcessor {
             num_query_tokens,
             caption_token: language_model.caption_token(),
             vocab_size: language_model.vocab_size(),
-            context: language_model.context(),
         })
     }
 
-    /// A question after earlier turns. The oldest are left out where the model has no room
-    /// for them besides the picture and an answer of `max_new_tokens`.
-    pub fn conversation(&self, mut earlier: Vec<Exchange>, question: String, max_new_tokens: usize) -> Prompt {
-        let room = self.context.room_for_turns(max_new_tokens);
-        let mut left = room.saturating_sub(self.length(&Prompt::Question(question.clone())));
-        // Words are cut at spaces, so that turns are as long together as each for itself.
-        let latest = earlier.iter().rev().take_while(|exchange| {
-            let tokens = self.tokenizer.encode(format!(" {}", exchange.text()), false);
-            let rest = tokens.ok().and_then(|tokens| left.checked_sub(tokens.len()));
-            left = rest.unwrap_or_default();
-            rest.is_some()
-        });
-        let kept = latest.count();
-        earlier.drain(..earlier.len() - kept);
-        let mut prompt = Prompt::Conversation { earlier, question };
-        // A tokenizer that cuts elsewhere than at spaces may need more room together.
-        while self.length(&prompt) > room {
-            match &mut prompt {
-                Prompt::Conversation { earlier, .. } if !earlier.is_empty() => drop(earlier.remove(0)),
-                _ => break,
-            }
-        }
-        prompt
+    /// How many tokens stand for the picture, in front of every prompt.
+    pub fn num_query_tokens(&self) -> usize {
+        self.num_query_tokens
     }
 
-    /// Tokens of a prompt, the picture's included; one that cannot be sent is endless.
-    fn length(&self, prompt: &Prompt) -> usize {
-        self.prompt_ids(prompt).map_or(usize::MAX, |ids| ids.len())
+    /// How many tokens a text has by itself, without any that the tokenizer adds.
+    ///
+    /// # Errors
+    /// The tokenizer fails on it.
+    pub fn count_tokens(&self, text: &str) -> Result<usize, TextError> {
+        let encoding = self.tokenizer.encode(text, false);
+        let encoding = encoding.map_err(|error| TextError::Tokenizer(error.to_string()))?;
+        Ok(encoding.len())
     }
 
     /// The ids of a whole prompt: one picture token a query token, then the text with the

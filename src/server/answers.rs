@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::Stream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{AnswerEvent, ApiError, ConversationId, ErrorKind, FinishReason, Timings, TurnState};
-use crate::engine::{Event, Summary};
+use crate::engine::{Event, Events, Summary};
 use crate::store::LegacyStore as Store;
 
 /// How often an answer looks whether somebody still follows it.
@@ -79,13 +79,7 @@ impl Answers {
     }
 
     /// Takes on an answer whose turn has begun in the store.
-    pub fn begin(
-        &self,
-        id: ConversationId,
-        prompt: String,
-        num_beams: usize,
-        events: mpsc::UnboundedReceiver<Event>,
-    ) -> Arc<Running> {
+    pub fn begin(&self, id: ConversationId, events: Events) -> Arc<Running> {
         let running = Arc::new(Running {
             events: Mutex::default(),
             count: watch::Sender::new(0),
@@ -96,8 +90,7 @@ impl Answers {
         lock(&self.running).insert(id.clone(), Arc::clone(&running));
         let task = Task {
             id,
-            prompt,
-            num_beams,
+            prompt: String::new(),
             running: Arc::clone(&running),
             store: Arc::clone(&self.store),
             all: Arc::clone(&self.running),
@@ -199,9 +192,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What brings one answer from the engine to the store and to its followers.
 struct Task {
     id: ConversationId,
-    /// The text that was sent to the model.
+    /// The text that was sent to the model, once it has begun.
     prompt: String,
-    num_beams: usize,
     running: Arc<Running>,
     store: Arc<Store>,
     all: Arc<Mutex<HashMap<ConversationId, Arc<Running>>>>,
@@ -211,7 +203,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self, mut events: mpsc::UnboundedReceiver<Event>) {
+    async fn run(mut self, mut events: Events) {
         let last = self.hand_on(&mut events).await;
         // The work ends here at the latest, before anybody is told that it has.
         drop(events);
@@ -230,7 +222,7 @@ impl Task {
     }
 
     /// Hands on events until the last, which it returns.
-    async fn hand_on(&self, events: &mut mpsc::UnboundedReceiver<Event>) -> AnswerEvent {
+    async fn hand_on(&mut self, events: &mut Events) -> AnswerEvent {
         let mut look_around = tokio::time::interval(LOOK_AROUND);
         let mut followed = Instant::now();
         let mut generated_tokens = 0;
@@ -245,11 +237,13 @@ impl Task {
                     return self.stopped(FinishReason::Interrupted, generated_tokens);
                 }
                 event = events.recv() => match event {
-                    Some(Event::Queued { position: 0 }) => {
+                    Some(Event::Started { prompt, num_beams }) => {
                         grace = self.grace;
-                        self.running.push(AnswerEvent::Started { num_beams: self.num_beams });
+                        self.store.set_prompt(&self.id, &prompt);
+                        self.prompt = prompt;
+                        self.running.push(AnswerEvent::Started { num_beams });
                     }
-                    Some(Event::Queued { position }) => self.running.push(AnswerEvent::Queued { position }),
+                    Some(Event::Queued { position, .. }) => self.running.push(AnswerEvent::Queued { position }),
                     Some(Event::Token { text, .. }) => {
                         grace = self.grace;
                         generated_tokens += 1;
@@ -335,6 +329,7 @@ fn state_after(last: &AnswerEvent) -> TurnState {
 #[cfg(test)]
 mod tests {
     use futures::StreamExt;
+    use tokio::sync::mpsc;
 
     use super::*;
     use crate::generation::GeneratedToken;
@@ -380,7 +375,7 @@ mod tests {
     async fn stop_keeps_what_has_come_and_drops_the_work() {
         let (answers, store, id) = begun(Duration::from_secs(60));
         let (events, receiver) = mpsc::unbounded_channel();
-        let running = answers.begin(id.clone(), String::new(), 1, receiver);
+        let running = answers.begin(id.clone(), receiver);
         let mut follower = Box::pin(running.follow());
         events.send(token("two")).expect("the task listens");
         assert_eq!(follower.next().await, Some(AnswerEvent::Token { text: "two".into() }));
@@ -414,7 +409,7 @@ mod tests {
     async fn a_lost_connection_is_no_stop_within_the_grace_period() {
         let (answers, _store, id) = begun(Duration::from_secs(60));
         let (events, receiver) = mpsc::unbounded_channel();
-        drop(Box::pin(answers.begin(id.clone(), String::new(), 1, receiver).follow()));
+        drop(Box::pin(answers.begin(id.clone(), receiver).follow()));
         events.send(token("late")).expect("the task listens");
         let mut again = Box::pin(answers.running(&id).expect("it goes on").follow());
         assert_eq!(again.next().await, Some(AnswerEvent::Token { text: "late".into() }));
@@ -424,7 +419,7 @@ mod tests {
     async fn nobody_following_for_the_grace_period_is_a_stop() {
         let (answers, _store, id) = begun(Duration::ZERO);
         let (events, receiver) = mpsc::unbounded_channel();
-        answers.begin(id.clone(), String::new(), 1, receiver);
+        answers.begin(id.clone(), receiver);
         events.closed().await;
         assert!(answers.running(&id).is_none());
     }
@@ -433,7 +428,7 @@ mod tests {
     async fn the_end_of_the_process_waits_until_answers_are_kept() {
         let (answers, store, id) = begun(Duration::from_secs(60));
         let (events, receiver) = mpsc::unbounded_channel();
-        let running = answers.begin(id.clone(), String::new(), 1, receiver);
+        let running = answers.begin(id.clone(), receiver);
         let mut follower = Box::pin(running.follow());
         events.send(token("two")).expect("the task listens");
         follower.next().await;
@@ -450,7 +445,7 @@ mod tests {
     async fn a_question_that_has_not_begun_is_dropped_long_before_the_grace_period() {
         let (answers, _store, id) = begun(Duration::from_secs(3600));
         let (events, receiver) = mpsc::unbounded_channel();
-        answers.begin(id.clone(), String::new(), 1, receiver);
+        answers.begin(id.clone(), receiver);
         let dropped = tokio::time::timeout(Duration::from_secs(600), events.closed()).await;
         assert!(dropped.is_ok(), "nobody follows it");
     }

@@ -6,11 +6,9 @@ use super::answers::Running;
 use super::options::Chosen;
 use super::state::Shared;
 use crate::api::{ApiError, AskRequest, ConversationId, ErrorKind, FinishReason, Turn, TurnState};
-use crate::engine::Question;
-use crate::processor::{Exchange, Prompt};
-
-/// Earlier turns that the demo model is told: it has learned from conversations of up to three.
-const DEMO_TURNS: usize = 2;
+use crate::chat::Secret;
+use crate::engine::{ClientKey, Instruction, Submission};
+use crate::processor::Exchange;
 
 fn is_answered(turn: &Turn) -> bool {
     let complete = matches!(
@@ -23,6 +21,11 @@ fn is_answered(turn: &Turn) -> bool {
     complete && is_question && !turn.answer.trim().is_empty()
 }
 
+/// Who is served in turn: each conversation, as long as there are no visitors.
+fn client(id: &ConversationId) -> ClientKey {
+    Secret::parse(&id.0).map_or(ClientKey::from(0), |id| id.visitor().into())
+}
+
 impl Shared {
     /// Puts a question to the model.
     ///
@@ -33,20 +36,22 @@ impl Shared {
         let chosen = self.chosen(&request)?;
         let id = request.conversation;
         let question = self.check_question(request.question)?;
-        let mut options = self.options(&chosen.settings).map_err(|error| chosen.refuse(&error))?;
-        let prompt = self.prompt(&id, question.clone(), &chosen, options.max_new_tokens)?;
-        options.stop_strings = self.stop_strings(&chosen.settings)?;
-        let num_beams = options.num_beams;
-        let sent = prompt.text().unwrap_or_default();
+        let options = self.options(&chosen.settings).map_err(|error| chosen.refuse(&error))?;
+        let instruction = self.instruction(&id, question.clone(), &chosen)?;
+        let stop_strings = self.stop_strings(&chosen.settings)?;
         let picture = self
             .store
-            .begin_turn(&id, question.as_deref().unwrap_or_default(), &sent)?;
-        match self.engine.ask(Question {
+            .begin_turn(&id, question.as_deref().unwrap_or_default(), "")?;
+        let submitted = self.engine.submit(Submission {
+            client: client(&id),
+            deadline: None,
             picture,
-            prompt,
+            instruction,
             options,
-        }) {
-            Ok(events) => Ok(self.answers.begin(id, sent, num_beams, events)),
+            stop_strings,
+        });
+        match submitted {
+            Ok(events) => Ok(self.answers.begin(id, events)),
             Err(error) => {
                 self.store.withdraw_turn(&id);
                 Err(error.into())
@@ -54,14 +59,13 @@ impl Shared {
         }
     }
 
-    /// What is sent to the model with the picture.
-    fn prompt(
+    /// What the model is asked to do with the picture.
+    fn instruction(
         &self,
         id: &ConversationId,
         question: Option<String>,
         chosen: &Chosen,
-        max_new_tokens: usize,
-    ) -> Result<Prompt, ApiError> {
+    ) -> Result<Instruction, ApiError> {
         let settings = &chosen.settings;
         let refuse = |sentence: &str| Err(ApiError::new(ErrorKind::BadRequest, sentence));
         let context_turns = self.context_turns(settings).map_err(|error| chosen.refuse(&error))?;
@@ -72,35 +76,30 @@ impl Shared {
             (None, _) if settings.raw == Some(true) => {
                 refuse("raw sends a question as it is, and there is none. Add one, or leave raw out.")
             }
-            (None, None) => Ok(Prompt::Caption),
-            (None, Some(prefix)) => self
-                .check_question(Some(prefix))
-                .map(|prefix| prefix.map_or(Prompt::Caption, Prompt::Raw)),
-            (Some(question), None) if settings.raw == Some(true) => Ok(Prompt::Raw(question)),
-            (Some(question), None) => {
-                let earlier = self.earlier_turns(id, context_turns)?;
-                let text = &self.engine.model().processor.text;
-                Ok(text.conversation(earlier, question, max_new_tokens))
+            (None, prefix) => {
+                let prefix = self.check_question(prefix)?;
+                Ok(Instruction::Caption { prefix })
             }
+            (Some(question), None) if settings.raw == Some(true) => Ok(Instruction::Raw(question)),
+            (Some(question), None) => Ok(Instruction::Question {
+                question,
+                earlier: self.earlier_turns(id)?,
+                context_turns,
+            }),
         }
     }
 
-    /// What was said before, as far as the model is told.
+    /// What was said before, as far as the model may be told.
     ///
     /// A turn that was stopped or failed takes no part, nor does a caption, which is no
     /// answer to anything, nor what was sent as it was, which need not be a question.
-    fn earlier_turns(&self, id: &ConversationId, most: Option<usize>) -> Result<Vec<Exchange>, ApiError> {
-        let limit = self.store.limits().turns;
-        let all = if self.engine.model().is_demo { DEMO_TURNS } else { limit };
-        let most = most.unwrap_or(all);
+    fn earlier_turns(&self, id: &ConversationId) -> Result<Vec<Exchange>, ApiError> {
         let turns = self.store.conversation(id)?.turns;
         let answered = turns.into_iter().filter(is_answered).map(|turn| Exchange {
             question: turn.question,
             answer: turn.answer,
         });
-        let mut answered: Vec<Exchange> = answered.collect();
-        answered.drain(..answered.len().saturating_sub(most));
-        Ok(answered)
+        Ok(answered.collect())
     }
 
     fn check_question(&self, question: Option<String>) -> Result<Option<String>, ApiError> {

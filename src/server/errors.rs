@@ -111,13 +111,15 @@ fn with_sources(error: &dyn std::error::Error) -> String {
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         let kind = match &error {
-            EngineError::Overloaded { .. } => ErrorKind::Overloaded,
+            EngineError::QueueFull { .. } | EngineError::ClientQueueFull { .. } | EngineError::Deadline => {
+                ErrorKind::Overloaded
+            }
             EngineError::Prompt(TextError::ImageTokenInText)
             | EngineError::Generation(GenerationError::PromptTooLong { .. } | GenerationError::TooMuchMemory { .. }) => {
                 ErrorKind::QuestionRefused
             }
             EngineError::Generation(GenerationError::NothingToDraw) => ErrorKind::BadRequest,
-            EngineError::Gone | EngineError::Panicked => {
+            EngineError::Gone | EngineError::DeviceFailed | EngineError::Panicked => {
                 tracing::error!("{error}");
                 ErrorKind::Internal
             }

@@ -24,8 +24,6 @@ pub struct Limits {
     pub pace: Pace,
     /// How long the head of a request may take to arrive, waiting for a next request included.
     pub head_time: Duration,
-    /// Questions that may wait.
-    pub queue: usize,
     /// How long one answer may take, waiting included.
     pub answer_time: Duration,
     /// How long an answer goes on when nobody listens any more.

@@ -54,7 +54,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Without a `fetcher` visitors put no pictures in from addresses.
 pub async fn serve(
     listeners: Listeners,
-    engine: Engine,
+    engine: Arc<dyn Engine>,
     store: Store,
     limits: Limits,
     fetcher: Option<Fetcher>,

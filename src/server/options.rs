@@ -9,7 +9,7 @@ use super::state::Shared;
 use crate::api::{ApiError, AskRequest, ErrorKind, NumberSetting};
 use crate::app;
 use crate::generation::bounds::{self, Bounds};
-use crate::generation::{self, GenerationOptions, OptionsError, StopStrings};
+use crate::generation::{self, GenerationOptions, OptionsError};
 
 /// Of a conversation, sent along with a question.
 const CONTEXT_TURNS: Bounds = Bounds::whole("context_turns", 0.0, u16::MAX as f64);
@@ -122,11 +122,11 @@ impl Shared {
         Ok(turns.transpose()?.map(|turns| turns as usize))
     }
 
-    /// Texts that end an answer, as the model's tokens.
+    /// Texts that end an answer.
     ///
     /// # Errors
     /// There are too many, one is too long, or empty.
-    pub fn stop_strings(&self, settings: &Settings) -> Result<StopStrings, ApiError> {
+    pub fn stop_strings(&self, settings: &Settings) -> Result<Vec<String>, ApiError> {
         let strings = settings.stop_strings.as_deref().unwrap_or_default();
         let fits = |string: &String| (1..=MAX_STOP_STRING_BYTES).contains(&string.len());
         if strings.len() > MAX_STOP_STRINGS || !strings.iter().all(fits) {
@@ -134,7 +134,7 @@ impl Shared {
                 "Stop strings are at most {MAX_STOP_STRINGS}, of 1 to {MAX_STOP_STRING_BYTES} bytes each. Give fewer or shorter ones."
             )));
         }
-        Ok(self.engine.model().processor.text.stop_strings(strings))
+        Ok(strings.to_vec())
     }
 
     /// The settings that are numbers, as the page's fields take them.

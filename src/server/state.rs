@@ -43,7 +43,7 @@ impl FromRef<AppState> for Arc<Shared> {
 }
 
 pub struct Shared {
-    pub engine: Engine,
+    pub engine: Arc<dyn Engine>,
     pub store: Arc<Store>,
     pub answers: Answers,
     pub limits: Limits,
@@ -56,7 +56,13 @@ pub struct Shared {
 }
 
 impl AppState {
-    pub fn new(engine: Engine, store: Store, limits: Limits, fetcher: Option<Fetcher>, address: SocketAddr) -> Self {
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        store: Store,
+        limits: Limits,
+        fetcher: Option<Fetcher>,
+        address: SocketAddr,
+    ) -> Self {
         // Set here rather than read from Cargo.toml, so that the program runs anywhere.
         let leptos = LeptosOptions::builder()
             .output_name("glimpse")
@@ -83,7 +89,7 @@ impl AppState {
 
 impl Shared {
     pub fn model_info(&self) -> ModelInfo {
-        let model = self.engine.model();
+        let model = self.engine.description();
         ModelInfo {
             name: model.name.clone(),
             device: model.device.clone(),

@@ -86,7 +86,7 @@ impl Shared {
 
     fn decode_and_store(&self, bytes: &[u8]) -> Result<Conversation, ApiError> {
         let picture = Picture::decode(bytes, &self.limits.picture)?;
-        let for_model = self.engine.model().processor.image.resize(&picture);
+        let for_model = self.engine.prepare(&picture);
         self.store
             .begin(&picture, for_model)
             .map_err(|error: StoreError| error.into())

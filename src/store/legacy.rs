@@ -227,6 +227,18 @@ impl LegacyStore {
         })
     }
 
+    /// Says what was sent to the model in the turn that is being answered.
+    pub fn set_prompt(&self, id: &ConversationId, prompt: &str) {
+        // A conversation that is gone has no turn to say it of.
+        let _ = self.with(id, |stored| {
+            if let Some(turn) = stored.turns.last_mut() {
+                turn.prompt = Some(prompt.to_string());
+                self.save_turns(id, stored);
+            }
+            Ok(())
+        });
+    }
+
     /// Takes back the turn that was just begun: its question could not be asked at all.
     pub fn withdraw_turn(&self, id: &ConversationId) {
         // A conversation that is gone has no turn to take back.

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use candle_core::{D, DType, Tensor};
 use glimpse::blip2::config::{LanguageModelConfig, T5Config};
 use glimpse::blip2::{Blip2, EncodedPicture};
-use glimpse::checkpoint::Checkpoint;
 use glimpse::checkpoint::inventory::inventory;
+use glimpse::checkpoint::{Checkpoint, Source};
 use glimpse::cpu::WeightFormat;
+use glimpse::engine::{
+    ClientKey, DeviceChoice, DtypeChoice, Engine, Event, Instruction, LocalEngine, Model, QueueLimits, Submission,
+};
 use glimpse::generation::{FinishReason, GenerationError, GenerationOptions};
 use glimpse::nn::{Placement, Precision};
 use glimpse::processor::{Exchange, Picture, PictureLimits, Processor, Prompt};
@@ -187,21 +190,49 @@ fn a_prompt_that_would_take_all_memory_is_refused() -> AnyResult<()> {
 
 #[test]
 fn a_conversations_oldest_turns_fall_off_at_the_length_that_t5_was_trained_with() -> AnyResult<()> {
-    let text = Loaded::open(AS_ON_THE_HUB, WeightFormat::F32)?.processor.text;
-    let all: Vec<Exchange> = (0..60)
-        .map(|turn| Exchange {
-            question: format!("what is {turn}?"),
-            answer: "a red circle".into(),
-        })
-        .collect();
+    let loaded = Loaded::open(AS_ON_THE_HUB, WeightFormat::F32)?;
+    let limits = QueueLimits {
+        waiting: 1,
+        waiting_per_client: 1,
+    };
+    let source = Source::Folder(folder(AS_ON_THE_HUB));
+    let f32 = DtypeChoice::Format(WeightFormat::F32);
+    let engine = LocalEngine::start(Model::load(&source, DeviceChoice::Cpu, f32, None)?, limits)?;
+    let picture = Picture {
+        width: 1,
+        height: 1,
+        rgb: vec![1, 2, 3],
+    };
+    let all = (0..60).map(|turn| Exchange {
+        question: format!("what is {turn}?"),
+        answer: "a red circle".into(),
+    });
     for max_new_tokens in [10, 4000] {
-        let prompt = text.conversation(all.clone(), "and now?".into(), max_new_tokens);
-        let length = text.prompt_ids(&prompt)?.len();
-        assert!((450..=512).contains(&length), "{length} tokens");
-        let Prompt::Conversation { earlier, question } = prompt else {
-            return Err("it is no conversation any more".into());
+        let mut events = engine.submit(Submission {
+            client: ClientKey::from(1),
+            deadline: None,
+            picture: engine.prepare(&picture).into(),
+            instruction: Instruction::Question {
+                question: "and now?".into(),
+                earlier: all.clone().collect(),
+                context_turns: None,
+            },
+            options: GenerationOptions {
+                max_new_tokens,
+                ..GenerationOptions::default()
+            },
+            stop_strings: Vec::new(),
+        })?;
+        let prompt = loop {
+            match events.blocking_recv().ok_or("the engine is gone")? {
+                Event::Started { prompt, .. } => break prompt,
+                Event::Queued { .. } => {}
+                other => return Err(format!("{other:?}").into()),
+            }
         };
-        assert_eq!((earlier.last(), question.as_str()), (all.last(), "and now?"));
+        let length = loaded.prompt_ids(&prompt)?.len();
+        assert!((450..=512).contains(&length), "{length} tokens");
+        assert!(prompt.ends_with("Question: what is 59? Answer: a red circle Question: and now? Answer:"));
     }
     Ok(())
 }

@@ -143,44 +143,6 @@ fn without_a_token_for_it_the_picture_stands_in_front_of_the_text_all_the_same()
 }
 
 #[test]
-fn the_oldest_turns_fall_off_and_the_picture_and_the_answer_keep_their_room() {
-    let processor = processor();
-    let all: Vec<Exchange> = (0..60)
-        .map(|turn| exchange(&format!("what is {turn}?"), "a red star"))
-        .collect();
-    let mut kept = Vec::new();
-    for max_new_tokens in [10, 200, 400, 600] {
-        let prompt = processor.conversation(all.clone(), "and now?".into(), max_new_tokens);
-        let Prompt::Conversation { earlier, question } = &prompt else {
-            panic!("{prompt:?}")
-        };
-        assert_eq!(question, "and now?");
-        assert_eq!(earlier[..], all[all.len() - earlier.len()..], "the latest stay");
-        let ids = processor.prompt_ids(&prompt).expect("it is text");
-        assert!(
-            ids[..processor.num_query_tokens]
-                .iter()
-                .all(|id| *id == processor.image_token)
-        );
-        assert!(earlier.is_empty() || ids.len() <= processor.context.room_for_turns(max_new_tokens));
-        // One turn more would have been too many.
-        let more = processor.conversation(
-            all[all.len() - earlier.len() - 1..].to_vec(),
-            question.clone(),
-            max_new_tokens,
-        );
-        assert_eq!(more, prompt);
-        kept.push(earlier.len());
-    }
-    assert!(
-        kept[0] > kept[1] && kept[1] > kept[2] && kept[2] > 0 && kept[3] == 0,
-        "{kept:?}"
-    );
-    let few = processor.conversation(all[..2].to_vec(), "and now?".into(), 10);
-    assert!(matches!(few, Prompt::Conversation { earlier, .. } if earlier == all[..2]));
-}
-
-#[test]
 fn bytes_that_never_become_a_character_are_not_held_for_ever() {
     let processor = processor();
     let crab = ids(&processor, "🦀");

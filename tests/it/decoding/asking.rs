@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use glimpse::checkpoint::Source;
 use glimpse::cpu::WeightFormat;
-use glimpse::engine::{DeviceChoice, DtypeChoice, Engine, Event, Model, Question, Summary};
+use glimpse::engine::{
+    ClientKey, DeviceChoice, DtypeChoice, Engine, Event, Events, Instruction, LocalEngine, Model, QueueLimits,
+    Submission, Summary,
+};
 use glimpse::generation::{GeneratedToken, GenerationOptions};
-use glimpse::processor::Prompt;
 
 use super::{AnyResult, draw};
 use crate::support::TinyCheckpoint;
 
-pub fn engine(capacity: usize) -> AnyResult<(Engine, TinyCheckpoint)> {
+pub fn engine(capacity: usize) -> AnyResult<(LocalEngine, TinyCheckpoint)> {
     let checkpoint = TinyCheckpoint::new();
     let model = Model::load(
         &Source::Folder(checkpoint.path().into()),
@@ -19,15 +21,28 @@ pub fn engine(capacity: usize) -> AnyResult<(Engine, TinyCheckpoint)> {
         DtypeChoice::Format(WeightFormat::F32),
         None,
     )?;
-    Ok((Engine::start(model, capacity)?, checkpoint))
+    let limits = QueueLimits {
+        waiting: capacity,
+        waiting_per_client: capacity,
+    };
+    Ok((LocalEngine::start(model, limits)?, checkpoint))
 }
 
-pub fn question(picture: u64, options: GenerationOptions) -> Question {
-    Question {
+pub fn question(picture: u64, options: GenerationOptions) -> Submission {
+    Submission {
+        client: ClientKey::from(1),
+        deadline: None,
         picture: Arc::new(draw(picture)),
-        prompt: Prompt::Question("what?".into()),
+        instruction: Instruction::question("what?"),
         options,
+        stop_strings: Vec::new(),
     }
+}
+
+/// Puts a question to the engine as it is meant to be done.
+pub fn submit(engine: &LocalEngine, mut question: Submission) -> AnyResult<Events> {
+    question.picture = engine.prepare(&question.picture).into();
+    Ok(engine.submit(question)?)
 }
 
 pub fn sampled(seed: u64) -> GenerationOptions {
@@ -47,12 +62,12 @@ pub fn ids(summary: &Summary) -> Vec<Vec<u32>> {
         .collect()
 }
 
-pub fn wait(mut events: tokio::sync::mpsc::UnboundedReceiver<Event>) -> Summary {
+pub fn wait(mut events: Events) -> Summary {
     while let Some(event) = events.blocking_recv() {
         match event {
             Event::Done(summary) => return summary,
             Event::Failed(error) => panic!("{error}"),
-            Event::Queued { .. } | Event::Token { .. } => {}
+            Event::Queued { .. } | Event::Started { .. } | Event::Token { .. } => {}
         }
     }
     panic!("no answer");

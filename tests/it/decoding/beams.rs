@@ -7,7 +7,7 @@ use glimpse::generation::{GenerationOptions, Step};
 use glimpse::nn::Placement;
 use glimpse::processor::{Processor, Prompt};
 
-use super::asking::{engine, question, wait};
+use super::asking::{engine, question, submit, wait};
 use super::{AnyResult, draw};
 use crate::support::TinyCheckpoint;
 
@@ -19,7 +19,7 @@ fn beam_search_can_be_given_up_between_two_steps() -> AnyResult<()> {
         max_new_tokens: 8000,
         ..GenerationOptions::default()
     };
-    let receiver = engine.ask(question(1, endless))?;
+    let receiver = submit(&engine, question(1, endless))?;
     std::thread::sleep(std::time::Duration::from_millis(200));
     drop(receiver);
     let short = GenerationOptions {
@@ -27,7 +27,7 @@ fn beam_search_can_be_given_up_between_two_steps() -> AnyResult<()> {
         ..GenerationOptions::default()
     };
     let begin = std::time::Instant::now();
-    wait(engine.ask(question(1, short))?);
+    wait(submit(&engine, question(1, short))?);
     assert!(
         begin.elapsed().as_secs() < 5,
         "the next question waited for a search that nobody wanted"

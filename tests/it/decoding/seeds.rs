@@ -3,12 +3,12 @@
 use glimpse::generation::GenerationOptions;
 
 use super::AnyResult;
-use super::asking::{engine, ids, question, sampled, wait};
+use super::asking::{engine, ids, question, sampled, submit, wait};
 
 #[test]
 fn a_seed_gives_the_same_answer_while_others_ask() -> AnyResult<()> {
     let (engine, _checkpoint) = engine(100)?;
-    let alone = ids(&wait(engine.ask(question(1, sampled(7)))?));
+    let alone = ids(&wait(submit(&engine, question(1, sampled(7)))?));
     let others: Vec<_> = (0..20)
         .map(|number| {
             let options = match number % 4 {
@@ -24,7 +24,7 @@ fn a_seed_gives_the_same_answer_while_others_ask() -> AnyResult<()> {
                 },
             };
             let picture = if number % 4 == 0 { 1 } else { number };
-            engine.ask(question(picture, options)).map(|events| (number, events))
+            submit(&engine, question(picture, options)).map(|events| (number, events))
         })
         .collect::<Result<_, _>>()?;
     let mut different = 0;
@@ -47,8 +47,8 @@ fn several_drawn_answers_begin_with_the_one_that_would_come_alone() -> AnyResult
         num_return_sequences: 4,
         ..sampled(3)
     };
-    let four = ids(&wait(engine.ask(question(1, several))?));
-    let one = ids(&wait(engine.ask(question(1, sampled(3)))?));
+    let four = ids(&wait(submit(&engine, question(1, several))?));
+    let one = ids(&wait(submit(&engine, question(1, sampled(3)))?));
     assert_eq!((four.len(), one.len()), (4, 1));
     assert_eq!(four[0], one[0]);
     assert!(four[1..].iter().all(|other| *other != four[0]), "{four:?}");
@@ -62,10 +62,13 @@ fn without_a_seed_the_seed_is_told_and_gives_the_answer_again() -> AnyResult<()>
         seed: None,
         ..sampled(0)
     };
-    let first = wait(engine.ask(question(1, unseeded.clone()))?);
-    let other = wait(engine.ask(question(1, unseeded))?);
+    let first = wait(submit(&engine, question(1, unseeded.clone()))?);
+    let other = wait(submit(&engine, question(1, unseeded))?);
     assert_ne!(first.seed, other.seed);
-    let again = wait(engine.ask(question(1, sampled(first.seed.ok_or("there is a seed")?)))?);
+    let again = wait(submit(
+        &engine,
+        question(1, sampled(first.seed.ok_or("there is a seed")?)),
+    )?);
     assert_eq!(ids(&again), ids(&first));
     Ok(())
 }

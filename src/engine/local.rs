@@ -1,0 +1,68 @@
+//! A model on this machine.
+
+use std::sync::Arc;
+
+use super::health::DeviceHealth;
+use super::job::Job;
+use super::queue::{QueueSender, queue};
+use super::worker::Worker;
+use super::{Description, Engine, EngineError, Events, Health, Model, QueueLimits, QueueState, Submission};
+use crate::processor::{Picture, Processor};
+
+/// A model with a thread of its own, and a queue before it.
+pub struct LocalEngine {
+    queue: QueueSender<Job>,
+    description: Description,
+    processor: Arc<Processor>,
+    health: Arc<DeviceHealth>,
+}
+
+impl LocalEngine {
+    /// Gives the model its thread, which ends when the engine is gone and the queue is empty.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(model: Model, limits: QueueLimits) -> std::io::Result<Self> {
+        let (sender, queue) = queue(limits);
+        let health = Arc::new(DeviceHealth::new(model.blip2.device().is_cpu()));
+        let engine = Self {
+            queue: sender,
+            description: model.description().clone(),
+            processor: Arc::clone(&model.processor),
+            health: Arc::clone(&health),
+        };
+        std::thread::Builder::new()
+            .name("model".into())
+            .spawn(move || Worker::new(model, queue, health).run())?;
+        Ok(engine)
+    }
+}
+
+impl Engine for LocalEngine {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn health(&self) -> Health {
+        match self.health.failure() {
+            Some(reason) => Health::Failed(reason.to_owned()),
+            None if self.queue.is_closed() => Health::Failed("the model's thread has ended".into()),
+            None => Health::Ready,
+        }
+    }
+
+    fn prepare(&self, picture: &Picture) -> Picture {
+        self.processor.image.resize(picture)
+    }
+
+    fn submit(&self, submission: Submission) -> Result<Events, EngineError> {
+        if self.health.failure().is_some() {
+            return Err(EngineError::DeviceFailed);
+        }
+        Job::submit(submission, &self.queue)
+    }
+
+    fn queue(&self) -> QueueState {
+        self.queue.state()
+    }
+}
