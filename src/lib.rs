@@ -55,5 +55,6 @@ pub mod store;
 #[wasm_bindgen::prelude::wasm_bindgen]
 pub fn hydrate() {
     console_error_panic_hook::set_once();
+    api::set_base(&api::Base::current());
     leptos::mount::hydrate_body(app::App);
 }

@@ -7,7 +7,14 @@ use leptos::server_fn::client::{Client, browser::BrowserClient};
 use leptos::server_fn::request::browser::BrowserRequest;
 use leptos::server_fn::response::{ClientRes, browser::BrowserResponse};
 
-use super::{ApiError, ErrorKind};
+use super::{ApiError, Base, ErrorKind};
+
+/// Has the page's calls sent below this base. To be said once, before the first of them.
+pub fn set_base(base: &Base) {
+    let url: &'static str = Box::leak(base.as_str().into());
+    // It was said before: then the page is the same.
+    let _ = leptos::server_fn::client::try_set_server_url(url);
+}
 
 /// What sends the page's calls.
 pub struct PageClient;

@@ -29,25 +29,29 @@ mod welcome;
 use leptos::prelude::*;
 use page::Page;
 
+use crate::api::Base;
+
 #[cfg(feature = "ssr")]
 pub use settings::{is_setting, label};
 
 /// The HTML document around the page.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
+    let base = Base::current();
+    let root = base.as_str().to_owned();
     view! {
         <!DOCTYPE html>
-        <html lang="en">
+        <html lang="en" data-base=base.as_str().to_owned()>
             <head>
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content"/>
                 <title>"Glimpse"</title>
                 <meta name="description" content="Put a picture in, ask a question, and BLIP-2 answers."/>
                 <meta name="color-scheme" content="light dark"/>
-                <link rel="icon" href="/favicon.ico" sizes="32x32"/>
-                <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
-                <link rel="stylesheet" href="/pkg/glimpse.css"/>
+                <link rel="icon" href=base.at("/favicon.ico") sizes="32x32"/>
+                <link rel="icon" href=base.at("/favicon.svg") type="image/svg+xml"/>
+                <link rel="stylesheet" href=base.at("/pkg/glimpse.css")/>
                 <AutoReload options=options.clone()/>
-                <HydrationScripts options/>
+                <HydrationScripts options root/>
             </head>
             <body>
                 <App/>

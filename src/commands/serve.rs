@@ -18,7 +18,7 @@ use crate::engine::{LocalEngine, QueueLimits};
 use crate::generation::bounds;
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
-use crate::server::{self, Hosts, Limits, Network, Pace};
+use crate::server::{self, Hosts, Limits, Network, Pace, Placement, RootPath};
 use crate::store::{LegacyStore as Store, LegacyStoreLimits as StoreLimits};
 
 #[derive(Args)]
@@ -73,6 +73,12 @@ pub struct ServeArgs {
     /// given several times, or as a list with commas [default: none, so that whoever connects asks]
     #[arg(long, env = "GLIMPSE_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
     trusted_proxies: Vec<Network>,
+
+    /// The path below which visitors find this server, such as /glimpse, whether the proxy before
+    /// it strips that or not [default: the path of --public-url, or what a trusted proxy's
+    /// X-Forwarded-Prefix says]
+    #[arg(long, env = "GLIMPSE_ROOT_PATH", value_name = "PATH")]
+    root_path: Option<RootPath>,
 
     #[command(flatten)]
     picture: PictureLimitArgs,
@@ -143,6 +149,23 @@ const BODY_START: Duration = Duration::from_secs(10);
 const DEFAULT_NEW_TOKENS: usize = 50;
 
 impl ServeArgs {
+    /// Where visitors find the page below its host; `--public-url` may say it too.
+    ///
+    /// # Errors
+    /// The path of `--public-url` cannot be one.
+    fn root_path(&self) -> Result<RootPath, UsageError> {
+        let public = self.public_url.as_ref().map(Url::path).filter(|path| *path != "/");
+        match (&self.root_path, public) {
+            (Some(root_path), _) => Ok(root_path.clone()),
+            (None, Some(path)) => path.parse().map_err(|error| {
+                UsageError(format!(
+                    "--public-url (GLIMPSE_PUBLIC_URL) has the path {path}: {error}."
+                ))
+            }),
+            (None, None) => Ok(RootPath::default()),
+        }
+    }
+
     /// What fetches pictures for visitors, if anything does.
     ///
     /// # Errors
@@ -198,6 +221,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
         turns: args.limits.max_turns.into(),
     };
     let fetcher = args.fetcher()?;
+    let root_path = args.root_path()?;
     let store = match args.data {
         Some(folder) => Store::in_folder(folder, kept)?,
         None => Store::in_memory(kept),
@@ -207,19 +231,22 @@ pub fn run(args: ServeArgs) -> CommandResult {
         waiting_per_client: args.limits.max_waiting_per_visitor.into(),
     };
     let limits = args.limits.limits(args.picture.limits());
-    let hosts = Hosts {
-        public: args.public_url,
-        names: args.host_name,
-        is_local: args.addr.is_loopback(),
+    let placement = Placement {
+        hosts: Hosts {
+            public: args.public_url,
+            names: args.host_name,
+            is_local: args.addr.is_loopback(),
+        },
+        proxies: args.trusted_proxies.into_iter().collect(),
+        root_path,
     };
-    let proxies = args.trusted_proxies.into_iter().collect();
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(async {
         let listeners = server::Listeners::bind(args.addr.addresses()).await?;
         // The model takes a while: not on a thread that should be watching connections.
         let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
         let engine = LocalEngine::start(model, queue)?;
-        Ok(server::serve(listeners, Arc::new(engine), store, limits, fetcher, hosts, proxies).await?)
+        Ok(server::serve(listeners, Arc::new(engine), store, limits, fetcher, placement).await?)
     });
     // A picture that is still being decoded is nobody's any more.
     runtime.shutdown_background();

@@ -2,12 +2,12 @@
 //! program, compressed when it was built.
 
 use axum::body::Body;
-use axum::extract::Path;
+use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use super::errors;
+use super::errors::{self, Reader};
 
 /// What `make page` leaves in `target/site`. In a debug build it is read from there at
 /// run time, so that `cargo leptos watch` shows changes at once.
@@ -20,22 +20,23 @@ struct Site;
 const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
 /// `GET /pkg/…`, `/examples/…` and the other files of the page.
-pub async fn serve(Path(path): Path<String>, headers: HeaderMap) -> Response {
-    file(&path, &headers)
+pub async fn serve(Path(path): Path<String>, request: Request) -> Response {
+    file(&path, request.headers()).unwrap_or_else(|| {
+        let reader = Reader::of(request.headers(), request.extensions());
+        let sentence = "There is nothing at this address. It may have been mistyped, or be of an older Glimpse.";
+        errors::page(StatusCode::NOT_FOUND, "Not found", sentence, &reader)
+    })
 }
 
 /// One of the page's files, as small as the browser takes it.
-pub fn file(path: &str, headers: &HeaderMap) -> Response {
-    let Some(plain) = Site::get(path) else {
-        let sentence = "There is nothing at this address. It may have been mistyped, or be of an older Glimpse.";
-        return errors::page(StatusCode::NOT_FOUND, "Not found", sentence, headers);
-    };
+fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
+    let plain = Site::get(path)?;
     let tag = format!("\"{}\"", hex(&plain.metadata.sha256_hash()[..16]));
     if headers
         .get(header::IF_NONE_MATCH)
         .is_some_and(|known| known.as_bytes() == tag.as_bytes())
     {
-        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
+        return Some((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     let mime = plain.metadata.mimetype().to_string();
     let (file, encoding) = smallest(path, plain, headers);
@@ -55,7 +56,7 @@ pub fn file(path: &str, headers: &HeaderMap) -> Response {
     if let Some(encoding) = encoding {
         set(header::CONTENT_ENCODING, encoding);
     }
-    response
+    Some(response)
 }
 
 /// Whether the page was there when this program was built.

@@ -18,8 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::callers::Callers;
-use super::client::TrustedProxies;
-use super::{Limits, Listeners};
+use super::{Limits, Listeners, Placement};
 
 /// A moment for the system to have descriptors again, as `axum::serve` waits.
 const BREATH: Duration = Duration::from_secs(1);
@@ -29,12 +28,13 @@ const BREATH: Duration = Duration::from_secs(1);
 pub async fn serve(
     listeners: Listeners,
     router: Router,
-    proxies: TrustedProxies,
+    placement: Placement,
     limits: Limits,
     ending: CancellationToken,
 ) {
     let free = Arc::new(Semaphore::new(limits.connections as usize));
-    let callers = Callers::new(limits.connections_per_address, proxies.clone());
+    let callers = Callers::new(limits.connections_per_address, placement.proxies.clone());
+    let placement = Arc::new(placement);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_time);
     loop {
@@ -55,7 +55,7 @@ pub async fn serve(
                 send_at_once(&stream);
                 let service = ConnectionService {
                     router: TowerToHyperService::new(router.clone()),
-                    proxies: proxies.clone(),
+                    placement: Arc::clone(&placement),
                     peer: from,
                 };
                 let (http, ending) = (http.clone(), ending.clone());
@@ -83,10 +83,11 @@ fn send_at_once(stream: &TcpStream) {
     }
 }
 
-/// What answers on one connection: tells the router who is at its other end.
+/// What answers on one connection: tells the router who is at its other end, and takes off the
+/// path that we are below.
 struct ConnectionService {
     router: TowerToHyperService<Router>,
-    proxies: TrustedProxies,
+    placement: Arc<Placement>,
     peer: SocketAddr,
 }
 
@@ -96,7 +97,9 @@ impl Service<Request<Incoming>> for ConnectionService {
     type Future = TowerToHyperServiceFuture<Router, Request<Incoming>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.proxies.identify(&mut request, self.peer);
+        let Placement { proxies, root_path, .. } = &*self.placement;
+        proxies.identify(&mut request, self.peer);
+        root_path.place(&mut request, proxies.trusts(self.peer.ip()));
         self.router.call(request)
     }
 }

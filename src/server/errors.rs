@@ -4,10 +4,11 @@
 //! crosses the wire, and [`status`] gives its HTTP status. Anything that is not the
 //! visitor's doing is logged.
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::api::{ApiError, ErrorKind};
+use super::csp;
+use crate::api::{ApiError, Base, ErrorKind};
 use crate::engine::EngineError;
 use crate::generation::GenerationError;
 use crate::processor::{PictureError, TextError};
@@ -30,16 +31,32 @@ pub fn status(kind: ErrorKind) -> StatusCode {
     }
 }
 
+/// Who reads a page that is made here: whether it is a person, and where our addresses begin.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    accepts_html: bool,
+    base: Base,
+}
+
+impl Reader {
+    /// Of a request, by its parts.
+    pub fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        Self {
+            accepts_html: accepted.is_some_and(|value| value.contains("text/html")),
+            base: extensions.get().cloned().unwrap_or_default(),
+        }
+    }
+}
+
 /// A sentence outside of the page: with a name and a way out for whoever looks at it, plain for
 /// programs. Nothing in it is the sender's, so that nothing needs escaping.
-pub fn page(status: StatusCode, title: &str, sentence: &str, headers: &HeaderMap) -> Response {
-    let accepts_html = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.contains("text/html"));
-    if !accepts_html {
+pub fn page(status: StatusCode, title: &str, sentence: &str, reader: &Reader) -> Response {
+    if !reader.accepts_html {
         return (status, sentence.to_owned()).into_response();
     }
+    let (policy, nonce) = csp::with_style();
+    let (icon, home) = (reader.base.at("/favicon.svg"), reader.base.at("/"));
     let html = format!(
         r#"<!DOCTYPE html>
 <html lang="en">
@@ -48,8 +65,8 @@ pub fn page(status: StatusCode, title: &str, sentence: &str, headers: &HeaderMap
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{title} · Glimpse</title>
-<link rel="icon" href="/favicon.svg" type="image/svg+xml">
-<style>
+<link rel="icon" href="{icon}" type="image/svg+xml">
+<style nonce="{nonce}">
 body {{ max-width: 32rem; margin: 20vh auto 0; padding: 0 1rem; font: 1.125rem/1.5 system-ui, sans-serif }}
 h1 {{ font-size: 1.5rem }}
 </style>
@@ -58,13 +75,13 @@ h1 {{ font-size: 1.5rem }}
 <main>
 <h1>{title}</h1>
 <p>{sentence}</p>
-<p><a href="/">Open Glimpse</a></p>
+<p><a href="{home}">Open Glimpse</a></p>
 </main>
 </body>
 </html>
 "#
     );
-    (status, Html(html)).into_response()
+    (status, [(header::CONTENT_SECURITY_POLICY, policy)], Html(html)).into_response()
 }
 
 impl From<PictureError> for ApiError {

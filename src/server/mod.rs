@@ -15,6 +15,7 @@ mod callers;
 mod client;
 mod connections;
 mod convert;
+mod csp;
 mod errors;
 mod hosts;
 mod limits;
@@ -23,6 +24,7 @@ mod ops;
 mod options;
 mod pace;
 pub mod page;
+mod root_path;
 mod router;
 pub mod settings;
 mod state;
@@ -40,6 +42,7 @@ pub use hosts::Hosts;
 pub use limits::Limits;
 pub use listening::Listeners;
 pub use pace::Pace;
+pub use root_path::RootPath;
 pub use state::AppState;
 
 use crate::engine::Engine;
@@ -48,6 +51,17 @@ use crate::store::LegacyStore as Store;
 
 /// How long connections may go on when the process was asked to end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Where visitors find this server.
+#[derive(Clone, Debug, Default)]
+pub struct Placement {
+    /// The names that it is asked by.
+    pub hosts: Hosts,
+    /// The proxies before it.
+    pub proxies: TrustedProxies,
+    /// The path that it is below.
+    pub root_path: RootPath,
+}
 
 /// Serves until the process is asked to end (Ctrl-C or SIGTERM).
 ///
@@ -58,15 +72,15 @@ pub async fn serve(
     store: Store,
     limits: Limits,
     fetcher: Option<Fetcher>,
-    hosts: Hosts,
-    proxies: TrustedProxies,
+    placement: Placement,
 ) -> std::io::Result<()> {
     let address = listeners.local_addr()?;
     let state = AppState::new(engine, store, limits, fetcher, address);
     let shared = Arc::clone(&state.shared);
     let ending = CancellationToken::new();
     tracing::info!("open http://{} in a browser", browsable(address));
-    let serving = connections::serve(listeners, router::router(state, hosts), proxies, limits, ending.clone());
+    let router = router::router(state, placement.hosts.clone());
+    let serving = connections::serve(listeners, router, placement, limits, ending.clone());
     // Whoever is still connected then does not hold the process.
     let last_words = async {
         ending.cancelled().await;

@@ -15,7 +15,6 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::StreamExt;
-use leptos::prelude::provide_context;
 use leptos_axum::{LeptosRoutes, generate_route_list};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -23,11 +22,12 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 
+use super::errors::Reader;
 use super::hosts::{self, Hosts};
 use super::ops::health;
-use super::page::{form, functions, pictures};
+use super::page::{self, form, functions, pictures};
 use super::state::AppState;
-use super::{access, assets, errors, pace, upload};
+use super::{access, assets, csp, errors, pace, upload};
 use crate::api::{ApiError, ErrorKind};
 use crate::app::{App, shell};
 
@@ -49,22 +49,6 @@ const BODY_IDLE: Duration = Duration::from_secs(30);
 /// What a form has beside its picture.
 const FORM_BYTES: usize = 64 << 10;
 
-/// Nothing from elsewhere; the inline script is the one that starts the page. Any page
-/// may show ours in a frame: that is how demos are embedded.
-const CONTENT_SECURITY_POLICY: &str = concat!(
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; ",
-    "img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'",
-);
-
-/// While developing, the page also listens for `cargo leptos watch`.
-fn content_security_policy() -> HeaderValue {
-    if cfg!(debug_assertions) {
-        let policy = format!("{CONTENT_SECURITY_POLICY}; connect-src 'self' ws:");
-        return HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(CONTENT_SECURITY_POLICY));
-    }
-    HeaderValue::from_static(CONTENT_SECURITY_POLICY)
-}
-
 /// What is read of a body: more than is taken, so that the browser hears by how much its picture
 /// is too large; beyond this it is refused at once.
 fn max_body_bytes(max_upload_bytes: usize) -> usize {
@@ -78,7 +62,7 @@ pub fn router(state: AppState, hosts: Hosts) -> Router {
     let most = max_body_bytes(limits.picture.max_bytes);
     let routes = generate_route_list(App);
     let shared = Arc::clone(&state.shared);
-    let context = move || provide_context(Arc::clone(&shared));
+    let context = move || page::provide_contexts(&shared);
     let leptos = state.leptos.clone();
     Router::new()
         .leptos_routes_with_context(&state, routes, context, move || shell(leptos.clone()))
@@ -110,7 +94,11 @@ pub fn router(state: AppState, hosts: Hosts) -> Router {
             header::REFERRER_POLICY,
             HeaderValue::from_static("same-origin"),
         ))
-        .layer(header_layer(header::CONTENT_SECURITY_POLICY, content_security_policy()))
+        // Pages with something inline say for themselves what that is.
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CONTENT_SECURITY_POLICY,
+            csp::strict(),
+        ))
         .layer(CatchPanicLayer::custom(panicked))
         // What is our fault is logged in `errors`; a full queue is nobody's.
         .layer(TraceLayer::new_for_http().on_failure(()))
@@ -149,7 +137,12 @@ async fn refuse_sender(status: StatusCode, sentence: &str, request: Request<Body
         let error = ApiError::new(ErrorKind::Forbidden, sentence);
         return (status, axum::Json(error)).into_response();
     }
-    errors::page(status, "Not from here", sentence, &parts.headers)
+    errors::page(
+        status,
+        "Not from here",
+        sentence,
+        &Reader::of(&parts.headers, &parts.extensions),
+    )
 }
 
 /// Stands before and behind the server functions.
@@ -219,7 +212,8 @@ fn check_upload(request: Request<Body>) -> Result<Request<Body>, ApiError> {
 
 /// Says in our words that a body is too large, which the layer behind says in its own.
 async fn say_too_large(State(most): State<usize>, request: Request<Body>, next: Next) -> Response {
-    let (is_function, headers) = (request.uri().path().starts_with(FUNCTIONS), request.headers().clone());
+    let is_function = request.uri().path().starts_with(FUNCTIONS);
+    let reader = Reader::of(request.headers(), request.extensions());
     let response = next.run(request).await;
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let is_bare = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
@@ -231,7 +225,7 @@ async fn say_too_large(State(most): State<usize>, request: Request<Body>, next: 
             return refusal(&ApiError::new(ErrorKind::PictureTooLarge, sentence));
         }
         // Whoever has no JavaScript posts a form, and reads what comes.
-        return errors::page(StatusCode::PAYLOAD_TOO_LARGE, "Too large", &sentence, &headers);
+        return errors::page(StatusCode::PAYLOAD_TOO_LARGE, "Too large", &sentence, &reader);
     }
     response
 }

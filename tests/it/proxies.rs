@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use crate::support::{Server, TinyCheckpoint, glimpse};
+use crate::support::{Server, TinyCheckpoint, glimpse, png, stderr};
 
 /// What the log says of a request for the page with these headers.
 fn logged(arguments: &[&str], headers: &[(&str, &str)]) -> String {
@@ -30,4 +30,99 @@ fn the_log_names_the_visitor_and_believes_only_a_named_proxy() {
     assert!(line.contains("203.0.113.7") && !line.contains("198.51.100.1"), "{line}");
     let line = logged(&[], &claims);
     assert!(line.contains("127.0.0.1") && !line.contains("203.0.113.7"), "{line}");
+}
+
+/// The page, as somebody gets it by this path.
+fn page(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
+    let mut request = ureq::get(format!("{}{path}", server.address)).header("accept", "text/html");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.config().http_status_as_error(false).build();
+    let mut response = request.call().expect("the server answers");
+    let policy = response.headers()["content-security-policy"]
+        .to_str()
+        .expect("it is plain")
+        .to_owned();
+    let text = response.body_mut().read_to_string().expect("it is text");
+    (response.status().as_u16(), text, policy)
+}
+
+#[test]
+fn a_form_without_javascript_leads_below_the_path() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path(), "--trusted-proxies", "127.0.0.1"]);
+    let head = |what: &str| format!("\r\n--edge\r\nContent-Disposition: form-data; name={what}\r\n\r\n").into_bytes();
+    let body = [
+        head("\"picture\"; filename=\"p\""),
+        png([1, 2, 3]),
+        head("\"action\""),
+        b"describe\r\n--edge--\r\n".to_vec(),
+    ];
+    let posted = ureq::post(format!("{}/ask", server.address))
+        .header("x-forwarded-prefix", "/demo")
+        .content_type("multipart/form-data; boundary=edge")
+        .config()
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .build()
+        .send(body.concat())
+        .expect("the server answers");
+    assert_eq!(posted.status(), 303);
+    let location = posted.headers()["location"].to_str().expect("it is plain");
+    assert!(location.starts_with("/demo/c/"), "{location}");
+}
+
+#[test]
+fn a_page_runs_its_own_script_and_no_other_inline() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let nonce = |policy: &str| {
+        let after = policy.split("'nonce-").nth(1)?;
+        after.split('\'').next().map(str::to_owned)
+    };
+    let mut seen = std::collections::HashSet::new();
+    for path in ["/", "/", "/c/none"] {
+        let (_, page, policy) = page(&server, path, &[]);
+        assert!(!policy.contains("'unsafe-inline'"), "{policy}");
+        let nonce = nonce(&policy).expect("the page's script has a nonce");
+        let scripts = page.matches("<script").count();
+        assert!(scripts > 0);
+        assert_eq!(page.matches(&format!("nonce=\"{nonce}\"")).count(), scripts, "{path}");
+        assert!(!page.contains("<style") && !page.contains(" style=\""), "{path}");
+        assert!(seen.insert(nonce), "each answer has its own");
+    }
+    let (status, page, policy) = page(&server, "/nothing/here", &[]);
+    assert_eq!(status, 404);
+    let nonce = nonce(&policy).expect("the page has a style");
+    assert!(page.contains(&format!("<style nonce=\"{nonce}\">")) && !page.contains("<script"));
+    for path in ["healthz", "favicon.svg"] {
+        let response = ureq::get(format!("{}/{path}", server.address))
+            .call()
+            .expect("it is there");
+        let policy = response.headers()["content-security-policy"]
+            .to_str()
+            .expect("it is plain");
+        assert!(
+            !policy.contains("nonce") && !policy.contains("'unsafe-inline'"),
+            "{policy}"
+        );
+    }
+}
+
+#[test]
+fn a_root_path_that_cannot_be_is_wrong_usage() {
+    for (flag, value) in [
+        ("--root-path", "/c"),
+        ("--root-path", "/a b"),
+        ("--public-url", "https://demo.example/pkg/"),
+    ] {
+        let output = glimpse()
+            .args(["serve", flag, value])
+            .output()
+            .expect("the program starts");
+        assert_eq!(output.status.code(), Some(2), "{flag} {value}");
+        assert!(stderr(&output).contains(flag), "{}", stderr(&output));
+    }
 }

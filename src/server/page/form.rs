@@ -16,7 +16,7 @@ use futures::StreamExt;
 use leptos::prelude::provide_context;
 
 use super::examples;
-use crate::api::{ApiError, AskRequest, Conversation, ConversationId, ErrorKind, Fields};
+use crate::api::{ApiError, AskRequest, Base, Conversation, ConversationId, ErrorKind, Fields};
 use crate::app;
 use crate::remote::address;
 use crate::server::state::{AppState, Shared};
@@ -58,9 +58,10 @@ enum Action {
 }
 
 pub async fn post(State(state): State<AppState>, request: Request<Body>) -> Response {
+    let base: Base = request.extensions().get().cloned().unwrap_or_default();
     let failed = match Form::read(&state.shared, request).await {
         Ok(form) => match form.answer(&state.shared).await {
-            Ok(id) => return Redirect::to(&format!("/c/{id}")).into_response(),
+            Ok(id) => return Redirect::to(&base.at(&format!("/c/{id}"))).into_response(),
             Err(failed) => *failed,
         },
         Err(error) => FailedForm {
@@ -68,7 +69,7 @@ pub async fn post(State(state): State<AppState>, request: Request<Body>) -> Resp
             ..FailedForm::default()
         },
     };
-    page(&state, failed).await
+    page(&state, base, failed).await
 }
 
 impl Form {
@@ -194,7 +195,7 @@ async fn text(field: Field<'_>, max_bytes: usize) -> Result<String, ApiError> {
 }
 
 /// The page at `/ask`, with what went wrong.
-async fn page(state: &AppState, failed: FailedForm) -> Response {
+async fn page(state: &AppState, base: Base, failed: FailedForm) -> Response {
     let status = failed
         .error
         .as_ref()
@@ -203,12 +204,13 @@ async fn page(state: &AppState, failed: FailedForm) -> Response {
     let leptos = state.leptos.clone();
     let render = leptos_axum::render_app_async_with_context(
         move || {
-            provide_context(Arc::clone(&shared));
+            super::provide_contexts(&shared);
             provide_context(failed.clone());
         },
         move || app::shell(leptos.clone()),
     );
     let mut request = Request::new(Body::empty());
+    request.extensions_mut().insert(base);
     *request.uri_mut() = axum::http::Uri::from_static("/ask");
     let mut response = render(request).await;
     *response.status_mut() = status;

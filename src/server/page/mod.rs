@@ -5,3 +5,25 @@ pub mod examples;
 pub mod form;
 pub mod functions;
 pub mod pictures;
+
+use std::sync::Arc;
+
+use axum::http::header;
+use axum::http::request::Parts;
+use leptos::nonce::use_nonce;
+use leptos::prelude::{provide_context, use_context};
+use leptos_axum::ResponseOptions;
+
+use super::csp;
+use super::state::Shared;
+use crate::api::Base;
+
+/// What a page, and a server function, finds in its context. A page gets its scripts allowed.
+pub fn provide_contexts(shared: &Arc<Shared>) {
+    provide_context(Arc::clone(shared));
+    let base = use_context::<Parts>().and_then(|request| request.extensions.get::<Base>().cloned());
+    provide_context(base.unwrap_or_default());
+    if let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) {
+        response.insert_header(header::CONTENT_SECURITY_POLICY, csp::with_scripts(&nonce));
+    }
+}

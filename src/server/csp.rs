@@ -1,0 +1,37 @@
+//! `Content-Security-Policy`: what a page of ours may load, and run.
+//!
+//! Nothing from elsewhere, and nothing inline but what carries the number that this one answer
+//! was given (its nonce). Any page may show ours in a frame: that is how demos are embedded.
+
+use axum::http::HeaderValue;
+
+/// Of an answer in which nothing is inline.
+pub fn strict() -> HeaderValue {
+    policy("", "")
+}
+
+/// Of a page that the router renders, whose scripts Leptos gives this nonce.
+pub fn with_scripts(nonce: &str) -> HeaderValue {
+    policy(&format!(" 'nonce-{nonce}'"), "")
+}
+
+/// Of a page with a style of its own, and the nonce that this has to carry.
+pub fn with_style() -> (HeaderValue, String) {
+    let nonce = format!("{:032x}", rand::random::<u128>());
+    (policy("", &format!(" 'nonce-{nonce}'")), nonce)
+}
+
+fn policy(scripts: &str, styles: &str) -> HeaderValue {
+    // While developing, the page also listens for `cargo leptos watch`.
+    let more = if cfg!(debug_assertions) {
+        "; connect-src 'self' ws:"
+    } else {
+        ""
+    };
+    let policy = format!(
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'{scripts}; style-src 'self'{styles}; \
+         img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'{more}"
+    );
+    // A nonce that is no header value is none of Leptos's: then nothing may be loaded.
+    HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+}
