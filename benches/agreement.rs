@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use candle_core::{D, Device, Tensor};
 use clap::Parser;
 use glimpse::blip2::Blip2;
-use glimpse::checkpoint::Checkpoint;
 use glimpse::cpu::WeightFormat;
 use glimpse::generation::GenerationOptions;
+use glimpse::models::Checkpoint;
 use glimpse::nn::Placement;
 use glimpse::processor::{Picture, PictureLimits, Processor, Prompt};
 use serde::{Deserialize, Serialize};
@@ -65,9 +65,9 @@ fn main() -> AnyResult<()> {
             Some(folder) => Checkpoint::open(folder)?,
             None => Checkpoint::demo()?,
         };
-        let model = Blip2::load(&checkpoint, &Placement::new(Device::Cpu, format)?)?;
+        let model = checkpoint.load(&Placement::new(Device::Cpu, format)?)?;
         if format == WeightFormat::F32 {
-            texts = write_texts(&arguments, &model, &Processor::load(&checkpoint)?)?;
+            texts = write_texts(&arguments, &model, &checkpoint.processor()?)?;
             keep(&texts, &arguments)?;
             continue;
         }

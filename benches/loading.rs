@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use clap::Parser;
-use glimpse::blip2::Blip2;
-use glimpse::checkpoint::Checkpoint;
-use glimpse::checkpoint::inventory::{Kind, inventory};
 use glimpse::cpu::matrix::InMemory;
 use glimpse::cpu::{PackedMatrix, WeightFormat};
+use glimpse::models::Checkpoint;
+use glimpse::models::inventory::{Kind, inventory};
 use glimpse::nn::Placement;
 
 type AnyResult<T> = Result<T, Box<dyn std::error::Error>>;
@@ -38,7 +37,7 @@ fn main() -> AnyResult<()> {
     let conversion = convert(&arguments.model, weights)?;
     let loading = timed(|| {
         let checkpoint = Checkpoint::open(&arguments.model)?;
-        Blip2::load(&checkpoint, &Placement::new(Device::Cpu, weights)?)?;
+        checkpoint.load(&Placement::new(Device::Cpu, weights)?)?;
         Ok(())
     })?;
     let [reading, conversion, loading] = [reading, conversion, loading].map(|time| time.as_secs_f64());

@@ -9,12 +9,13 @@
 //! - [`store`]: conversations and pictures that outlive a request.
 //! - [`remote`]: pictures from addresses, and from public ones only on a server.
 //! - [`engine`]: who answers when: queue, worker, cancelling, streaming.
+//! - [`models`]: which models there are, what they need, and how one is opened.
 //! - [`blip2`]: the model, on candle. Start reading at its own page.
 //! - [`nn`]: the layers that networks share, and the switch between our kernels and candle's.
 //! - [`cpu`]: our kernels for the CPU.
 //! - [`generation`]: token after token.
 //! - [`processor`]: a picture's bytes to pixel values, text to token ids and back.
-//! - [`checkpoint`]: finding, checking and opening weights.
+//! - [`checkpoint`]: the files of a checkpoint, wherever they are, and the tensors in them.
 //! - [`commands`]: one file a subcommand of the `glimpse` program.
 //!
 //! The crate is built twice: with the feature `ssr` it is the server and the
@@ -39,6 +40,8 @@ pub mod cpu;
 pub mod engine;
 #[cfg(feature = "ssr")]
 pub mod generation;
+#[cfg(feature = "ssr")]
+pub mod models;
 #[cfg(feature = "ssr")]
 pub mod nn;
 #[cfg(feature = "ssr")]

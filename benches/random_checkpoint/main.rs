@@ -12,7 +12,7 @@ mod write;
 use std::path::PathBuf;
 
 use clap::Parser;
-use glimpse::checkpoint::known;
+use glimpse::models::known;
 use write::NumberFormat;
 
 #[derive(Parser)]

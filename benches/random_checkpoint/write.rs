@@ -7,7 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use glimpse::blip2::config::Blip2Config;
-use glimpse::checkpoint::inventory::{Kind, TensorSpec, inventory};
+use glimpse::models::inventory::{Kind, TensorSpec, inventory};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use serde_json::{Value, json};

@@ -26,8 +26,7 @@ pub mod vision;
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::nn::{Linear, Placement, Precision, Weights};
+use crate::nn::{Linear, Precision, Weights};
 use config::Blip2Config;
 pub use encoded::EncodedPicture;
 use language_model::LanguageModel;
@@ -49,17 +48,12 @@ pub struct Blip2 {
 }
 
 impl Blip2 {
-    /// Reads the weights of a checkpoint to where the model computes, converting them tensor by
-    /// tensor.
+    /// Takes the tensors of a checkpoint, `root` being where their names begin.
     ///
     /// # Errors
-    /// A tensor that is missing or has another shape than the config asks for, by name.
-    pub fn load(checkpoint: &Checkpoint, placement: &Placement) -> std::result::Result<Self, CheckpointError> {
-        let root = Weights::new(checkpoint.tensors(), placement.clone());
-        Self::new(checkpoint.config(), root).map_err(|error| checkpoint.explain(error))
-    }
-
-    fn new(config: &Blip2Config, root: Weights) -> Result<Self> {
+    /// A tensor that is missing (`CannotFindTensor`) or has another shape than the config asks
+    /// for (`UnexpectedShape`), or whatever the device says.
+    pub fn new(config: &Blip2Config, root: Weights) -> Result<Self> {
         let precision = root.precision();
         let for_qformer = root.with_precision(of_qformer(precision));
         let (qformer, text) = (&config.qformer_config, &config.text_config);

@@ -1,11 +1,8 @@
-//! Why a checkpoint cannot be used.
+//! What is wrong with a checkpoint's files.
 
-use super::fit::TooLarge;
 use super::hub::HubError;
-use crate::blip2::config::ConfigError;
-use crate::processor::{ProcessorError, TextError};
 
-/// Why a checkpoint cannot be used; each sentence names the file or tensor.
+/// What is wrong with a checkpoint's files; each sentence names the file or tensor.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     #[error(
@@ -20,16 +17,6 @@ pub enum CheckpointError {
     Unreadable { file: String, reason: String },
     #[error("{file} is damaged: {reason}. Download it again.")]
     Damaged { file: String, reason: String },
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Picture(#[from] ProcessorError),
-    #[error(
-        "The picture processor's configuration makes pictures of {found}, and config.json asks for {side} x {side}. The files do not belong together: download them again."
-    )]
-    PictureSize { found: String, side: usize },
-    #[error(transparent)]
-    Text(#[from] TextError),
     #[error(
         "The checkpoint {checkpoint} holds its weights as pytorch_model.bin alone, which Glimpse does not read. Convert them to safetensors in Python, Blip2ForConditionalGeneration.from_pretrained(\"{checkpoint}\").save_pretrained(\"converted\"), put tokenizer.json and the other small files beside them, and use --model converted."
     )]
@@ -61,10 +48,4 @@ pub enum CheckpointError {
         what: String,
         advice: String,
     },
-    #[error(transparent)]
-    TooLarge(Box<TooLarge>),
-    #[error(
-        "The weights of the checkpoint {checkpoint} cannot be loaded: {reason}. Where memory or the device is the reason, use a smaller --dtype or --device cpu; where the files are damaged, download them again."
-    )]
-    Load { checkpoint: String, reason: String },
 }

@@ -1,17 +1,35 @@
-//! Where the files of a checkpoint are.
+//! Where the files of a checkpoint are, or can be had.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{CheckpointError, demo};
+use super::foreign;
+use super::hub::{Settings, Snapshot};
+use super::index::{INDEX_FILE, Index};
+use super::mapped::{PICKLED_FILES, SINGLE_FILE};
+use super::{CheckpointError, MappedTensors, Progress, Source, demo};
+
+/// Small files that a checkpoint may have beside `config.json` and `tokenizer.json`.
+const OPTIONAL_FILES: [&str; 4] = [
+    "preprocessor_config.json",
+    "processor_config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+];
 
 /// The files of one checkpoint.
 pub struct Files {
-    place: Place,
-    /// What the checkpoint is called in an error.
+    /// The folder's name, or the id on the hub.
     name: String,
+    /// What the checkpoint is called in an error.
+    shown: String,
+    source: FileSource,
+    /// Where files that are not here are still to come from.
+    snapshot: Option<Snapshot>,
+    progress: Arc<dyn Progress>,
 }
 
-pub enum Place {
+pub(super) enum FileSource {
     /// A folder, of the user's or of the hub's cache.
     Folder(PathBuf),
     /// The demo model inside the program.
@@ -19,49 +37,126 @@ pub enum Place {
 }
 
 impl Files {
-    pub fn demo() -> Self {
-        Self {
-            place: Place::Demo,
-            name: "the demo model".into(),
+    /// Finds a checkpoint; of one on the hub, `config.json` is downloaded and nothing more.
+    ///
+    /// # Errors
+    /// Nothing there, something else than a checkpoint, or a hub that refuses.
+    pub fn find(source: &Source, progress: Arc<dyn Progress>) -> Result<Self, CheckpointError> {
+        let (name, shown, source, snapshot) = match source {
+            Source::Demo => ("glimpse-demo".into(), "the demo model".into(), FileSource::Demo, None),
+            Source::Folder(folder) => {
+                let whole = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+                let shown = folder.display().to_string();
+                let name = whole.file_name().map(|name| name.to_string_lossy().into());
+                let name = name.unwrap_or_else(|| shown.clone());
+                (name, shown, FileSource::Folder(folder.clone()), None)
+            }
+            Source::Hub(id) => {
+                let snapshot = Snapshot::find(id.clone(), Settings::from_env(), Arc::clone(&progress))?;
+                snapshot.need("config.json")?;
+                let folder = FileSource::Folder(snapshot.folder());
+                (id.to_string(), id.to_string(), folder, Some(snapshot))
+            }
+        };
+        if let FileSource::Folder(folder) = &source {
+            foreign::check_folder(folder, &shown)?;
         }
-    }
-
-    pub fn folder(folder: PathBuf, name: String) -> Self {
-        Self {
-            place: Place::Folder(folder),
+        Ok(Self {
             name,
+            shown,
+            source,
+            snapshot,
+            progress,
+        })
+    }
+
+    /// What is in a folder, and nothing else.
+    pub fn folder_called(folder: PathBuf, name: String) -> Self {
+        Self {
+            shown: name.clone(),
+            name,
+            source: FileSource::Folder(folder),
+            snapshot: None,
+            progress: super::progress::silent(),
         }
     }
 
-    pub fn place(&self) -> &Place {
-        &self.place
+    /// What the checkpoint is called: the folder's name, or its id on the hub.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
-    /// What the collection is called in an error.
-    pub fn describe(&self) -> String {
-        self.name.clone()
+    /// Whether this is the demo model that is part of the program.
+    pub fn is_demo(&self) -> bool {
+        matches!(self.source, FileSource::Demo)
+    }
+
+    /// The folder with the files; the demo model has none.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.source {
+            FileSource::Folder(folder) => Some(folder),
+            FileSource::Demo => None,
+        }
+    }
+
+    pub(super) fn source(&self) -> &FileSource {
+        &self.source
+    }
+
+    /// Who hears of downloads and of loading.
+    pub fn progress(&self) -> &dyn Progress {
+        &*self.progress
+    }
+
+    /// What the checkpoint is called in an error.
+    pub fn shown(&self) -> &str {
+        &self.shown
     }
 
     pub fn contains(&self, file: &str) -> bool {
-        match &self.place {
-            Place::Folder(folder) => folder.join(file).is_file(),
-            Place::Demo => demo::file(file).is_some(),
+        match &self.source {
+            FileSource::Folder(folder) => folder.join(file).is_file(),
+            FileSource::Demo => demo::file(file).is_some(),
         }
     }
 
+    /// Whether no file is missing that a checkpoint must have.
+    pub fn are_complete(&self) -> bool {
+        let shards = || Index::parse(&self.read_text(INDEX_FILE).ok()?).ok();
+        let has_all = |index: Index| index.shards().iter().all(|shard| self.contains(shard));
+        self.contains("tokenizer.json")
+            && ["preprocessor_config.json", "processor_config.json"]
+                .iter()
+                .any(|file| self.contains(file))
+            && (self.contains(SINGLE_FILE) || shards().is_some_and(has_all))
+    }
+
+    /// A small file of the checkpoint, by its name.
     pub fn read(&self, file: &str) -> Result<Vec<u8>, CheckpointError> {
         if !self.contains(file) {
             return Err(self.missing(file));
         }
-        match &self.place {
-            Place::Folder(folder) => std::fs::read(folder.join(file)).map_err(|error| CheckpointError::Unreadable {
-                file: file.into(),
-                reason: error.to_string(),
-            }),
-            Place::Demo => demo::file(file).map(<[u8]>::to_vec).ok_or_else(|| self.missing(file)),
+        match &self.source {
+            FileSource::Folder(folder) => {
+                std::fs::read(folder.join(file)).map_err(|error| CheckpointError::Unreadable {
+                    file: file.into(),
+                    reason: error.to_string(),
+                })
+            }
+            FileSource::Demo => demo::file(file).map(<[u8]>::to_vec).ok_or_else(|| self.missing(file)),
         }
     }
 
+    /// As [`Files::read`], for a file that a checkpoint may lack.
+    pub fn read_if_present(&self, file: &str) -> Result<Option<Vec<u8>>, CheckpointError> {
+        if self.contains(file) {
+            self.read(file).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// As [`Files::read`], of a file that is text.
     pub fn read_text(&self, file: &str) -> Result<String, CheckpointError> {
         String::from_utf8(self.read(file)?).map_err(|_| CheckpointError::Damaged {
             file: file.into(),
@@ -69,10 +164,61 @@ impl Files {
         })
     }
 
-    pub fn missing(&self, file: &str) -> CheckpointError {
+    /// The config, which is `config.json` wherever it comes from.
+    ///
+    /// # Errors
+    /// It cannot be read, or says that the weights were quantised by another program.
+    pub fn read_config(&self) -> Result<String, CheckpointError> {
+        let config = self.read_text("config.json")?;
+        foreign::check_config(&config, &self.shown)?;
+        Ok(config)
+    }
+
+    pub(super) fn missing(&self, file: &str) -> CheckpointError {
         CheckpointError::MissingFile {
-            checkpoint: self.describe(),
+            checkpoint: self.shown.clone(),
             file: file.into(),
         }
+    }
+
+    /// Downloads what is still to come, but for the weights.
+    pub fn fetch_small_files(&self) -> Result<(), CheckpointError> {
+        let Some(snapshot) = &self.snapshot else { return Ok(()) };
+        snapshot.need("tokenizer.json")?;
+        for file in OPTIONAL_FILES {
+            snapshot.want(file)?;
+        }
+        Ok(())
+    }
+
+    /// Downloads the weights, if need be, and maps them, reading no more than their headers.
+    pub fn open_tensors(&self) -> Result<MappedTensors, CheckpointError> {
+        self.fetch_weights()?;
+        let tensors = MappedTensors::open(self)?;
+        foreign::check_tensors(tensors.names(), &self.name)?;
+        Ok(tensors)
+    }
+
+    /// One file, or an index and its shards.
+    fn fetch_weights(&self) -> Result<(), CheckpointError> {
+        let Some(snapshot) = &self.snapshot else { return Ok(()) };
+        // Where the index is in the cache already, there is no need to ask for a single file.
+        if !snapshot.contains(INDEX_FILE) && snapshot.want(SINGLE_FILE)? {
+            return Ok(());
+        }
+        if snapshot.want(INDEX_FILE)? {
+            for shard in Index::parse(&self.read_text(INDEX_FILE)?)?.shards() {
+                snapshot.need(&shard)?;
+            }
+            return Ok(());
+        }
+        for file in PICKLED_FILES {
+            if snapshot.has(file)? {
+                return Err(CheckpointError::PickledWeights {
+                    checkpoint: self.name.clone(),
+                });
+            }
+        }
+        Err(snapshot.missing(SINGLE_FILE).into())
     }
 }

@@ -11,8 +11,7 @@ use serde_json::{Map, Value};
 
 use super::ask::{AnswerRecord, Asker, PreparedPicture};
 use super::prompt::PromptArgs;
-use super::{CommandResult, picture};
-use crate::checkpoint::progress;
+use super::{CommandResult, picture, progress};
 use crate::processor::PictureLimits;
 
 /// Bytes of a line.

@@ -1,17 +1,17 @@
 //! `glimpse fetch`: a checkpoint downloaded and checked, and nothing run.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
-use super::CommandResult;
 use super::options::PlaceArgs;
-use crate::checkpoint::inventory::parameters;
-use crate::checkpoint::memory::{estimate, readable_bytes};
-use crate::checkpoint::{Checkpoint, MemoryLimit, Outline, Source};
-use crate::nn::Precision;
-use crate::processor::Processor;
+use super::{CommandResult, progress};
+use crate::checkpoint::{Source, readable_bytes};
+use crate::models::inventory::parameters;
+use crate::models::memory::estimate;
+use crate::models::{Checkpoint, CheckpointMetadata, MemoryLimit, Precision};
 
 #[derive(Args)]
 pub struct FetchArgs {
@@ -26,11 +26,12 @@ pub struct FetchArgs {
 /// Prints the checkpoint's folder; what it needs goes to standard error.
 pub fn run(args: FetchArgs) -> CommandResult {
     let (limit, offered) = args.place.look()?;
-    let outline = Outline::find(&args.model.parse::<Source>()?)?;
-    let folder = outline.folder().map(std::path::Path::to_path_buf).unwrap_or_default();
-    let checkpoint = outline.open()?;
+    let source = args.model.parse::<Source>()?;
+    let metadata = CheckpointMetadata::find(&source, Arc::new(progress::Terminal))?;
+    let folder = metadata.folder().map(std::path::Path::to_path_buf).unwrap_or_default();
+    let checkpoint = metadata.open()?;
     // The tokenizer and the picture processor are part of a checkpoint that works.
-    Processor::load(&checkpoint)?;
+    checkpoint.processor()?;
     describe(&checkpoint, limit.as_ref(), &offered);
     writeln!(std::io::stdout(), "{}", folder.display())?;
     Ok(())

@@ -14,6 +14,7 @@ mod models;
 mod numbers;
 mod options;
 mod picture;
+mod progress;
 mod prompt;
 mod serve;
 mod several;
@@ -27,8 +28,6 @@ use tracing::Level;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-
-use crate::checkpoint::progress;
 
 /// Ask a picture a question: BLIP-2 in the browser and in the terminal.
 #[derive(Parser)]

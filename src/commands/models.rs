@@ -11,10 +11,10 @@ use super::CommandResult;
 use super::fetch::count;
 use super::options::PlaceArgs;
 use crate::blip2::config::Blip2Config;
-use crate::checkpoint::inventory::parameters;
-use crate::checkpoint::memory::{MemoryEstimate, estimate, readable_bytes};
-use crate::checkpoint::{Cached, MemoryLimit, Outline, Source, cached, known, language_model};
-use crate::nn::Precision;
+use crate::checkpoint::{Source, progress, readable_bytes};
+use crate::models::inventory::parameters;
+use crate::models::memory::{MemoryEstimate, estimate};
+use crate::models::{Cached, CheckpointMetadata, LoadError, MemoryLimit, Precision, cached, known, language_model};
 
 #[derive(Args)]
 pub struct ModelsArgs {
@@ -101,8 +101,8 @@ fn listed(rows: &[Row], columns: Option<usize>) -> String {
 }
 
 /// The demo model, the published ones, and what else the cache holds.
-fn rows(limit: Option<&MemoryLimit>, offered: &[Precision]) -> Result<Vec<Row>, crate::checkpoint::CheckpointError> {
-    let demo = Outline::find(&Source::Demo)?;
+fn rows(limit: Option<&MemoryLimit>, offered: &[Precision]) -> Result<Vec<Row>, LoadError> {
+    let demo = CheckpointMetadata::find(&Source::Demo, progress::silent())?;
     let mut rows = vec![Row::new(None, demo.config(), Downloaded::Yes, limit, offered)];
     let mut here = cached();
     for known in known() {
@@ -222,7 +222,7 @@ fn aligned(table: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{DeviceChoice, offered_precisions};
+    use crate::models::{DeviceChoice, offered_precisions};
 
     #[test]
     fn a_list_is_no_wider_than_its_terminal() {

@@ -1,15 +1,20 @@
 //! Options that several commands share.
 
+use std::sync::Arc;
+
 use clap::Args;
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 
 use super::UsageError;
 use super::called::Called;
 use super::numbers::{Bytes, number, of, whole};
-use crate::checkpoint::{CheckpointError, MemoryLimit, Source, machine};
-use crate::engine::{DeviceChoice, DeviceError, DtypeChoice, LoadError, Model, offered_precisions};
+use super::progress;
+use crate::checkpoint::{CheckpointError, Source};
 use crate::generation::{EarlyStopping, GenerationOptions, StopStrings, bounds};
-use crate::nn::Precision;
+use crate::models::{
+    self, DeviceChoice, DeviceError, DtypeChoice, LoadError, MemoryLimit, ModelRequest, OpenModel, Precision, machine,
+    offered_precisions,
+};
 
 /// Which model answers, and where it runs.
 #[derive(Args, Clone)]
@@ -45,17 +50,22 @@ pub struct PlaceArgs {
 
 impl ModelArgs {
     /// Loads the model, and says where it runs.
-    pub fn load(self) -> Result<Model, LoadError> {
+    pub fn load(self) -> Result<OpenModel, LoadError> {
         let source = self.source()?;
         tracing::info!("loading {source}");
-        let model = Model::load(&source, self.place.device, self.dtype, self.place.max_bytes())?;
-        let about = model.description();
+        let model = models::open(ModelRequest {
+            source,
+            device: self.place.device,
+            dtype: self.dtype,
+            max_memory: self.place.max_bytes(),
+            progress: Arc::new(progress::Terminal),
+        })?;
         tracing::info!(
             "{} on {} in {}, loaded in {:.0} ms",
-            about.name,
-            about.device,
-            about.dtype,
-            about.load_ms
+            model.name,
+            model.device,
+            model.dtype,
+            model.load_ms
         );
         Ok(model)
     }

@@ -6,7 +6,8 @@ use super::health::DeviceHealth;
 use super::job::Job;
 use super::queue::{QueueSender, queue};
 use super::worker::Worker;
-use super::{Description, Engine, EngineError, Events, Health, Model, QueueLimits, QueueState, Submission};
+use super::{Description, Engine, EngineError, Events, Health, QueueLimits, QueueState, Submission};
+use crate::models::OpenModel;
 use crate::processor::{Picture, Processor};
 
 /// A model with a thread of its own, and a queue before it.
@@ -22,12 +23,12 @@ impl LocalEngine {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(model: Model, limits: QueueLimits) -> std::io::Result<Self> {
+    pub fn start(model: OpenModel, limits: QueueLimits) -> std::io::Result<Self> {
         let (sender, queue) = queue(limits);
         let health = Arc::new(DeviceHealth::new(model.blip2.device().is_cpu()));
         let engine = Self {
             queue: sender,
-            description: model.description().clone(),
+            description: Description::from(&model),
             processor: Arc::clone(&model.processor),
             health: Arc::clone(&health),
         };

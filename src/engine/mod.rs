@@ -9,6 +9,7 @@
 //!
 //! To cancel, drop the [`Events`]. Nothing else is needed, and nothing else counts.
 
+mod description;
 mod error;
 mod event;
 mod health;
@@ -20,16 +21,11 @@ mod queue;
 mod submission;
 mod worker;
 
-mod allocator;
-mod device;
-mod model;
-
-pub use device::{DeviceChoice, DeviceError, DtypeChoice};
+pub use description::Description;
 pub use error::EngineError;
 pub use event::{Event, Events, Summary, Timings, WrittenAnswer};
 pub use health::Health;
 pub use local::LocalEngine;
-pub use model::{LoadError, Model, ModelDescription as Description, offered_precisions};
 pub use queue::{ClientKey, QueueLimits, QueueState};
 pub use submission::{Instruction, Submission};
 

@@ -102,13 +102,12 @@ impl PromptWriter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::Checkpoint;
-    use crate::processor::Processor;
+    use crate::models::Checkpoint;
 
     /// The demo model's: one token a byte for anything but plain words.
     fn processor() -> TextProcessor {
         let checkpoint = Checkpoint::demo().expect("it is part of the program");
-        Processor::load(&checkpoint).expect("it is part of the program").text
+        checkpoint.processor().expect("it is part of the program").text
     }
 
     fn exchanges(count: usize) -> Vec<Exchange> {

@@ -9,10 +9,11 @@ use super::job::Job;
 use super::picture_cache::PictureCache;
 use super::prompt::{PromptWriter, SentPrompt};
 use super::queue::{Queue, Waiting};
-use super::{EngineError, Event, Model, Submission, Summary, Timings, WrittenAnswer};
+use super::{EngineError, Event, Submission, Summary, Timings, WrittenAnswer};
 use crate::blip2::EncodedPicture;
 use crate::chat::PictureId;
 use crate::generation::{Answer, GeneratedToken, GenerationOptions, Sequence, Step};
+use crate::models::OpenModel;
 use crate::processor::{Picture, TextProcessor, TextStream};
 
 /// Why an answer has no summary.
@@ -30,14 +31,14 @@ impl<E: Into<EngineError>> From<E> for Ended {
 
 /// The model's thread.
 pub struct Worker {
-    model: Model,
+    model: OpenModel,
     pictures: PictureCache,
     queue: Queue<Job>,
     health: Arc<DeviceHealth>,
 }
 
 impl Worker {
-    pub fn new(model: Model, queue: Queue<Job>, health: Arc<DeviceHealth>) -> Self {
+    pub fn new(model: OpenModel, queue: Queue<Job>, health: Arc<DeviceHealth>) -> Self {
         Self {
             model,
             pictures: PictureCache::default(),
@@ -135,7 +136,7 @@ impl Worker {
         let room = context.room_for_turns(submission.options.max_new_tokens);
         let writer = PromptWriter {
             processor: &self.model.processor.text,
-            is_demo: self.model.description().is_demo,
+            is_demo: self.model.is_demo,
         };
         Ok(writer.write(&submission.instruction, room)?)
     }

@@ -26,7 +26,6 @@ mod error;
 mod gif;
 pub mod image_processor;
 mod jpeg;
-mod load;
 pub mod orientation;
 mod png;
 pub mod resize;
@@ -36,6 +35,13 @@ mod webp;
 pub use decode::{Picture, PictureLimits};
 pub use error::{PictureError, ProcessorError};
 pub use image_processor::ImageProcessor;
-pub use load::Processor;
 pub use resize::Resample;
 pub use text::{Exchange, Prompt, TextError, TextProcessor, TextStream};
+
+/// What stands between a visitor and the model: pictures to pixel values, questions to
+/// token ids, token ids to text (`Blip2Processor`).
+#[derive(Debug)]
+pub struct Processor {
+    pub image: ImageProcessor,
+    pub text: TextProcessor,
+}

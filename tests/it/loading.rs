@@ -7,9 +7,9 @@ use std::path::Path;
 
 use crate::support::TinyCheckpoint;
 use candle_core::{DType, Device, Tensor};
-use glimpse::checkpoint::Checkpoint;
-use glimpse::checkpoint::inventory::{ANSWER_TABLE, HEAD, TOKEN_TABLE, inventory};
 use glimpse::cpu::WeightFormat;
+use glimpse::models::Checkpoint;
+use glimpse::models::inventory::{ANSWER_TABLE, HEAD, TOKEN_TABLE, inventory};
 use glimpse::nn::{Placement, Weights};
 use random::NumberFormat;
 use serde_json::json;

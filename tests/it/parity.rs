@@ -20,10 +20,10 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use glimpse::blip2::Blip2;
 use glimpse::blip2::config::Blip2Config;
-use glimpse::checkpoint::Checkpoint;
 use glimpse::cpu::WeightFormat;
-use glimpse::engine::{DeviceChoice, DtypeChoice};
 use glimpse::generation::{FinishReason, GenerationOptions};
+use glimpse::models::Checkpoint;
+use glimpse::models::{DeviceChoice, DtypeChoice};
 use glimpse::nn::{Placement, Precision};
 use glimpse::processor::{Picture, PictureLimits, Processor, Prompt};
 use serde::Deserialize;
@@ -107,8 +107,8 @@ impl Case {
             folder: folder.to_path_buf(),
             expected: serde_json::from_slice(&std::fs::read(folder.join("expected.json"))?)?,
             tensors: candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu)?,
-            model: Blip2::load(&checkpoint, &placement(checkpoint.config())?)?,
-            processor: Processor::load(&checkpoint)?,
+            model: checkpoint.load(&placement(checkpoint.config())?)?,
+            processor: checkpoint.processor()?,
         })
     }
 

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use candle_core::{D, DType, Tensor};
 use glimpse::blip2::config::{LanguageModelConfig, T5Config};
 use glimpse::blip2::{Blip2, EncodedPicture};
-use glimpse::checkpoint::inventory::inventory;
-use glimpse::checkpoint::{Checkpoint, Source};
+use glimpse::checkpoint::Source;
 use glimpse::cpu::WeightFormat;
-use glimpse::engine::{
-    ClientKey, DeviceChoice, DtypeChoice, Engine, Event, Instruction, LocalEngine, Model, QueueLimits, Submission,
-};
+use glimpse::engine::{ClientKey, Engine, Event, Instruction, LocalEngine, QueueLimits, Submission};
 use glimpse::generation::{FinishReason, GenerationError, GenerationOptions};
+use glimpse::models::inventory::inventory;
+use glimpse::models::{self, Checkpoint, DtypeChoice, ModelRequest};
 use glimpse::nn::{Placement, Precision};
 use glimpse::processor::{Exchange, Picture, PictureLimits, Processor, Prompt};
 use serde_json::Value;
@@ -41,11 +40,11 @@ struct Loaded {
 impl Loaded {
     fn open(name: &str, weights: WeightFormat) -> AnyResult<Self> {
         let checkpoint = Checkpoint::open(folder(name))?;
-        let processor = Processor::load(&checkpoint)?;
+        let processor = checkpoint.processor()?;
         let bytes = std::fs::read(folder(name).join("picture-0.jpg"))?;
         let picture = Picture::decode(&bytes, &PictureLimits::default())?;
         Ok(Self {
-            model: Blip2::load(&checkpoint, &Placement::cpu(weights))?,
+            model: checkpoint.load(&Placement::cpu(weights))?,
             pixel_values: processor.image.pixel_values(&picture)?,
             processor,
         })
@@ -197,7 +196,7 @@ fn a_conversations_oldest_turns_fall_off_at_the_length_that_t5_was_trained_with(
     };
     let source = Source::Folder(folder(AS_ON_THE_HUB));
     let f32 = DtypeChoice::Format(WeightFormat::F32);
-    let engine = LocalEngine::start(Model::load(&source, DeviceChoice::Cpu, f32, None)?, limits)?;
+    let engine = LocalEngine::start(models::open(ModelRequest::on_cpu(source, f32))?, limits)?;
     let picture = Picture {
         width: 1,
         height: 1,

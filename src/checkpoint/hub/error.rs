@@ -1,6 +1,6 @@
 //! Why a checkpoint does not come from the hub; each a sentence with a way out.
 
-use crate::checkpoint::memory::readable_bytes;
+use crate::checkpoint::readable_bytes;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hf_hub::{Cache, CacheRepo};
 
@@ -14,6 +15,7 @@ use super::client::{ATTEMPTS, Client, FileFacts};
 use super::error::HubError;
 use super::transfer::{Transfer, unwritable};
 use super::{HubId, Settings};
+use crate::checkpoint::Progress;
 
 /// A commit of a repository, of which files are in the cache or can be had.
 pub struct Snapshot {
@@ -21,6 +23,8 @@ pub struct Snapshot {
     settings: Settings,
     commit: String,
     access: Access,
+    /// Who hears of downloads.
+    progress: Arc<dyn Progress>,
 }
 
 /// Whether files that are not in the cache can be had.
@@ -33,40 +37,38 @@ enum Access {
 impl Snapshot {
     /// Finds out which commit the revision stands for: by asking the hub, as Python does;
     /// where that cannot be, as it was when the cache was filled.
-    pub fn find(id: HubId, settings: Settings) -> Result<Self, HubError> {
+    pub fn find(id: HubId, settings: Settings, progress: Arc<dyn Progress>) -> Result<Self, HubError> {
         let cached = cached_commit(&id, &settings);
+        let new = |commit, access| Self {
+            id: id.clone(),
+            settings: settings.clone(),
+            commit,
+            access,
+            progress: Arc::clone(&progress),
+        };
         if settings.offline {
             let commit = cached.ok_or_else(|| incomplete(&id, &settings, "config.json", OFFLINE))?;
-            return Ok(Self::new(id, settings, commit, Access::CacheOnly(OFFLINE.into())));
+            return Ok(new(commit, Access::CacheOnly(OFFLINE.into())));
         }
         let client = Client::new(&settings);
         if id.is_commit() {
             let commit = id.revision.clone();
-            return Ok(Self::new(id, settings, commit, Access::Hub(client)));
+            return Ok(new(commit, Access::Hub(client)));
         }
         let attempts = if cached.is_some() { 1 } else { ATTEMPTS };
         match client.facts_within(attempts, &id, "config.json") {
             Ok(facts) => {
-                let snapshot = Self::new(id, settings, facts.commit.clone(), Access::Hub(client));
+                let snapshot = new(facts.commit.clone(), Access::Hub(client));
                 snapshot.remember_revision()?;
                 Ok(snapshot)
             }
             Err(error) => match cached.filter(|_| error.allows_cache()) {
                 Some(commit) => {
                     tracing::warn!("{error} Going on with what is in the cache.");
-                    Ok(Self::new(id, settings, commit, Access::CacheOnly(error.to_string())))
+                    Ok(new(commit, Access::CacheOnly(error.to_string())))
                 }
                 None => Err(error),
             },
-        }
-    }
-
-    fn new(id: HubId, settings: Settings, commit: String, access: Access) -> Self {
-        Self {
-            id,
-            settings,
-            commit,
-            access,
         }
     }
 
@@ -159,6 +161,7 @@ impl Snapshot {
             file,
             facts,
             blob: blobs.join(&facts.etag),
+            progress: &*self.progress,
         };
         transfer.run()?;
         link_to_blob(&blobs.join(&facts.etag), &link).map_err(|error| unwritable(&link, &error))

@@ -10,8 +10,8 @@ use ureq::http::StatusCode;
 use super::HubId;
 use super::client::{Client, FileFacts};
 use super::error::HubError;
-use crate::checkpoint::memory::readable_bytes;
-use crate::checkpoint::progress::Progress;
+use crate::checkpoint::progress::{Progress, Task};
+use crate::checkpoint::readable_bytes;
 
 /// How often a transfer may break off in a row without bringing a byte.
 const FRUITLESS_ATTEMPTS: u32 = 5;
@@ -25,6 +25,8 @@ pub struct Transfer<'a> {
     pub facts: &'a FileFacts,
     /// Where the blob is to be.
     pub blob: PathBuf,
+    /// Who hears of its bytes.
+    pub progress: &'a dyn Progress,
 }
 
 impl Transfer<'_> {
@@ -43,14 +45,14 @@ impl Transfer<'_> {
                 readable_bytes(size)
             );
         }
-        let progress = Progress::new(self.file.to_string(), self.facts.size.unwrap_or_default());
-        self.receive(&mut download, &progress)?;
+        let progress = self.progress.begin(self.file, self.facts.size.unwrap_or_default());
+        self.receive(&mut download, &*progress)?;
         self.check(download, &partial)?;
         std::fs::rename(&partial, &self.blob).map_err(|error| unwritable(&self.blob, &error))
     }
 
     /// Asks for what is missing until nothing is.
-    fn receive(&self, download: &mut Download, progress: &Progress) -> Result<(), HubError> {
+    fn receive(&self, download: &mut Download, progress: &dyn Task) -> Result<(), HubError> {
         // More than the whole cannot be a part of it.
         if self.facts.size.is_some_and(|size| download.length > size) {
             download.start_over()?;
@@ -81,7 +83,7 @@ impl Transfer<'_> {
     }
 
     /// One request's worth; the inner error is a connection that broke.
-    fn receive_some(&self, download: &mut Download, progress: &Progress) -> Result<std::io::Result<()>, HubError> {
+    fn receive_some(&self, download: &mut Download, progress: &dyn Task) -> Result<std::io::Result<()>, HubError> {
         let mut response = self.client.get(self.id, self.file, download.length)?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT if starts_at(&response, download.length) => {}

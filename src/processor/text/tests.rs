@@ -5,10 +5,8 @@ use crate::blip2::config::OptConfig;
 
 /// The demo model's: one token a byte for anything but plain words.
 fn processor() -> TextProcessor {
-    let checkpoint = crate::checkpoint::Checkpoint::demo().expect("it is part of the program");
-    crate::processor::Processor::load(&checkpoint)
-        .expect("it is part of the program")
-        .text
+    let checkpoint = crate::models::Checkpoint::demo().expect("it is part of the program");
+    checkpoint.processor().expect("it is part of the program").text
 }
 
 fn ids(processor: &TextProcessor, text: &str) -> Vec<u32> {
@@ -101,8 +99,11 @@ fn special_tokens_in_a_question_are_letters() {
 
 #[test]
 fn a_picture_token_that_its_file_does_not_call_special_is_letters_too() {
-    let checkpoint = crate::checkpoint::Checkpoint::demo().expect("it is part of the program");
-    let bytes = checkpoint.read("tokenizer.json").expect("it is part of the program");
+    let checkpoint = crate::models::Checkpoint::demo().expect("it is part of the program");
+    let bytes = checkpoint
+        .files()
+        .read("tokenizer.json")
+        .expect("it is part of the program");
     let mut json: serde_json::Value = serde_json::from_slice(&bytes).expect("it is JSON");
     for token in json["added_tokens"].as_array_mut().expect("it is a list") {
         token["special"] = false.into();
@@ -127,8 +128,11 @@ fn a_picture_token_that_its_file_does_not_call_special_is_letters_too() {
 
 #[test]
 fn without_a_token_for_it_the_picture_stands_in_front_of_the_text_all_the_same() {
-    let checkpoint = crate::checkpoint::Checkpoint::demo().expect("it is part of the program");
-    let bytes = checkpoint.read("tokenizer.json").expect("it is part of the program");
+    let checkpoint = crate::models::Checkpoint::demo().expect("it is part of the program");
+    let bytes = checkpoint
+        .files()
+        .read("tokenizer.json")
+        .expect("it is part of the program");
     let old = String::from_utf8(bytes)
         .expect("it is JSON")
         .replace("<image>", "<spare>");

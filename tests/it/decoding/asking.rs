@@ -4,23 +4,18 @@ use std::sync::Arc;
 
 use glimpse::checkpoint::Source;
 use glimpse::cpu::WeightFormat;
-use glimpse::engine::{
-    ClientKey, DeviceChoice, DtypeChoice, Engine, Event, Events, Instruction, LocalEngine, Model, QueueLimits,
-    Submission, Summary,
-};
+use glimpse::engine::{ClientKey, Engine, Event, Events, Instruction, LocalEngine, QueueLimits, Submission, Summary};
 use glimpse::generation::{GeneratedToken, GenerationOptions};
+use glimpse::models::{self, DtypeChoice, ModelRequest};
 
 use super::{AnyResult, draw};
 use crate::support::TinyCheckpoint;
 
 pub fn engine(capacity: usize) -> AnyResult<(LocalEngine, TinyCheckpoint)> {
     let checkpoint = TinyCheckpoint::new();
-    let model = Model::load(
-        &Source::Folder(checkpoint.path().into()),
-        DeviceChoice::Cpu,
-        DtypeChoice::Format(WeightFormat::F32),
-        None,
-    )?;
+    let source = Source::Folder(checkpoint.path().into());
+    let f32 = DtypeChoice::Format(WeightFormat::F32);
+    let model = models::open(ModelRequest::on_cpu(source, f32))?;
     let limits = QueueLimits {
         waiting: capacity,
         waiting_per_client: capacity,

@@ -1,11 +1,10 @@
 //! Beam search as whoever asks sees it.
 
-use glimpse::blip2::Blip2;
-use glimpse::checkpoint::Checkpoint;
 use glimpse::cpu::WeightFormat;
 use glimpse::generation::{GenerationOptions, Step};
+use glimpse::models::Checkpoint;
 use glimpse::nn::Placement;
-use glimpse::processor::{Processor, Prompt};
+use glimpse::processor::Prompt;
 
 use super::asking::{engine, question, submit, wait};
 use super::{AnyResult, draw};
@@ -39,10 +38,7 @@ fn beam_search_can_be_given_up_between_two_steps() -> AnyResult<()> {
 fn beams_give_nothing_before_they_are_done() -> AnyResult<()> {
     let checkpoint = TinyCheckpoint::new();
     let opened = Checkpoint::open(checkpoint.path())?;
-    let (model, processor) = (
-        Blip2::load(&opened, &Placement::cpu(WeightFormat::F32))?,
-        Processor::load(&opened)?,
-    );
+    let (model, processor) = (opened.load(&Placement::cpu(WeightFormat::F32))?, opened.processor()?);
     let picture = model.encode_picture(&processor.image.pixel_values(&draw(1))?)?.into();
     let ids = processor.text.prompt_ids(&Prompt::Caption)?;
     let options = GenerationOptions {

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use glimpse::blip2::{Blip2, EncodedPicture};
-use glimpse::checkpoint::Checkpoint;
 use glimpse::cpu::WeightFormat;
 use glimpse::generation::{
     EarlyStopping, FinishReason, GenerationOptions, LogitsProcessors, Sequence, log_softmax, softmax,
 };
+use glimpse::models::Checkpoint;
 use glimpse::nn::Placement;
 use glimpse::processor::{Processor, Prompt, TextProcessor};
 use serde::Deserialize;
@@ -122,8 +122,8 @@ impl Case {
         Ok(Self {
             golden: serde_json::from_slice(&std::fs::read(file.with_extension("json"))?)?,
             distribution: tensors["distribution"].to_vec2()?,
-            model: Blip2::load(&checkpoint, &Placement::new(Device::Cpu, WeightFormat::F32)?)?,
-            processor: Processor::load(&checkpoint)?,
+            model: checkpoint.load(&Placement::new(Device::Cpu, WeightFormat::F32)?)?,
+            processor: checkpoint.processor()?,
         })
     }
 

@@ -1,11 +1,11 @@
 //! Prompts and options that are refused before anything is computed.
 
 use glimpse::blip2::{Blip2, EncodedPicture};
-use glimpse::checkpoint::Checkpoint;
 use glimpse::cpu::WeightFormat;
 use glimpse::generation::{GenerationError, GenerationOptions};
+use glimpse::models::Checkpoint;
 use glimpse::nn::Placement;
-use glimpse::processor::{Processor, Prompt};
+use glimpse::processor::Prompt;
 
 use super::{AnyResult, draw};
 use crate::support::TinyCheckpoint;
@@ -13,8 +13,8 @@ use crate::support::TinyCheckpoint;
 fn open() -> AnyResult<(Blip2, EncodedPicture, Vec<u32>)> {
     let checkpoint = TinyCheckpoint::new();
     let opened = Checkpoint::open(checkpoint.path())?;
-    let model = Blip2::load(&opened, &Placement::cpu(WeightFormat::F32))?;
-    let processor = Processor::load(&opened)?;
+    let model = opened.load(&Placement::cpu(WeightFormat::F32))?;
+    let processor = opened.processor()?;
     let picture = model.encode_picture(&processor.image.pixel_values(&draw(1))?)?.into();
     Ok((
         model,

@@ -9,9 +9,8 @@ use std::path::Path;
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
-use super::files::{Files, Place};
+use super::files::{FileSource, Files};
 use super::index::{INDEX_FILE, Index};
-use super::inventory::TensorSpec;
 use super::{CheckpointError, demo};
 
 pub const SINGLE_FILE: &str = "model.safetensors";
@@ -20,7 +19,7 @@ pub const SINGLE_FILE: &str = "model.safetensors";
 const PIECE: usize = 1 << 22;
 
 /// The tensors, not yet read.
-pub struct Weights {
+pub struct MappedTensors {
     shards: Vec<Shard>,
     tensors: BTreeMap<String, Stored>,
 }
@@ -75,12 +74,12 @@ impl StoredTensor<'_> {
     }
 }
 
-impl Weights {
+impl MappedTensors {
     /// Maps the weight files, reading no more than their headers.
     pub fn open(files: &Files) -> Result<Self, CheckpointError> {
-        match files.place() {
-            Place::Folder(folder) => Self::open_folder(files, folder),
-            Place::Demo => {
+        match files.source() {
+            FileSource::Folder(folder) => Self::open_folder(files, folder),
+            FileSource::Demo => {
                 let bytes = demo::file(SINGLE_FILE).ok_or_else(|| files.missing(SINGLE_FILE))?;
                 Self::from_shards(vec![(SINGLE_FILE.into(), Shard::Static(bytes))])
             }
@@ -103,7 +102,7 @@ impl Weights {
         }
         if PICKLED_FILES.iter().any(|file| files.contains(file)) {
             return Err(CheckpointError::PickledWeights {
-                checkpoint: files.describe(),
+                checkpoint: files.shown().into(),
             });
         }
         Err(files.missing(SINGLE_FILE))
@@ -195,42 +194,32 @@ impl Weights {
         equal
     }
 
-    /// Bytes of all these tensors in the files.
-    pub fn stored_bytes(&self, tensors: &[TensorSpec]) -> u64 {
-        let bytes = |tensor: &TensorSpec| {
-            self.tensors
-                .get(&tensor.name)
-                .map_or(0, |stored| stored.bytes.len() as u64)
-        };
-        tensors.iter().map(bytes).sum()
+    /// Bytes of a tensor in its file; 0 where there is none.
+    pub fn stored_bytes(&self, name: &str) -> u64 {
+        self.tensors.get(name).map_or(0, |stored| stored.bytes.len() as u64)
     }
 
-    /// Checks that all these tensors are there, with their shapes, as numbers that weights
-    /// can be; from the headers alone.
-    pub fn check(&self, checkpoint: &str, tensors: &[TensorSpec]) -> Result<(), CheckpointError> {
-        for tensor in tensors {
-            let stored = self
-                .tensors
-                .get(&tensor.name)
-                .ok_or_else(|| CheckpointError::MissingTensor {
-                    checkpoint: checkpoint.into(),
-                    tensor: tensor.name.clone(),
-                })?;
-            if stored.shape != tensor.shape {
-                return Err(CheckpointError::WrongShape {
-                    checkpoint: checkpoint.into(),
-                    tensor: tensor.name.clone(),
-                    expected: format!("{:?}", tensor.shape),
-                    found: format!("{:?}", stored.shape),
-                });
-            }
-            if !matches!(stored.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64) {
-                return Err(CheckpointError::WrongNumbers {
-                    checkpoint: checkpoint.into(),
-                    tensor: tensor.name.clone(),
-                    found: format!("{:?}", stored.dtype),
-                });
-            }
+    /// Checks from the header alone that a tensor is there, with this shape, as numbers that
+    /// weights can be.
+    pub fn check(&self, checkpoint: &str, name: &str, shape: &[usize]) -> Result<(), CheckpointError> {
+        let (checkpoint, tensor) = (checkpoint.to_owned(), name.to_owned());
+        let Some(stored) = self.tensors.get(name) else {
+            return Err(CheckpointError::MissingTensor { checkpoint, tensor });
+        };
+        if stored.shape != shape {
+            return Err(CheckpointError::WrongShape {
+                checkpoint,
+                tensor,
+                expected: format!("{shape:?}"),
+                found: format!("{:?}", stored.shape),
+            });
+        }
+        if !matches!(stored.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64) {
+            return Err(CheckpointError::WrongNumbers {
+                checkpoint,
+                tensor,
+                found: format!("{:?}", stored.dtype),
+            });
         }
         Ok(())
     }

@@ -10,8 +10,8 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::Dtype;
 
-use super::progress::Progress;
-use super::weights::{StoredTensor, Weights};
+use super::mapped::{MappedTensors, StoredTensor};
+use super::progress::Task;
 
 /// Numbers that are converted at a time, on each core.
 const PIECE: usize = 1 << 20;
@@ -19,31 +19,32 @@ const PIECE: usize = 1 << 20;
 /// Numbers that are converted in one go, which stay in the first cache.
 const BLOCK: usize = 1 << 10;
 
-/// The tensors of an opened checkpoint, by name. Progress is shown until it is dropped.
+/// The tensors of an opened checkpoint, by name. Progress is told until it is dropped.
 pub struct Tensors {
-    weights: Arc<Weights>,
-    progress: Progress,
+    mapped: Arc<MappedTensors>,
+    progress: Box<dyn Task>,
 }
 
 impl Tensors {
-    pub(super) fn new(weights: Arc<Weights>, progress: Progress) -> Self {
-        Self { weights, progress }
+    /// `progress` hears of each byte that was converted.
+    pub fn new(mapped: Arc<MappedTensors>, progress: Box<dyn Task>) -> Self {
+        Self { mapped, progress }
     }
 
     pub fn contains(&self, name: &str) -> bool {
-        self.weights.contains(name)
+        self.mapped.contains(name)
     }
 
     /// Whether two tensors are the same to the bit; not where one is missing.
     pub fn are_equal(&self, one: &str, other: &str) -> bool {
-        self.weights.are_equal(one, other)
+        self.mapped.are_equal(one, other)
     }
 
     /// A tensor, converted to `dtype` (f32, f16 or bf16) on `device`.
     ///
     /// # Errors
     /// `CannotFindTensor` and `UnexpectedShape`, with the tensor's name alone as their message:
-    /// `Checkpoint::explain` makes the sentence.
+    /// whoever loads the model makes the sentence.
     pub fn tensor(&self, name: &str, shape: &Shape, dtype: DType, device: &Device) -> Result<Tensor> {
         let stored = self.stored(name, shape)?;
         let tensor = match dtype {
@@ -65,12 +66,12 @@ impl Tensors {
             stored,
             outputs,
             inputs: shape.elem_count() / outputs.max(1),
-            progress: &self.progress,
+            progress: &*self.progress,
         })
     }
 
     fn stored(&self, name: &str, shape: &Shape) -> Result<StoredTensor<'_>> {
-        let Some(stored) = self.weights.get(name) else {
+        let Some(stored) = self.mapped.get(name) else {
             return Err(candle_core::Error::CannotFindTensor { path: name.to_string() });
         };
         if stored.shape != shape.dims() {
@@ -92,7 +93,7 @@ pub struct StoredMatrix<'a> {
     stored: StoredTensor<'a>,
     outputs: usize,
     inputs: usize,
-    progress: &'a Progress,
+    progress: &'a dyn Task,
 }
 
 impl StoredMatrix<'_> {

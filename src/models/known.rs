@@ -76,7 +76,7 @@ pub fn language_model(config: &Blip2Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::inventory::parameters;
+    use crate::models::inventory::parameters;
 
     #[test]
     fn published_checkpoints_have_their_published_numbers_of_parameters() {

@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::files::Files;
-use super::hub::{self, HubId, Settings, cached_folder};
-use super::index::{INDEX_FILE, Index};
-use super::weights::SINGLE_FILE;
 use crate::blip2::config::Blip2Config;
+use crate::checkpoint::Files;
+use crate::checkpoint::hub::{self, HubId, Settings, cached_folder};
 
 /// A BLIP-2 checkpoint of the cache that Glimpse can run.
 pub struct Cached {
@@ -29,11 +27,11 @@ pub fn cached() -> Vec<Cached> {
 /// `None` for a repository of another kind, of which a shared cache has many.
 fn look(id: HubId, settings: &Settings) -> Option<Cached> {
     let folder = cached_folder(&id, settings)?;
-    let files = Files::folder(folder.clone(), id.to_string());
+    let files = Files::folder_called(folder.clone(), id.to_string());
     let json = files.read_text("config.json").ok()?;
     Some(Cached {
         config: Blip2Config::from_json(&json).ok().filter(|_| says_blip2(&json))?,
-        is_complete: is_complete(&files),
+        is_complete: files.are_complete(),
         id: id.to_string(),
         folder,
     })
@@ -43,14 +41,4 @@ fn look(id: HubId, settings: &Settings) -> Option<Cached> {
 fn says_blip2(json: &str) -> bool {
     let value: Option<serde_json::Value> = serde_json::from_str(json).ok();
     value.is_some_and(|value| value["model_type"] == "blip-2")
-}
-
-fn is_complete(files: &Files) -> bool {
-    let shards = || Index::parse(&files.read_text(INDEX_FILE).ok()?).ok();
-    let has_all = |index: Index| index.shards().iter().all(|shard| files.contains(shard));
-    files.contains("tokenizer.json")
-        && ["preprocessor_config.json", "processor_config.json"]
-            .iter()
-            .any(|file| files.contains(file))
-        && (files.contains(SINGLE_FILE) || shards().is_some_and(has_all))
 }

@@ -1,9 +1,10 @@
 //! Whether a model fits where it is to run, and what would if it does not.
 
-use super::CheckpointError;
+use super::LoadError;
 use super::known::known;
-use super::memory::{MemoryEstimate, estimate, readable_bytes};
+use super::memory::{MemoryEstimate, estimate};
 use crate::blip2::config::Blip2Config;
+use crate::checkpoint::readable_bytes;
 use crate::nn::Precision;
 
 /// A model that does not fit.
@@ -71,19 +72,19 @@ impl MemoryLimit {
     /// `offered` is what `--dtype` can mean instead, the best first.
     ///
     /// # Errors
-    /// [`CheckpointError::TooLarge`], with the dtype or the model that would fit.
+    /// [`LoadError::TooLarge`], with the dtype or the model that would fit.
     pub fn check(
         &self,
         checkpoint: &str,
         (config, with_head): (&Blip2Config, bool),
         precision: Precision,
         offered: &[Precision],
-    ) -> Result<(), CheckpointError> {
+    ) -> Result<(), LoadError> {
         let needed = estimate(config, with_head, precision);
         if needed.total() <= self.bytes {
             return Ok(());
         }
-        Err(CheckpointError::TooLarge(Box::new(TooLarge {
+        Err(LoadError::TooLarge(Box::new(TooLarge {
             checkpoint: checkpoint.into(),
             format: precision.name(),
             needed,

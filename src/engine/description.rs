@@ -1,0 +1,26 @@
+//! What others may know of the model.
+
+use crate::models::OpenModel;
+
+/// What others may know of the model.
+#[derive(Clone, Debug)]
+pub struct Description {
+    pub name: String,
+    pub device: String,
+    pub dtype: String,
+    pub is_demo: bool,
+    /// Opening and loading, in milliseconds.
+    pub load_ms: f64,
+}
+
+impl From<&OpenModel> for Description {
+    fn from(model: &OpenModel) -> Self {
+        Self {
+            name: model.name.clone(),
+            device: model.device.clone(),
+            dtype: model.dtype.clone(),
+            is_demo: model.is_demo,
+            load_ms: model.load_ms,
+        }
+    }
+}

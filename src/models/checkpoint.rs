@@ -1,0 +1,110 @@
+//! A checkpoint that holds what its config asks for, and the model that it becomes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::inventory::{HEAD, inventory};
+use super::{CheckpointMetadata, LoadError};
+use crate::blip2::Blip2;
+use crate::blip2::config::Blip2Config;
+use crate::checkpoint::{CheckpointError, Files, MappedTensors, Source, Tensors, progress};
+use crate::nn::{Placement, Weights};
+use crate::processor::Processor;
+
+/// An opened checkpoint: its small files read, its weights mapped and their shapes checked.
+pub struct Checkpoint {
+    files: Files,
+    config: Blip2Config,
+    tensors: Arc<MappedTensors>,
+}
+
+impl Checkpoint {
+    /// Opens a folder with an unmodified Hugging Face checkpoint.
+    ///
+    /// # Errors
+    /// What is missing, damaged, or no BLIP-2.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, LoadError> {
+        let folder = folder.as_ref();
+        if !folder.is_dir() {
+            return Err(CheckpointError::NoFolder(folder.display().to_string()).into());
+        }
+        CheckpointMetadata::find(&Source::Folder(folder.into()), progress::silent())?.open()
+    }
+
+    /// Opens the demo model that is part of the program.
+    ///
+    /// # Errors
+    /// None, as a test sees.
+    pub fn demo() -> Result<Self, LoadError> {
+        CheckpointMetadata::find(&Source::Demo, progress::silent())?.open()
+    }
+
+    pub(super) fn new(files: Files, config: Blip2Config) -> Result<Self, LoadError> {
+        let tensors = files.open_tensors()?;
+        for wanted in inventory(&config, tensors.contains(HEAD)) {
+            tensors.check(files.name(), &wanted.name, &wanted.shape)?;
+        }
+        Ok(Self {
+            files,
+            config,
+            tensors: Arc::new(tensors),
+        })
+    }
+
+    /// What the checkpoint is called: the folder's name, or its id on the hub.
+    pub fn name(&self) -> &str {
+        self.files.name()
+    }
+
+    /// Whether this is the demo model that is part of the program.
+    pub fn is_demo(&self) -> bool {
+        self.files.is_demo()
+    }
+
+    pub fn config(&self) -> &Blip2Config {
+        &self.config
+    }
+
+    /// Whether the file holds a head of the language model's own.
+    pub fn has_head(&self) -> bool {
+        self.tensors.contains(HEAD)
+    }
+
+    /// Bytes of the model's tensors in the files.
+    pub fn stored_bytes(&self) -> u64 {
+        let tensors = inventory(&self.config, self.has_head());
+        tensors
+            .iter()
+            .map(|tensor| self.tensors.stored_bytes(&tensor.name))
+            .sum()
+    }
+
+    /// The small files.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// The tensors by name, to be converted onto a device one at a time.
+    pub fn tensors(&self) -> Tensors {
+        let what = format!("loading {}", self.name());
+        let progress = self.files.progress().begin(&what, self.stored_bytes());
+        Tensors::new(Arc::clone(&self.tensors), progress)
+    }
+
+    /// Reads the weights to where the model computes, converting them tensor by tensor.
+    ///
+    /// # Errors
+    /// No memory, a device that fails, or a tensor that is missing or has another shape.
+    pub fn load(&self, placement: &Placement) -> Result<Blip2, LoadError> {
+        let weights = Weights::new(self.tensors(), placement.clone());
+        Blip2::new(&self.config, weights).map_err(|error| LoadError::of_weights(self.name(), error))
+    }
+
+    /// What stands between a visitor and the model.
+    ///
+    /// # Errors
+    /// A file that is missing or makes no sense, by name.
+    pub fn processor(&self) -> Result<Processor, LoadError> {
+        super::processor::load(self)
+    }
+}

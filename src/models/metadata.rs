@@ -1,0 +1,51 @@
+//! A checkpoint of which no more than the small files are here.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Checkpoint, LoadError};
+use crate::blip2::config::Blip2Config;
+use crate::checkpoint::{Files, Progress, Source};
+
+/// A checkpoint that is found, its config read and sound, its weights not yet downloaded or
+/// opened: the moment to see whether it is worth either.
+pub struct CheckpointMetadata {
+    files: Files,
+    config: Blip2Config,
+}
+
+impl CheckpointMetadata {
+    /// Finds the checkpoint; from the hub, its small files are downloaded.
+    ///
+    /// # Errors
+    /// Nothing there, a hub that refuses, or a config that Glimpse cannot run.
+    pub fn find(source: &Source, progress: Arc<dyn Progress>) -> Result<Self, LoadError> {
+        let files = Files::find(source, progress)?;
+        // Another family's repository is refused here, before anything more is downloaded.
+        let config = Blip2Config::from_json(&files.read_config()?)?;
+        files.fetch_small_files()?;
+        Ok(Self { files, config })
+    }
+
+    /// What the checkpoint is called: the folder's name, or its id on the hub.
+    pub fn name(&self) -> &str {
+        self.files.name()
+    }
+
+    pub fn config(&self) -> &Blip2Config {
+        &self.config
+    }
+
+    /// The folder with the files; the demo model has none.
+    pub fn folder(&self) -> Option<&Path> {
+        self.files.folder()
+    }
+
+    /// Downloads the weights, if need be, maps them, and checks their names and shapes.
+    ///
+    /// # Errors
+    /// Files that are missing or damaged, or do not belong to the config.
+    pub fn open(self) -> Result<Checkpoint, LoadError> {
+        Checkpoint::new(self.files, self.config)
+    }
+}

@@ -1,0 +1,40 @@
+//! Which models there are, what they need, whether they fit, and how one is opened.
+//!
+//! A checkpoint is opened in three steps, so that a wrong one is refused as early as can be:
+//!
+//! 1. [`CheckpointMetadata::find`] has the small files and a sound config, and [`memory`] says
+//!    what that model needs;
+//! 2. [`CheckpointMetadata::open`] downloads the weights, maps them, and checks the tensors'
+//!    names and shapes against the [`inventory`], all from the files' headers;
+//! 3. [`Checkpoint::load`] takes the tensors, [`Checkpoint::processor`] the other files.
+//!
+//! [`open`] does all of it for what the command line asks. [`known`] are the published models,
+//! [`cached`] those that were downloaded; [`machine`] knows how much memory is free, [`fit`]
+//! whether it is enough, [`device`] and [`dtype`] what `--device` and `--dtype` mean.
+
+mod allocator;
+mod cached;
+mod checkpoint;
+pub mod device;
+pub mod dtype;
+mod error;
+mod fit;
+pub mod inventory;
+mod known;
+pub mod machine;
+pub mod memory;
+mod metadata;
+mod open;
+mod processor;
+
+pub use cached::{Cached, cached};
+pub use checkpoint::Checkpoint;
+pub use device::{DeviceChoice, DeviceError};
+pub use dtype::{DtypeChoice, offered_precisions};
+pub use error::LoadError;
+pub use fit::{LimitOrigin, MemoryLimit, TooLarge};
+pub use known::{Known, known, language_model};
+pub use metadata::CheckpointMetadata;
+pub use open::{ModelRequest, OpenModel, open};
+
+pub use crate::nn::Precision;
