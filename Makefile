@@ -75,6 +75,10 @@ lint: tools ## format and lint checks of both builds
 dev: tools ## watch and reload, with cargo-leptos
 	@scripts/cargo-leptos.sh watch
 
+.PHONY: sqlx
+sqlx: ## after a change of a query or a migration: what the store's queries take and return, in .sqlx
+	@scripts/sqlx-prepare.sh
+
 .PHONY: golden
 golden: $(PYTHON) ## make the golden files again (SEED=… for others, OUT=… elsewhere)
 	@$(PYTHON) tests/golden/make.py $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))

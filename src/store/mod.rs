@@ -1,6 +1,155 @@
-//! Conversations and pictures that outlive a request.
+//! Conversations and their pictures, which outlive a request and the process.
+//!
+//! [`Store`] is what the rooms above know. Behind it is [`SqliteStore`]: a database
+//! (`sqlite`, whose schema is in `migrations/`) and, beside it, a folder of pictures
+//! (`pictures`), both in a folder that only its owner may look into (`folder`).
 
+mod error;
+mod folder;
 mod legacy;
+mod pictures;
 mod preview;
+mod sqlite;
 
+use async_trait::async_trait;
+use tokio_util::bytes::Bytes;
+
+use crate::chat::{Answer, AnswerId, Conversation, ConversationId, PictureId, PreviewKey, Turn, TurnId, VisitorId};
+
+pub use error::StoreError;
 pub use legacy::{LegacyStore, LegacyStoreError, LegacyStoreLimits};
+pub use sqlite::SqliteStore;
+
+/// What keeps conversations. Every method is one step: it has happened or it has not, also
+/// where its future is dropped or the process is killed in the middle of it.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Keeps a picture whole, with its preview: once, however many visitors put it in. It goes
+    /// when the last conversation about it does, or if none begins within some minutes.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    async fn keep_picture(&self, picture: NewPicture) -> Result<(), StoreError>;
+
+    /// The file of a picture that was kept: as it, or another one of the same pixels, was put in.
+    ///
+    /// # Errors
+    /// There is none, or the disk refuses.
+    async fn picture(&self, id: &PictureId) -> Result<Bytes, StoreError>;
+
+    /// The preview of a conversation's picture.
+    ///
+    /// # Errors
+    /// There is none, or the disk refuses.
+    async fn preview(&self, key: &PreviewKey) -> Result<Bytes, StoreError>;
+
+    /// Begins a conversation about a picture that is kept. Where its owner then has too many,
+    /// his own go that were used longest ago, and where all have too many, others'. None goes
+    /// whose answer is being given.
+    ///
+    /// # Errors
+    /// The picture is not kept, or is larger than all that a visitor may keep; nothing goes then.
+    async fn begin_conversation(&self, new: &NewConversation, limits: &Limits) -> Result<Evicted, StoreError>;
+
+    /// All that was said.
+    ///
+    /// # Errors
+    /// There is no such conversation.
+    async fn conversation(&self, id: &ConversationId) -> Result<Conversation, StoreError>;
+
+    /// Gives a conversation that belongs to [`VisitorId::NOBODY`] to a visitor. One that is
+    /// his already stays his.
+    ///
+    /// # Errors
+    /// There is no such conversation, or it is another visitor's.
+    async fn adopt(&self, conversation: &ConversationId, visitor: &VisitorId) -> Result<(), StoreError>;
+
+    /// Adds a turn, with its answer that is to come.
+    ///
+    /// # Errors
+    /// An answer of the conversation is being given, it has as many turns as it may, or there
+    /// is no such conversation, or no such turn to follow.
+    async fn begin_turn(&self, conversation: &ConversationId, turn: &Turn) -> Result<(), StoreError>;
+
+    /// Adds another answer to a turn. It counts as a turn.
+    ///
+    /// # Errors
+    /// As [`begin_turn`](Self::begin_turn).
+    async fn begin_answer(&self, turn: &TurnId, answer: &Answer) -> Result<(), StoreError>;
+
+    /// Takes back an answer that is running, and its turn if it was the only one: as if it had
+    /// never been asked for.
+    ///
+    /// # Errors
+    /// There is no such answer, or it has ended.
+    async fn withdraw(&self, answer: &AnswerId) -> Result<(), StoreError>;
+
+    /// Keeps what there is of an answer. Its end is on the disk when this returns, and stays:
+    /// what comes late of an answer that has ended changes nothing.
+    ///
+    /// # Errors
+    /// There is no such answer, or the disk refuses.
+    async fn save_answer(&self, answer: &Answer) -> Result<(), StoreError>;
+
+    /// How much a visitor keeps.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    async fn usage(&self, owner: &VisitorId) -> Result<Usage, StoreError>;
+
+    /// Waits until everything is on the disk; nothing can be read or kept afterwards.
+    async fn close(&self);
+}
+
+/// A picture to be kept.
+#[derive(Clone, Debug)]
+pub struct NewPicture {
+    /// Of the pixels that `file` decodes to.
+    pub id: PictureId,
+    /// In pixels, after its EXIF orientation.
+    pub width: u32,
+    pub height: u32,
+    /// What was put in, or another file that decodes to the same pixels. It may be held for
+    /// longer than whoever asked waits; what a budget counts gives back in
+    /// [`Bytes::from_owner`]'s owner.
+    pub file: Bytes,
+    /// A JPEG that browsers may see.
+    pub preview: Bytes,
+}
+
+/// A conversation to be begun.
+#[derive(Clone, Debug)]
+pub struct NewConversation {
+    pub id: ConversationId,
+    pub owner: VisitorId,
+    pub picture: PictureId,
+    pub preview: PreviewKey,
+}
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Conversations of all visitors.
+    pub conversations: usize,
+    pub conversations_per_visitor: usize,
+    /// Bytes of the pictures of a visitor's conversations.
+    pub bytes_per_visitor: u64,
+    /// Turns of a conversation.
+    pub turns: usize,
+}
+
+/// What made room for a new conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Its owner's.
+    pub own: Vec<ConversationId>,
+    pub others: Vec<ConversationId>,
+}
+
+/// How much a visitor keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub conversations: usize,
+    /// Of their pictures, as he put them in.
+    pub bytes: u64,
+}

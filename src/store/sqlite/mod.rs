@@ -1,0 +1,302 @@
+//! The store in a folder: a SQLite database in WAL mode with one connection that writes and
+//! some that read, and the pictures' files beside it.
+//!
+//! `open` connects, migrates and says of answers that were running that they were
+//! interrupted; `read` makes [`chat`](crate::chat)'s types of rows, `write` rows of those;
+//! `eviction` decides what makes room; `unused` removes pictures that no conversation is about.
+//!
+//! Each query is checked against `migrations/` when it is compiled, from what `make sqlx`
+//! wrote into `.sqlx/`.
+
+mod eviction;
+mod import;
+mod open;
+mod read;
+#[cfg(test)]
+mod tests;
+mod unused;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, Sqlite, SqlitePool};
+use tokio::task::JoinHandle;
+use tokio_util::bytes::Bytes;
+
+use super::folder::Folder;
+use super::pictures::PictureFiles;
+use super::{Evicted, Limits, NewConversation, NewPicture, Store, StoreError, Usage};
+use crate::chat::{Answer, AnswerId, Conversation, ConversationId, PictureId, PreviewKey, Turn, TurnId, VisitorId};
+use read::number;
+use unused::PictureUses;
+
+/// Conversations and pictures in a folder, used by one process at a time.
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+    /// Removes, after the start, what a process left that was killed.
+    tidying: JoinHandle<()>,
+}
+
+struct Inner {
+    /// One connection: SQLite takes one writer at a time, and who waits here waits in turn.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    pictures: PictureFiles,
+    uses: PictureUses,
+    clock: Clock,
+    max_turns: usize,
+    /// Goes last, since a temporary one takes its files along.
+    folder: Folder,
+}
+
+/// Whether a write is on the disk, safe from a power cut, when it returns; it is safe from the
+/// process's death in any case.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    PowerCut,
+    Killed,
+}
+
+/// Begins a transaction that writes: it has the right to from the start.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+impl SqliteStore {
+    /// What is kept in a folder, which is made where it is missing; conversations may have as
+    /// many turns as `limits` says.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or what is in it cannot be read.
+    pub async fn in_folder(folder: PathBuf, limits: &Limits) -> Result<Self, StoreError> {
+        let name = folder.display().to_string();
+        let opened = tokio::task::spawn_blocking(move || Folder::open(&folder)).await;
+        Self::open(ended(opened)?, name, limits).await
+    }
+
+    /// An empty store that is gone with the process, in a private folder below `parent`.
+    ///
+    /// # Errors
+    /// No folder can be made there.
+    pub async fn temporary(parent: PathBuf, limits: &Limits) -> Result<Self, StoreError> {
+        let name = parent.display().to_string();
+        let opened = tokio::task::spawn_blocking(move || Folder::temporary(&parent)).await;
+        Self::open(ended(opened)?, name, limits).await
+    }
+
+    async fn open(folder: std::io::Result<Folder>, name: String, limits: &Limits) -> Result<Self, StoreError> {
+        let folder = folder.map_err(|error| StoreError::Folder {
+            folder: name,
+            reason: error.to_string(),
+        })?;
+        let (inner, stored) = open::open(folder, limits).await?;
+        let inner = Arc::new(inner);
+        let tidying = tokio::spawn(Arc::clone(&inner).remove_orphans(stored));
+        Ok(Self { inner, tidying })
+    }
+
+    /// The folder that everything lies in.
+    pub fn folder(&self) -> &Path {
+        self.inner.folder.path()
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.tidying.abort();
+    }
+}
+
+impl Inner {
+    /// The connection that writes.
+    async fn writer(&self, durability: Durability) -> Result<PoolConnection<Sqlite>, StoreError> {
+        let mut connection = self.writer.acquire().await?;
+        let pragma = match durability {
+            // With the process its files go, too.
+            _ if self.folder.is_temporary() => "PRAGMA synchronous = OFF",
+            Durability::PowerCut => "PRAGMA synchronous = FULL",
+            Durability::Killed => "PRAGMA synchronous = NORMAL",
+        };
+        sqlx::query(pragma).execute(&mut *connection).await?;
+        Ok(connection)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn keep_picture(&self, picture: NewPicture) -> Result<(), StoreError> {
+        // In a task of its own: begun, it is finished, whoever waits.
+        let inner = Arc::clone(&self.inner);
+        ended(tokio::spawn(async move { inner.keep_picture(picture).await }).await)?
+    }
+
+    async fn picture(&self, id: &PictureId) -> Result<Bytes, StoreError> {
+        self.inner.pictures.file(id).await
+    }
+
+    async fn preview(&self, key: &PreviewKey) -> Result<Bytes, StoreError> {
+        let key = key.as_str();
+        let row = sqlx::query!("SELECT picture FROM conversation WHERE preview_key = ?", key)
+            .fetch_one(&self.inner.readers)
+            .await?;
+        self.inner.pictures.preview(&read::picture_id(&row.picture)?).await
+    }
+
+    async fn begin_conversation(&self, new: &NewConversation, limits: &Limits) -> Result<Evicted, StoreError> {
+        self.inner.begin_conversation(new, limits).await
+    }
+
+    async fn conversation(&self, id: &ConversationId) -> Result<Conversation, StoreError> {
+        // All of it as it was at one moment.
+        let mut snapshot = self.inner.readers.begin().await?;
+        read::conversation(&mut snapshot, id).await
+    }
+
+    async fn adopt(&self, conversation: &ConversationId, visitor: &VisitorId) -> Result<(), StoreError> {
+        self.inner.adopt(conversation, visitor).await
+    }
+
+    async fn begin_turn(&self, conversation: &ConversationId, turn: &Turn) -> Result<(), StoreError> {
+        let now = self.inner.clock.next();
+        let mut connection = self.inner.writer(Durability::PowerCut).await?;
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        write::check_free(&mut transaction, conversation, self.inner.max_turns).await?;
+        write::insert_turn(&mut transaction, conversation, turn, now).await?;
+        write::touch(&mut transaction, conversation, now).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn begin_answer(&self, turn: &TurnId, answer: &Answer) -> Result<(), StoreError> {
+        let now = self.inner.clock.next();
+        let mut connection = self.inner.writer(Durability::PowerCut).await?;
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        let conversation = read::conversation_of(&mut transaction, turn).await?;
+        write::check_free(&mut transaction, &conversation, self.inner.max_turns).await?;
+        write::insert_answer(&mut transaction, turn, answer, now).await?;
+        write::touch(&mut transaction, &conversation, now).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn withdraw(&self, answer: &AnswerId) -> Result<(), StoreError> {
+        let mut connection = self.inner.writer(Durability::PowerCut).await?;
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        write::withdraw(&mut transaction, answer).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn save_answer(&self, answer: &Answer) -> Result<(), StoreError> {
+        let now = self.inner.clock.next();
+        let durability = match answer.is_running() {
+            true => Durability::Killed,
+            false => Durability::PowerCut,
+        };
+        let mut connection = self.inner.writer(durability).await?;
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        write::update_answer(&mut transaction, answer, now).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn usage(&self, owner: &VisitorId) -> Result<Usage, StoreError> {
+        let mut connection = self.inner.readers.acquire().await?;
+        eviction::usage(&mut connection, owner).await
+    }
+
+    async fn close(&self) {
+        self.tidying.abort();
+        self.inner.readers.close().await;
+        // The last connection moves everything from the log into the database.
+        self.inner.writer.close().await;
+        let inner = Arc::clone(&self.inner);
+        // An error is a panic, which has been told.
+        let _ = tokio::task::spawn_blocking(move || inner.folder.close()).await;
+    }
+}
+
+impl Inner {
+    async fn keep_picture(&self, picture: NewPicture) -> Result<(), StoreError> {
+        let _alone = self.uses.lock(&picture.id).await;
+        let (file, preview) = (picture.file.clone(), picture.preview.clone());
+        self.pictures.keep(&picture.id, file, preview).await?;
+        // Power cuts are provided for when a conversation begins about it.
+        let mut connection = self.writer(Durability::Killed).await?;
+        write::upsert_picture(&mut connection, &picture, self.clock.next()).await?;
+        self.uses.expect(picture.id);
+        Ok(())
+    }
+
+    async fn begin_conversation(&self, new: &NewConversation, limits: &Limits) -> Result<Evicted, StoreError> {
+        let now = self.clock.next();
+        let mut connection = self.writer(Durability::PowerCut).await?;
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        let bytes = read::picture_bytes(&mut transaction, &new.picture).await?;
+        let gone = eviction::make_room(&mut transaction, &new.owner, bytes, limits).await?;
+        write::insert_conversation(&mut transaction, new, bytes, now).await?;
+        // Known before the end, since whoever waits for it may go.
+        self.uses.suspect(gone.pictures.iter().copied());
+        transaction.commit().await?;
+        drop(connection);
+        self.uses.arrived(&new.picture);
+        gone.evicted.log();
+        self.remove_unused().await;
+        Ok(gone.evicted)
+    }
+
+    async fn adopt(&self, conversation: &ConversationId, visitor: &VisitorId) -> Result<(), StoreError> {
+        let now = self.clock.next();
+        let mut connection = self.writer(Durability::PowerCut).await?;
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        write::insert_visitor(&mut transaction, visitor, now).await?;
+        write::adopt(&mut transaction, conversation, visitor).await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+impl Evicted {
+    fn log(&self) {
+        if !self.own.is_empty() {
+            tracing::info!(
+                "a visitor's own conversations that made room for his new one: {}",
+                self.own.len()
+            );
+        }
+        if !self.others.is_empty() {
+            tracing::info!(
+                "conversations that made room for a new one (--max-conversations): {}",
+                self.others.len()
+            );
+        }
+    }
+}
+
+/// Milliseconds since 1970, but never the same twice and never back: what is kept is ordered
+/// by them.
+struct Clock(AtomicI64);
+
+impl Clock {
+    /// Goes on after `last`, which was given out before.
+    fn after(last: i64) -> Self {
+        Self(AtomicI64::new(last))
+    }
+
+    fn next(&self) -> i64 {
+        let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let now = number(since.as_millis());
+        let next = |last: i64| now.max(last + 1);
+        let last = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        // The closure never refuses; both arms are the value before.
+        next(last.unwrap_or_else(|last| last))
+    }
+}
+
+/// What a task gave; its panic goes on here.
+fn ended<T>(joined: Result<T, tokio::task::JoinError>) -> Result<T, StoreError> {
+    joined.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        // Tasks of the store are cancelled only with the runtime.
+        Err(_) => StoreError::Closed,
+    })
+}

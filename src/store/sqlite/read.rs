@@ -1,0 +1,151 @@
+//! Rows to the types of [`chat`](crate::chat).
+
+use std::collections::HashMap;
+
+use serde::de::DeserializeOwned;
+use sqlx::SqliteConnection;
+
+use crate::chat::{
+    Answer, AnswerId, AnswerState, Conversation, ConversationId, Error, FinishReason, PictureId, PictureInfo,
+    PreviewKey, Settings, Turn, TurnId, VisitorId,
+};
+use crate::store::StoreError;
+
+/// A conversation with all its turns.
+pub async fn conversation(connection: &mut SqliteConnection, id: &ConversationId) -> Result<Conversation, StoreError> {
+    let key = id.as_str();
+    let row = sqlx::query!(
+        "SELECT owner, preview_key, picture, width, height FROM conversation JOIN picture ON sha256_pixels = picture WHERE id = ?",
+        key
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    Ok(Conversation {
+        id: id.clone(),
+        owner: VisitorId::from_bytes(&row.owner).ok_or_else(|| damaged("an owner"))?,
+        picture: PictureInfo {
+            id: picture_id(&row.picture)?,
+            preview: PreviewKey::parse(&row.preview_key).ok_or_else(|| damaged("a preview's key"))?,
+            width: side(row.width)?,
+            height: side(row.height)?,
+        },
+        turns: turns(connection, id).await?,
+    })
+}
+
+async fn turns(connection: &mut SqliteConnection, conversation: &ConversationId) -> Result<Vec<Turn>, StoreError> {
+    let mut answers = answers(&mut *connection, conversation).await?;
+    let key = conversation.as_str();
+    let rows = sqlx::query!(
+        "SELECT id, parent, question FROM turn WHERE conversation = ? ORDER BY position",
+        key
+    )
+    .fetch_all(connection)
+    .await?;
+    let turn = |id: &str| TurnId::parse(id).ok_or_else(|| damaged("a turn's id"));
+    rows.into_iter()
+        .map(|row| {
+            Ok(Turn {
+                id: turn(&row.id)?,
+                parent: row.parent.as_deref().map(turn).transpose()?,
+                question: row.question,
+                answers: answers.remove(&row.id).unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// All answers of a conversation, by their turn.
+async fn answers(
+    connection: &mut SqliteConnection,
+    conversation: &ConversationId,
+) -> Result<HashMap<String, Vec<Answer>>, StoreError> {
+    let key = conversation.as_str();
+    let rows = sqlx::query!(
+        "SELECT answer.id, turn, model, settings, seed, prompt, text, further, state, finish, error FROM answer JOIN turn ON turn.id = turn WHERE conversation = ? ORDER BY turn, attempt",
+        key
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut found: HashMap<String, Vec<Answer>> = HashMap::new();
+    for row in rows {
+        let answer = Answer {
+            id: AnswerId::parse(&row.id).ok_or_else(|| damaged("an answer's id"))?,
+            model: row.model,
+            settings: json::<Settings>(&row.settings).unwrap_or_default(),
+            prompt: row.prompt,
+            text: row.text,
+            further_texts: json(&row.further).unwrap_or_default(),
+            seed: row.seed.map(i64::cast_unsigned),
+            state: state(&row.state, row.finish.as_deref(), row.error.as_deref())?,
+        };
+        found.entry(row.turn).or_default().push(answer);
+    }
+    Ok(found)
+}
+
+fn state(state: &str, finish: Option<&str>, error: Option<&str>) -> Result<AnswerState, StoreError> {
+    match state {
+        "running" => Ok(AnswerState::Running),
+        "done" => Ok(AnswerState::Done(
+            finish
+                .and_then(finish_reason)
+                .ok_or_else(|| damaged("a finish reason"))?,
+        )),
+        "failed" => Ok(AnswerState::Failed(error.and_then(json).unwrap_or(Error::Internal))),
+        _ => Err(damaged("an answer's state")),
+    }
+}
+
+fn finish_reason(text: &str) -> Option<FinishReason> {
+    match text {
+        "stop" => Some(FinishReason::Stop),
+        "length" => Some(FinishReason::Length),
+        "cancelled" => Some(FinishReason::Cancelled),
+        "interrupted" => Some(FinishReason::Interrupted),
+        _ => None,
+    }
+}
+
+/// What was written as JSON. A code or a setting that this Glimpse does not know is no reason
+/// not to show the answer.
+fn json<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text)
+        .inspect_err(|error| tracing::warn!("something that is kept of an answer is not known: {error}"))
+        .ok()
+}
+
+/// The conversation that a turn is of.
+pub async fn conversation_of(connection: &mut SqliteConnection, turn: &TurnId) -> Result<ConversationId, StoreError> {
+    let key = turn.as_str();
+    let id = sqlx::query_scalar!("SELECT conversation FROM turn WHERE id = ?", key)
+        .fetch_one(connection)
+        .await?;
+    ConversationId::parse(&id).ok_or_else(|| damaged("a conversation's id"))
+}
+
+/// How many bytes a picture takes that is kept.
+pub async fn picture_bytes(connection: &mut SqliteConnection, id: &PictureId) -> Result<i64, StoreError> {
+    let hash = id.0.as_slice();
+    let bytes = sqlx::query_scalar!("SELECT bytes FROM picture WHERE sha256_pixels = ?", hash);
+    Ok(bytes.fetch_one(connection).await?)
+}
+
+pub fn picture_id(bytes: &[u8]) -> Result<PictureId, StoreError> {
+    bytes.try_into().map(PictureId).map_err(|_| damaged("a picture's hash"))
+}
+
+fn side(pixels: i64) -> Result<u32, StoreError> {
+    pixels.try_into().map_err(|_| damaged("a picture's size"))
+}
+
+fn damaged(what: &str) -> StoreError {
+    StoreError::Damaged {
+        detail: format!("{what} cannot be read"),
+    }
+}
+
+/// A number as SQLite has them; none that is counted here is too large.
+pub fn number(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
