@@ -1,38 +1,23 @@
-//! What a person sees: Leptos components, one short file each.
+//! What a person sees, in four rooms of which each knows only those before it:
 //!
-//! [`page`] loads what the address names and lays the page out. [`visit`] is
-//! what the visitor is doing, in signals that all components share; [`opening`]
-//! brings a picture in, [`asking`] asks and follows the answer's stream. The
-//! other files are the pieces of the page, from top to bottom.
+//! - [`state`]: what the page's components share, in signals. No browser, no components.
+//! - [`browser`]: what the page asks of the browser: history, focus, files, storage.
+//! - [`actions`]: what a visitor does: open a picture, ask, follow the answer, stop, travel.
+//! - [`components`]: the pieces of the page, one short file each. What they hold of the
+//!   document stays inside them.
 //!
 //! Every control is part of a plain form, so that the page works before its
 //! WebAssembly is there, and without it.
 
-mod address;
-mod alert;
-mod asking;
-mod composer;
-mod dom;
-mod examples;
-mod from_address;
-mod header;
-mod lines;
-mod model;
-mod opening;
-mod page;
-mod picture;
-mod settings;
-mod transcript;
-mod visit;
-mod welcome;
+mod actions;
+mod browser;
+mod components;
+mod state;
 
+use components::Page;
 use leptos::prelude::*;
-use page::Page;
 
 use crate::api::Base;
-
-#[cfg(feature = "ssr")]
-pub use settings::{is_setting, label};
 
 /// The HTML document around the page.
 pub fn shell(options: LeptosOptions) -> impl IntoView {

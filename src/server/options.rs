@@ -6,8 +6,7 @@ use serde_json::{Map, Value};
 
 use super::settings::{EarlyStopping, Settings};
 use super::state::Shared;
-use crate::api::{ApiError, AskRequest, ErrorKind, NumberSetting};
-use crate::app;
+use crate::api::{self, ApiError, AskRequest, ErrorKind, NumberSetting};
 use crate::generation::bounds::{self, Bounds};
 use crate::generation::{self, GenerationOptions, OptionsError};
 
@@ -41,7 +40,7 @@ impl Chosen {
     /// The sentence that says what is wrong, in the words of whoever set it.
     pub fn refuse(&self, error: &OptionsError) -> ApiError {
         bad_request(error.sentence(|name| {
-            let called = if self.on_page { app::label(name) } else { name };
+            let called = if self.on_page { api::label(name) } else { name };
             called.to_owned()
         }))
     }

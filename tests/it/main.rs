@@ -8,6 +8,7 @@ mod edge;
 mod hub;
 mod loading;
 mod naming;
+mod page_rooms;
 mod parity;
 mod pictures;
 mod proxies;

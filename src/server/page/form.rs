@@ -16,7 +16,7 @@ use futures::StreamExt;
 use leptos::prelude::provide_context;
 
 use super::examples;
-use crate::api::{ApiError, AskRequest, Base, Conversation, ConversationId, ErrorKind, Fields};
+use crate::api::{self, ApiError, AskRequest, Base, Conversation, ConversationId, ErrorKind, Fields};
 use crate::app;
 use crate::remote::address;
 use crate::server::state::{AppState, Shared};
@@ -103,7 +103,7 @@ impl Form {
                     }
                 }
                 "example" => form.example = text(field, most).await?.parse().ok(),
-                name if app::is_setting(name) => {
+                name if api::is_setting(name) => {
                     let name = name.to_owned();
                     form.settings.insert(name, text(field, most).await?);
                 }

@@ -2,25 +2,25 @@
 
 use leptos::prelude::*;
 
-use super::opening::open_example;
-use super::visit::Visit;
-use crate::api::Example;
+use crate::api::{Base, Example};
+use crate::app::actions::open_example;
+use crate::app::state::State;
 
 #[component]
-pub fn Examples(visit: Visit, examples: Vec<Example>) -> impl IntoView {
+pub fn Examples(state: State, examples: Vec<Example>) -> impl IntoView {
     let buttons = examples
         .into_iter()
         .enumerate()
-        .map(|(index, example)| view! { <ExampleButton visit index example/> });
+        .map(|(index, example)| view! { <ExampleButton state index example/> });
     view! {
-        <form class="examples" method="post" action="/ask" enctype="multipart/form-data">
+        <form class="examples" method="post" action=Base::current().at("/ask") enctype="multipart/form-data">
             <div role="group" aria-label="Examples">{buttons.collect_view()}</div>
         </form>
     }
 }
 
 #[component]
-fn ExampleButton(visit: Visit, index: usize, example: Example) -> impl IntoView {
+fn ExampleButton(state: State, index: usize, example: Example) -> impl IntoView {
     let question = if example.question.is_empty() {
         "Caption".to_owned()
     } else {
@@ -29,7 +29,7 @@ fn ExampleButton(visit: Visit, index: usize, example: Example) -> impl IntoView 
     let (url, alt, title) = (example.url.clone(), example.alt.clone(), question.clone());
     let open = move |event: leptos::ev::MouseEvent| {
         event.prevent_default();
-        open_example(visit, index, example.clone());
+        open_example(state, index, example.clone());
     };
     view! {
         <button type="submit" name="example" value=index.to_string() title=title on:click=open>

@@ -1,32 +1,18 @@
-//! What was said: one article a turn.
+//! One turn: a question and its answer.
 
 use leptos::either::Either;
 use leptos::prelude::*;
 
-use super::visit::{LiveTurn, Visit};
 use crate::api::{FinishReason, TurnState};
-
-/// The log is laid out from its end (see the style), so that the newest words
-/// are in view without a script.
-#[component]
-pub fn Transcript(visit: Visit) -> impl IntoView {
-    view! {
-        <div class="log" role="log" aria-label="Conversation" tabindex="0" node_ref=visit.log>
-            <div class="turns">
-                <For each=move || visit.turns.get() key=|turn| turn.key let(turn)>
-                    <TurnArticle turn/>
-                </For>
-            </div>
-        </div>
-    }
-}
+use crate::app::actions::ask_again;
+use crate::app::state::{LiveTurn, State};
 
 #[component]
-fn TurnArticle(turn: LiveTurn) -> impl IntoView {
+pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
     let LiveTurn {
         question,
         answer,
-        state,
+        state: outcome,
         prompt,
         further_answers,
         seed,
@@ -34,8 +20,8 @@ fn TurnArticle(turn: LiveTurn) -> impl IntoView {
         ..
     } = turn;
     let is_busy = {
-        let state = state.clone();
-        move || state.with(|state| *state == TurnState::Answering)
+        let outcome = outcome.clone();
+        move || outcome.with(|outcome| *outcome == TurnState::Answering)
     };
     let busy = {
         let is_busy = is_busy.clone();
@@ -47,11 +33,19 @@ fn TurnArticle(turn: LiveTurn) -> impl IntoView {
         move || is_searching().then_some("The answer comes whole, when all beams are complete.")
     };
     let is_caption = question.is_empty();
+    let again = {
+        let (outcome, question) = (outcome.clone(), question.clone());
+        move || {
+            outcome
+                .with(has_no_end)
+                .then(|| view! { <AskAgain state question=question.clone()/> })
+        }
+    };
     let said = {
         let answer = answer.clone();
         move || {
             let is_empty = answer.with(|answer| answer.trim().is_empty());
-            state.with(|state| note(state, is_empty, is_caption))
+            outcome.with(|outcome| note(outcome, is_empty, is_caption))
         }
     };
     let asked = {
@@ -69,6 +63,7 @@ fn TurnArticle(turn: LiveTurn) -> impl IntoView {
             {move || searching().map(|note| view! { <p class="note">{note}</p> })}
             {move || further_answers.with(|further| (!further.is_empty()).then(|| further_list(further)))}
             {move || said().map(|note| view! { <p class="note">{note}</p> })}
+            {again}
             {move || prompt.get().map(|prompt| view! { <Sent prompt seed=seed.get()/> })}
         </article>
     }
@@ -100,6 +95,28 @@ fn Sent(prompt: String, seed: Option<u64>) -> impl IntoView {
     }
 }
 
+/// Whether an answer broke off through no wish of the visitor's.
+fn has_no_end(state: &TurnState) -> bool {
+    matches!(
+        state,
+        TurnState::Failed { .. }
+            | TurnState::Done {
+                finish_reason: FinishReason::Interrupted
+            }
+    )
+}
+
+/// The way out of an answer that broke off.
+#[component]
+fn AskAgain(state: State, question: String) -> impl IntoView {
+    let click = move |_| ask_again(state, question.clone());
+    view! {
+        <button type="button" class="again" disabled=move || state.conversation.is_answering() on:click=click>
+            "Ask again"
+        </button>
+    }
+}
+
 /// What there is to say about an answer besides its text.
 fn note(state: &TurnState, is_empty: bool, is_caption: bool) -> Option<String> {
     match state {
@@ -115,7 +132,7 @@ fn note(state: &TurnState, is_empty: bool, is_caption: bool) -> Option<String> {
         } => Some("Stopped".to_owned()),
         TurnState::Done {
             finish_reason: FinishReason::Interrupted,
-        } => Some("Interrupted: Glimpse ended in the middle of this answer. Ask the question again.".to_owned()),
+        } => Some("Interrupted: the server ended in the middle of this answer. Ask again.".to_owned()),
         TurnState::Done {
             finish_reason: FinishReason::Length,
         } => Some("As long as allowed".to_owned()),

@@ -2,16 +2,16 @@
 
 use leptos::prelude::*;
 
-use super::visit::Visit;
+use crate::app::state::State;
 
 #[component]
-pub fn Alert(visit: Visit) -> impl IntoView {
+pub fn Alert(state: State) -> impl IntoView {
     move || {
-        visit.alert.get().map(|sentence| {
+        state.alert.get().map(|sentence| {
             view! {
                 <div class="alert">
                     <p role="alert">{sentence}</p>
-                    <button type="button" aria-label="Dismiss" on:click=move |_| visit.alert.set(None)>"×"</button>
+                    <button type="button" aria-label="Dismiss" on:click=move |_| state.alert.set(None)>"×"</button>
                 </div>
             }
         })

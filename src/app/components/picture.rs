@@ -4,35 +4,35 @@ use leptos::either::Either;
 use leptos::html::Input;
 use leptos::prelude::*;
 
-use super::dom;
 use super::from_address::FromAddressButton;
-use super::opening::open_file;
-use super::visit::Visit;
+use crate::app::actions::open_file;
+use crate::app::browser::transfer::first_file;
+use crate::app::state::State;
 
 /// A file input lies over all of it, so that clicking, dropping and the
 /// keyboard work before the page is hydrated.
 #[component]
-pub fn Picture(visit: Visit, over: RwSignal<bool>) -> impl IntoView {
+pub fn Picture(state: State, over: RwSignal<bool>) -> impl IntoView {
     let input = NodeRef::<Input>::new();
     let take = move || {
         if let Some(input) = input.get_untracked()
-            && let Some(file) = dom::first_file(input.files())
+            && let Some(file) = first_file(input.files())
         {
-            open_file(visit, file);
+            open_file(state, file);
             input.set_value(""); // the same file can be chosen again
         }
     };
     // Chosen before the page listened.
     Effect::new(take);
     let shown = move || {
-        let opening = visit.opening.get().filter(|shown| !shown.url.is_empty());
-        opening.or_else(|| visit.picture.get())
+        let opening = state.opening.picture.get().filter(|shown| !shown.url.is_empty());
+        opening.or_else(|| state.conversation.picture.get())
     };
     view! {
         <section
             class="stage"
             data-over=move || over.get().then_some("")
-            data-opening=move || visit.opening.with(Option::is_some).then_some("")
+            data-opening=move || state.opening.is_open().then_some("")
         >
             {move || match shown() {
                 Some(picture) => Either::Left(view! {
@@ -61,7 +61,7 @@ pub fn Picture(visit: Visit, over: RwSignal<bool>) -> impl IntoView {
                 node_ref=input
                 on:change=move |_| take()
             />
-            {visit.takes_addresses.then(|| view! { <FromAddressButton/> })}
+            {state.takes_addresses.then(|| view! { <FromAddressButton/> })}
         </section>
     }
 }

@@ -4,14 +4,15 @@ use leptos::prelude::*;
 
 use super::model;
 use super::settings::Settings;
-use super::visit::Visit;
-use crate::api::{ModelInfo, SettingsPanel};
+use crate::api::{Base, ModelInfo};
+use crate::app::actions;
+use crate::app::state::State;
 
 #[component]
-pub fn Header(visit: Visit, model: ModelInfo, settings: SettingsPanel) -> impl IntoView {
+pub fn Header(state: State, model: ModelInfo) -> impl IntoView {
     let begin_anew = move |event: leptos::ev::MouseEvent| {
         event.prevent_default();
-        visit.begin_anew();
+        actions::begin_anew(state);
     };
     view! {
         <header class="top">
@@ -24,12 +25,12 @@ pub fn Header(visit: Visit, model: ModelInfo, settings: SettingsPanel) -> impl I
             </h1>
             <p class="status" role="status" aria-atomic="false">
                 <span class="model">{model::line(&model)}</span>
-                <span class="progress">{move || visit.progress.get()}</span>
+                <span class="progress">{move || state.progress.get()}</span>
             </p>
-            <form class="anew" method="get" action="/">
+            <form class="anew" method="get" action=Base::current().at("/")>
                 <button type="submit" on:click=begin_anew>"New conversation"</button>
             </form>
-            <Settings visit model panel=settings/>
+            <Settings state model/>
         </header>
     }
 }

@@ -3,9 +3,11 @@
 use leptos::ev;
 use leptos::prelude::*;
 
-use super::opening::open_address;
-use super::visit::Visit;
-use super::{address, dom};
+use super::bound::bound;
+use crate::app::actions::open_address;
+use crate::app::browser::popover;
+use crate::app::browser::transfer::is_web_address;
+use crate::app::state::State;
 
 const PANEL: &str = "from-address";
 
@@ -22,19 +24,15 @@ pub fn FromAddressButton() -> impl IntoView {
 /// What it opens. Part of the form that asks, so that nothing typed is lost when a browser
 /// without JavaScript posts it; behind its other buttons, so that Enter still asks there.
 #[component]
-pub fn FromAddress(visit: Visit, draft: String) -> impl IntoView {
+pub fn FromAddress(state: State) -> impl IntoView {
     let open = move || {
-        let Some(input) = visit.address.get_untracked() else {
-            return;
-        };
-        let text = input.value().trim().to_owned();
-        if address::is_web(&text) {
-            dom::hide_popover(PANEL);
-            open_address(visit, text);
+        let text = state.address.get_untracked().trim().to_owned();
+        if is_web_address(&text) {
+            popover::hide(PANEL);
+            open_address(state, text);
         } else {
-            visit
-                .alert
-                .set(Some("Give an address that begins with https:// or http://.".to_owned()));
+            let sentence = "Give an address that begins with https:// or http://.";
+            state.alert.set(Some(sentence.to_owned()));
         }
     };
     let click = move |event: ev::MouseEvent| {
@@ -60,8 +58,9 @@ pub fn FromAddress(visit: Visit, draft: String) -> impl IntoView {
                 autocapitalize="none"
                 spellcheck="false"
                 autofocus
-                value=draft
-                node_ref=visit.address
+                value=state.address.get_untracked()
+                use:bound=state.address
+                on:input=move |event| state.address.set(event_target_value(&event))
                 on:keydown=key
             />
             <button type="submit" name="action" value="open" on:click=click>"Open"</button>
@@ -70,10 +69,9 @@ pub fn FromAddress(visit: Visit, draft: String) -> impl IntoView {
 }
 
 /// Puts a pasted address into the field, for the visitor to open it.
-pub fn offer(visit: Visit, text: &str) {
-    if let Some(input) = visit.address.get_untracked() {
-        dom::show_popover(PANEL);
-        input.set_value(text);
-        let _ = input.focus();
+pub fn offer(state: State, address: String) {
+    if state.takes_addresses {
+        state.address.set(address);
+        popover::show(PANEL);
     }
 }

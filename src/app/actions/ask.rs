@@ -1,0 +1,89 @@
+//! Asks a question.
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+
+use super::follow::{catch_up, follow};
+use crate::api::{self, AskRequest, ErrorKind, Turn, TurnState};
+use crate::app::state::{LiveTurn, NewQuestion, State};
+
+/// Asks what stands in the question box, or says what is wrong with it.
+pub fn ask_draft(state: State) {
+    let draft = state.draft.get_untracked();
+    let text = draft.trim();
+    let (length, most) = (text.chars().count(), state.limits.question_chars);
+    if text.is_empty() {
+        let sentence = "Type a question, or press Describe for a caption.";
+        state.alert.set(Some(sentence.to_owned()));
+    } else if length > most {
+        let sentence = format!("The question has {length} characters; at most {most} are allowed.");
+        state.alert.set(Some(sentence));
+    } else {
+        let text = text.to_owned();
+        ask(state, NewQuestion { text, is_draft: true });
+    }
+}
+
+/// Asks for a caption.
+pub fn describe(state: State) {
+    ask_again(state, String::new());
+}
+
+/// Asks the question of an earlier turn, which may be a caption.
+pub fn ask_again(state: State, text: String) {
+    let is_draft = state.draft.with_untracked(|draft| !text.is_empty() && *draft == text);
+    ask(state, NewQuestion { text, is_draft });
+}
+
+/// Asks, if nothing is in the way; says so otherwise.
+pub fn ask(state: State, asked: NewQuestion) {
+    if untrack(|| state.opening.is_open()) {
+        state.opening.question.set_value(Some(asked));
+        return;
+    }
+    if untrack(|| state.conversation.is_answering()) {
+        return;
+    }
+    state.alert.set(None);
+    let Some(conversation) = state.conversation.id.get_untracked() else {
+        let refusal = state.opening.refusal.get_value();
+        let none = || "Choose a picture first, or try an example.".to_owned();
+        return state.alert.set(Some(refusal.unwrap_or_else(none)));
+    };
+    if asked.is_draft {
+        state.draft.set(String::new());
+    }
+    let fields = untrack(|| state.settings.fields());
+    let question = Some(asked.text.clone()).filter(|text| !text.is_empty());
+    let turn = LiveTurn::new(Turn {
+        question: asked.text,
+        answer: String::new(),
+        state: TurnState::Answering,
+        prompt: fields.get("prefix").filter(|_| question.is_none()).cloned(),
+        further_answers: Vec::new(),
+        seed: None,
+    });
+    state.conversation.turns.update(|turns| turns.push(turn.clone()));
+    let request = AskRequest {
+        conversation: conversation.clone(),
+        question,
+        fields,
+        settings: Default::default(),
+    };
+    spawn_local(async move {
+        match api::ask(request).await {
+            Ok(stream) => follow(state, conversation, turn, stream).await,
+            Err(error) if state.conversation.has(&turn) => {
+                // Refused: it is no turn.
+                let is_other = |other: &LiveTurn| other.key != turn.key;
+                state.conversation.turns.update(|turns| turns.retain(is_other));
+                state.give_back(&turn.question);
+                if error.kind == ErrorKind::Busy {
+                    catch_up(state, &conversation).await;
+                }
+                state.alert.set(Some(error.message));
+            }
+            Err(_) => {}
+        }
+    });
+}

@@ -1,0 +1,134 @@
+//! An answer's events, as they come.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::{Either, select};
+use leptos::prelude::*;
+use leptos::server_fn::codec::ByteStream;
+
+use super::lines::Lines;
+use crate::api::{AnswerEvent, ApiError, ErrorKind, FinishReason, Timings, TurnState};
+use crate::app::browser::time::sleep;
+use crate::app::state::{LiveTurn, State};
+
+/// A stream that says nothing for so many looks, so far apart, is lost: the server says at least
+/// every 10 s that it is there.
+const LOOKS: usize = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+
+/// Why a stream was not read further.
+pub enum End {
+    /// The answer is complete.
+    Done,
+    /// There is no answer.
+    Failed(ApiError),
+    /// It broke off.
+    Lost,
+    /// The visitor turned to something else.
+    Left,
+}
+
+/// Applies the events of one stream to its turn.
+pub async fn read(state: State, turn: &LiveTurn, stream: ByteStream<ApiError>) -> End {
+    let mut stream = stream.into_inner();
+    let mut lines = Lines::default();
+    let mut answer = String::new();
+    let mut look = Box::pin(sleep(BETWEEN_LOOKS));
+    let mut silent_looks = 0;
+    loop {
+        let chunk = match select(stream.next(), look).await {
+            Either::Left((chunk, rest)) => {
+                look = rest;
+                chunk
+            }
+            Either::Right(_) => {
+                silent_looks += 1;
+                if silent_looks == LOOKS {
+                    break;
+                }
+                look = Box::pin(sleep(BETWEEN_LOOKS));
+                continue;
+            }
+        };
+        silent_looks = 0;
+        let Some(chunk) = chunk else { break };
+        if !state.conversation.has(turn) {
+            return End::Left;
+        }
+        let Ok(chunk) = chunk else { return End::Lost };
+        for line in lines.push(&chunk) {
+            let Ok(event) = serde_json::from_slice(&line) else {
+                let sentence = "The server's answer could not be read; reload the page and try again.";
+                return End::Failed(ApiError::new(ErrorKind::Internal, sentence));
+            };
+            if let Some(end) = apply(state, turn, &mut answer, event) {
+                return end;
+            }
+        }
+    }
+    if state.conversation.has(turn) {
+        End::Lost
+    } else {
+        End::Left
+    }
+}
+
+/// Shows what an event says; the last one ends the answer.
+fn apply(state: State, turn: &LiveTurn, answer: &mut String, event: AnswerEvent) -> Option<End> {
+    let progress = |words: String| state.progress.set(Some(words));
+    match event {
+        AnswerEvent::Queued { position } => progress(format!("Waiting, place {position} in the queue")),
+        AnswerEvent::Started { num_beams } => {
+            turn.num_beams.set(num_beams);
+            progress(working(num_beams));
+        }
+        AnswerEvent::Token { text } => {
+            progress(working(1));
+            answer.push_str(&text);
+            turn.answer.set(answer.clone());
+        }
+        AnswerEvent::Heartbeat => {}
+        AnswerEvent::Done {
+            finish_reason,
+            timings_ms,
+            generated_tokens,
+            prompt,
+            further_answers,
+            seed,
+            ..
+        } => {
+            turn.prompt.set(Some(prompt));
+            turn.further_answers.set(further_answers);
+            turn.seed.set(seed);
+            state
+                .progress
+                .set(Some(summary(finish_reason, timings_ms, generated_tokens)));
+            turn.state.set(TurnState::Done { finish_reason });
+            return Some(End::Done);
+        }
+        AnswerEvent::Error { error } => return Some(End::Failed(error)),
+    }
+    None
+}
+
+/// What the model is doing, in a few words.
+fn working(num_beams: usize) -> String {
+    if num_beams > 1 {
+        format!("Searching with {num_beams} beams")
+    } else {
+        "Answering".to_owned()
+    }
+}
+
+/// A few words about a complete answer.
+fn summary(finish_reason: FinishReason, timings: Timings, tokens: usize) -> String {
+    match finish_reason {
+        FinishReason::Cancelled => return "Stopped".to_owned(),
+        FinishReason::Interrupted => return "Interrupted".to_owned(),
+        FinishReason::Stop | FinishReason::Length => {}
+    }
+    let tenths = (timings.total / 100.0).max(1.0) as u32;
+    let plural = if tokens == 1 { "" } else { "s" };
+    format!("{tokens} token{plural} in {}.{} s", tenths / 10, tenths % 10)
+}

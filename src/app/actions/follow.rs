@@ -1,0 +1,151 @@
+//! Follows an answer to its end, and takes it up again where its stream breaks off.
+
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use leptos::prelude::*;
+use leptos::server_fn::codec::ByteStream;
+use leptos::task::spawn_local;
+
+use super::events::{End, read};
+use crate::api::{self, ApiError, Conversation, ConversationId, ErrorKind, PageState, TurnState};
+use crate::app::browser::time;
+use crate::app::state::{FocusQuestion, LiveTurn, State};
+
+/// How long to wait before the first try to take up an answer whose stream broke off. Each
+/// further wait is twice as long as the last, up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// For how long that is tried: so long the server keeps what it answered.
+const TRIED_FOR: Duration = Duration::from_secs(600);
+
+/// How long a try may take; nothing comes back over a connection that died without a word.
+const TRY_TAKES: Duration = Duration::from_secs(20);
+
+/// Said while a lost connection is tried again.
+const LOST: &str = "Connection lost, trying again";
+
+/// Takes up the answer that was coming when the page was loaded.
+pub fn take_up(state: State) {
+    let last = state.conversation.turns.with_untracked(|turns| turns.last().cloned());
+    if let (Some(turn), Some(conversation)) = (last, state.conversation.id.get_untracked())
+        && untrack(|| turn.is_answering())
+    {
+        spawn_local(async move {
+            if let Some(stream) = reconnect(state, &conversation, &turn).await {
+                follow(state, conversation, turn, stream).await;
+            }
+        });
+    }
+}
+
+/// Reads a turn's stream to its end, taking it up again where it breaks off.
+pub async fn follow(state: State, conversation: ConversationId, turn: LiveTurn, mut stream: ByteStream<ApiError>) {
+    loop {
+        match read(state, &turn, stream).await {
+            End::Left => return,
+            End::Done => break,
+            End::Failed(error) => {
+                fail(state, &turn, error);
+                break;
+            }
+            End::Lost => {
+                state.progress.set(Some(LOST.to_owned()));
+                time::sleep_or_wake(FIRST_WAIT).await;
+                match reconnect(state, &conversation, &turn).await {
+                    Some(again) => stream = again,
+                    None => return,
+                }
+            }
+        }
+    }
+    state.focus.set(Some(FocusQuestion::Answered));
+}
+
+/// Takes up a stream that broke off. None where that is not possible; the turn then shows
+/// what the server knows, or that it cannot be reached.
+async fn reconnect(state: State, conversation: &ConversationId, turn: &LiveTurn) -> Option<ByteStream<ApiError>> {
+    let mut last = None;
+    let mut wait = FIRST_WAIT;
+    let began = time::now();
+    // A device that slept for longer has its one try when it wakes.
+    while last.is_none() || time::now().saturating_sub(began) < TRIED_FOR {
+        match within_try(api::follow(conversation.clone())).await {
+            _ if !state.conversation.has(turn) => return None,
+            Ok(stream) => return Some(stream),
+            Err(error) if error.kind == ErrorKind::Unreachable => last = Some(error),
+            // Nothing is being answered: the answer is complete, or the conversation is gone.
+            Err(error) => match within_try(api::page_state(Some(conversation.clone()))).await {
+                _ if !state.conversation.has(turn) => return None,
+                Ok(PageState {
+                    conversation: Some(known),
+                    ..
+                }) if !is_answering(&known) => {
+                    state.progress.set(None);
+                    state.conversation.update(known);
+                    return None;
+                }
+                Ok(PageState {
+                    conversation: None,
+                    error: gone,
+                    ..
+                }) => {
+                    last = gone.or(Some(error));
+                    break;
+                }
+                _ => last = Some(error),
+            },
+        }
+        state.progress.set(Some(LOST.to_owned()));
+        time::sleep_or_wake(wait).await;
+        if !state.conversation.has(turn) {
+            return None;
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+    fail(state, turn, last.unwrap_or_else(unreachable));
+    None
+}
+
+/// Ends a turn without an answer. The turn says why; the page's alert is for what has no turn.
+fn fail(state: State, turn: &LiveTurn, error: ApiError) {
+    state.give_back(&turn.question);
+    state.progress.set(None);
+    turn.state.set(TurnState::Failed { error });
+}
+
+/// A try's outcome; one that takes too long has not reached the server.
+async fn within_try<T>(attempt: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    match select(Box::pin(attempt), Box::pin(time::sleep(TRY_TAKES))).await {
+        Either::Left((outcome, _)) => outcome,
+        Either::Right(_) => Err(unreachable()),
+    }
+}
+
+/// Shows what was said elsewhere in this conversation, in another tab.
+pub async fn catch_up(state: State, conversation: &ConversationId) {
+    if let Ok(PageState {
+        conversation: Some(known),
+        ..
+    }) = api::page_state(Some(conversation.clone())).await
+        && state.conversation.id.get_untracked().as_ref() == Some(conversation)
+    {
+        state.conversation.update(known);
+        take_up(state);
+    }
+}
+
+fn is_answering(conversation: &Conversation) -> bool {
+    conversation
+        .turns
+        .last()
+        .is_some_and(|turn| turn.state == TurnState::Answering)
+}
+
+fn unreachable() -> ApiError {
+    ApiError::new(
+        ErrorKind::Unreachable,
+        "The connection was lost before the answer was complete; try again.",
+    )
+}

@@ -1,0 +1,125 @@
+//! Brings a picture in: chosen, dropped, pasted, from an address, or one of the examples.
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use leptos::web_sys::{File, FormData, Url};
+
+use super::ask::ask;
+use super::stop::abandon;
+use crate::api::{self, ApiError, Conversation, Example};
+use crate::app::browser::history;
+use crate::app::state::{FocusQuestion, NewQuestion, ShownPicture, State};
+
+/// Sends a file to the server and shows it meanwhile.
+pub fn open_file(state: State, file: File) {
+    let most = state.limits.upload_bytes;
+    // Sizes are whole numbers, below 2^53.
+    if file.size() as u64 > most as u64 {
+        return state.refuse_picture(format!(
+            "The picture is too large: at most {} are taken.",
+            megabytes(most)
+        ));
+    }
+    let form = FormData::new().and_then(|form| {
+        form.append_with_blob_and_filename("picture", &file, &file.name())
+            .map(|()| form)
+    });
+    let (Ok(form), Ok(url)) = (form, Url::create_object_url_with_blob(&file)) else {
+        return state.refuse_picture("The browser did not let the page read this file.".to_owned());
+    };
+    let shown = ShownPicture { url, alt: file.name() };
+    open(
+        state,
+        shown,
+        None,
+        async move { api::upload_picture(form.into()).await },
+    );
+}
+
+/// Has the server fetch the picture at an address.
+pub fn open_address(state: State, address: String) {
+    let shown = ShownPicture {
+        url: String::new(),
+        alt: String::new(),
+    };
+    open(state, shown, None, async move {
+        let conversation = api::open_address(address).await;
+        if conversation.is_ok() {
+            state.address.set(String::new());
+        }
+        conversation
+    });
+    state.progress.set(Some("Fetching the picture".to_owned()));
+}
+
+/// Opens an example and asks its question at once.
+pub fn open_example(state: State, index: usize, example: Example) {
+    let question = NewQuestion {
+        text: example.question,
+        is_draft: false,
+    };
+    let shown = ShownPicture {
+        url: example.url,
+        alt: example.alt,
+    };
+    open(state, shown, Some(question), api::open_example(index));
+}
+
+/// Shows the picture, and when the server has it, begins a conversation about
+/// it. Until then the conversation that was there stays, to go back to.
+fn open(
+    state: State,
+    shown: ShownPicture,
+    question: Option<NewQuestion>,
+    conversation: impl Future<Output = Result<Conversation, ApiError>> + 'static,
+) {
+    state.alert.set(None);
+    let number = state.opening.begin(shown.clone(), question);
+    spawn_local(async move {
+        let conversation = conversation.await;
+        if !state.opening.is_last(number) {
+            return forget(&shown); // another picture was chosen meanwhile
+        }
+        match conversation {
+            Ok(conversation) => begin(state, conversation, shown),
+            Err(error) => {
+                forget(&shown);
+                state.opening.cancel();
+                state.progress.set(None);
+                state.refuse_picture(error.message);
+            }
+        }
+    });
+}
+
+/// Turns to a new conversation, and asks what was asked while its picture was on its way.
+fn begin(state: State, conversation: Conversation, shown: ShownPicture) {
+    let question = state.opening.take_question();
+    abandon(state);
+    let picture = state.conversation.picture;
+    picture.with_untracked(|old| old.as_ref().map(forget));
+    state.show(Some(conversation));
+    if !shown.url.is_empty() {
+        picture.set(Some(shown));
+    }
+    state.conversation.id.with_untracked(|id| history::go(id.as_ref()));
+    state.focus.set(Some(FocusQuestion::Next));
+    if let Some(question) = question {
+        ask(state, question);
+    }
+}
+
+/// Frees the memory of a file that was shown.
+fn forget(shown: &ShownPicture) {
+    if shown.url.starts_with("blob:") {
+        let _ = Url::revoke_object_url(&shown.url);
+    }
+}
+
+fn megabytes(bytes: usize) -> String {
+    if bytes.is_multiple_of(1_000_000) {
+        format!("{} MB", bytes / 1_000_000)
+    } else {
+        format!("{} MiB", bytes >> 20)
+    }
+}

@@ -1,0 +1,30 @@
+//! Stops an answer.
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+
+use crate::api;
+use crate::app::state::State;
+
+/// Asks the server to stop the answer; its stream then ends by itself.
+pub fn stop(state: State) {
+    if let Some(conversation) = state.conversation.id.get_untracked() {
+        state.progress.set(Some("Stopping".to_owned()));
+        spawn_local(async move {
+            if let Err(error) = api::stop(conversation).await {
+                state.alert.set(Some(error.message));
+            }
+        });
+    }
+}
+
+/// Stops the answer that the visitor turns away from, so that the model is free for others.
+pub fn abandon(state: State) {
+    if let Some(conversation) = state.conversation.id.get_untracked()
+        && untrack(|| state.conversation.is_answering())
+    {
+        spawn_local(async move {
+            let _ = api::stop(conversation).await;
+        });
+    }
+}

@@ -1,0 +1,48 @@
+//! From one conversation to another.
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+
+use super::follow::take_up;
+use super::stop::abandon;
+use crate::api;
+use crate::app::browser::history;
+use crate::app::state::{FocusQuestion, State};
+
+/// Starts over with an empty page.
+pub fn begin_anew(state: State) {
+    abandon(state);
+    state.alert.set(None);
+    state.show(None);
+    history::go(None);
+    state.draft.set(String::new());
+    state.focus.set(Some(FocusQuestion::Next));
+}
+
+/// Follows the visitor through the browser's history.
+pub fn travel(state: State) {
+    let id = history::conversation(&history::current());
+    if id == state.conversation.id.get_untracked() {
+        state.opening.cancel();
+        return;
+    }
+    state.alert.set(None);
+    state.show(None);
+    if id.is_none() {
+        return;
+    }
+    spawn_local(async move {
+        let page = api::page_state(id.clone()).await;
+        if id != history::conversation(&history::current()) {
+            return; // travelled on
+        }
+        match page {
+            Ok(page) => {
+                state.alert.set(page.error.map(|error| error.message));
+                state.show(page.conversation);
+                take_up(state);
+            }
+            Err(error) => state.alert.set(Some(error.message)),
+        }
+    });
+}

@@ -1,0 +1,98 @@
+//! Where the visitor asks.
+
+use leptos::ev;
+use leptos::html::Textarea;
+use leptos::prelude::*;
+
+use super::bound::{as_html, bound};
+use super::from_address::FromAddress;
+use crate::api::Base;
+use crate::app::actions;
+use crate::app::browser::focus;
+use crate::app::state::{FocusQuestion, State};
+
+/// Before the page is hydrated, its buttons post the form.
+#[component]
+pub fn Composer(state: State) -> impl IntoView {
+    let is_answering = move || state.conversation.is_answering();
+    let ask_or_stop = move |event: ev::MouseEvent| {
+        event.prevent_default();
+        if !is_answering() {
+            actions::ask_draft(state);
+        } else if event.detail() != 2 {
+            actions::stop(state); // the second click of a double click asks no more than the first
+        }
+    };
+    let describe = move |event: ev::MouseEvent| {
+        event.prevent_default();
+        actions::describe(state);
+    };
+    // A caption that is asked for while a picture is on its way is about that picture.
+    let cannot_describe = move || is_answering() && !state.opening.is_open();
+    view! {
+        // What is wrong is said by the server: a browser could not point to a field that is behind a button.
+        <form class="composer" id="ask" method="post" action=Base::current().at("/ask") enctype="multipart/form-data" novalidate>
+            {move || state.conversation.id.get().map(|id| view! { <input type="hidden" name="conversation" value=id.0/> })}
+            <Question state/>
+            <div class="buttons">
+                <button type="submit" name="action" value="ask" class="ask" on:click=ask_or_stop>
+                    {move || if is_answering() { "Stop" } else { "Ask" }}
+                </button>
+                <button
+                    type="submit"
+                    name="action"
+                    value="describe"
+                    class="describe"
+                    disabled=cannot_describe
+                    on:click=describe
+                >
+                    "Describe"
+                </button>
+            </div>
+            {state.takes_addresses.then(|| view! { <FromAddress state/> })}
+        </form>
+    }
+}
+
+/// The box in which the question is typed.
+#[component]
+fn Question(state: State) -> impl IntoView {
+    let question = NodeRef::<Textarea>::new();
+    Effect::new(move || {
+        let is_wanted = match state.focus.get() {
+            None => false,
+            Some(FocusQuestion::Next) => !focus::is_in_field(),
+            Some(FocusQuestion::Answered) => focus::is_free_or_on_button(".composer"),
+        };
+        if is_wanted
+            && !focus::is_touched()
+            && let Some(question) = question.get_untracked()
+        {
+            let _ = question.focus();
+        }
+    });
+    let key = move |event: ev::KeyboardEvent| {
+        if event.key() == "Enter" && !event.shift_key() && !event.is_composing() {
+            event.prevent_default();
+            if !state.conversation.is_answering() {
+                actions::ask_draft(state);
+            }
+        }
+    };
+    view! {
+        <textarea
+            name="question"
+            rows="1"
+            aria-label="Question"
+            dir="auto"
+            placeholder="Your question"
+            autocomplete="off"
+            enterkeyhint="send"
+            node_ref=question
+            use:bound=state.draft
+            on:input=move |event| state.draft.set(event_target_value(&event))
+            on:keydown=key
+            inner_html=as_html(&state.draft.get_untracked())
+        ></textarea>
+    }
+}

@@ -1,0 +1,87 @@
+//! Loads what the address names, and lays the page out.
+
+use leptos::either::Either;
+use leptos::prelude::*;
+
+use super::alert::Alert;
+use super::composer::Composer;
+use super::examples::Examples;
+use super::header::Header;
+use super::listeners::listen;
+use super::picture::Picture;
+use super::transcript::Transcript;
+use super::welcome::Welcome;
+use crate::api::{self, Base, PageState};
+use crate::app::actions::take_up;
+use crate::app::browser::{self, history};
+use crate::app::state::State;
+
+/// The page at its address, once its state is loaded. The server waits for
+/// the state; the browser finds it in the HTML.
+#[component]
+pub fn Page() -> impl IntoView {
+    let page = OnceResource::new(api::page_state(history::conversation(&history::current())));
+    view! {
+        <Suspense>
+            {move || Suspend::new(async move {
+                match page.await {
+                    Ok(page) => Either::Left(view! { <Desk page/> }),
+                    Err(error) => Either::Right(view! { <OutOfOrder message=error.message/> }),
+                }
+            })}
+        </Suspense>
+    }
+}
+
+/// The picture on one side, the conversation on the other.
+#[component]
+fn Desk(page: PageState) -> impl IntoView {
+    let state = State::new(&page);
+    let over = RwSignal::new(false);
+    // Takes the page over from the server.
+    Effect::new(move || {
+        if history::current() == "/ask" {
+            state.conversation.id.with_untracked(|id| history::correct(id.as_ref()));
+        }
+        take_up(state);
+        listen(state, over);
+        browser::mark_hydrated();
+    });
+    // The picture gets its room at once, while the visitor expects the page to move.
+    let begun = move || state.opening.is_open() || state.conversation.picture.with(Option::is_some);
+    view! {
+        <div class="page" data-begun=move || begun().then_some("")>
+            <Header state model=page.model.clone()/>
+            <main class="desk">
+                <div class="side">
+                    <Picture state over/>
+                    <Examples state examples=page.examples/>
+                </div>
+                <section class="chat">
+                    <div class="said">
+                        <Show when=move || state.conversation.turns.with(Vec::is_empty)>
+                            <Welcome model=page.model.clone()/>
+                        </Show>
+                        <Transcript state/>
+                    </div>
+                    <Alert state/>
+                    <Composer state/>
+                </section>
+            </main>
+        </div>
+    }
+}
+
+/// In the place of a page that could not be loaded.
+#[component]
+fn OutOfOrder(message: String) -> impl IntoView {
+    view! {
+        <main class="lost">
+            <h1>"Glimpse"</h1>
+            <p role="alert">{message}</p>
+            <form method="get" action=Base::current().at("/")>
+                <button type="submit">"New conversation"</button>
+            </form>
+        </main>
+    }
+}

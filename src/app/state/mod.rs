@@ -1,0 +1,91 @@
+//! What the page's components share, in signals. Knows the contract with the server, and
+//! neither the browser nor any component.
+
+mod conversation;
+mod opening;
+mod settings;
+mod turn;
+
+use leptos::prelude::*;
+
+use crate::api::{Conversation, PageLimits, PageState};
+
+pub use conversation::{ConversationState, ShownPicture};
+pub use opening::{NewQuestion, OpeningState};
+pub use settings::SettingsState;
+pub use turn::LiveTurn;
+
+/// All of it. Copies share the same signals.
+#[derive(Clone, Copy)]
+pub struct State {
+    /// What was said about the picture that is in.
+    pub conversation: ConversationState,
+    /// The picture that is on its way to the server.
+    pub opening: OpeningState,
+    /// The question that is being typed.
+    pub draft: RwSignal<String>,
+    /// The picture's address that is being typed.
+    pub address: RwSignal<String>,
+    /// How answers are to be generated.
+    pub settings: SettingsState,
+    /// What went wrong, in a sentence; what a turn says of itself is not repeated here.
+    pub alert: RwSignal<Option<String>>,
+    /// What goes on, in a few words.
+    pub progress: RwSignal<Option<String>>,
+    /// Set each time that the question box may want the focus.
+    pub focus: RwSignal<Option<FocusQuestion>>,
+    /// What the server would refuse.
+    pub limits: PageLimits,
+    /// Whether a picture may be put in from an address.
+    pub takes_addresses: bool,
+}
+
+/// Why the question box may want the focus.
+#[derive(Clone, Copy, PartialEq)]
+pub enum FocusQuestion {
+    /// The visitor did what leads to a question: put a picture in, or started over.
+    Next,
+    /// An answer has ended. Whoever reads or sets something meanwhile is left there.
+    Answered,
+}
+
+impl State {
+    pub fn new(page: &PageState) -> Self {
+        let state = Self {
+            conversation: ConversationState::new(),
+            opening: OpeningState::new(),
+            draft: RwSignal::new(page.draft.clone()),
+            address: RwSignal::new(page.draft_address.clone()),
+            settings: SettingsState::new(&page.settings),
+            alert: RwSignal::new(page.error.as_ref().map(|error| error.message.clone())),
+            progress: RwSignal::new(None),
+            focus: RwSignal::new(None),
+            limits: page.limits,
+            takes_addresses: page.takes_addresses,
+        };
+        state.conversation.show(page.conversation.clone());
+        state
+    }
+
+    /// Shows a conversation, or none, in the place of what is there.
+    pub fn show(self, conversation: Option<Conversation>) {
+        self.opening.cancel();
+        self.progress.set(None);
+        self.conversation.show(conversation);
+    }
+
+    /// Says why a picture is not taken; asked without one, the page says it again.
+    pub fn refuse_picture(self, sentence: String) {
+        self.opening.refusal.set_value(Some(sentence.clone()));
+        self.alert.set(Some(sentence));
+    }
+
+    /// Puts a question that got no answer back into its box, unless something new is there.
+    pub fn give_back(self, question: &str) {
+        self.draft.update(|draft| {
+            if draft.is_empty() {
+                question.clone_into(draft);
+            }
+        });
+    }
+}

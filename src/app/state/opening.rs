@@ -1,0 +1,69 @@
+//! The picture that is on its way to the server.
+
+use leptos::prelude::*;
+
+use super::conversation::ShownPicture;
+
+/// What happens until the server has the picture that was put in.
+#[derive(Clone, Copy)]
+pub struct OpeningState {
+    /// The picture, shown meanwhile; none when none is on its way.
+    pub picture: RwSignal<Option<ShownPicture>>,
+    /// Asked before it had arrived: to be asked when it has.
+    pub question: StoredValue<Option<NewQuestion>>,
+    /// Why the last picture was not taken, until another one is put in.
+    pub refusal: StoredValue<Option<String>>,
+    /// Counts the pictures that were put in, so that only the last one is opened.
+    count: StoredValue<usize>,
+}
+
+/// A question that is about to be asked.
+#[derive(Clone)]
+pub struct NewQuestion {
+    /// Empty asks for a caption.
+    pub text: String,
+    /// It stands in the question box, which is empty once the question is on its way.
+    pub is_draft: bool,
+}
+
+impl OpeningState {
+    pub fn new() -> Self {
+        Self {
+            picture: RwSignal::new(None),
+            question: StoredValue::new(None),
+            refusal: StoredValue::new(None),
+            count: StoredValue::new(0),
+        }
+    }
+
+    /// Whether a picture is on its way.
+    pub fn is_open(self) -> bool {
+        self.picture.with(Option::is_some)
+    }
+
+    /// Begins with a picture, and gives its number for [`OpeningState::is_last`].
+    pub fn begin(self, picture: ShownPicture, question: Option<NewQuestion>) -> usize {
+        self.cancel();
+        self.question.set_value(question);
+        self.picture.set(Some(picture));
+        self.count.get_value()
+    }
+
+    /// Whether no other picture was put in meanwhile, and the visitor still waits for it.
+    pub fn is_last(self, number: usize) -> bool {
+        self.count.get_value() == number
+    }
+
+    /// Takes the question that waits for the picture.
+    pub fn take_question(self) -> Option<NewQuestion> {
+        self.question.try_update_value(Option::take).flatten()
+    }
+
+    /// Lets the picture that is on its way arrive in vain.
+    pub fn cancel(self) {
+        self.count.update_value(|count| *count += 1);
+        self.question.set_value(None);
+        self.refusal.set_value(None);
+        self.picture.set(None);
+    }
+}
