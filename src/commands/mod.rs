@@ -18,6 +18,7 @@ mod progress;
 mod prompt;
 mod serve;
 mod several;
+mod threads;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

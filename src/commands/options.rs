@@ -9,6 +9,7 @@ use super::UsageError;
 use super::called::Called;
 use super::numbers::{Bytes, number, of, whole};
 use super::progress;
+use super::threads::Threads;
 use crate::checkpoint::{CheckpointError, Source};
 use crate::generation::{EarlyStopping, GenerationOptions, StopStrings, bounds};
 use crate::models::{
@@ -33,6 +34,11 @@ pub struct ModelArgs {
     /// for a large one, which is the fastest that shows no loss
     #[arg(long, env = "GLIMPSE_DTYPE", default_value = "auto", value_name = "DTYPE")]
     dtype: DtypeChoice,
+
+    /// How many threads compute; auto is one for each core that this process may use: those of
+    /// CPU_CORES where a host sets it, within its container's limit
+    #[arg(long, env = "GLIMPSE_THREADS", default_value = "auto", value_name = "N|auto")]
+    threads: Threads,
 }
 
 /// Where a model is to run, and how much of it may be taken.
@@ -49,8 +55,14 @@ pub struct PlaceArgs {
 }
 
 impl ModelArgs {
+    /// Starts the threads that compute; gives their number.
+    pub fn start_threads(&self) -> usize {
+        self.threads.start()
+    }
+
     /// Loads the model, and says where it runs.
     pub fn load(self) -> Result<OpenModel, LoadError> {
+        self.start_threads();
         let source = self.source()?;
         tracing::info!("loading {source}");
         let model = models::open(ModelRequest {

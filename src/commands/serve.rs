@@ -2,20 +2,23 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use candle_core::Device;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use url::Url;
 
 use super::addr::Listen;
-use super::numbers::{of, whole};
+use super::numbers::{Bytes, of, whole};
 use super::options::ModelArgs;
 use super::picture::PictureLimitArgs;
 use super::{CommandResult, UsageError};
 use crate::engine::{LocalEngine, QueueLimits};
 use crate::generation::bounds;
+use crate::models::machine;
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
 use crate::server::{self, Hosts, Limits, Network, Pace, Placement, RootPath};
@@ -83,6 +86,18 @@ pub struct ServeArgs {
     #[command(flatten)]
     picture: PictureLimitArgs,
 
+    /// Memory that pictures and other bodies may take while they come and are decoded, those
+    /// of all visitors together, as 2GB; auto is a quarter of what is free when the model is
+    /// loaded
+    #[arg(
+        long,
+        env = "GLIMPSE_MAX_PICTURE_MEMORY",
+        default_value = "auto",
+        value_name = "BYTES|auto",
+        help_heading = "Limits"
+    )]
+    max_picture_memory: PictureMemory,
+
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -126,6 +141,8 @@ limits! {
     max_connections_per_address: u32 = 64, "GLIMPSE_MAX_CONNECTIONS_PER_ADDRESS", 1..=1_000_000;
     /// Bytes a second that the body of a request has to come at, from its tenth second on
     min_body_rate: u32 = 16 << 10, "GLIMPSE_MIN_BODY_RATE", 1..=u32::MAX.into();
+    /// Seconds that a connection may read nothing of what is sent to it
+    max_write_seconds: u16 = 30, "GLIMPSE_MAX_WRITE_SECONDS", 1..=u16::MAX.into();
     /// Seconds that a connection may take to send the head of its (next) request
     max_head_seconds: u16 = 10, "GLIMPSE_MAX_HEAD_SECONDS", 1..=u16::MAX.into();
     /// Conversations that are kept; the one looked at longest ago makes room
@@ -140,6 +157,39 @@ limits! {
     max_fetch_seconds: u16 = 30, "GLIMPSE_MAX_FETCH_SECONDS", 1..=u16::MAX.into();
     /// Seconds that an answer goes on after its visitor's connection is lost
     grace_seconds: u32 = 30, "GLIMPSE_GRACE_SECONDS", 0..=u32::MAX.into();
+}
+
+/// The value of `--max-picture-memory`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum PictureMemory {
+    Auto,
+    Bytes(u64),
+}
+
+impl FromStr for PictureMemory {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.trim().eq_ignore_ascii_case("auto") {
+            return Ok(Self::Auto);
+        }
+        let wrong = "write auto, or a number of bytes above 0, as 2GB, 500MiB or 500M";
+        text.parse::<Bytes>()
+            .map(|bytes| Self::Bytes(bytes.0))
+            .map_err(|_| wrong)
+    }
+}
+
+impl PictureMemory {
+    /// Where the system does not say what is free.
+    const UNKNOWN: u64 = 1 << 30;
+
+    fn bytes(self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Auto => machine::available(&Device::Cpu).map_or(Self::UNKNOWN, |free| free.bytes / 4),
+        }
+    }
 }
 
 /// How long a body may take however little comes: a slow line has to get going.
@@ -191,10 +241,11 @@ impl ServeArgs {
 const NO_SOURCE: &str = "--allow-picture-source (GLIMPSE_ALLOW_PICTURE_SOURCE) names where pictures may be fetched from, and this server fetches none. Add --allow-picture-urls, or leave it out.";
 
 impl LimitArgs {
-    fn limits(self, picture: PictureLimits) -> Limits {
+    fn limits(self, picture: PictureLimits, picture_memory: u64) -> Limits {
         let args = self;
         Limits {
             picture,
+            picture_memory,
             question_chars: args.max_question_chars,
             max_new_tokens: args.max_new_tokens.into(),
             default_new_tokens: DEFAULT_NEW_TOKENS,
@@ -205,6 +256,7 @@ impl LimitArgs {
                 start: BODY_START,
                 bytes_per_second: args.min_body_rate,
             },
+            write_time: Duration::from_secs(args.max_write_seconds.into()),
             head_time: Duration::from_secs(args.max_head_seconds.into()),
             answer_time: Duration::from_secs(args.max_answer_seconds.into()),
             grace: Duration::from_secs(args.grace_seconds.into()),
@@ -230,7 +282,6 @@ pub fn run(args: ServeArgs) -> CommandResult {
         waiting: args.limits.max_waiting.into(),
         waiting_per_client: args.limits.max_waiting_per_visitor.into(),
     };
-    let limits = args.limits.limits(args.picture.limits());
     let placement = Placement {
         hosts: Hosts {
             public: args.public_url,
@@ -240,11 +291,20 @@ pub fn run(args: ServeArgs) -> CommandResult {
         proxies: args.trusted_proxies.into_iter().collect(),
         root_path,
     };
-    let runtime = tokio::runtime::Runtime::new()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(args.model.start_threads())
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(async {
         let listeners = server::Listeners::bind(args.addr.addresses()).await?;
         // The model takes a while: not on a thread that should be watching connections.
         let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
+        let memory = args.max_picture_memory.bytes();
+        tracing::info!(
+            "pictures may take {} MB of memory at a time (--max-picture-memory)",
+            memory.div_ceil(1_000_000)
+        );
+        let limits = args.limits.limits(args.picture.limits(), memory);
         let engine = LocalEngine::start(model, queue)?;
         Ok(server::serve(listeners, Arc::new(engine), store, limits, fetcher, placement).await?)
     });

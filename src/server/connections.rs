@@ -18,10 +18,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::callers::Callers;
+use super::write_timeout::WriteTimeout;
 use super::{Limits, Listeners, Placement};
 
 /// A moment for the system to have descriptors again, as `axum::serve` waits.
 const BREATH: Duration = Duration::from_secs(1);
+
+/// What is read ahead of one connection: a head, or a piece of a body.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// Serves as many connections at the same time as the limits say, others wait to be
 /// accepted. Returns when `ending` is cancelled and the last answer is given.
@@ -36,7 +40,9 @@ pub async fn serve(
     let callers = Callers::new(limits.connections_per_address, placement.proxies.clone());
     let placement = Arc::new(placement);
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.head_time);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.head_time)
+        .max_buf_size(BUFFER_BYTES);
     loop {
         // Nobody closes the semaphore.
         let Ok(permit) = Arc::clone(&free).acquire_owned().await else {
@@ -59,6 +65,7 @@ pub async fn serve(
                     peer: from,
                 };
                 let (http, ending) = (http.clone(), ending.clone());
+                let stream = WriteTimeout::new(stream, limits.write_time);
                 tokio::spawn(async move {
                     converse(stream, &http, service, ending).await;
                     drop((permit, call));
@@ -104,7 +111,12 @@ impl Service<Request<Incoming>> for ConnectionService {
     }
 }
 
-async fn converse(stream: TcpStream, http: &http1::Builder, service: ConnectionService, ending: CancellationToken) {
+async fn converse(
+    stream: WriteTimeout<TcpStream>,
+    http: &http1::Builder,
+    service: ConnectionService,
+    ending: CancellationToken,
+) {
     let connection = http.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // A visitor who hangs up is no error of ours.

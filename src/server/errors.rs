@@ -15,6 +15,9 @@ use crate::processor::{PictureError, TextError};
 use crate::remote::RemoteError;
 use crate::store::LegacyStoreError as StoreError;
 
+use super::memory::MemoryError;
+use super::multipart::FormError;
+
 /// The HTTP status that goes with a kind of error.
 pub fn status(kind: ErrorKind) -> StatusCode {
     match kind {
@@ -93,6 +96,22 @@ impl From<PictureError> for ApiError {
             _ => ErrorKind::PictureUnreadable,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<MemoryError> for ApiError {
+    fn from(error: MemoryError) -> Self {
+        let kind = match error {
+            MemoryError::NeverFits { .. } => ErrorKind::PictureTooLarge,
+            MemoryError::Full | MemoryError::CutOff => ErrorKind::Overloaded,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<FormError> for ApiError {
+    fn from(error: FormError) -> Self {
+        Self::new(ErrorKind::BadRequest, error.to_string())
     }
 }
 

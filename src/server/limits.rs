@@ -24,6 +24,10 @@ pub struct Limits {
     pub pace: Pace,
     /// How long the head of a request may take to arrive, waiting for a next request included.
     pub head_time: Duration,
+    /// How long a connection may take nothing of what is written to it.
+    pub write_time: Duration,
+    /// Bytes that pictures may take, on their way and while they are decoded.
+    pub picture_memory: u64,
     /// How long one answer may take, waiting included.
     pub answer_time: Duration,
     /// How long an answer goes on when nobody listens any more.

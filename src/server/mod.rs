@@ -20,6 +20,8 @@ mod errors;
 mod hosts;
 mod limits;
 mod listening;
+pub mod memory;
+pub mod multipart;
 mod ops;
 mod options;
 mod pace;
@@ -29,6 +31,7 @@ mod router;
 pub mod settings;
 mod state;
 mod upload;
+mod write_timeout;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use axum::http::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::{Stream, StreamExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 /// How fast a body has to come, on the whole.
 #[derive(Clone, Copy, Debug)]
@@ -35,21 +35,23 @@ fn paced<E: Into<BoxError> + 'static>(
     body: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
     pace: Pace,
 ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send {
-    let began = Instant::now();
-    let body = Some(Box::pin(body));
-    futures::stream::unfold((body, 0), move |(body, received)| async move {
-        let mut body = body?;
-        match timeout_at(began + pace.time_for(received), body.next()).await {
+    let state = Some((Box::pin(body), 0, Duration::ZERO));
+    futures::stream::unfold(state, move |state| async move {
+        let (mut body, received, waited) = state?;
+        // Only while we wait for the sender: it may be we who are slow.
+        let began = Instant::now();
+        let left = pace.time_for(received).saturating_sub(waited);
+        match timeout(left, body.next()).await {
             Ok(None) => None,
             Ok(Some(Ok(chunk))) => {
                 let received = received + chunk.len();
-                Some((Ok(chunk), (Some(body), received)))
+                Some((Ok(chunk), Some((body, received, waited + began.elapsed()))))
             }
-            Ok(Some(Err(error))) => Some((Err(error.into()), (None, received))),
+            Ok(Some(Err(error))) => Some((Err(error.into()), None)),
             Err(_) => {
                 let least = pace.bytes_per_second;
                 let slow = format!("it came slower than the {least} bytes a second of --min-body-rate");
-                Some((Err(slow.into()), (None, received)))
+                Some((Err(slow.into()), None))
             }
         }
     })
@@ -86,6 +88,20 @@ mod tests {
         let body = paced(futures::stream::iter(chunks), pace(Duration::from_secs(600)));
         let whole: Vec<_> = body.map(|chunk| chunk.expect("it is in time")).collect().await;
         assert_eq!(whole.concat(), b"abcabcabc");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_waits_for_us_is_not_slow() {
+        let chunks = futures::stream::iter(0..3).then(|_| async {
+            // It takes no time, and is not there at once.
+            tokio::task::yield_now().await;
+            Ok::<_, BoxError>(Bytes::from_static(b"abc"))
+        });
+        let mut body = Box::pin(paced(chunks, pace(Duration::from_secs(1))));
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            assert!(body.next().await.is_some_and(|chunk| chunk.is_ok()));
+        }
     }
 
     #[test]

@@ -24,10 +24,12 @@ use tower_http::trace::TraceLayer;
 
 use super::errors::Reader;
 use super::hosts::{self, Hosts};
+use super::memory::Reservation;
+use super::multipart::{FormLimits, Verdict};
 use super::ops::health;
 use super::page::{self, form, functions, pictures};
-use super::state::AppState;
-use super::{access, assets, csp, errors, pace, upload};
+use super::state::{AppState, Shared};
+use super::{access, assets, csp, errors, multipart, pace, upload};
 use crate::api::{ApiError, ErrorKind};
 use crate::app::{App, shell};
 
@@ -46,13 +48,10 @@ const MAX_CALL_BYTES: usize = 1 << 20;
 /// How long a body may send nothing.
 const BODY_IDLE: Duration = Duration::from_secs(30);
 
-/// What a form has beside its picture.
-const FORM_BYTES: usize = 64 << 10;
-
 /// What is read of a body: more than is taken, so that the browser hears by how much its picture
 /// is too large; beyond this it is refused at once.
 fn max_body_bytes(max_upload_bytes: usize) -> usize {
-    let upload = max_upload_bytes.saturating_mul(2).saturating_add(FORM_BYTES);
+    let upload = max_upload_bytes.saturating_mul(2).saturating_add(upload::FORM_BYTES);
     upload.max(2 * MAX_CALL_BYTES)
 }
 
@@ -72,7 +71,7 @@ pub fn router(state: AppState, hosts: Hosts) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/{*path}", get(assets::serve))
         .layer(axum::extract::DefaultBodyLimit::disable())
-        .layer(from_fn(guard_functions))
+        .layer(from_fn_with_state(Arc::clone(&state.shared), guard_functions))
         .layer(from_fn_with_state(Arc::clone(&hosts), refuse_other_sites))
         .layer(from_fn_with_state(hosts, refuse_other_names))
         .layer(RequestBodyLimitLayer::new(most))
@@ -149,18 +148,24 @@ async fn refuse_sender(status: StatusCode, sentence: &str, request: Request<Body
 ///
 /// server_fn panics on a multipart request without a boundary, reads a body of any size,
 /// and answers everything that it does not understand with a 500.
-async fn guard_functions(request: Request<Body>, next: Next) -> Response {
+async fn guard_functions(State(shared): State<Arc<Shared>>, request: Request<Body>, next: Next) -> Response {
     if request.method() != Method::POST || !request.uri().path().starts_with(FUNCTIONS) {
         return next.run(request).await;
     }
     let function = request.uri().path().trim_start_matches(FUNCTIONS);
     let streams = STREAMS.contains(&function);
-    let request = if function == "upload" {
-        check_upload(request)
-    } else {
-        read_whole(request).await
-    };
-    match request {
+    if function == "upload" {
+        return match check_upload(request, &shared) {
+            Ok((request, verdict)) => {
+                let response = set_status(next.run(request).await).await;
+                // What has been told of it was made of what is left.
+                verdict.error().map_or(response, |error| refusal(&error.into()))
+            }
+            Err(error) => refusal(&error),
+        };
+    }
+    let mut room = shared.room(request.extensions());
+    match read_whole(request, &mut room).await {
         Ok(request) => {
             let response = set_status(next.run(request).await).await;
             if streams && response.status() == StatusCode::OK {
@@ -195,19 +200,16 @@ async fn say_when_to_return(request: Request<Body>, next: Next) -> Response {
     response
 }
 
-fn check_upload(request: Request<Body>) -> Result<Request<Body>, ApiError> {
-    let content_type = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    if content_type.is_some_and(|value| multer::parse_boundary(value).is_ok()) {
-        return Ok(request);
-    }
-    let sentence = format!(
-        "An upload is a multipart form with a field `{}`.",
-        functions::PICTURE_FIELD
-    );
-    Err(ApiError::new(ErrorKind::BadRequest, sentence))
+/// The upload, with its form guarded.
+fn check_upload(request: Request<Body>, shared: &Shared) -> Result<(Request<Body>, Verdict), ApiError> {
+    upload::check_length(request.headers(), shared)?;
+    multipart::guarded(request, FormLimits::new(upload::FORM_BYTES)).ok_or_else(|| {
+        let sentence = format!(
+            "An upload is a multipart form with a field `{}`.",
+            functions::PICTURE_FIELD
+        );
+        ApiError::new(ErrorKind::BadRequest, sentence)
+    })
 }
 
 /// Says in our words that a body is too large, which the layer behind says in its own.
@@ -230,9 +232,9 @@ async fn say_too_large(State(most): State<usize>, request: Request<Body>, next: 
     response
 }
 
-async fn read_whole(request: Request<Body>) -> Result<Request<Body>, ApiError> {
+async fn read_whole(request: Request<Body>, room: &mut Reservation) -> Result<Request<Body>, ApiError> {
     let (parts, body) = request.into_parts();
-    let bytes = upload::read(body.into_data_stream(), MAX_CALL_BYTES)
+    let bytes = upload::read(body.into_data_stream(), MAX_CALL_BYTES, room)
         .await
         .map_err(|error| match error.kind {
             ErrorKind::PictureTooLarge => {

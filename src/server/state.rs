@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::answers::Answers;
 use super::limits::Limits;
+use super::memory::MemoryBudget;
 use crate::api::{ModelInfo, PageLimits};
 use crate::engine::Engine;
 use crate::remote::Fetcher;
@@ -17,8 +18,15 @@ use crate::store::LegacyStore as Store;
 /// How many pictures are decoded at the same time; others wait.
 const DECODERS: usize = 2;
 
-/// How many pictures are fetched from addresses at the same time.
-const FETCHES: usize = 16;
+/// How many pictures are fetched from addresses at the same time, at most.
+const FETCHES: u64 = 16;
+
+/// As many as leave room for other bodies, each holding as much as a picture may have.
+fn fetches(limits: &Limits) -> usize {
+    let fit = limits.picture_memory / 4 / (limits.picture.max_bytes as u64).max(1);
+    // Not more than the constant.
+    fit.clamp(1, FETCHES) as usize
+}
 
 /// Where `cargo leptos watch` tells the page to reload, as Cargo.toml says.
 const RELOAD_PORT: u32 = 7861;
@@ -47,8 +55,8 @@ pub struct Shared {
     pub store: Arc<Store>,
     pub answers: Answers,
     pub limits: Limits,
-    /// Pictures that are being decoded at the same time, since each takes memory and a core.
-    pub decoding: Arc<Semaphore>,
+    /// What visitors make us hold, and how many pictures are decoded at the same time.
+    pub memory: MemoryBudget,
     /// Fetches pictures from addresses, where that is allowed.
     pub fetcher: Option<Fetcher>,
     /// Fetches that may begin, since each holds a thread.
@@ -79,9 +87,9 @@ impl AppState {
                 store,
                 answers,
                 limits,
-                decoding: Arc::new(Semaphore::new(DECODERS)),
+                memory: MemoryBudget::new(limits.picture_memory, DECODERS),
                 fetcher,
-                fetching: Arc::new(Semaphore::new(FETCHES)),
+                fetching: Arc::new(Semaphore::new(fetches(&limits))),
             }),
         }
     }

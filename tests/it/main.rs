@@ -5,6 +5,7 @@ mod addresses;
 mod conversation;
 mod decoding;
 mod edge;
+mod floods;
 mod hub;
 mod loading;
 mod naming;

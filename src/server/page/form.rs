@@ -19,6 +19,8 @@ use super::examples;
 use crate::api::{self, ApiError, AskRequest, Base, Conversation, ConversationId, ErrorKind, Fields};
 use crate::app;
 use crate::remote::address;
+use crate::server::memory::Reservation;
+use crate::server::multipart::{self, FormLimits};
 use crate::server::state::{AppState, Shared};
 use crate::server::{errors, upload};
 
@@ -59,8 +61,9 @@ enum Action {
 
 pub async fn post(State(state): State<AppState>, request: Request<Body>) -> Response {
     let base: Base = request.extensions().get().cloned().unwrap_or_default();
-    let failed = match Form::read(&state.shared, request).await {
-        Ok(form) => match form.answer(&state.shared).await {
+    let mut room = state.shared.room(request.extensions());
+    let failed = match Form::read(&state.shared, request, &mut room).await {
+        Ok(form) => match form.answer(&state.shared, room).await {
             Ok(id) => return Redirect::to(&base.at(&format!("/c/{id}"))).into_response(),
             Err(failed) => *failed,
         },
@@ -73,39 +76,54 @@ pub async fn post(State(state): State<AppState>, request: Request<Body>) -> Resp
 }
 
 impl Form {
-    async fn read(shared: &Shared, request: Request<Body>) -> Result<Self, ApiError> {
+    async fn read(shared: &Shared, request: Request<Body>, room: &mut Reservation) -> Result<Self, ApiError> {
+        upload::check_length(request.headers(), shared)?;
+        // Of the longest question, with some room to say by how much it is too long.
+        let most = 8 * shared.limits.question_chars.max(20_000);
+        let limits = FormLimits::new(most + upload::FORM_BYTES);
+        let (request, verdict) = multipart::guarded(request, limits)
+            .ok_or_else(|| bad_request("This is not the page's form. Load the page again.".into()))?;
+        let form = Self::read_fields(shared, request, most, room).await;
+        // What has been told of it was made of what is left.
+        verdict.error().map_or(form, |error| Err(error.into()))
+    }
+
+    async fn read_fields(
+        shared: &Shared,
+        request: Request<Body>,
+        most: usize,
+        room: &mut Reservation,
+    ) -> Result<Self, ApiError> {
         let mut fields = Multipart::from_request(request, &())
             .await
             .map_err(|error| bad_request(format!("The form was not understood ({error}). Load the page again.")))?;
         let mut form = Self::default();
-        // Of the longest question, with some room to say by how much it is too long.
-        let most = 8 * shared.limits.question_chars.max(20_000);
         while let Some(field) = fields.next_field().await.map_err(broken)? {
             match field.name().unwrap_or_default() {
                 "picture" => {
                     let chosen = field.file_name().is_some_and(|name| !name.is_empty());
                     if chosen && form.picture.is_none() {
-                        form.picture = Some(upload::read(field, shared.limits.picture.max_bytes).await);
+                        form.picture = Some(upload::read(field, shared.limits.picture.max_bytes, room).await);
                     }
                 }
-                "address" => form.address = text(field, most).await?.trim().to_string(),
+                "address" => form.address = text(field, most, room).await?.trim().to_string(),
                 "conversation" => {
-                    form.conversation = Some(text(field, most).await?)
+                    form.conversation = Some(text(field, most, room).await?)
                         .filter(|id| !id.is_empty())
                         .map(ConversationId)
                 }
-                "question" => form.question = text(field, most).await?,
+                "question" => form.question = text(field, most, room).await?,
                 "action" => {
-                    form.action = match text(field, most).await?.as_str() {
+                    form.action = match text(field, most, room).await?.as_str() {
                         "describe" => Action::Describe,
                         "open" => Action::Open,
                         _ => Action::Ask,
                     }
                 }
-                "example" => form.example = text(field, most).await?.parse().ok(),
+                "example" => form.example = text(field, most, room).await?.parse().ok(),
                 name if api::is_setting(name) => {
                     let name = name.to_owned();
-                    form.settings.insert(name, text(field, most).await?);
+                    form.settings.insert(name, text(field, most, room).await?);
                 }
                 _ => {}
             }
@@ -115,8 +133,8 @@ impl Form {
 
     /// Answers to the end; a failure comes with everything that was typed, and the
     /// conversation as far as it got.
-    async fn answer(mut self, shared: &Arc<Shared>) -> Result<ConversationId, Box<FailedForm>> {
-        let answered = match self.begin(shared).await {
+    async fn answer(mut self, shared: &Arc<Shared>, room: Reservation) -> Result<ConversationId, Box<FailedForm>> {
+        let answered = match self.begin(shared, room).await {
             Ok(id) => {
                 // From now on the form is about that conversation.
                 self.address.clear();
@@ -138,7 +156,7 @@ impl Form {
     }
 
     /// The conversation that the form is about, begun if it brings a picture.
-    async fn begin(&mut self, shared: &Arc<Shared>) -> Result<ConversationId, ApiError> {
+    async fn begin(&mut self, shared: &Arc<Shared>, room: Reservation) -> Result<ConversationId, ApiError> {
         let begun = if let Some(index) = self.example {
             let missing = "There is no such example. Choose one that is shown.";
             let (bytes, question) = examples::open(index).ok_or_else(|| ApiError::new(ErrorKind::NotFound, missing))?;
@@ -148,11 +166,11 @@ impl Form {
                 Action::Describe
             };
             self.question = question.unwrap_or_default();
-            shared.begin_conversation(bytes).await
+            shared.begin_conversation(bytes, room).await
         } else if let Some(bytes) = self.picture.take() {
-            shared.begin_conversation(bytes?).await
+            shared.begin_conversation(bytes?, room).await
         } else if !self.address.is_empty() {
-            shared.begin_from_address(self.address.clone()).await
+            shared.begin_from_address(self.address.clone(), room).await
         } else if self.action == Action::Open {
             Err(bad_request("Give the address of a picture, or choose a file.".into()))
         } else if let Some(id) = &self.conversation {
@@ -182,15 +200,17 @@ impl Form {
 }
 
 /// A field of text, of at most `max_bytes`.
-async fn text(field: Field<'_>, max_bytes: usize) -> Result<String, ApiError> {
+async fn text(field: Field<'_>, max_bytes: usize, room: &mut Reservation) -> Result<String, ApiError> {
     let name = field.name().unwrap_or_default().to_string();
-    let bytes = upload::read(field, max_bytes).await.map_err(|error| match error.kind {
-        ErrorKind::PictureTooLarge => ApiError::new(
-            ErrorKind::QuestionRefused,
-            format!("The field `{name}` has more than the {max_bytes} bytes that are accepted. Send less."),
-        ),
-        _ => error,
-    })?;
+    let bytes = upload::read(field, max_bytes, room)
+        .await
+        .map_err(|error| match error.kind {
+            ErrorKind::PictureTooLarge => ApiError::new(
+                ErrorKind::QuestionRefused,
+                format!("The field `{name}` has more than the {max_bytes} bytes that are accepted. Send less."),
+            ),
+            _ => error,
+        })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -16,6 +16,7 @@ use crate::api::{
     AnswerEvent, ApiError, AskRequest, Conversation, ConversationId, ErrorKind, PageState, SettingsPanel,
 };
 use crate::server::answers::Running;
+use crate::server::memory::Reservation;
 use crate::server::state::Shared;
 use crate::server::{errors, upload};
 
@@ -63,6 +64,7 @@ pub async fn upload_picture(data: MultipartData) -> Result<Conversation, ApiErro
         ))
     };
     let mut form = data.into_inner().ok_or_else(missing)?;
+    let mut room = room(&shared);
     let broken = |error: multer::Error| {
         refuse(ApiError::new(
             ErrorKind::BadRequest,
@@ -71,10 +73,10 @@ pub async fn upload_picture(data: MultipartData) -> Result<Conversation, ApiErro
     };
     while let Some(field) = form.next_field().await.map_err(broken)? {
         if field.name() == Some(PICTURE_FIELD) {
-            let bytes = upload::read(field, shared.limits.picture.max_bytes)
+            let bytes = upload::read(field, shared.limits.picture.max_bytes, &mut room)
                 .await
                 .map_err(refuse)?;
-            return shared.begin_conversation(bytes).await.map_err(refuse);
+            return shared.begin_conversation(bytes, room).await.map_err(refuse);
         }
     }
     Err(missing())
@@ -88,11 +90,14 @@ pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
             format!("There is no example {index}. Choose one that is shown."),
         ))
     })?;
-    shared.begin_conversation(bytes).await.map_err(refuse)
+    let room = room(&shared);
+    shared.begin_conversation(bytes, room).await.map_err(refuse)
 }
 
 pub async fn open_address(address: String) -> Result<Conversation, ApiError> {
-    shared()?.begin_from_address(address).await.map_err(refuse)
+    let shared = shared()?;
+    let room = room(&shared);
+    shared.begin_from_address(address, room).await.map_err(refuse)
 }
 
 pub async fn ask(request: AskRequest) -> Result<ByteStream<ApiError>, ApiError> {
@@ -147,6 +152,12 @@ fn line(event: &AnswerEvent) -> Bytes {
 
 fn shared() -> Result<Arc<Shared>, ApiError> {
     use_context().ok_or_else(|| ApiError::new(ErrorKind::Internal, "The server is not set up. Start it again."))
+}
+
+/// Holds what the request brings.
+fn room(shared: &Shared) -> Reservation {
+    let extensions = use_context::<Parts>().map(|request| request.extensions);
+    shared.room(&extensions.unwrap_or_default())
 }
 
 /// Whether a page is being rendered, rather than a function called by one.

@@ -304,6 +304,13 @@ impl Server {
 
 #[cfg(target_os = "linux")]
 impl Server {
+    /// How many of the process's threads have a name that begins so.
+    pub fn threads_named(&self, beginning: &str) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("the process runs");
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|name| name.starts_with(beginning)).count()
+    }
+
     /// The most memory that the process has had resident, mapped files included, in bytes.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
