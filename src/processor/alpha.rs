@@ -14,9 +14,21 @@ pub(super) fn over_white(channel: u8, alpha: u8) -> u8 {
     ((((sum >> 8) + sum) >> 8) >> FRACTION_BITS) as u8
 }
 
-/// A row of RGBA pixels as RGB over white, appended to `rgb`.
-pub(super) fn push_rgba_over_white(rgba: &[u8], rgb: &mut Vec<u8>) {
-    for pixel in rgba.chunks_exact(4) {
-        rgb.extend(pixel[..3].iter().map(|&channel| over_white(channel, pixel[3])));
+/// How the colours of transparent pixels are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Alpha {
+    /// As if the pixel were opaque.
+    Straight,
+    /// Multiplied with the opacity already.
+    Premultiplied,
+}
+
+impl Alpha {
+    /// One 8-bit channel of a pixel of opacity `alpha`, over white.
+    pub(super) fn over_white(self, channel: u8, alpha: u8) -> u8 {
+        match self {
+            Self::Straight => over_white(channel, alpha),
+            Self::Premultiplied => channel.saturating_add(255 - alpha),
+        }
     }
 }

@@ -16,9 +16,13 @@
 //! clipping, so that everything above 255 of 65,535 is white and the picture is
 //! lost. Here it is scaled: v · 255 / 65535, rounded to nearest.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use image::ImageFormat;
+use image::metadata::Orientation;
 use sha2::{Digest, Sha256};
 
-use super::{PictureError, bmp, gif, jpeg, orientation::Orientation, png, webp};
+use super::{PictureError, bmp, gif, jpeg, orientation, png, tiff, webp};
 
 /// A decoded picture: 8-bit RGB, row by row from the top left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,13 +102,13 @@ impl Decoded {
     pub(super) fn upright(picture: Picture) -> Self {
         Self {
             picture,
-            orientation: Orientation::Upright,
+            orientation: Orientation::NoTransforms,
         }
     }
 }
 
 impl Picture {
-    /// Decodes a JPEG, PNG, WebP, GIF or BMP file.
+    /// Decodes a JPEG, PNG, WebP, GIF, BMP or TIFF file.
     ///
     /// # Errors
     ///
@@ -118,14 +122,19 @@ impl Picture {
                 max_bytes: limits.max_bytes,
             });
         }
-        let decoded = match Format::of(bytes)? {
-            Format::Jpeg => jpeg::decode(bytes, limits),
-            Format::Png => png::decode(bytes, limits),
-            Format::Gif => gif::decode(bytes, limits),
-            Format::WebP => webp::decode(bytes, limits),
-            Format::Bmp => bmp::decode(bytes, limits),
-        }?;
-        Ok(decoded.orientation.apply(decoded.picture))
+        let format = format_of(bytes)?;
+        guarded(format, || {
+            let decoded = match format {
+                ImageFormat::Jpeg => jpeg::decode(bytes, limits),
+                ImageFormat::Png => png::decode(bytes, limits),
+                ImageFormat::Gif => gif::decode(bytes, limits),
+                ImageFormat::WebP => webp::decode(bytes, limits),
+                ImageFormat::Bmp => bmp::decode(bytes, limits),
+                ImageFormat::Tiff => tiff::decode(bytes, limits),
+                _ => Err(PictureError::NotAPicture),
+            }?;
+            Ok(orientation::upright(decoded.picture, decoded.orientation))
+        })
     }
 
     /// Width and height in pixels that the file declares, as the picture is
@@ -164,65 +173,88 @@ impl Picture {
 }
 
 fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
-    match Format::of(bytes)? {
-        Format::Jpeg => jpeg::declared(bytes),
-        Format::Png => png::declared(bytes),
-        Format::Gif => gif::declared(bytes),
-        Format::WebP => webp::declared(bytes),
-        Format::Bmp => bmp::declared(bytes),
+    let format = format_of(bytes)?;
+    guarded(format, || match format {
+        ImageFormat::Jpeg => jpeg::declared(bytes),
+        ImageFormat::Png => png::declared(bytes),
+        ImageFormat::Gif => gif::declared(bytes),
+        ImageFormat::WebP => webp::declared(bytes),
+        ImageFormat::Bmp => bmp::declared(bytes),
+        ImageFormat::Tiff => tiff::declared(bytes),
+        _ => Err(PictureError::NotAPicture),
+    })
+}
+
+/// Recognises a file by its first bytes, as one of the formats that are read.
+fn format_of(bytes: &[u8]) -> Result<ImageFormat, PictureError> {
+    use ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
+    if bytes.is_empty() {
+        return Err(PictureError::Empty);
+    }
+    match image::guess_format(bytes) {
+        Ok(format @ (Jpeg | Png | Gif | WebP | Bmp | Tiff)) => Ok(format),
+        _ => Err(other_format(bytes)),
     }
 }
 
-/// The formats that are read.
-enum Format {
-    Jpeg,
-    Png,
-    Gif,
-    WebP,
-    Bmp,
+/// Runs a decoder on a stranger's bytes. One that panics has met a file that
+/// its author did not foresee: a damaged one.
+fn guarded<T>(format: ImageFormat, work: impl FnOnce() -> Result<T, PictureError>) -> Result<T, PictureError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(PictureError::Damaged {
+            format: name(format),
+            reason: "its decoder gave up".to_owned(),
+        })
+    })
 }
 
-impl Format {
-    /// Recognises a file by its first bytes.
-    fn of(bytes: &[u8]) -> Result<Self, PictureError> {
-        match bytes {
-            [] => Err(PictureError::Empty),
-            [0xff, 0xd8, 0xff, ..] => Ok(Self::Jpeg),
-            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(Self::Png),
-            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
-            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::WebP),
-            [b'B', b'M', ..] => Ok(Self::Bmp),
-            _ => Err(other_format(bytes)),
-        }
+/// The name of a format that is read.
+fn name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Jpeg => jpeg::FORMAT,
+        ImageFormat::Png => png::FORMAT,
+        ImageFormat::Gif => gif::FORMAT,
+        ImageFormat::WebP => webp::FORMAT,
+        ImageFormat::Bmp => bmp::FORMAT,
+        _ => tiff::FORMAT,
     }
 }
 
 /// Names the formats that people are likely to try.
 fn other_format(bytes: &[u8]) -> PictureError {
     let name = match bytes {
-        [_, _, _, _, b'f', b't', b'y', b'p', b'a', b'v', b'i', b'f' | b's', ..] => "an AVIF picture",
-        [
-            _,
-            _,
-            _,
-            _,
-            b'f',
-            b't',
-            b'y',
-            b'p',
-            b'h' | b'm',
-            b'e' | b'i',
-            b'i' | b'v' | b'f',
-            ..,
-        ] => "a HEIC picture",
-        [_, _, _, _, b'f', b't', b'y', b'p', ..] => "a video",
-        [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => "a TIFF picture",
+        [_, _, _, _, b'f', b't', b'y', b'p', brands @ ..] => film_or_still(brands),
+        [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => "a BigTIFF picture",
         [0xff, 0x0a, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => "a JPEG XL picture",
+        [0, 0, 0, 12, b'j', b'P', b' ', b' ', ..] => "a JPEG 2000 picture",
+        [0, 0, 1, 0, ..] => "an icon",
+        [b'8', b'B', b'P', b'S', ..] => "a Photoshop document",
         [b'%', b'P', b'D', b'F', ..] => "a PDF document",
-        [b'<', b's', b'v', b'g', ..] => "an SVG drawing",
+        _ if is_svg(bytes) => "an SVG drawing",
         _ => return PictureError::NotAPicture,
     };
     PictureError::OtherFormat { name }
+}
+
+/// By the names of the kinds that a file in boxes says it is compatible with.
+fn film_or_still(brands: &[u8]) -> &'static str {
+    const STILLS: [&[u8]; 7] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"];
+    // The first is the main one; a version comes second, and a few more names.
+    let names = || brands.chunks_exact(4).take(12);
+    if names().any(|name| name == b"avif" || name == b"avis") {
+        "an AVIF picture"
+    } else if names().any(|name| STILLS.contains(&name)) {
+        "a HEIC picture"
+    } else {
+        "a video"
+    }
+}
+
+/// Whether the text begins as an SVG drawing does, behind a declaration and comments.
+fn is_svg(bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(1024)];
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    text.starts_with(b"<") && text.windows(4).any(|name| name == b"<svg")
 }
 
 /// Checks a declared size against the limit, before anything is allocated.

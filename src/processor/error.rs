@@ -12,12 +12,12 @@ pub enum PictureError {
     #[error("The file is empty. Choose a picture file.")]
     Empty,
     /// None of the formats that are read, and not one that is recognised.
-    #[error("This is not a picture that can be read here. Choose a JPEG, PNG, WebP, GIF or BMP file.")]
+    #[error("This is not a picture that can be read here. Choose a JPEG, PNG, WebP, GIF, BMP or TIFF file.")]
     NotAPicture,
     /// Recognised, but not one of the formats that are read.
     #[error("This is {name}, which cannot be read here. Save it as JPEG or PNG and choose that file.")]
     OtherFormat {
-        /// What the file seems to be, with its article: "a TIFF picture".
+        /// What the file seems to be, with its article: "a HEIC picture".
         name: &'static str,
     },
     /// The file ends before the picture does.

@@ -2,18 +2,20 @@
 //!
 //! Pillow's canvas is as large as the screen and the frame together need, and
 //! filled with the transparent colour, or with colour 0 where there is none.
+//! (`image`'s decoder on top of the same crate crops the frame to the screen,
+//! and shows nothing where Pillow shows colour 0.)
 
 use ::gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, Frame, MemoryLimit};
 
 use super::decode::{DECODER, Declared, Decoded, RGB, check_size};
 use super::{Picture, PictureError, PictureLimits};
 
-const FORMAT: &str = "GIF";
+pub(super) const FORMAT: &str = "GIF";
 
 /// Decodes the first frame of a GIF file.
 pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
-    let (mut decoder, placed, (width, height)) = open(bytes)?;
-    let (width, height) = check_size(FORMAT, width, height, limits)?;
+    let (mut decoder, placed) = open(bytes)?;
+    let (width, height) = check_size(FORMAT, placed.canvas.0, placed.canvas.1, limits)?;
     check_size(FORMAT, placed.width as u64, placed.height as u64, limits)?;
     let mut indices = vec![0; placed.width * placed.height];
     decoder.read_into_buffer(&mut indices).map_err(error)?;
@@ -24,30 +26,26 @@ pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Pi
 
 /// What the head and the first frame's head declare.
 pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
-    let (_, _, (width, height)) = open(bytes)?;
+    let (width, height) = open(bytes)?.1.canvas;
     // The frame's indices, and the canvas.
     Ok(Declared::new(width, height, 1 + RGB, DECODER + bytes.len() as u64))
 }
 
-/// Reads up to the first frame's pixels: where it lies, and the size of the canvas.
-fn open(bytes: &[u8]) -> Result<(Decoder<&[u8]>, Placed, (u64, u64)), PictureError> {
+/// Reads up to the first frame's pixels.
+fn open(bytes: &[u8]) -> Result<(Decoder<&[u8]>, Placed), PictureError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     // The sizes are checked before the frame is read.
     options.set_memory_limit(MemoryLimit::Unlimited);
     options.allow_unknown_blocks(true);
     let mut decoder = options.read_info(bytes).map_err(error)?;
-    let (width, height) = (decoder.width(), decoder.height());
+    let screen = (decoder.width(), decoder.height());
     let frame = decoder
         .next_frame_info()
         .map_err(error)?
         .ok_or(PictureError::Truncated { format: FORMAT })?;
-    let placed = Placed::of(frame);
-    let canvas = (
-        u64::from(width).max(placed.right()),
-        u64::from(height).max(placed.bottom()),
-    );
-    Ok((decoder, placed, canvas))
+    let placed = Placed::of(frame, screen);
+    Ok((decoder, placed))
 }
 
 fn error(error: DecodingError) -> PictureError {
@@ -70,25 +68,22 @@ struct Placed {
     width: usize,
     height: usize,
     transparent: Option<u8>,
+    /// Width and height of the canvas: what screen and frame together need.
+    canvas: (u64, u64),
 }
 
 impl Placed {
-    fn of(frame: &Frame) -> Self {
+    fn of(frame: &Frame, screen: (u16, u16)) -> Self {
+        let right = u64::from(frame.left) + u64::from(frame.width);
+        let bottom = u64::from(frame.top) + u64::from(frame.height);
         Self {
             left: frame.left.into(),
             top: frame.top.into(),
             width: frame.width.into(),
             height: frame.height.into(),
             transparent: frame.transparent,
+            canvas: (right.max(screen.0.into()), bottom.max(screen.1.into())),
         }
-    }
-
-    fn right(&self) -> u64 {
-        (self.left + self.width) as u64
-    }
-
-    fn bottom(&self) -> u64 {
-        (self.top + self.height) as u64
     }
 }
 

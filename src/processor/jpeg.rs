@@ -13,12 +13,13 @@ use std::cell::Cell;
 use std::io::{self, BufRead, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use image::metadata::Orientation;
 use mozjpeg::{ColorSpace, CompInfo, Decompress, Marker};
 
 use super::decode::{DECODER, Declared, Decoded, RGB, TURNING, check_size};
-use super::{Picture, PictureError, PictureLimits, orientation::Orientation};
+use super::{Picture, PictureError, PictureLimits, orientation};
 
-const FORMAT: &str = "JPEG";
+pub(super) const FORMAT: &str = "JPEG";
 
 /// Decodes a JPEG file: baseline or progressive, grey, colour, CMYK or YCCK.
 pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
@@ -34,7 +35,7 @@ pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
         if is_buffered(bytes, jpeg.components().len()) {
             picture = picture.saturating_add(coefficient_bytes(&jpeg, width, height));
         }
-        if orientation(&jpeg).swaps_sides() {
+        if orientation::swaps_sides(orientation(&jpeg)) {
             picture = picture.max(Declared::new(width, height, TURNING, 0).decoding_bytes);
         }
         // Rows of blocks before and after upsampling, and copies of metadata.
@@ -232,7 +233,7 @@ fn orientation<R>(jpeg: &Decompress<R>) -> Orientation {
             xmp = Some(text);
         }
     }
-    Orientation::from_metadata(exif.as_deref(), xmp)
+    orientation::of_metadata(exif.as_deref(), xmp)
 }
 
 /// Hands out all bytes once; asking for more is an error, and is noted.

@@ -5,8 +5,9 @@
 //!
 //! 1. [`decode`]: the bytes are recognised by their first bytes, the declared
 //!    size is checked against [`PictureLimits`] before anything is allocated,
-//!    and one of `jpeg`, `png`, `gif`, `bmp`, `webp` turns them into 8-bit RGB.
-//!    Transparency is composited over white (`alpha`).
+//!    and one of `jpeg`, `png`, `gif`, `webp`, `bmp`, `tiff` turns them into
+//!    8-bit RGB; the last two by way of the `image` crate's decoders
+//!    (`decoder`). Transparency is composited over white (`alpha`).
 //! 2. [`orientation`]: the picture is turned the way its EXIF data say.
 //! 3. [`resize`]: Pillow's resampling, from 8-bit RGB to 8-bit RGB.
 //! 4. [`image_processor`]: scaled to 0..1 and normalised with the mean and the
@@ -16,25 +17,35 @@
 //! followed by `convert_to_rgb` of transformers 5; for stations 3 and 4 it is
 //! `BlipImageProcessorPil`, the Pillow backend (the torchvision backend rounds
 //! differently in up to one byte of a hundred). All four are equal to it bit
-//! for bit, with one exception: 16-bit greys are scaled to 8 bits, where Pillow
-//! clips them and shows a white picture (see [`decode`]).
+//! for bit, with few exceptions: 16-bit greys are scaled to 8 bits, where Pillow
+//! clips them and shows a white picture (see [`decode`]); BMPs of 16 bits a
+//! pixel, and CMYK in TIFFs, may differ by one level; what a run-length encoded
+//! BMP skips is black.
+//!
+//! The way back, to a file, is [`encode_png`] for keeping a picture as it is and
+//! [`preview`] for showing it.
 
 mod alpha;
 mod bmp;
 pub mod decode;
+mod decoder;
 mod error;
 mod gif;
 pub mod image_processor;
 mod jpeg;
 pub mod orientation;
 mod png;
+pub mod preview;
 pub mod resize;
 pub mod text;
+mod tiff;
 mod webp;
 
 pub use decode::{Picture, PictureLimits};
 pub use error::{PictureError, ProcessorError};
 pub use image_processor::ImageProcessor;
+pub use png::encode as encode_png;
+pub use preview::EncodeError;
 pub use resize::Resample;
 pub use text::{Exchange, Prompt, TextError, TextProcessor, TextStream};
 

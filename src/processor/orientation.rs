@@ -1,110 +1,52 @@
-//! Which way up a picture is: EXIF and XMP orientation, and the eight turns.
+//! Which way up a picture is: EXIF and XMP orientation.
 //!
 //! Follows Pillow's `Image.getexif` and `ImageOps.exif_transpose`: the tag in
 //! the first EXIF directory counts; where it has none, the first
 //! `tiff:Orientation` of the XMP text does. Data that cannot be understood
-//! leave the picture as it is.
+//! leave the picture as it is. (`image` reads the tag too, but neither as a LONG,
+//! nor behind a prefix, nor from XMP.)
+
+use image::metadata::Orientation;
+use image::{DynamicImage, RgbImage};
 
 use super::Picture;
 
 /// The EXIF tag "Orientation".
 const ORIENTATION_TAG: u16 = 0x0112;
 
-/// How to turn a stored picture to see it upright; the EXIF numbers 1 to 8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Orientation {
-    /// 1: as stored.
-    #[default]
-    Upright,
-    /// 2: mirrored left to right.
-    FlipLeftRight,
-    /// 3: turned by 180 degrees.
-    Rotate180,
-    /// 4: mirrored top to bottom.
-    FlipTopBottom,
-    /// 5: mirrored along the main diagonal.
-    Transpose,
-    /// 6: to be turned 90 degrees clockwise.
-    Rotate90Clockwise,
-    /// 7: mirrored along the other diagonal.
-    Transverse,
-    /// 8: to be turned 90 degrees anticlockwise.
-    Rotate90Anticlockwise,
+/// The orientation that EXIF data (a TIFF structure, with or without the
+/// `Exif\0\0` prefix) and XMP text ask for.
+pub fn of_metadata(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
+    let tag = exif
+        .and_then(exif_orientation)
+        .or_else(|| xmp.and_then(xmp_orientation));
+    tag.and_then(|tag| u8::try_from(tag).ok())
+        .and_then(Orientation::from_exif)
+        .unwrap_or(Orientation::NoTransforms)
 }
 
-impl Orientation {
-    /// The orientation that EXIF data (a TIFF structure, with or without the
-    /// `Exif\0\0` prefix) and XMP text ask for.
-    pub fn from_metadata(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Self {
-        let tag = exif
-            .and_then(exif_orientation)
-            .or_else(|| xmp.and_then(xmp_orientation));
-        tag.map_or(Self::Upright, Self::from_number)
-    }
+/// Whether width and height change places.
+pub(super) fn swaps_sides(orientation: Orientation) -> bool {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate90FlipH | Rotate270 | Rotate270FlipH)
+}
 
-    fn from_number(number: u32) -> Self {
-        match number {
-            2 => Self::FlipLeftRight,
-            3 => Self::Rotate180,
-            4 => Self::FlipTopBottom,
-            5 => Self::Transpose,
-            6 => Self::Rotate90Clockwise,
-            7 => Self::Transverse,
-            8 => Self::Rotate90Anticlockwise,
-            _ => Self::Upright,
-        }
-    }
-
-    pub(super) fn swaps_sides(self) -> bool {
-        matches!(
-            self,
-            Self::Transpose | Self::Rotate90Clockwise | Self::Transverse | Self::Rotate90Anticlockwise
-        )
-    }
-
-    /// The picture as it is meant to be seen.
-    pub fn apply(self, picture: Picture) -> Picture {
-        if self == Self::Upright {
-            return picture;
-        }
-        let Picture { width, height, rgb } = picture;
-        let (new_width, new_height) = if self.swaps_sides() {
-            (height, width)
-        } else {
-            (width, height)
-        };
-        let mut turned = Vec::with_capacity(rgb.len());
-        for y in 0..new_height {
-            for x in 0..new_width {
-                let (source_x, source_y) = self.source(x, y, width, height);
-                let start = (source_y * width + source_x) * 3;
-                turned.extend_from_slice(&rgb[start..start + 3]);
-            }
-        }
-        Picture {
-            width: new_width,
-            height: new_height,
-            rgb: turned,
-        }
-    }
-
-    /// Where the pixel at (`x`, `y`) of the turned picture lies in the stored
-    /// one, which is `width` by `height`.
-    fn source(self, x: usize, y: usize, width: usize, height: usize) -> (usize, usize) {
-        match self {
-            Self::Upright => (x, y),
-            Self::FlipLeftRight => (width - 1 - x, y),
-            Self::Rotate180 => (width - 1 - x, height - 1 - y),
-            Self::FlipTopBottom => (x, height - 1 - y),
-            Self::Transpose => (y, x),
-            Self::Rotate90Clockwise => (y, height - 1 - x),
-            Self::Transverse => (width - 1 - y, height - 1 - x),
-            Self::Rotate90Anticlockwise => (width - 1 - y, x),
-        }
-    }
+/// The picture as it is meant to be seen.
+pub fn upright(picture: Picture, orientation: Orientation) -> Picture {
+    let Picture { width, height, rgb } = picture;
+    let sides = u32::try_from(width).ok().zip(u32::try_from(height).ok());
+    // No decoder gives a side of more than 32 bits, or bytes that do not fit the sides.
+    let (width, height) = sides.expect("sides fit into 32 bits");
+    let stored = RgbImage::from_raw(width, height, rgb).expect("three bytes a pixel");
+    let mut picture = DynamicImage::ImageRgb8(stored);
+    picture.apply_orientation(orientation);
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let rgb = picture.into_rgb8().into_raw();
+    Picture { width, height, rgb }
 }
 
 /// Reads integers of a TIFF structure in its byte order.
+#[derive(Clone, Copy)]
 struct Tiff<'a> {
     bytes: &'a [u8],
     little_endian: bool,
@@ -137,17 +79,65 @@ impl<'a> Tiff<'a> {
             u32::from_be_bytes(four)
         })
     }
+}
 
-    /// The value of a directory entry that holds a single whole number.
-    fn number(&self, entry: usize) -> Option<u32> {
+/// The first directory of a TIFF structure.
+pub(super) struct Directory<'a> {
+    tiff: Tiff<'a>,
+    /// Where its first entry is.
+    start: usize,
+    entries: usize,
+}
+
+impl<'a> Directory<'a> {
+    /// `None` if the bytes are no TIFF structure, or end before the directory.
+    pub(super) fn first(bytes: &'a [u8]) -> Option<Self> {
+        let tiff = Tiff::open(bytes)?;
+        let directory = usize::try_from(tiff.u32(4)?).ok()?;
+        let entries = tiff.u16(directory)?.into();
+        let start = directory.checked_add(2)?;
+        Some(Self { tiff, start, entries })
+    }
+
+    /// The entries that are whole.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        const ENTRY: usize = 12;
+        let entries = self.tiff.bytes.get(self.start..).unwrap_or_default();
+        let entries = entries.chunks_exact(ENTRY).take(self.entries);
+        entries.map(|bytes| Entry(Tiff { bytes, ..self.tiff }))
+    }
+
+    /// The value of a tag, if it is a single whole number. Of two entries with the tag the
+    /// later one counts, as in a dictionary.
+    pub(super) fn number(&self, tag: u16) -> Option<u32> {
+        let entries = self.entries().filter(|entry| entry.tag() == tag);
+        entries.filter_map(|entry| entry.number()).last()
+    }
+}
+
+/// An entry of a directory: twelve bytes.
+pub(super) struct Entry<'a>(Tiff<'a>);
+
+impl Entry<'_> {
+    pub(super) fn tag(&self) -> u16 {
+        self.0.u16(0).unwrap_or_default()
+    }
+
+    /// How many values it has.
+    pub(super) fn count(&self) -> u32 {
+        self.0.u32(4).unwrap_or_default()
+    }
+
+    /// The value, if it is a single whole number.
+    pub(super) fn number(&self) -> Option<u32> {
         const SHORT: u16 = 3;
         const LONG: u16 = 4;
-        if self.u32(entry + 4)? != 1 {
+        if self.count() != 1 {
             return None;
         }
-        match self.u16(entry + 2)? {
-            SHORT => self.u16(entry + 8).map(u32::from),
-            LONG => self.u32(entry + 8),
+        match self.0.u16(2)? {
+            SHORT => self.0.u16(8).map(u32::from),
+            LONG => self.0.u32(8),
             _ => None,
         }
     }
@@ -159,16 +149,7 @@ fn exif_orientation(exif: &[u8]) -> Option<u32> {
     for _ in 0..2 {
         bytes = bytes.strip_prefix(b"Exif\0\0").unwrap_or(bytes);
     }
-    let tiff = Tiff::open(bytes)?;
-    let directory = usize::try_from(tiff.u32(4)?).ok()?;
-    let entries = usize::from(tiff.u16(directory)?);
-    (0..entries)
-        .filter_map(|index| directory.checked_add(2 + index * 12))
-        .take_while(|&entry| entry < bytes.len())
-        .filter(|&entry| tiff.u16(entry) == Some(ORIENTATION_TAG))
-        // Of two entries with the tag, the later one counts, as in a dictionary.
-        .filter_map(|entry| tiff.number(entry))
-        .last()
+    Directory::first(bytes)?.number(ORIENTATION_TAG)
 }
 
 /// The digit after the first `tiff:Orientation="` or `tiff:Orientation>`.

@@ -8,32 +8,85 @@
 
 use std::io::Cursor;
 
-use png::{BitDepth, ColorType, DecodingError, Info, Limits, Reader, Transformations};
+use image::metadata::Orientation;
+use png::{
+    BitDepth, ColorType, Compression, DecodeOptions, DecodingError, EncodingError, Info, Limits, Reader,
+    Transformations,
+};
 
 use super::alpha::over_white;
 use super::decode::{DECODER, Declared, Decoded, RGB, TURNING, check_size};
-use super::{Picture, PictureError, PictureLimits, orientation::Orientation};
+use super::decoder::scale_grey16;
+use super::preview::EncodeError;
+use super::{Picture, PictureError, PictureLimits, orientation};
 
-const FORMAT: &str = "PNG";
+pub(super) const FORMAT: &str = "PNG";
 
 /// Most bytes of metadata and of one row.
 const DECODER_BYTES: usize = 64 << 20;
 
 /// Decodes a PNG file.
+///
+/// Up to the pixels the chunks' checksums count. From there on Pillow compares
+/// none of them, only that of the pixels themselves, and so does a second try.
 pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
-    let mut decoder = open(bytes);
+    let reader = read_head(open(bytes), limits)?;
+    match read(reader, bytes) {
+        Err(PictureError::Damaged { .. }) => {
+            let mut options = DecodeOptions::default();
+            options.set_ignore_crc(true);
+            options.set_ignore_adler32(false);
+            let decoder = set_up(png::Decoder::new_with_options(Cursor::new(bytes), options));
+            read(read_head(decoder, limits)?, bytes)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Reads up to the pixels.
+fn read_head<'a>(
+    mut decoder: png::Decoder<Cursor<&'a [u8]>>,
+    limits: &PictureLimits,
+) -> Result<Reader<Cursor<&'a [u8]>>, PictureError> {
     let header = decoder.read_header_info().map_err(error)?;
-    let (width, height) = check_size(FORMAT, header.width.into(), header.height.into(), limits)?;
-    let mut reader = decoder.read_info().map_err(error)?;
+    check_size(FORMAT, header.width.into(), header.height.into(), limits)?;
+    decoder.read_info().map_err(error)
+}
+
+/// Reads the pixels, and what follows them.
+fn read(mut reader: Reader<Cursor<&[u8]>>, bytes: &[u8]) -> Result<Decoded, PictureError> {
     let samples = Samples::of(reader.info());
+    // Both fit: the size has been checked.
+    let (width, height) = (reader.info().width as usize, reader.info().height as usize);
     let rgb = read_pixels(&mut reader, &samples, width, height)?;
-    if !reader.info().is_animated() {
+    // Of an animation the still picture, or the first frame, is all that counts.
+    if reader.info().animation_control.is_none() {
         finish(&mut reader, bytes)?;
     }
     Ok(Decoded {
         picture: Picture { width, height, rgb },
         orientation: orientation(reader.info()),
     })
+}
+
+/// A PNG file of the picture, made quickly: about half the bytes of its pixels,
+/// where it is a photo.
+///
+/// # Errors
+///
+/// An [`EncodeError`] if the picture has no pixels, or not three bytes of each.
+pub fn encode(picture: &Picture) -> Result<Vec<u8>, EncodeError> {
+    let failed = |cause: EncodingError| EncodeError::new(&cause);
+    let side = |side: usize| u32::try_from(side).map_err(|cause| EncodeError::new(&cause));
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, side(picture.width)?, side(picture.height)?);
+    encoder.set_color(ColorType::Rgb);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_compression(Compression::Fast);
+    let mut writer = encoder.write_header().map_err(failed)?;
+    writer.write_image_data(&picture.rgb).map_err(failed)?;
+    writer.finish().map_err(failed)?;
+    Ok(bytes)
 }
 
 /// What the head declares, and whether anything may ask for a turn.
@@ -57,7 +110,11 @@ pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
 }
 
 fn open(bytes: &[u8]) -> png::Decoder<Cursor<&[u8]>> {
-    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: DECODER_BYTES });
+    set_up(png::Decoder::new(Cursor::new(bytes)))
+}
+
+fn set_up(mut decoder: png::Decoder<Cursor<&[u8]>>) -> png::Decoder<Cursor<&[u8]>> {
+    decoder.set_limits(Limits { bytes: DECODER_BYTES });
     decoder.set_transformations(Transformations::IDENTITY);
     decoder.set_ignore_iccp_chunk(true);
     decoder
@@ -212,7 +269,14 @@ impl Samples {
             }
             Self::Grey16 { transparent } => {
                 let values = row.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-                rgb.extend(values.flat_map(|value| [scale_grey16(value, *transparent); 3]));
+                let grey = |value| {
+                    if Some(value) == *transparent {
+                        255
+                    } else {
+                        scale_grey16(value)
+                    }
+                };
+                rgb.extend(values.flat_map(|value| [grey(value); 3]));
             }
             Self::GreyAlpha { bytes } => {
                 let pixels = row.chunks_exact(2 * bytes);
@@ -241,15 +305,6 @@ fn packed_sample(row: &[u8], x: usize, bits: usize) -> u8 {
     let first_bit = x * bits;
     let shift = 8 - bits - first_bit % 8;
     (row[first_bit / 8] >> shift) & ((1 << bits) - 1)
-}
-
-/// 16 bits to 8, rounded to nearest; 257 = 65535 / 255.
-fn scale_grey16(value: u16, transparent: Option<u16>) -> u8 {
-    if Some(value) == transparent {
-        return 255;
-    }
-    // At most (65535 + 128) / 257 = 255.
-    ((u32::from(value) + 128) / 257) as u8
 }
 
 /// The colours of grey samples of 1 to 8 bits.
@@ -306,7 +361,7 @@ fn orientation(info: &Info) -> Orientation {
         None
     };
     let exif = info.exif_metadata.as_deref().or(profile.as_deref());
-    Orientation::from_metadata(exif, xmp.as_deref().map(str::as_bytes))
+    orientation::of_metadata(exif, xmp.as_deref().map(str::as_bytes))
 }
 
 /// EXIF data in the way ImageMagick stores them: a text of hexadecimal digits

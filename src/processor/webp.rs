@@ -1,14 +1,16 @@
 //! WebP: lossy, lossless, with alpha, the first frame of an animation.
+//!
+//! By `image-webp`, without `image` around it: that cannot be given a limit of
+//! memory, and allocates what a chunk declares, up to 4 GB.
 
 use std::io::Cursor;
 
 use image_webp::{DecodingError, WebPDecoder};
 
-use super::alpha::push_rgba_over_white;
 use super::decode::{DECODER, Declared, Decoded, TURNING, check_size};
-use super::{Picture, PictureError, PictureLimits, orientation::Orientation};
+use super::{Picture, PictureError, PictureLimits, alpha, decoder, orientation};
 
-const FORMAT: &str = "WebP";
+pub(super) const FORMAT: &str = "WebP";
 
 /// Decodes a WebP file.
 pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
@@ -20,8 +22,8 @@ pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Pi
     decoder.read_image(&mut pixels).map_err(error)?;
     let exif = decoder.exif_metadata().unwrap_or_default();
     let xmp = decoder.xmp_metadata().unwrap_or_default();
-    let orientation = Orientation::from_metadata(exif.as_deref(), xmp.as_deref());
-    let rgb = if channels == 4 { over_white(&pixels) } else { pixels };
+    let orientation = orientation::of_metadata(exif.as_deref(), xmp.as_deref());
+    let rgb = if channels == 4 { over_white(pixels) } else { pixels };
     Ok(Decoded {
         picture: Picture { width, height, rgb },
         orientation,
@@ -94,10 +96,10 @@ fn lossy_frames(bytes: &[u8]) -> impl Iterator<Item = (u32, u32)> {
     })
 }
 
-fn over_white(rgba: &[u8]) -> Vec<u8> {
-    let mut rgb = Vec::with_capacity(rgba.len() / 4 * 3);
-    push_rgba_over_white(rgba, &mut rgb);
-    rgb
+fn over_white(rgba: Vec<u8>) -> Vec<u8> {
+    decoder::colour(rgba, 4, |pixel| {
+        [0, 1, 2].map(|channel| alpha::over_white(pixel[channel], pixel[3]))
+    })
 }
 
 /// The RIFF header says how long the file is: a shorter one was cut off.

@@ -15,11 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::api::{Conversation, ConversationId, PictureInfo, Turn, TurnState};
-use crate::processor::Picture;
+use crate::processor::{EncodeError, Picture, preview};
 use disk::{Disk, Saved};
 use writer::{Change, Writer};
-
-use super::preview::{self, PreviewError};
 
 /// Why the store cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +31,7 @@ pub enum LegacyStoreError {
     )]
     TooManyTurns(usize),
     #[error(transparent)]
-    Preview(#[from] PreviewError),
+    Preview(#[from] EncodeError),
     #[error("The folder {folder} cannot be used for conversations: {reason}. Name another one with --data.")]
     Folder { folder: String, reason: String },
 }

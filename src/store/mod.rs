@@ -8,7 +8,6 @@ mod error;
 mod folder;
 mod legacy;
 mod pictures;
-mod preview;
 mod sqlite;
 
 use async_trait::async_trait;

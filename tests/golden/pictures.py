@@ -2,8 +2,10 @@
 reference makes of them.
 
 The reference is Pillow's `ImageOps.exif_transpose`, transformers'
-`convert_to_rgb`, Pillow's `resize` and `BlipImageProcessorPil`. One thing is
-not taken from it: 16-bit greys, which Pillow clips and Glimpse scales.
+`convert_to_rgb`, Pillow's `resize` and `BlipImageProcessorPil`. A few things are
+not taken from it: 16-bit greys, which Pillow clips and Glimpse scales; and what
+Glimpse reads with the `image` crate where that differs, by one level at most,
+or in what a run-length encoded BMP skips (`OWN_RULES`).
 """
 
 import io
@@ -40,6 +42,7 @@ class Maker:
     def __init__(self, seed):
         self.numbers = np.random.default_rng(seed)
         self.random = random.Random(seed)
+        self.skipped = {}  # of a run-length encoded BMP: the pixels that it skips
 
     def size(self):
         return self.random.randint(12, 30), self.random.randint(12, 30)
@@ -301,8 +304,9 @@ def bmp_files(make):
     yield from bmp_masks(make)
     for bits, compression in ((8, 1), (4, 2)):
         width, height = make.size()
-        data = run_lengths(make, bits, width, height)
+        data, skipped = run_lengths(make, bits, width, height)
         palette = make.palette(2**bits, 4).tobytes()
+        make.skipped[f"run-length-{bits}.bmp"] = skipped[::-1]
         yield f"run-length-{bits}.bmp", bmp(bits, width, height, data, palette, compression)
 
 
@@ -328,15 +332,16 @@ def bmp_masks(make):
 
 
 def run_lengths(make, bits, width, height):
-    """Runs, absolute stretches and skips, row by row."""
-    data = b""
-    for _ in range(height):
+    """Runs, absolute stretches and skips, row by row; and which pixels are skipped."""
+    data, skipped = b"", np.zeros((height, width), bool)
+    for y in range(height):
         x = 0
         while x < width:
             kind, most = make.random.randrange(10), min(40, width - x)
             count = make.random.randint(1, most)
             if kind == 0:
                 data += bytes([0, 2, count, 0])
+                skipped[y, x : x + count] = True
             elif kind < 5 and count >= 3:
                 length = (count + 1) // 2 if bits == 4 else count
                 data += bytes([0, count]) + make.random.randbytes(length) + bytes(length % 2)
@@ -344,7 +349,7 @@ def run_lengths(make, bits, width, height):
                 data += bytes([count, make.random.randrange(256)])
             x += count
         data += b"\0\0"
-    return data + b"\0\1"
+    return data + b"\0\1", skipped
 
 
 # WebP -----------------------------------------------------------------------
@@ -360,6 +365,96 @@ def webp_files(make):
     frames = [make.image("RGBA", (26, 22)) for _ in range(3)]
     background = (200, 30, 60, 255)
     yield "animated.webp", encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], background=background)
+
+
+# TIFF -----------------------------------------------------------------------
+
+
+def tiff(samples, bits=8, photometric=2, order="<", extra=None, planar=False, tile=None, tags=()):
+    """An uncompressed TIFF: one strip, or tiles, or a strip for each channel."""
+    height, width, channels = samples.shape
+    kind = f"{order}u{bits // 8}"
+    if tile:
+        padded = np.zeros((-(-height // tile) * tile, -(-width // tile) * tile, channels), samples.dtype)
+        padded[:height, :width] = samples
+        rows, columns = range(0, padded.shape[0], tile), range(0, padded.shape[1], tile)
+        parts = [padded[y : y + tile, x : x + tile] for y in rows for x in columns]
+    else:
+        parts = [samples[..., channel] for channel in range(channels)] if planar else [samples]
+    parts = [part.astype(kind).tobytes() for part in parts]
+    SHORT, LONG = ("H", 3), ("I", 4)
+    entries = {256: (SHORT, [width]), 257: (SHORT, [height]), 258: (SHORT, [bits] * channels), 259: (SHORT, [1])}
+    entries |= {262: (SHORT, [photometric]), 277: (SHORT, [channels]), 284: (SHORT, [2 if planar else 1])}
+    entries |= {tag: (SHORT, [value]) for tag, value in tags}
+    if extra is not None:
+        entries[338] = (SHORT, [extra])
+    where, sizes = (324, 325) if tile else (273, 279)
+    entries |= {322: (SHORT, [tile]), 323: (SHORT, [tile])} if tile else {278: (SHORT, [height])}
+    entries |= {where: (LONG, [0] * len(parts)), sizes: (LONG, [len(part) for part in parts])}
+    at = 8 + 2 + 12 * len(entries) + 4
+    values_at, values = at, b""
+    pixels_at = at + sum(len(v) * struct.calcsize(t[0]) for t, v in entries.values() if len(v) * struct.calcsize(t[0]) > 4)
+    entries[where] = (LONG, [pixels_at + sum(map(len, parts[:index])) for index in range(len(parts))])
+    directory = struct.pack(order + "H", len(entries))
+    for tag, ((letter, number), numbers) in sorted(entries.items()):
+        data = struct.pack(order + letter * len(numbers), *numbers)
+        field = data.ljust(4, b"\0")
+        if len(data) > 4:
+            field = struct.pack(order + "I", values_at + len(values))
+            values += data
+        directory += struct.pack(order + "HHI", tag, number, len(numbers)) + field
+    head = (b"MM\0*" if order == ">" else b"II*\0") + struct.pack(order + "I", 8)
+    return head + directory + bytes(4) + values + b"".join(parts)
+
+
+def tiff_files(make):
+    orientation = {ORIENTATION: 6}
+    yield "grey.tif", encoded(make.image("L"), "TIFF")
+    yield "fax.tif", encoded(make.image("L").convert("1"), "TIFF", compression="group4")
+    yield "black-white.tif", encoded(make.image("L").convert("1"), "TIFF")
+    yield "lzw.tif", encoded(make.image("RGB"), "TIFF", compression="tiff_lzw")
+    yield "deflate.tif", encoded(make.image("RGB"), "TIFF", compression="tiff_adobe_deflate", tiffinfo={317: 2})
+    yield "packbits.tif", encoded(make.image("RGB"), "TIFF", compression="packbits")
+    yield "alpha.tif", encoded(make.image("RGBA"), "TIFF", compression="tiff_lzw")
+    yield "orientation.tif", encoded(make.image("RGB", (23, 17)), "TIFF", tiffinfo=orientation)
+    pages = [make.image("RGB", (20 + page, 15)) for page in range(3)]
+    yield "pages.tif", encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    yield "cmyk.tif", encoded(make.image("CMYK"), "TIFF")
+    for order in "<>":
+        name = "big-endian" if order == ">" else "little-endian"
+        yield f"grey-16-{name}.tif", tiff(make.samples(*make.size(), 1, 16), 16, 1, order)
+        yield f"rgb-16-{name}.tif", tiff(make.samples(*make.size(), 3, 16), 16, 2, order)
+    yield "rgba-16.tif", tiff(make.samples(*make.size(), 4, 16), 16, extra=2)
+    yield "white-is-zero.tif", tiff(make.samples(*make.size(), 1, 8), photometric=0)
+    yield "tiles.tif", tiff(make.samples(45, 37, 3, 8), tile=16)
+    yield "planes.tif", tiff(make.samples(*make.size(), 3, 8), planar=True)
+    premultiplied = make.samples(*make.size(), 4, 8)
+    premultiplied[..., :3] = premultiplied[..., :3] * premultiplied[..., 3:] // 255
+    yield "premultiplied.tif", tiff(premultiplied, extra=1)
+
+
+def tiff_samples(data):
+    """The samples of one that `tiff` wrote with 8 bits and four channels."""
+    image = Image.open(io.BytesIO(data))
+    return np.frombuffer(data[-image.width * image.height * 4 :], np.uint8).reshape(image.height, image.width, 4)
+
+
+# PNG with wrong checksums, and with a still picture besides its animation -------
+
+
+def odd_png_files(make):
+    samples = make.samples(*make.size(), 3, 8)
+    data = png(samples, 8, 2, after=chunk(b"tEXt", b"Comment\0behind the pixels"))
+    for name, kind in (("pixels", b"IDAT"), ("behind", b"tEXt")):
+        yield f"checksum-{name}.png", wrong_checksum(data, kind)
+    frames = [make.image("RGB", (21, 16)) for _ in range(3)]
+    yield "still.png", encoded(frames[0], "PNG", save_all=True, append_images=frames[1:], default_image=True)
+
+
+def wrong_checksum(data, kind):
+    at = data.index(kind)
+    end = at + 4 + struct.unpack(">I", data[at - 4 : at])[0]
+    return data[:end] + bytes(byte ^ 0xFF for byte in data[end : end + 4]) + data[end + 4 :]
 
 
 # Files that must be refused ---------------------------------------------------
@@ -391,7 +486,7 @@ def reference(data):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data))
-            if image.mode == "I;16":
+            if image.mode.startswith("I;16"):
                 return scaled_grey(image)
             return convert_to_rgb(ImageOps.exif_transpose(image), return_numpy=True)
     except (OSError, SyntaxError, ValueError, EOFError, IndexError):
@@ -405,6 +500,55 @@ def scaled_grey(image):
     if "transparency" in image.info:
         grey[values == image.info["transparency"]] = 255
     return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def rounded(*bits):
+    """Channels of so few bits, which Pillow widens by truncating, rounded instead."""
+
+    def rule(rgb, data, make):
+        largest = 2 ** np.array(bits) - 1
+        stored = np.ceil(rgb * (largest / 255)).astype(int)
+        assert (stored * 255 // largest == rgb).all()
+        return (stored * 255 * 2 + largest) // (2 * largest)
+
+    return rule
+
+
+def skipped_black(name):
+    return lambda rgb, data, make: np.where(make.skipped[name][..., None], 0, rgb)
+
+
+def cmyk_truncated(rgb, data, make):
+    inks = np.array(Image.open(io.BytesIO(data))).astype(np.float32)
+    return ((np.float32(255) - inks[..., :3]) * (np.float32(1) - inks[..., 3:] / np.float32(255))).astype(np.uint8)
+
+
+def added_white(rgb, data, make):
+    samples = tiff_samples(data).astype(int)
+    return np.minimum(samples[..., :3] + 255 - samples[..., 3:], 255)
+
+
+# Where Glimpse's pixels are others than the reference's, and by how much at most.
+OWN_RULES = {
+    "555.bmp": (rounded(5, 5, 5), 1),
+    "565.bmp": (rounded(5, 6, 5), 1),
+    "run-length-8.bmp": (skipped_black("run-length-8.bmp"), 255),
+    "run-length-4.bmp": (skipped_black("run-length-4.bmp"), 255),
+    "cmyk.tif": (cmyk_truncated, 1),
+    "premultiplied.tif": (added_white, 1),
+}
+
+
+def glimpse(name, data, make):
+    """RGB as Glimpse sees it: the reference, but for its own rules."""
+    rgb = reference(data)
+    assert rgb is not None, f"the reference does not read {name}"
+    if name in OWN_RULES:
+        rule, most = OWN_RULES[name]
+        own = rule(rgb, data, make).astype(np.uint8)
+        assert np.abs(own.astype(int) - rgb).max() <= most, name
+        return own
+    return rgb
 
 
 def truncations(data):
@@ -435,12 +579,13 @@ def write(folder: Path, seed: int):
     folder.mkdir(parents=True, exist_ok=True)
     make = Maker(seed)
     tensors, cut, bomb_sizes, cases = {}, {}, {}, []
-    for format, files in (("png", png_files), ("jpeg", jpeg_files), ("gif", gif_files), ("bmp", bmp_files), ("webp", webp_files)):
-        for name, data in files(make):
-            rgb = reference(data)
-            assert rgb is not None, f"the reference does not read {name}"
+    # Those that came later have numbers of their own, so that the others stay as they are.
+    later = Maker(seed + 1_000_003)
+    kinds = [(make, files) for files in (png_files, jpeg_files, gif_files, bmp_files, webp_files)]
+    for make_these, files in [*kinds, (later, tiff_files), (later, odd_png_files)]:
+        for name, data in files(make_these):
             (folder / name).write_bytes(data)
-            tensors[name] = np.ascontiguousarray(rgb)
+            tensors[name] = np.ascontiguousarray(glimpse(name, data, make_these))
             cut[name] = truncations(data)
     for name, data, width, height in bombs(make):
         (folder / name).write_bytes(data)

@@ -281,19 +281,31 @@ fn what_is_no_picture_is_called_what_it_is() {
     assert_eq!(error(b""), Some(PictureError::Empty));
     assert_eq!(error(b"\0"), Some(PictureError::NotAPicture));
     assert_eq!(error(b"What is in the picture?"), Some(PictureError::NotAPicture));
+    for (bytes, name) in [
+        (&b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..], "a HEIC picture"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "an AVIF picture"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "an AVIF picture"),
+        (b"\0\0\0\x18ftypisom\0\0\x02\0isomavc1", "a video"),
+        (b"\xff\x0a\xfa\x3f", "a JPEG XL picture"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
+        (b"II+\0\x08\0\0\0", "a BigTIFF picture"),
+        (b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>", "an SVG drawing"),
+        (
+            b"\xef\xbb\xbf<?xml version=\"1.0\"?>\n<!-- drawn -->\n<svg/>",
+            "an SVG drawing",
+        ),
+        (b"%PDF-1.7", "a PDF document"),
+    ] {
+        assert_eq!(error(bytes), Some(PictureError::OtherFormat { name }));
+        let sentence = error(bytes).map(|error| error.to_string()).unwrap_or_default();
+        assert!(
+            sentence.contains(name) && sentence.contains("Save it as JPEG or PNG"),
+            "{sentence}"
+        );
+    }
     assert_eq!(
-        error(b"\0\0\0\x18ftypheic\0\0\0\0"),
-        Some(PictureError::OtherFormat { name: "a HEIC picture" })
-    );
-    assert_eq!(
-        error(b"\0\0\0\x18ftypavif\0\0\0\0"),
-        Some(PictureError::OtherFormat {
-            name: "an AVIF picture"
-        })
-    );
-    assert_eq!(
-        error(b"II*\0\x08\0\0\0"),
-        Some(PictureError::OtherFormat { name: "a TIFF picture" })
+        error(b"<html><p>no picture</p></html>"),
+        Some(PictureError::NotAPicture)
     );
     assert!(matches!(
         error(b"\xff\xd8\xff"),
@@ -304,6 +316,52 @@ fn what_is_no_picture_is_called_what_it_is() {
         Some(PictureError::Truncated { format: "GIF" })
     ));
     assert!(matches!(error(b"BM"), Some(PictureError::Truncated { format: "BMP" })));
+    assert!(matches!(
+        error(b"II*\0\x08\0\0\0"),
+        Some(PictureError::Truncated { format: "TIFF" })
+    ));
+}
+
+/// The bytes of a file with one of its chunk's bytes of checksum wrong.
+fn with_wrong_checksum(name: &str, kind: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut bytes = read(name)?;
+    let at = bytes.windows(4).position(|name| name == kind).ok_or("no such chunk")?;
+    let length: [u8; 4] = bytes[at - 4..at].try_into()?;
+    bytes[at + 4 + u32::from_be_bytes(length) as usize] ^= 1;
+    Ok(bytes)
+}
+
+#[test]
+fn a_wrong_checksum_is_overlooked_behind_a_pngs_head_only() -> Outcome {
+    assert!(decode(&with_wrong_checksum("rgb-8.png", b"IDAT")?).is_ok());
+    let head = decode(&with_wrong_checksum("rgb-8.png", b"IHDR")?);
+    assert!(
+        matches!(head, Err(PictureError::Damaged { format: "PNG", .. })),
+        "{head:?}"
+    );
+    // Neither does a flipped byte of the pixels themselves pass, for they have a checksum of their own.
+    let mut bytes = read("rgb-8.png")?;
+    let at = bytes.windows(4).rposition(|name| name == b"IDAT").ok_or("no pixels")?;
+    bytes[at + 40] ^= 1;
+    assert!(decode(&bytes).is_err());
+    Ok(())
+}
+
+#[test]
+fn a_picture_kept_as_png_comes_back_as_it_was() -> Outcome {
+    for name in ["rgb-8.png", "444.jpg", "black-white.bmp", "grey.gif"] {
+        let picture = decode(&read(name)?)?;
+        let kept = glimpse::processor::encode_png(&picture)?;
+        assert_eq!(difference(&decode(&kept)?, &picture), None, "{name}");
+        assert_eq!(decode(&kept)?.pixel_hash(), picture.pixel_hash(), "{name}");
+    }
+    let none = Picture {
+        width: 2,
+        height: 2,
+        rgb: vec![0; 11],
+    };
+    assert!(glimpse::processor::encode_png(&none).is_err());
+    Ok(())
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! The picture that goes back to browsers: decoded and encoded again, so that nothing of
+//! the uploaded file (its place, its camera, a payload) is passed on.
+
+use image::codecs::jpeg::JpegEncoder;
+use image::imageops::{self, FilterType};
+use image::{ExtendedColorType, ImageBuffer, Rgb, RgbImage};
+
+use super::Picture;
+
+/// Longer side of a preview in pixels.
+const LONGEST_SIDE: usize = 1280;
+
+/// At 90 there are no blocks to be seen.
+const QUALITY: u8 = 90;
+
+/// Most bytes that making a preview takes, whatever the picture's size: the smooth filter
+/// works in floating point, on at most twice the size of the preview.
+pub const ENCODING_BYTES: u64 = 96 << 20;
+
+/// Why a picture could not be encoded.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("The picture could not be prepared for the page: {0}. Try another one.")]
+pub struct EncodeError(String);
+
+impl EncodeError {
+    pub(super) fn new(cause: &dyn std::error::Error) -> Self {
+        Self(cause.to_string())
+    }
+}
+
+/// A JPEG of at most [`LONGEST_SIDE`] pixels a side.
+///
+/// # Errors
+///
+/// An [`EncodeError`] if the picture has no pixels, or not three bytes of each.
+pub fn encode(picture: &Picture) -> Result<Vec<u8>, EncodeError> {
+    let unfit = || EncodeError("its sides and its bytes do not fit together".to_owned());
+    let side = |side: usize| u32::try_from(side).map_err(|_| unfit());
+    let (width, height) = (side(picture.width)?, side(picture.height)?);
+    let whole: Borrowed = ImageBuffer::from_raw(width, height, &picture.rgb[..]).ok_or_else(unfit)?;
+    match scaled_sides(picture.width, picture.height, LONGEST_SIDE) {
+        None => jpeg(whole.as_raw(), width, height),
+        Some((width, height)) => jpeg(&scaled(&whole, width, height), width, height),
+    }
+}
+
+/// A picture in memory that is somebody else's.
+type Borrowed<'a> = ImageBuffer<Rgb<u8>, &'a [u8]>;
+
+/// The sides of a picture that is too large, with `longest` as the longer one.
+fn scaled_sides(width: usize, height: usize, longest: usize) -> Option<(u32, u32)> {
+    let longer = width.max(height);
+    // At most `longest`, which is small.
+    let scaled = |side: usize| (side * longest / longer).max(1) as u32;
+    (longer > longest).then(|| (scaled(width), scaled(height)))
+}
+
+/// First to twice the size by plain averages, which is fast and takes no memory; then smoothly.
+fn scaled(whole: &Borrowed, width: u32, height: u32) -> RgbImage {
+    let (whole_width, whole_height) = (whole.width() as usize, whole.height() as usize);
+    match scaled_sides(whole_width, whole_height, 2 * LONGEST_SIDE) {
+        None => imageops::resize(whole, width, height, FilterType::CatmullRom),
+        Some((twice_width, twice_height)) => {
+            let averages = imageops::thumbnail(whole, twice_width, twice_height);
+            imageops::resize(&averages, width, height, FilterType::CatmullRom)
+        }
+    }
+}
+
+fn jpeg(rgb: &[u8], width: u32, height: u32) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::new();
+    let encoded =
+        JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode(rgb, width, height, ExtendedColorType::Rgb8);
+    encoded.map_err(|cause| EncodeError::new(&cause))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processor::PictureLimits;
+
+    fn preview(picture: &Picture) -> Picture {
+        let bytes = encode(picture).expect("it can be encoded");
+        Picture::decode(&bytes, &PictureLimits::default()).expect("it is a JPEG")
+    }
+
+    /// Grey, darker to the right.
+    fn ramp(width: usize, height: usize) -> Picture {
+        let row: Vec<u8> = (0..width).flat_map(|x| [(255 - x * 255 / width) as u8; 3]).collect();
+        let rgb = row.repeat(height);
+        Picture { width, height, rgb }
+    }
+
+    #[test]
+    fn a_preview_has_the_longest_side_and_shows_the_same() {
+        for (width, height, sides) in [
+            (5000, 3, (1280, 1)),
+            (3, 5000, (1, 1280)),
+            (4000, 3000, (1280, 960)),
+            (2000, 1000, (1280, 640)),
+            (1280, 7, (1280, 7)),
+        ] {
+            let preview = preview(&ramp(width, height));
+            assert_eq!((preview.width, preview.height), sides);
+            let at = |x: usize| i32::from(preview.rgb[x * 3]);
+            for x in (0..preview.width).step_by(97) {
+                let expected = 255 - (x * 255 / preview.width) as i32;
+                assert!(
+                    width < 10 || (at(x) - expected).abs() <= 6,
+                    "{width} x {height}, at {x}: {}",
+                    at(x)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_do_not_fit_the_sides_are_an_error() {
+        let mut picture = ramp(20, 20);
+        picture.rgb.pop();
+        assert!(encode(&picture).is_err());
+    }
+}
