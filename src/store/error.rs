@@ -13,15 +13,13 @@ pub enum StoreError {
     TurnInProgress,
     #[error("the conversation has {limit} turns (--max-turns)")]
     TooManyTurns { limit: usize },
-    #[error("the picture takes {bytes} bytes, and a visitor may keep {limit} (--max-bytes-per-visitor)")]
+    #[error("the picture takes {bytes} bytes, and a visitor may keep {limit} (--max-megabytes-per-visitor)")]
     VisitorFull { bytes: u64, limit: u64 },
     /// The folder is no good from the start.
     #[error("The folder {folder} cannot be used for conversations: {reason}. Name another one with --data.")]
     Folder { folder: String, reason: String },
-    #[error(
-        "The folder {folder} was last used by a newer Glimpse, whose database this one does not know. Start that one again, or name another folder with --data."
-    )]
-    Newer { folder: String },
+    #[error("a newer Glimpse used it last, and this one does not know its database. Start that one again")]
+    Newer,
     /// What lies on the disk is not what was written.
     #[error("what is kept is damaged: {detail}")]
     Damaged { detail: String },
@@ -36,6 +34,26 @@ pub enum StoreError {
     /// Asked for after the end.
     #[error("the store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// The same, of the folder that was to be opened; with what it came from, in one sentence.
+    pub(super) fn at_start(self, folder: String) -> Self {
+        if matches!(self, Self::Folder { .. }) {
+            return self;
+        }
+        let chain = std::iter::successors(Some(&self as &(dyn Error + 'static)), |&error| error.source());
+        let reason = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        Self::Folder { folder, reason }
+    }
+
+    /// Whether the disk is to blame, and may do better later.
+    pub(super) fn is_of_the_disk(&self) -> bool {
+        matches!(
+            self,
+            Self::DiskFull(_) | Self::ReadOnly(_) | Self::TooSlow(_) | Self::Disk(_)
+        )
+    }
 }
 
 /// What the database or the folder said.
@@ -98,6 +116,12 @@ impl From<object_store::Error> for StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_that_was_too_long_is_the_disks() {
+        let error = StoreError::from(sqlx::Error::PoolTimedOut);
+        assert!(matches!(error, StoreError::TooSlow(_)) && error.is_of_the_disk());
+    }
 
     #[test]
     fn a_full_disk_is_told_from_a_broken_one() {

@@ -1,6 +1,6 @@
 //! The folder that everything lies in: private, and used by one process at a time.
 
-use std::fs::{File, Permissions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -28,6 +28,9 @@ impl Folder {
     /// Makes the folder where it is missing, tries whether it can be written to, and keeps
     /// other processes out of it.
     pub fn open(path: &Path) -> io::Result<Self> {
+        if path.to_str().is_none() {
+            return Err(io::Error::other("SQLite takes names in UTF-8 only"));
+        }
         make_private(path)?;
         let path = path.canonicalize()?;
         let lock = match lock(&path) {
@@ -126,6 +129,7 @@ fn lock(path: &Path) -> Result<File, TryLockError> {
 /// `/tmp`, is left as it is: what is put into it is private in itself.
 #[cfg(unix)]
 fn close_to_others(path: &Path) -> io::Result<()> {
+    use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(path)?.permissions().mode();
     if mode & 0o077 == 0 {
@@ -238,6 +242,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn only_the_owner_may_look_into_it() {
+        use std::fs::Permissions;
         use std::os::unix::fs::PermissionsExt;
         let parent = parent();
         let open = |name: &str| Folder::open(&parent.path().join(name)).expect("it is writable");

@@ -3,7 +3,8 @@
 //!
 //! `open` connects, migrates and says of answers that were running that they were
 //! interrupted; `read` makes [`chat`](crate::chat)'s types of rows, `write` rows of those;
-//! `eviction` decides what makes room; `unused` removes pictures that no conversation is about.
+//! `eviction` decides what makes room; `unused` removes pictures that no conversation is about;
+//! `unsaved` holds what a full disk refused; `import` takes over what older versions kept.
 //!
 //! Each query is checked against `migrations/` when it is compiled, from what `make sqlx`
 //! wrote into `.sqlx/`.
@@ -14,6 +15,7 @@ mod open;
 mod read;
 #[cfg(test)]
 mod tests;
+mod unsaved;
 mod unused;
 mod write;
 
@@ -32,6 +34,7 @@ use super::pictures::PictureFiles;
 use super::{Evicted, Limits, NewConversation, NewPicture, Store, StoreError, Usage};
 use crate::chat::{Answer, AnswerId, Conversation, ConversationId, PictureId, PreviewKey, Turn, TurnId, VisitorId};
 use read::number;
+use unsaved::Unsaved;
 use unused::PictureUses;
 
 /// Conversations and pictures in a folder, used by one process at a time.
@@ -47,6 +50,7 @@ struct Inner {
     readers: SqlitePool,
     pictures: PictureFiles,
     uses: PictureUses,
+    unsaved: Unsaved,
     clock: Clock,
     max_turns: usize,
     /// Goes last, since a temporary one takes its files along.
@@ -91,7 +95,9 @@ impl SqliteStore {
             folder: name,
             reason: error.to_string(),
         })?;
-        let (inner, stored) = open::open(folder, limits).await?;
+        let name = folder.path().display().to_string();
+        let opened = open::open(folder, limits).await;
+        let (inner, stored) = opened.map_err(|error| error.at_start(name))?;
         let inner = Arc::new(inner);
         let tidying = tokio::spawn(Arc::clone(&inner).remove_orphans(stored));
         Ok(Self { inner, tidying })
@@ -106,6 +112,10 @@ impl SqliteStore {
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         self.tidying.abort();
+        // A task may hold on to the rest for a moment, and the process may end before.
+        if self.inner.folder.is_temporary() {
+            self.inner.folder.close();
+        }
     }
 }
 
@@ -151,7 +161,9 @@ impl Store for SqliteStore {
     async fn conversation(&self, id: &ConversationId) -> Result<Conversation, StoreError> {
         // All of it as it was at one moment.
         let mut snapshot = self.inner.readers.begin().await?;
-        read::conversation(&mut snapshot, id).await
+        let mut conversation = read::conversation(&mut snapshot, id).await?;
+        self.inner.unsaved.complete(&mut conversation.turns);
+        Ok(conversation)
     }
 
     async fn adopt(&self, conversation: &ConversationId, visitor: &VisitorId) -> Result<(), StoreError> {
@@ -159,6 +171,7 @@ impl Store for SqliteStore {
     }
 
     async fn begin_turn(&self, conversation: &ConversationId, turn: &Turn) -> Result<(), StoreError> {
+        self.inner.save_unsaved().await;
         let now = self.inner.clock.next();
         let mut connection = self.inner.writer(Durability::PowerCut).await?;
         let mut transaction = connection.begin_with(BEGIN).await?;
@@ -169,6 +182,7 @@ impl Store for SqliteStore {
     }
 
     async fn begin_answer(&self, turn: &TurnId, answer: &Answer) -> Result<(), StoreError> {
+        self.inner.save_unsaved().await;
         let now = self.inner.clock.next();
         let mut connection = self.inner.writer(Durability::PowerCut).await?;
         let mut transaction = connection.begin_with(BEGIN).await?;
@@ -187,15 +201,7 @@ impl Store for SqliteStore {
     }
 
     async fn save_answer(&self, answer: &Answer) -> Result<(), StoreError> {
-        let now = self.inner.clock.next();
-        let durability = match answer.is_running() {
-            true => Durability::Killed,
-            false => Durability::PowerCut,
-        };
-        let mut connection = self.inner.writer(durability).await?;
-        let mut transaction = connection.begin_with(BEGIN).await?;
-        write::update_answer(&mut transaction, answer, now).await?;
-        Ok(transaction.commit().await?)
+        self.inner.save_answer(answer).await
     }
 
     async fn usage(&self, owner: &VisitorId) -> Result<Usage, StoreError> {
@@ -205,6 +211,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.tidying.abort();
+        self.inner.save_unsaved().await;
         self.inner.readers.close().await;
         // The last connection moves everything from the log into the database.
         self.inner.writer.close().await;
@@ -227,6 +234,16 @@ impl Inner {
     }
 
     async fn begin_conversation(&self, new: &NewConversation, limits: &Limits) -> Result<Evicted, StoreError> {
+        let begun = self.insert_conversation(new, limits).await;
+        self.uses.arrived(&new.picture);
+        if begun.is_err() {
+            self.uses.suspect([new.picture]);
+        }
+        self.remove_unused().await;
+        begun
+    }
+
+    async fn insert_conversation(&self, new: &NewConversation, limits: &Limits) -> Result<Evicted, StoreError> {
         let now = self.clock.next();
         let mut connection = self.writer(Durability::PowerCut).await?;
         let mut transaction = connection.begin_with(BEGIN).await?;
@@ -234,12 +251,9 @@ impl Inner {
         let gone = eviction::make_room(&mut transaction, &new.owner, bytes, limits).await?;
         write::insert_conversation(&mut transaction, new, bytes, now).await?;
         // Known before the end, since whoever waits for it may go.
-        self.uses.suspect(gone.pictures.iter().copied());
+        self.uses.suspect(gone.pictures);
         transaction.commit().await?;
-        drop(connection);
-        self.uses.arrived(&new.picture);
         gone.evicted.log();
-        self.remove_unused().await;
         Ok(gone.evicted)
     }
 

@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{Connection, SqlitePool};
 
 use super::import::import;
+use super::unsaved::Unsaved;
 use super::unused::PictureUses;
 use super::{Clock, Inner, ended};
 use crate::chat::PictureId;
@@ -26,11 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Opens what is in a folder; also says which pictures have files there.
 pub async fn open(folder: Folder, limits: &Limits) -> Result<(Inner, BTreeSet<PictureId>), StoreError> {
-    let name = folder.path().display().to_string();
-    let unusable = |error: std::io::Error| StoreError::Folder {
-        folder: name.clone(),
-        reason: error.to_string(),
-    };
     let (path, is_lasting) = (folder.path().to_owned(), !folder.is_temporary());
     let prepared = tokio::task::spawn_blocking(move || {
         make_private_file(&path.join(DATABASE))?;
@@ -38,9 +34,9 @@ pub async fn open(folder: Folder, limits: &Limits) -> Result<(Inner, BTreeSet<Pi
         let stored = pictures.tidy_up()?;
         Ok((pictures, stored))
     });
-    let (pictures, stored) = ended(prepared.await)?.map_err(unusable)?;
+    let (pictures, stored) = ended(prepared.await)?.map_err(|error: std::io::Error| StoreError::Disk(error.into()))?;
     let writer = connect(&folder.path().join(DATABASE)).await?;
-    migrate(&writer, &name).await?;
+    migrate(&writer).await?;
     import(folder.path(), &writer, &pictures).await?;
     interrupt_running(&writer).await?;
     let last = sqlx::query_scalar!(r#"SELECT max(updated) AS "last: i64" FROM conversation"#)
@@ -51,6 +47,7 @@ pub async fn open(folder: Folder, limits: &Limits) -> Result<(Inner, BTreeSet<Pi
         writer,
         pictures,
         uses: PictureUses::default(),
+        unsaved: Unsaved::default(),
         clock: Clock::after(last.unwrap_or(0)),
         max_turns: limits.turns,
         folder,
@@ -94,11 +91,9 @@ fn readers(database: &Path) -> SqlitePool {
     pool(READERS).connect_lazy_with(options(database).pragma("query_only", "ON"))
 }
 
-async fn migrate(writer: &SqlitePool, folder: &str) -> Result<(), StoreError> {
+async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
     MIGRATIONS.run(writer).await.map_err(|error| match error {
-        MigrateError::VersionMissing(_) => StoreError::Newer {
-            folder: folder.to_owned(),
-        },
+        MigrateError::VersionMissing(_) => StoreError::Newer,
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
         other => StoreError::Damaged {
             detail: other.to_string(),

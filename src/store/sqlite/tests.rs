@@ -342,7 +342,7 @@ async fn a_visitors_pictures_are_bounded_in_bytes() {
         ..picture(5)
     };
     store.keep_picture(larger.clone()).await.expect("there is room");
-    let mut new = NewConversation {
+    let new = NewConversation {
         id: ConversationId::random(),
         owner,
         picture: larger.id,
@@ -350,13 +350,20 @@ async fn a_visitors_pictures_are_bounded_in_bytes() {
     };
     let evicted = store.begin_conversation(&new, &limits).await.expect("it is kept");
     assert_eq!(evicted.own, own[..2], "25 bytes more need 20 less than 40");
-    let limits = Limits {
-        bytes_per_visitor: 24,
-        ..ROOMY
+    let largest = NewPicture {
+        file: Bytes::from(vec![0; 39]),
+        ..picture(6)
     };
-    new.id = ConversationId::random();
-    let refused = store.begin_conversation(&new, &limits).await;
-    assert!(matches!(refused, Err(StoreError::VisitorFull { bytes: 25, limit: 24 })));
+    store.keep_picture(largest.clone()).await.expect("there is room");
+    let too_large = NewConversation {
+        id: ConversationId::random(),
+        owner,
+        picture: largest.id,
+        preview: PreviewKey::random(),
+    };
+    let refused = store.begin_conversation(&too_large, &limits).await;
+    assert!(matches!(refused, Err(StoreError::VisitorFull { bytes: 46, limit: 45 })));
+    assert!(matches!(store.picture(&largest.id).await, Err(StoreError::NotFound)));
     let usage = store.usage(&owner).await.expect("it can be counted");
     assert_eq!((usage.conversations, usage.bytes), (3, 45));
     store.close().await;
@@ -519,33 +526,126 @@ async fn what_is_nobodys_belongs_to_who_comes_first() {
     store.close().await;
 }
 
+/// Sets something of the connection that writes.
+async fn set(store: &SqliteStore, pragma: &'static str) {
+    let mut connection = store.inner.writer(Durability::PowerCut).await.expect("it is open");
+    connection.execute(pragma).await.expect("it is no write");
+}
+
 #[tokio::test]
 async fn a_full_disk_refuses_and_loses_nothing() {
     let folder = folder();
     let store = open(folder.path()).await;
     let id = begin(&store, visitor(), 1).await;
     let said = say(&store, &id, "what?").await;
-    let fill = |pages: i64| {
-        let store = &store;
-        async move {
-            let mut connection = store.inner.writer(Durability::PowerCut).await.expect("it is open");
-            let pragma = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
-            connection.execute(pragma).await.expect("it is no write");
-        }
-    };
-    fill(1).await;
-    let mut long = turn("how?");
-    long.question = "long ".repeat(20_000);
+    set(&store, "PRAGMA max_page_count = 1").await;
+    let long = turn(&"how? ".repeat(20_000));
     let refused = store.begin_turn(&id, &long).await.expect_err("there is no room");
     assert!(matches!(refused, StoreError::DiskFull(_)), "{refused:?}");
     assert!(refused.to_string().contains("disk is full"), "{refused}");
-    assert_eq!(
-        store.conversation(&id).await.expect("it is kept").turns,
-        std::slice::from_ref(&said)
-    );
-    fill(1 << 20).await;
+    let turns = store.conversation(&id).await.expect("it is kept").turns;
+    assert_eq!(turns, std::slice::from_ref(&said));
+    set(&store, "PRAGMA max_page_count = 1000000").await;
     store.begin_turn(&id, &long).await.expect("there is room again");
     assert_eq!(store.conversation(&id).await.expect("it is kept").turns, [said, long]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn the_end_of_an_answer_that_a_disk_refused_is_held_until_it_takes_it() {
+    let folder = folder();
+    let store = open(folder.path()).await;
+    let id = begin(&store, visitor(), 1).await;
+    for (forbid, allow) in [
+        ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+        ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000"),
+    ] {
+        let mut turn = turn("what?");
+        store.begin_turn(&id, &turn).await.expect("it is free");
+        set(&store, forbid).await;
+        turn.answers[0] = done(&turn.answers[0], &"cats ".repeat(20_000));
+        let refused = store.save_answer(&turn.answers[0]).await.expect_err("it is not taken");
+        assert!(
+            matches!(refused, StoreError::ReadOnly(_) | StoreError::DiskFull(_)),
+            "{refused:?}"
+        );
+        let last = |conversation: Conversation| conversation.turns.last().cloned();
+        assert_eq!(
+            last(store.conversation(&id).await.expect("it is kept")),
+            Some(turn.clone())
+        );
+        set(&store, allow).await;
+        // And one more is asked, as if nothing had been.
+        say(&store, &id, "and?").await;
+        assert!(store.conversation(&id).await.expect("it is kept").turns.contains(&turn));
+    }
+    let before = store.conversation(&id).await.expect("it is kept");
+    store.close().await;
+    drop(store);
+    let store = open(folder.path()).await;
+    assert_eq!(store.conversation(&id).await.expect("it is kept"), before);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn whoever_reads_does_not_wait_for_a_write() {
+    let folder = folder();
+    let store = open(folder.path()).await;
+    let id = begin(&store, visitor(), 1).await;
+    let mut connection = store.inner.writer(Durability::PowerCut).await.expect("it is open");
+    let mut writing = connection.begin_with(BEGIN).await.expect("it is free");
+    write::touch(&mut writing, &id, 1).await.expect("it is there");
+    assert_eq!(store.conversation(&id).await.expect("it is kept").turns, []);
+    writing.commit().await.expect("there is room");
+    drop(connection);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_questions_that_come_at_once_one_is_taken() {
+    let folder = folder();
+    let store = Arc::new(open(folder.path()).await);
+    let id = begin(&store, visitor(), 1).await;
+    let ask = |number: usize| {
+        let (store, id) = (Arc::clone(&store), id.clone());
+        tokio::spawn(async move { store.begin_turn(&id, &turn(&number.to_string())).await })
+    };
+    let mut taken = 0;
+    for asked in (0..16).map(ask).collect::<Vec<_>>() {
+        match asked.await.expect("it does not panic") {
+            Ok(()) => taken += 1,
+            Err(error) => assert!(matches!(error, StoreError::TurnInProgress), "{error}"),
+        }
+    }
+    assert_eq!(taken, 1);
+    assert_eq!(store.conversation(&id).await.expect("it is kept").turns.len(), 1);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_stays_whole_while_visitors_come_and_go_with_it() {
+    let folder = folder();
+    let store = Arc::new(open(folder.path()).await);
+    let limits = Limits {
+        conversations_per_visitor: 1,
+        ..ROOMY
+    };
+    let visit = |number: u8| {
+        let (store, owner) = (Arc::clone(&store), visitor());
+        tokio::spawn(async move {
+            for round in 0..12 {
+                // Each about the same two pictures in turn, so that each goes again and again.
+                let (id, _) = begin_within(&store, owner, (round + number) % 2, &limits).await;
+                let picture = store.conversation(&id).await.expect("it is kept").picture;
+                store.picture(&picture.id).await.expect("it is in use");
+                store.preview(&picture.preview).await.expect("it is in use");
+            }
+        })
+    };
+    for visited in (0..4).map(visit).collect::<Vec<_>>() {
+        visited.await.expect("each finds what he put in");
+    }
+    assert_eq!(files(folder.path()).len(), 4);
     store.close().await;
 }
 
@@ -574,8 +674,11 @@ async fn a_newer_database_is_refused_and_left_as_it_is() {
     drop(store);
     let refused = SqliteStore::in_folder(folder.path().into(), &ROOMY).await.err();
     let refused = refused.expect("it is newer");
-    assert!(matches!(refused, StoreError::Newer { .. }), "{refused:?}");
-    assert!(refused.to_string().contains("newer Glimpse"), "{refused}");
+    let sentence = refused.to_string();
+    assert!(
+        sentence.contains("newer Glimpse") && sentence.contains("--data"),
+        "{sentence}"
+    );
 
     let database = sqlx::SqlitePool::connect(&format!("sqlite://{}/glimpse.sqlite", folder.path().display()))
         .await
@@ -600,7 +703,11 @@ async fn what_is_no_database_is_said_to_be_damaged_and_left_as_it_is() {
     .expect("it is ours");
     let before = std::fs::read(&file).expect("it is there");
     let refused = SqliteStore::in_folder(folder.path().into(), &ROOMY).await.err();
-    assert!(matches!(refused, Some(StoreError::Damaged { .. })), "{refused:?}");
+    let sentence = refused.expect("it is no database").to_string();
+    assert!(
+        sentence.contains("damaged") && sentence.contains("--data"),
+        "{sentence}"
+    );
     assert_eq!(std::fs::read(&file).expect("it is there"), before);
 }
 
