@@ -1,9 +1,8 @@
 //! Checkpoints from the Hugging Face hub, in the cache that Python's `huggingface_hub` keeps.
 //!
-//! The cache's layout is that of the `hf-hub` crate: `blobs` by checksum, `snapshots` of
-//! links by commit, `refs` from branches to commits. What the crate leaves out is here:
-//! the environment's variables, checksums, sizes, downloads that go on where they stopped,
-//! and errors that say what to do.
+//! The cache has `blobs` by checksum, `snapshots` of links by commit, and `refs` from branches to
+//! commits (`layout`). The `hf-hub` crate is not used: it reads fewer of the environment's
+//! variables, compares no checksums, and its downloads begin anew where one stopped.
 //!
 //! [`settings`] is what the environment says, [`client`] makes requests, [`refusal`] knows
 //! what the hub's refusals mean, [`transfer`] brings one file into the cache, and [`snapshot`] the
@@ -11,6 +10,7 @@
 
 mod client;
 mod error;
+mod layout;
 mod refusal;
 mod settings;
 mod snapshot;
@@ -48,11 +48,6 @@ impl HubId {
                 .revision
                 .bytes()
                 .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    }
-
-    /// Its place in the cache.
-    fn repo(&self) -> hf_hub::Repo {
-        hf_hub::Repo::with_revision(self.name.clone(), hf_hub::RepoType::Model, self.revision.clone())
     }
 }
 

@@ -9,10 +9,9 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hf_hub::{Cache, CacheRepo};
-
 use super::client::{ATTEMPTS, Client, FileFacts};
 use super::error::HubError;
+use super::layout::{self, cached_commit};
 use super::transfer::{Transfer, unwritable};
 use super::{HubId, Settings};
 use crate::checkpoint::Progress;
@@ -38,7 +37,7 @@ impl Snapshot {
     /// Finds out which commit the revision stands for: by asking the hub, as Python does;
     /// where that cannot be, as it was when the cache was filled.
     pub fn find(id: HubId, settings: Settings, progress: Arc<dyn Progress>) -> Result<Self, HubError> {
-        let cached = cached_commit(&id, &settings);
+        let cached = cached_commit(&settings.cache, &id);
         let new = |commit, access| Self {
             id: id.clone(),
             settings: settings.clone(),
@@ -74,7 +73,7 @@ impl Snapshot {
 
     /// The folder of this commit's files.
     pub fn folder(&self) -> PathBuf {
-        repo(&self.id, &self.settings).pointer_path(&self.commit)
+        layout::snapshot(&self.settings.cache, &self.id, &self.commit)
     }
 
     /// Makes sure that a file is in the cache.
@@ -169,7 +168,7 @@ impl Snapshot {
 
     /// Keeps two programs from writing the same blob; released when dropped.
     fn lock(&self, etag: &str, file: &str) -> Result<File, HubError> {
-        let folder = self.settings.cache.join(".locks").join(self.id.repo().folder_name());
+        let folder = self.settings.cache.join(".locks").join(layout::folder_name(&self.id));
         make_folder(&folder)?;
         let path = folder.join(format!("{etag}.lock"));
         let lock = File::options().write(true).create(true).truncate(false).open(&path);
@@ -183,7 +182,7 @@ impl Snapshot {
     }
 
     fn repository(&self) -> PathBuf {
-        self.settings.cache.join(self.id.repo().folder_name())
+        layout::repository(&self.settings.cache, &self.id)
     }
 
     fn no_exist(&self, file: &str) -> PathBuf {
@@ -191,11 +190,10 @@ impl Snapshot {
     }
 
     fn remember_revision(&self) -> Result<(), HubError> {
-        let repo = repo(&self.id, &self.settings);
-        if self.id.is_commit() || cached_commit(&self.id, &self.settings).as_ref() == Some(&self.commit) {
+        if self.id.is_commit() || cached_commit(&self.settings.cache, &self.id).as_ref() == Some(&self.commit) {
             return Ok(());
         }
-        repo.create_ref(&self.commit)
+        layout::remember_commit(&self.settings.cache, &self.id, &self.commit)
             .map_err(|error| unwritable(&self.repository().join("refs"), &error))
     }
 
@@ -213,7 +211,7 @@ impl Snapshot {
 /// that, by another branch or tag, or as it is.
 pub fn cached(settings: &Settings) -> Vec<HubId> {
     let mut names: Vec<String> = names_in(&settings.cache)
-        .filter_map(|folder| Some(folder.strip_prefix("models--")?.replace("--", "/")))
+        .filter_map(|folder| layout::repository_name(&folder))
         .collect();
     names.sort();
     names.iter().flat_map(|name| states(name, settings)).collect()
@@ -224,7 +222,7 @@ fn states(name: &str, settings: &Settings) -> Vec<HubId> {
     let Some(main) = HubId::parse(name) else {
         return Vec::new();
     };
-    let repository = settings.cache.join(main.repo().folder_name());
+    let repository = layout::repository(&settings.cache, &main);
     let mut revisions = vec![main.revision.clone()];
     revisions.extend(refs(&repository.join("refs"), ""));
     let mut commits: Vec<_> = names_in(&repository.join("snapshots")).collect();
@@ -233,7 +231,7 @@ fn states(name: &str, settings: &Settings) -> Vec<HubId> {
     let mut seen = BTreeSet::new();
     let ids = revisions.into_iter().filter_map(|revision| {
         let id = HubId::parse(&format!("{name}@{revision}"))?;
-        seen.insert(cached_commit(&id, settings)?).then_some(id)
+        seen.insert(cached_commit(&settings.cache, &id)?).then_some(id)
     });
     ids.collect()
 }
@@ -256,22 +254,8 @@ fn names_in(folder: &Path) -> impl Iterator<Item = String> + use<> {
 
 /// The folder of a revision's files, as the cache knows it.
 pub fn cached_folder(id: &HubId, settings: &Settings) -> Option<PathBuf> {
-    let commit = cached_commit(id, settings)?;
-    Some(repo(id, settings).pointer_path(&commit))
-}
-
-fn repo(id: &HubId, settings: &Settings) -> CacheRepo {
-    Cache::new(settings.cache.clone()).repo(id.repo())
-}
-
-/// The commit that the revision stood for when the cache was filled.
-fn cached_commit(id: &HubId, settings: &Settings) -> Option<String> {
-    if id.is_commit() {
-        return Some(id.revision.clone());
-    }
-    let repository = settings.cache.join(id.repo().folder_name());
-    let commit = std::fs::read_to_string(repository.join("refs").join(&id.revision)).ok()?;
-    Some(commit.trim().to_string())
+    let commit = cached_commit(&settings.cache, id)?;
+    Some(layout::snapshot(&settings.cache, id, &commit))
 }
 
 /// Why nothing is downloaded where the environment says so.
