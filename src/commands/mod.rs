@@ -30,13 +30,25 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::models::Kernels;
+
 /// Ask a picture a question: BLIP-2 in the browser and in the terminal.
 #[derive(Parser)]
-#[command(name = "glimpse", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "glimpse", version, arg_required_else_help = true, max_term_width = 100, after_help = VARIABLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+/// What is said by the environment alone.
+const VARIABLES: &str = "\
+Environment:
+  Every flag of a command has a variable, which its --help names. Without a flag:
+  GLIMPSE_LOG      What is logged: error, warn, info, debug or trace, or as in \"warn,glimpse=debug\"
+  GLIMPSE_KERNELS  What computes a model on the CPU: own (the default) or candle, for comparison
+  GLIMPSE_ISA      What our own kernels run on: avx512-bf16, avx512, avx2 or baseline, as far as the
+                   processor has it [default: the best that it has]
+  HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE mean what they do in Python";
 
 #[derive(Subcommand)]
 enum Command {
@@ -68,6 +80,10 @@ pub fn run() -> ExitCode {
         .try_get_matches()
         .unwrap_or_else(|error| called::name_variable(error).exit());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Err(error) = Kernels::check_env() {
+        eprintln!("glimpse: {error}");
+        return ExitCode::from(2);
+    }
     start_log(matches!(cli.command, Command::Serve(_)));
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),

@@ -37,4 +37,4 @@ pub use known::{Known, known, language_model};
 pub use metadata::CheckpointMetadata;
 pub use open::{ModelRequest, OpenModel, open};
 
-pub use crate::nn::Precision;
+pub use crate::nn::{Kernels, Precision};

@@ -5,6 +5,7 @@ mod batch;
 mod checkpoints;
 mod flags;
 mod generation;
+mod kernels;
 mod proxy;
 mod questions;
 mod several;
