@@ -54,7 +54,7 @@ impl LanguageModel {
     /// Reads a whole prompt, `[1, prompt, hidden]`, into a new cache with room for `positions`
     /// of the decoder, and gives the decoder's hidden states: the last is the one that the
     /// answer's first token is chosen by.
-    pub fn read_prompt(&self, embeds: &Tensor, positions: usize) -> Result<(Tensor, Cache)> {
+    pub fn prefill(&self, embeds: &Tensor, positions: usize) -> Result<(Tensor, Cache)> {
         match self {
             Self::Opt(model) => {
                 let mut cache = model.new_cache(positions);
@@ -71,7 +71,7 @@ impl LanguageModel {
 
     /// Reads the next tokens of an answer, as many in each row: the ids of the first row, then
     /// those of the next. Gives the hidden states behind them, `[rows, tokens, hidden]`.
-    pub fn read(&self, rows: usize, ids: &[u32], cache: &mut Cache) -> Result<Tensor> {
+    pub fn decode(&self, rows: usize, ids: &[u32], cache: &mut Cache) -> Result<Tensor> {
         match (self, cache) {
             (Self::Opt(model), Cache::Opt(cache)) => {
                 let embeds = model.embed(ids)?.reshape((rows, ids.len() / rows, ()))?;

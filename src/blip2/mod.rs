@@ -5,21 +5,24 @@
 //! Face transformers' `Blip2ForConditionalGeneration` computes it. Each box of the
 //! paper's figure is a file here; read them in this order:
 //!
-//! 1. [`processor`](crate::processor): the picture's bytes to pixel values, the question to token ids.
+//! 1. `processor`: the picture's bytes to pixel values, the question to token ids.
 //! 2. [`vision`]: pixel values to one embedding a patch (ViT).
 //! 3. [`qformer`]: a few query tokens read the patches (Q-Former).
 //! 4. [`Blip2`]: the language projection between the two worlds, and the whole.
 //! 5. [`opt`] or [`t5`]: the language model; [`language_model`] is either.
-//! 6. [`generation`](crate::generation): token after token.
+//! 6. [`Blip2::generate`] (`generate`): prefill, and the passes behind it for
+//!    [`generation`](crate::generation), token after token. `prefix_cache` keeps what was read of
+//!    a picture.
 //!
 //! [`config`] is `config.json`, and [`precision`] says which parts compute in another precision
 //! than the rest. The layers are those of [`nn`](crate::nn).
 
 pub mod config;
-mod encoded;
+mod generate;
 pub mod language_model;
 pub mod opt;
 pub mod precision;
+mod prefix_cache;
 pub mod qformer;
 pub mod t5;
 pub mod vision;
@@ -28,9 +31,9 @@ use candle_core::{Device, Result, Tensor};
 
 use crate::nn::{Linear, Precision, Weights};
 use config::Blip2Config;
-pub use encoded::EncodedPicture;
 use language_model::LanguageModel;
 use precision::of_qformer;
+pub use prefix_cache::EncodedPicture;
 use qformer::QFormer;
 use vision::VisionModel;
 
@@ -79,11 +82,6 @@ impl Blip2 {
         self.cache_budget = bytes;
     }
 
-    /// The bytes that the keys and values of one question may take.
-    pub fn cache_budget(&self) -> u64 {
-        self.cache_budget
-    }
-
     pub fn config(&self) -> &Blip2Config {
         &self.config
     }
@@ -109,10 +107,10 @@ impl Blip2 {
     pub fn forward(&self, pixel_values: &Tensor, prompt_ids: &[u32], answer_ids: &[u32]) -> Result<Tensor> {
         let embeds = self.embed_prompt(&self.encode_picture(pixel_values)?, prompt_ids)?;
         let positions = prompt_ids.len() + answer_ids.len();
-        let (hidden, mut cache) = self.language_model.read_prompt(&embeds, positions)?;
+        let (hidden, mut cache) = self.language_model.prefill(&embeds, positions)?;
         let mut hidden = hidden.narrow(1, hidden.dim(1)? - 1, 1)?;
         if !answer_ids.is_empty() {
-            let further = self.language_model.read(1, answer_ids, &mut cache)?;
+            let further = self.language_model.decode(1, answer_ids, &mut cache)?;
             hidden = Tensor::cat(&[&hidden, &further], 1)?;
         }
         self.language_model.logits(&hidden)?.squeeze(0)

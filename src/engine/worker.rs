@@ -12,7 +12,7 @@ use super::queue::{Queue, Waiting};
 use super::{EngineError, Event, Submission, Summary, Timings, WrittenAnswer};
 use crate::blip2::EncodedPicture;
 use crate::chat::PictureId;
-use crate::generation::{Answer, GeneratedToken, GenerationOptions, Sequence, Step};
+use crate::generation::{Answer, GeneratedToken, GenerationOptions, Sequence, Step, StopStrings};
 use crate::models::OpenModel;
 use crate::processor::{Picture, TextProcessor, TextStream};
 
@@ -95,7 +95,7 @@ impl Worker {
         let prompt = self.prompt(submission)?;
         let text = &self.model.processor.text;
         let options = GenerationOptions {
-            stop_strings: text.stop_strings(&submission.stop_strings),
+            stop_strings: stop_strings(&submission.stop_strings, text),
             ..submission.options.clone()
         };
         let started = Event::Started {
@@ -170,6 +170,14 @@ impl Worker {
         }
         Ok(generated_tokens)
     }
+}
+
+/// Texts that end an answer, ready to be found in its tokens.
+fn stop_strings(strings: &[String], processor: &TextProcessor) -> StopStrings {
+    if strings.is_empty() {
+        return StopStrings::default();
+    }
+    StopStrings::new(strings, processor.token_bytes())
 }
 
 /// What a panic says.

@@ -5,7 +5,7 @@
 
 use super::decoder::Decoder;
 use super::logits::log_softmax;
-use super::sampling::Sampler;
+use super::sampler::Sampler;
 use super::top::top_k;
 use super::{EarlyStopping, FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence, Step};
 
@@ -66,7 +66,7 @@ impl Hypothesis {
         let mut tokens = self.tokens.clone();
         tokens.push(token);
         Self {
-            finish_reason: decoder.reason_to_finish(&ids),
+            finish_reason: decoder.finish_reason(&ids),
             ids,
             tokens,
             score,
@@ -126,12 +126,12 @@ impl BeamSearch {
             decoder.advance(&parents, &tokens)?;
         }
         let candidates = self.candidates(decoder)?;
-        let has_way_on = candidates.iter().any(|candidate| !candidate.ends_here());
-        self.go_on(&candidates);
+        let has_running = candidates.iter().any(|candidate| !candidate.ends_here());
+        self.keep_running(&candidates);
         self.take_finished(candidates);
-        self.judge_improvement(decoder);
+        self.check_early_stop(decoder);
         let is_full = self.is_full() && self.early_stopping == EarlyStopping::True;
-        if !(self.can_improve && has_way_on) || is_full {
+        if !(self.can_improve && has_running) || is_full {
             self.outcome = Some(self.conclude());
         }
         Ok(Some(Step::Working))
@@ -145,7 +145,7 @@ impl BeamSearch {
             let log_probs = decoder.process(&beam.ids, log_softmax(decoder.logits(number)));
             scores.extend(log_probs.iter().map(|log_prob| log_prob + beam.score));
         }
-        let count = (1 + decoder.stopping.end_tokens()).max(2) * self.num_beams;
+        let count = (1 + decoder.stopping.num_eos_tokens()).max(2) * self.num_beams;
         let places = match &mut self.sampler {
             Some(sampler) => sampler.draw_several(&scores, count)?,
             None => top_k(&scores, count),
@@ -159,7 +159,7 @@ impl BeamSearch {
     }
 
     /// `_get_running_beams_for_next_iteration`: the best that did not end.
-    fn go_on(&mut self, candidates: &[Hypothesis]) {
+    fn keep_running(&mut self, candidates: &[Hypothesis]) {
         let penalty = |ends: bool| if ends { NEVER } else { 0.0 };
         let scores: Vec<f32> = candidates
             .iter()
@@ -192,7 +192,7 @@ impl BeamSearch {
 
     /// `_check_early_stop_heuristic`: whether the best running beam, at the length that suits
     /// it, beats the worst finished one.
-    fn judge_improvement(&mut self, decoder: &Decoder) {
+    fn check_early_stop(&mut self, decoder: &Decoder) {
         let length = if self.early_stopping == EarlyStopping::Never && self.length_penalty > 0.0 {
             decoder.stopping.max_length()
         } else {

@@ -58,7 +58,7 @@ impl Bounds {
         }
     }
 
-    /// Gives the value back if it is within the bounds; a number that is none is in no range.
+    /// Gives the value back if it is within the bounds; a NaN is in no range.
     ///
     /// # Errors
     /// [`OptionsError::OutOfRange`], with the allowed range.

@@ -14,7 +14,7 @@ pub struct LogitsProcessors {
     no_repeat_ngram_size: usize,
     /// End tokens are not taken before the sequence, prompt included, is this long.
     min_length: usize,
-    end_tokens: Vec<u32>,
+    eos_token_ids: Vec<u32>,
     warpers: Option<Warpers>,
 }
 
@@ -28,10 +28,10 @@ struct Warpers {
 
 impl LogitsProcessors {
     /// The rules of an answer behind `prompt_length` ids.
-    pub fn new(options: &GenerationOptions, prompt_length: usize, end_tokens: &[u32]) -> Self {
+    pub fn new(options: &GenerationOptions, prompt_length: usize, eos_token_ids: &[u32]) -> Self {
         // Beams must find a way on that does not end: one token more than there are end tokens.
         let min_tokens_to_keep = if options.num_beams > 1 {
-            end_tokens.len().max(1) + 1
+            eos_token_ids.len().max(1) + 1
         } else {
             1
         };
@@ -39,7 +39,7 @@ impl LogitsProcessors {
             repetition_penalty: options.repetition_penalty as f32,
             no_repeat_ngram_size: options.no_repeat_ngram_size,
             min_length: prompt_length + options.min_new_tokens,
-            end_tokens: end_tokens.to_vec(),
+            eos_token_ids: eos_token_ids.to_vec(),
             warpers: options.do_sample.then_some(Warpers {
                 temperature: options.temperature as f32,
                 top_k: options.top_k,
@@ -59,7 +59,7 @@ impl LogitsProcessors {
             ban_repeated_ngrams(self.no_repeat_ngram_size, ids, scores);
         }
         if ids.len() < self.min_length {
-            self.end_tokens.iter().for_each(|id| ban(*id, scores));
+            self.eos_token_ids.iter().for_each(|id| ban(*id, scores));
         }
         if let Some(warpers) = &self.warpers {
             warpers.apply(scores);

@@ -7,26 +7,28 @@
 //! 1. [`GenerationOptions`] (`options`): the settings, and what they may be (`bounds`).
 //! 2. [`LogitsProcessors`] (`logits`): the rules that change logits.
 //! 3. [`StopStrings`] (`stopping`): when an answer is over.
-//! 4. `decoder`: the model with its cache, a row for each sequence.
-//! 5. `rows`: greedy decoding, and drawing tokens (`sampling`).
-//! 6. `beams`: beam search.
+//! 4. [`Forward`] (`forward`): what is asked of a model.
+//! 5. `decoder`: a model with the rules, a row for each sequence.
+//! 6. `sample`: greedy decoding, and drawing tokens (`sampler`).
+//! 7. `beams`: beam search.
 
 mod beams;
 pub mod bounds;
 mod decoder;
+mod forward;
 mod logits;
 mod options;
-mod rows;
-mod sampling;
+mod sample;
+mod sampler;
 mod stopping;
 mod top;
 
-use crate::blip2::{Blip2, EncodedPicture};
 use beams::BeamSearch;
 use decoder::Decoder;
+pub use forward::{Forward, Prefilled};
 pub use logits::{LogitsProcessors, log_softmax, softmax};
 pub use options::{EarlyStopping, GenerationOptions, OptionsError};
-use rows::Rows;
+use sample::GreedyOrSampling;
 pub use stopping::StopStrings;
 
 /// Why a prompt cannot be answered.
@@ -106,47 +108,38 @@ pub struct Answer<'model> {
 }
 
 enum Strategy {
-    Rows(Rows),
+    Sample(GreedyOrSampling),
     Beams(Box<BeamSearch>),
 }
 
-impl Blip2 {
-    /// Prefill: reads picture and prompt (ids with the picture tokens in front). What was
-    /// read of the picture is kept in it for the next prompt.
+impl<'model> Answer<'model> {
+    /// Begins an answer behind a prompt that was read.
     ///
     /// # Errors
-    /// The prompt leaves no position for an answer, or the options do not fit together.
-    pub fn generate(
-        &self,
-        picture: &EncodedPicture,
-        prompt_ids: &[u32],
-        options: &GenerationOptions,
-    ) -> Result<Answer<'_>, GenerationError> {
+    /// The options do not fit together, or the logits are not finite.
+    pub fn new(prefilled: Prefilled<'model>, options: &GenerationOptions) -> Result<Self, GenerationError> {
         options.check()?;
-        let decoder = Decoder::prefill(self, picture, prompt_ids, options)?;
         let seed = options
             .do_sample
             .then(|| options.seed.unwrap_or_else(|| rand::random::<u64>() >> 11)); // whole in a JSON reader's f64
-        let before = self.config().text_config.ids_before_answer(prompt_ids);
+        let before = &prefilled.ids_before;
         let strategy = if options.num_beams > 1 {
             Strategy::Beams(Box::new(BeamSearch::new(before, options, seed)))
         } else {
-            Strategy::Rows(Rows::new(before, options, seed))
+            Strategy::Sample(GreedyOrSampling::new(before, options, seed))
         };
-        Ok(Answer {
-            decoder,
+        Ok(Self {
+            decoder: Decoder::new(prefilled, options)?,
             strategy,
             seed,
         })
     }
-}
 
-impl Answer<'_> {
     /// Does the work of one token, or gives the next one of those that are known; `None`
     /// behind the last. Between two steps the answer can be given up.
     pub fn step(&mut self) -> Result<Option<Step>, GenerationError> {
         match &mut self.strategy {
-            Strategy::Rows(rows) => rows.step(&mut self.decoder),
+            Strategy::Sample(sample) => sample.step(&mut self.decoder),
             Strategy::Beams(beams) => beams.step(&mut self.decoder),
         }
     }
@@ -165,7 +158,7 @@ impl Answer<'_> {
     /// Why the first answer ended; known as soon as its last token was given.
     pub fn finish_reason(&self) -> Option<FinishReason> {
         match &self.strategy {
-            Strategy::Rows(rows) => rows.finish_reason(),
+            Strategy::Sample(sample) => sample.finish_reason(),
             Strategy::Beams(beams) => beams.finish_reason(),
         }
     }
@@ -173,7 +166,7 @@ impl Answer<'_> {
     /// All answers, the first one first (of beams, the best). Empty until they are finished.
     pub fn sequences(&self) -> Vec<Sequence> {
         match &self.strategy {
-            Strategy::Rows(rows) => rows.sequences(),
+            Strategy::Sample(sample) => sample.sequences(),
             Strategy::Beams(beams) => beams.sequences().to_vec(),
         }
     }

@@ -8,8 +8,8 @@ use super::FinishReason;
 
 /// Texts that end an answer as soon as its last token completes one of them.
 ///
-/// Made by [`TextProcessor::stop_strings`](crate::processor::TextProcessor::stop_strings),
-/// since a text may begin and end inside of tokens.
+/// It needs the bytes of every token, since a text may begin and end inside of tokens:
+/// `TextProcessor::token_bytes` has them.
 #[derive(Clone, Default, PartialEq)]
 pub struct StopStrings {
     strings: Vec<Vec<u8>>,
@@ -19,10 +19,10 @@ pub struct StopStrings {
 
 impl StopStrings {
     /// `tokens` are the bytes that each token of the vocabulary stands for, by id.
-    pub fn new(strings: &[String], tokens: Vec<Box<[u8]>>) -> Self {
+    pub fn new(strings: &[String], tokens: Arc<[Box<[u8]>]>) -> Self {
         Self {
             strings: strings.iter().map(|string| string.as_bytes().to_vec()).collect(),
-            tokens: tokens.into(),
+            tokens,
         }
     }
 
@@ -79,21 +79,21 @@ pub(super) struct Stopping {
     /// The most ids, prompt included.
     max_length: usize,
     stop_strings: StopStrings,
-    end_tokens: Vec<u32>,
+    eos_token_ids: Vec<u32>,
 }
 
 impl Stopping {
-    pub fn new(max_length: usize, stop_strings: StopStrings, end_tokens: &[u32]) -> Self {
+    pub fn new(max_length: usize, stop_strings: StopStrings, eos_token_ids: &[u32]) -> Self {
         Self {
             max_length,
             stop_strings,
-            end_tokens: end_tokens.to_vec(),
+            eos_token_ids: eos_token_ids.to_vec(),
         }
     }
 
     /// Why prompt and answer, `ids`, end with their last id, if they do.
-    pub fn reason(&self, ids: &[u32]) -> Option<FinishReason> {
-        if ids.last().is_some_and(|id| self.is_end(*id)) || self.stop_strings.is_completed_by_last(ids) {
+    pub fn finish_reason(&self, ids: &[u32]) -> Option<FinishReason> {
+        if ids.last().is_some_and(|id| self.is_eos(*id)) || self.stop_strings.is_completed_by_last(ids) {
             Some(FinishReason::Stop)
         } else if ids.len() >= self.max_length {
             Some(FinishReason::Length)
@@ -102,16 +102,17 @@ impl Stopping {
         }
     }
 
-    pub fn is_end(&self, id: u32) -> bool {
-        self.end_tokens.contains(&id)
+    pub fn is_eos(&self, id: u32) -> bool {
+        self.eos_token_ids.contains(&id)
     }
 
     pub fn max_length(&self) -> usize {
         self.max_length
     }
 
-    pub fn end_tokens(&self) -> usize {
-        self.end_tokens.len()
+    /// How many tokens end an answer.
+    pub fn num_eos_tokens(&self) -> usize {
+        self.eos_token_ids.len()
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Checkpoint, LoadError};
 use crate::checkpoint::{CheckpointError, Files};
 use crate::processor::image_processor::TargetSize;
-use crate::processor::{ImageProcessor, Processor, TextProcessor};
+use crate::processor::{ImageProcessor, Processor, TextConfig, TextProcessor};
 
 /// Reads `preprocessor_config.json` (or `image_processor` within `processor_config.json`,
 /// where transformers 5 keeps it) and `tokenizer.json`.
@@ -16,9 +16,12 @@ pub(super) fn load(checkpoint: &Checkpoint) -> Result<Processor, LoadError> {
     let (files, config) = (checkpoint.files(), checkpoint.config());
     let text = TextProcessor::new(
         &files.read("tokenizer.json")?,
-        config.image_token_index,
-        config.num_query_tokens,
-        &config.text_config,
+        TextConfig {
+            image_token: config.image_token_index,
+            num_query_tokens: config.num_query_tokens,
+            caption_token: config.text_config.caption_token(),
+            vocab_size: config.text_config.vocab_size(),
+        },
     )?;
     let image = ImageProcessor::from_json(&image_config(files)?)?;
     check_size(&image, config.vision_config.image_size)?;

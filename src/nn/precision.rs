@@ -47,11 +47,7 @@ pub struct Placement {
 impl Placement {
     /// On the CPU with our own kernels.
     pub fn cpu(weights: WeightFormat) -> Self {
-        Self {
-            device: Device::Cpu,
-            precision: Precision::new(weights, Kernels::Own),
-            kernels: Kernels::Own,
-        }
+        Self::with_kernels(Device::Cpu, weights, Kernels::Own)
     }
 
     /// On a device, with the kernels that suit it or that the environment names.
@@ -60,11 +56,16 @@ impl Placement {
     /// See [`Kernels::from_env`].
     pub fn new(device: Device, weights: WeightFormat) -> Result<Self, KernelsError> {
         let kernels = Kernels::from_env(&device)?;
-        Ok(Self {
+        Ok(Self::with_kernels(device, weights, kernels))
+    }
+
+    /// With these kernels; our own are for the CPU alone.
+    pub fn with_kernels(device: Device, weights: WeightFormat, kernels: Kernels) -> Self {
+        Self {
             device,
             precision: Precision::new(weights, kernels),
             kernels,
-        })
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub use image_processor::ImageProcessor;
 pub use png::encode as encode_png;
 pub use preview::EncodeError;
 pub use resize::Resample;
-pub use text::{Exchange, Prompt, TextError, TextProcessor, TextStream};
+pub use text::{Exchange, Prompt, TextConfig, TextError, TextProcessor, TextStream};
 
 /// What stands between a visitor and the model: pictures to pixel values, questions to
 /// token ids, token ids to text (`Blip2Processor`).

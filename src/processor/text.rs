@@ -3,10 +3,11 @@
 //! Source: `Blip2Processor` (picture tokens in front, then the tokenised text with its
 //! special tokens) and `tokenizer.decode(…, skip_special_tokens=True)`.
 
+use std::sync::{Arc, OnceLock};
+
 use tokenizers::{AddedToken, DecoderWrapper, Encoding, Tokenizer};
 
-use crate::blip2::config::LanguageModelConfig;
-use crate::generation::StopStrings;
+pub use stream::TextStream;
 
 /// Why a text cannot become token ids.
 #[derive(Debug, thiserror::Error)]
@@ -45,12 +46,12 @@ pub struct Exchange {
 impl Exchange {
     /// As it stands in a prompt, before the next question.
     pub fn text(&self) -> String {
-        format!("{} {}", labelled(&self.question), self.answer.trim())
+        format!("{} {}", apply_template(&self.question), self.answer.trim())
     }
 }
 
 /// A question between its labels, once: whoever knows how BLIP-2 is asked types them as well.
-fn labelled(question: &str) -> String {
+fn apply_template(question: &str) -> String {
     let question = question.trim();
     let bare = question
         .strip_prefix("Question:")
@@ -64,10 +65,10 @@ impl Prompt {
     pub fn text(&self) -> Option<String> {
         match self {
             Self::Caption => None,
-            Self::Question(question) => Some(labelled(question)),
+            Self::Question(question) => Some(apply_template(question)),
             Self::Conversation { earlier, question } => {
                 let mut turns: Vec<String> = earlier.iter().map(Exchange::text).collect();
-                turns.push(labelled(question));
+                turns.push(apply_template(question));
                 Some(turns.join(" "))
             }
             Self::Raw(text) => Some(text.clone()),
@@ -75,24 +76,34 @@ impl Prompt {
     }
 }
 
+/// What the model's config says of texts.
+#[derive(Clone, Copy, Debug)]
+pub struct TextConfig {
+    /// The picture's token, where the config names it; else the tokenizer does.
+    pub image_token: Option<u32>,
+    /// How many tokens stand for the picture.
+    pub num_query_tokens: usize,
+    /// The token behind the picture's where there is no text.
+    pub caption_token: u32,
+    pub vocab_size: usize,
+}
+
 /// The tokenizer with what BLIP-2 puts in front of a text.
 #[derive(Debug)]
 pub struct TextProcessor {
     tokenizer: Tokenizer,
     image_token: u32,
-    num_query_tokens: usize,
-    caption_token: u32,
-    vocab_size: usize,
+    config: TextConfig,
+    /// What each token stands for, once somebody has asked.
+    token_bytes: OnceLock<Arc<[Box<[u8]>]>>,
 }
 
 impl TextProcessor {
-    /// `tokenizer_json` is the checkpoint's `tokenizer.json`; the rest is from its config.
-    pub fn new(
-        tokenizer_json: &[u8],
-        image_token: Option<u32>,
-        num_query_tokens: usize,
-        language_model: &LanguageModelConfig,
-    ) -> Result<Self, TextError> {
+    /// `tokenizer_json` is the checkpoint's `tokenizer.json`.
+    ///
+    /// # Errors
+    /// It is no tokenizer.
+    pub fn new(tokenizer_json: &[u8], config: TextConfig) -> Result<Self, TextError> {
         let mut tokenizer =
             Tokenizer::from_bytes(tokenizer_json).map_err(|error| TextError::Tokenizer(error.to_string()))?;
         // The file may carry the settings of its last training run; the reference ignores them.
@@ -100,25 +111,24 @@ impl TextProcessor {
         tokenizer.with_padding(None);
         // A visitor who types `<image>` or `</s>` means those letters.
         tokenizer.set_encode_special_tokens(true);
-        let image_token = match image_token.or_else(|| tokenizer.token_to_id("<image>")) {
+        let image_token = match config.image_token.or_else(|| tokenizer.token_to_id("<image>")) {
             Some(token) => {
                 make_special(&mut tokenizer, token)?;
                 token
             }
-            None => placeholder(language_model.vocab_size()),
+            None => placeholder(config.vocab_size),
         };
         Ok(Self {
             tokenizer,
             image_token,
-            num_query_tokens,
-            caption_token: language_model.caption_token(),
-            vocab_size: language_model.vocab_size(),
+            config,
+            token_bytes: OnceLock::new(),
         })
     }
 
     /// How many tokens stand for the picture, in front of every prompt.
     pub fn num_query_tokens(&self) -> usize {
-        self.num_query_tokens
+        self.config.num_query_tokens
     }
 
     /// How many tokens a text has by itself, without any that the tokenizer adds.
@@ -135,9 +145,9 @@ impl TextProcessor {
     /// tokenizer's own token in front of it (OPT) or behind it (T5). A caption has no text but
     /// the config's begin-of-text token.
     pub fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>, TextError> {
-        let mut ids = vec![self.image_token; self.num_query_tokens];
+        let mut ids = vec![self.image_token; self.config.num_query_tokens];
         match prompt.text() {
-            None => ids.push(self.caption_token),
+            None => ids.push(self.config.caption_token),
             Some(text) => {
                 let encoding = self
                     .tokenizer
@@ -146,9 +156,9 @@ impl TextProcessor {
                 ids.extend(self.without_typed_special_tokens(&encoding));
             }
         }
-        let text = &ids[self.num_query_tokens..];
-        if let Some(&id) = text.iter().find(|id| **id as usize >= self.vocab_size) {
-            let vocab_size = self.vocab_size;
+        let text = &ids[self.config.num_query_tokens..];
+        if let Some(&id) = text.iter().find(|id| **id as usize >= self.config.vocab_size) {
+            let vocab_size = self.config.vocab_size;
             return Err(TextError::TokenOutsideVocabulary { id, vocab_size });
         }
         if text.contains(&self.image_token) {
@@ -178,33 +188,29 @@ impl TextProcessor {
         self.tokenizer.decode(ids, true).unwrap_or_default()
     }
 
-    /// Texts that end an answer, ready to be found in its tokens.
-    pub fn stop_strings(&self, strings: &[String]) -> StopStrings {
-        if strings.is_empty() {
-            return StopStrings::default();
-        }
-        let has_metaspace = matches!(self.tokenizer.get_decoder(), Some(DecoderWrapper::Metaspace(_)));
-        let token_bytes = if has_metaspace {
-            metaspace_bytes
-        } else {
-            byte_level_bytes
-        };
-        let bytes = |id| {
-            self.tokenizer
-                .id_to_token(id)
-                .map_or_else(Box::default, |token| token_bytes(&token))
-        };
-        let size = self.tokenizer.get_vocab(true).values().max().map_or(0, |id| id + 1);
-        StopStrings::new(strings, (0..size).map(bytes).collect())
+    /// The bytes that each token of the vocabulary stands for, by id; none where the vocabulary
+    /// has a hole. The table is made once.
+    pub fn token_bytes(&self) -> Arc<[Box<[u8]>]> {
+        Arc::clone(self.token_bytes.get_or_init(|| {
+            let has_metaspace = matches!(self.tokenizer.get_decoder(), Some(DecoderWrapper::Metaspace(_)));
+            let bytes_of = if has_metaspace {
+                metaspace_bytes
+            } else {
+                byte_level_bytes
+            };
+            let bytes = |id| {
+                self.tokenizer
+                    .id_to_token(id)
+                    .map_or_else(Box::default, |token| bytes_of(&token))
+            };
+            let size = self.tokenizer.get_vocab(true).values().max().map_or(0, |id| id + 1);
+            (0..size).map(bytes).collect()
+        }))
     }
 
     /// Turns tokens into text as they come.
     pub fn stream(&self) -> TextStream<'_> {
-        TextStream {
-            processor: self,
-            ids: Vec::new(),
-            sent: 0,
-        }
+        TextStream::new(self)
     }
 }
 
@@ -236,45 +242,6 @@ fn make_special(tokenizer: &mut Tokenizer, image_token: u32) -> Result<(), TextE
         .map_err(|error| TextError::Tokenizer(error.to_string()))
 }
 
-/// Text of an answer that is still growing.
-///
-/// A character may be spread over several tokens: its bytes are held back until it is
-/// whole. White space is held back until something follows, so that the answer, which
-/// is trimmed, never has to take back what was sent.
-pub struct TextStream<'a> {
-    processor: &'a TextProcessor,
-    ids: Vec<u32>,
-    sent: usize,
-}
-
-impl TextStream<'_> {
-    /// The text that the next token completes; often empty.
-    pub fn push(&mut self, id: u32) -> String {
-        self.ids.push(id);
-        let text = self.processor.decode(&self.ids);
-        // An unfinished character is shown as one replacement character; those before it
-        // are bytes that never became one.
-        let whole = text.strip_suffix(char::REPLACEMENT_CHARACTER).unwrap_or(&text);
-        self.send(whole.trim_end())
-    }
-
-    /// What is left when the answer has ended: bytes that never became a character
-    /// are shown as the replacement character, as the reference shows them.
-    pub fn finish(&mut self) -> String {
-        let text = self.processor.decode(&self.ids);
-        self.send(text.trim_end())
-    }
-
-    fn send(&mut self, text: &str) -> String {
-        let leading = text.len() - text.trim_start().len();
-        let piece = text.get(self.sent.max(leading)..).unwrap_or_default();
-        if !piece.is_empty() {
-            self.sent = text.len();
-        }
-        piece.to_string()
-    }
-}
-
 /// The bytes that a token of a byte-level vocabulary stands for. Where a letter is none of
 /// the byte alphabet, the token was added to the vocabulary and stands for itself.
 fn byte_level_bytes(token: &str) -> Box<[u8]> {
@@ -296,6 +263,8 @@ fn byte_of(letter: char) -> Option<u8> {
         Err(_) => (0..=255).filter(|byte| !is_itself(*byte)).nth((code - 0x100) as usize),
     }
 }
+
+mod stream;
 
 #[cfg(test)]
 mod tests;

@@ -62,12 +62,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// What the house still has to be rid of, each with the reason that it is there. An arrow
 /// that is gone has to go from here too, so that it does not come back.
 const EXCEPTIONS: &[(&str, &str)] = &[
-    // Generation calls BLIP-2 by name; it is to ask for forward passes through a trait.
-    ("generation", "blip2"),
-    // The length of the context comes from the language model's config.
-    ("processor", "blip2"),
-    // Stop strings are turned into tokens where the tokenizer is.
-    ("processor", "generation"),
     // What is kept is written in the page's words: `chat` to come.
     ("store", "api"),
     // `--json` prints the page's words: `chat` to come.

@@ -55,7 +55,7 @@ impl LanguageModelConfig {
     }
 
     /// The tokens that end an answer.
-    pub fn end_tokens(&self) -> &[u32] {
+    pub fn eos_token_ids(&self) -> &[u32] {
         match self {
             Self::Opt(config) => config.eos_token_id.as_slice(),
             Self::T5(config) => config.eos_token_id.as_slice(),

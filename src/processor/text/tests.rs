@@ -1,7 +1,6 @@
 //! Prompts to ids, and ids to text, with the demo model's tokenizer.
 
 use super::*;
-use crate::blip2::config::OptConfig;
 
 /// The demo model's: one token a byte for anything but plain words.
 fn processor() -> TextProcessor {
@@ -90,7 +89,7 @@ fn special_tokens_in_a_question_are_letters() {
         for prompt in [Prompt::Raw(text.into()), Prompt::Question(text.into())] {
             let ids = processor.prompt_ids(&prompt).expect(text);
             // Behind the picture's tokens and the begin-of-text token.
-            let words = &ids[processor.num_query_tokens + 1..];
+            let words = &ids[processor.config.num_query_tokens + 1..];
             assert!(words.iter().all(|id| !special.contains(id)), "{text}: {words:?}");
             assert_eq!(processor.decode(words), prompt.text().unwrap_or_default());
         }
@@ -108,18 +107,12 @@ fn a_picture_token_that_its_file_does_not_call_special_is_letters_too() {
     for token in json["added_tokens"].as_array_mut().expect("it is a list") {
         token["special"] = false.into();
     }
-    let whole = processor();
-    let processor = TextProcessor::new(
-        json.to_string().as_bytes(),
-        None,
-        3,
-        &LanguageModelConfig::Opt(OptConfig {
-            bos_token_id: whole.caption_token,
-            vocab_size: whole.vocab_size,
-            ..OptConfig::default()
-        }),
-    )
-    .expect("it is a tokenizer");
+    let config = TextConfig {
+        image_token: None,
+        num_query_tokens: 3,
+        ..processor().config
+    };
+    let processor = TextProcessor::new(json.to_string().as_bytes(), config).expect("it is a tokenizer");
     let ids = processor
         .prompt_ids(&Prompt::Raw("an <image>".into()))
         .expect("it is text");
@@ -137,13 +130,17 @@ fn without_a_token_for_it_the_picture_stands_in_front_of_the_text_all_the_same()
         .expect("it is JSON")
         .replace("<image>", "<spare>");
     let whole = processor();
-    let config = &checkpoint.config().text_config;
-    let processor = TextProcessor::new(old.as_bytes(), None, 3, config).expect("it is a tokenizer");
+    let config = TextConfig {
+        image_token: None,
+        num_query_tokens: 3,
+        ..whole.config
+    };
+    let processor = TextProcessor::new(old.as_bytes(), config).expect("it is a tokenizer");
     let prompt = Prompt::Question("what is it?".into());
     let (ids, new) = (processor.prompt_ids(&prompt), whole.prompt_ids(&prompt));
     let (ids, new) = (ids.expect("it is text"), new.expect("it is text"));
-    assert_eq!(ids[..3], [whole.vocab_size as u32; 3]);
-    assert_eq!(ids[3..], new[whole.num_query_tokens..]);
+    assert_eq!(ids[..3], [whole.config.vocab_size as u32; 3]);
+    assert_eq!(ids[3..], new[whole.config.num_query_tokens..]);
 }
 
 #[test]
@@ -154,4 +151,41 @@ fn bytes_that_never_become_a_character_are_not_held_for_ever() {
     let first: String = [crab[0], crab[0], crab[0]].iter().map(|id| stream.push(*id)).collect();
     assert_eq!(first, "\u{fffd}\u{fffd}");
     assert_eq!(stream.finish(), "\u{fffd}");
+}
+
+#[test]
+fn pieces_are_the_trimmed_text_however_it_is_cut() {
+    let processor = processor();
+    for text in [
+        " a  red\tstar \n",
+        "\n\n",
+        "naïve 🦀🦀 crab, <image> and é",
+        "日本語 の 猫",
+        "a\u{fffd}b",
+    ] {
+        let ids = ids(&processor, text);
+        let mut stream = processor.stream();
+        let mut sent = String::new();
+        for id in &ids {
+            sent.push_str(&stream.push(*id));
+            assert_eq!(sent.trim(), sent, "{text:?}");
+        }
+        sent.push_str(&stream.finish());
+        assert_eq!(sent, processor.decode(&ids).trim(), "{text:?}");
+    }
+}
+
+#[test]
+fn broken_bytes_between_characters_stand_where_they_were() {
+    let processor = processor();
+    let (crab, words) = (ids(&processor, "🦀"), ids(&processor, " a crab"));
+    let ids = [&words[..], &crab[..2], &crab[..], &crab[..1], &words[..], &crab[..3]].concat();
+    let mut stream = processor.stream();
+    let mut sent: String = ids.iter().map(|id| stream.push(*id)).collect();
+    sent.push_str(&stream.finish());
+    assert_eq!(sent, processor.decode(&ids).trim());
+    assert!(
+        sent.contains("🦀") && sent.ends_with(char::REPLACEMENT_CHARACTER),
+        "{sent}"
+    );
 }

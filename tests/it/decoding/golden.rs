@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use glimpse::blip2::{Blip2, EncodedPicture};
-use glimpse::cpu::WeightFormat;
 use glimpse::generation::{
-    EarlyStopping, FinishReason, GenerationOptions, LogitsProcessors, Sequence, log_softmax, softmax,
+    EarlyStopping, FinishReason, GenerationOptions, LogitsProcessors, Sequence, StopStrings, log_softmax, softmax,
 };
 use glimpse::models::Checkpoint;
 use glimpse::nn::Placement;
@@ -92,7 +91,7 @@ impl Settings {
             repetition_penalty: self.repetition_penalty.unwrap_or(default.repetition_penalty),
             no_repeat_ngram_size: self.no_repeat_ngram_size.unwrap_or(default.no_repeat_ngram_size),
             num_return_sequences: self.num_return_sequences.unwrap_or(default.num_return_sequences),
-            stop_strings: text.stop_strings(&self.stop_strings),
+            stop_strings: StopStrings::new(&self.stop_strings, text.token_bytes()),
             ..default
         }
     }
@@ -115,14 +114,14 @@ pub struct Case {
 }
 
 impl Case {
-    pub fn open(golden: &Path, name: &str) -> AnyResult<Self> {
+    pub fn open(golden: &Path, name: &str, placement: &Placement) -> AnyResult<Self> {
         let checkpoint = Checkpoint::open(golden.join("checkpoints").join(name))?;
         let file = golden.join("decoding").join(name);
         let tensors = candle_core::safetensors::load(file.with_extension("safetensors"), &Device::Cpu)?;
         Ok(Self {
             golden: serde_json::from_slice(&std::fs::read(file.with_extension("json"))?)?,
             distribution: tensors["distribution"].to_vec2()?,
-            model: checkpoint.load(&Placement::new(Device::Cpu, WeightFormat::F32)?)?,
+            model: checkpoint.load(placement)?,
             processor: checkpoint.processor()?,
         })
     }
@@ -180,7 +179,7 @@ impl Case {
         let before = ids.len();
         let mut options = drawn.options.options(self.golden.max_new_tokens, &self.processor.text);
         options.do_sample = true;
-        let rules = LogitsProcessors::new(&options, before, language_model.end_tokens());
+        let rules = LogitsProcessors::new(&options, before, language_model.eos_token_ids());
         assert_eq!(drawn.expected.token_ids.len(), self.distribution.len());
         let mut worst = 0f32;
         for (token, want) in drawn.expected.token_ids.iter().zip(&self.distribution) {

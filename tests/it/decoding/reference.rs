@@ -10,17 +10,37 @@
 
 use std::path::Path;
 
+use candle_core::Device;
+use glimpse::cpu::WeightFormat;
+use glimpse::nn::{Kernels, Placement};
+
 use super::AnyResult;
 use super::golden::{Case, golden, names};
 
 const DISTRIBUTION_TOLERANCE: f32 = 1e-5;
 
+/// With the kernels that suit the CPU, or that `GLIMPSE_KERNELS` names.
+fn placement() -> AnyResult<Placement> {
+    Ok(Placement::new(Device::Cpu, WeightFormat::F32)?)
+}
+
 #[test]
 fn greedy_and_beam_search_answer_as_the_reference_does() -> AnyResult<()> {
+    all_answer_as_the_reference_does(&placement()?)
+}
+
+/// What a GPU runs, on the CPU.
+#[test]
+fn candles_operations_answer_as_the_reference_does() -> AnyResult<()> {
+    let placement = Placement::with_kernels(Device::Cpu, WeightFormat::F32, Kernels::Candle);
+    all_answer_as_the_reference_does(&placement)
+}
+
+fn all_answer_as_the_reference_does(placement: &Placement) -> AnyResult<()> {
     let mut complaints = Vec::new();
     let (mut answers, mut checkpoints) = (0, 0);
     for name in names()? {
-        let case = Case::open(&golden(), &name)?;
+        let case = Case::open(&golden(), &name, placement)?;
         complaints.extend(case.check_answers()?.into_iter().map(|what| format!("{name}: {what}")));
         answers += case.golden.answers.len();
         checkpoints += 1;
@@ -43,7 +63,7 @@ fn greedy_and_beam_search_answer_as_the_reference_does() -> AnyResult<()> {
 #[test]
 fn tokens_are_drawn_from_the_references_distribution() -> AnyResult<()> {
     for name in names()? {
-        let case = Case::open(&golden(), &name)?;
+        let case = Case::open(&golden(), &name, &placement()?)?;
         let worst = case.check_distribution()?;
         let options = &case.golden.drawn.options;
         assert!(worst <= DISTRIBUTION_TOLERANCE, "{name} {options:?}: off by {worst:e}");

@@ -4,12 +4,12 @@
 //! finished leaves it, where the reference goes on with padding.
 
 use super::decoder::Decoder;
-use super::sampling::Sampler;
+use super::sampler::Sampler;
 use super::top::argmax;
 use super::{FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence, Step};
 
 /// The sequences of one answer.
-pub(super) struct Rows {
+pub(super) struct GreedyOrSampling {
     rows: Vec<Row>,
     /// Which row of the model each unfinished sequence is, in their order; empty at the start.
     in_model: Vec<usize>,
@@ -24,7 +24,7 @@ struct Row {
     finish_reason: Option<FinishReason>,
 }
 
-impl Rows {
+impl GreedyOrSampling {
     pub fn new(ids_before: &[u32], options: &GenerationOptions, seed: Option<u64>) -> Self {
         let row = |number| Row {
             ids: ids_before.to_vec(),
@@ -106,7 +106,7 @@ impl Row {
         };
         self.tokens.push(decoder.token(place, id));
         self.ids.push(id);
-        self.finish_reason = decoder.reason_to_finish(&self.ids);
+        self.finish_reason = decoder.finish_reason(&self.ids);
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! A picture as the language model has read it, kept for the next question about it.
+//! A picture as the language model has read it: the prefix of every prompt about it, kept for
+//! the next question.
 
 use std::sync::OnceLock;
 
@@ -16,7 +17,7 @@ use crate::nn::KvCache;
 /// attends to every other, so that nothing behind the embeddings can be kept.
 pub struct EncodedPicture {
     embeds: Tensor,
-    read: OnceLock<KvCache>,
+    keys_and_values: OnceLock<KvCache>,
 }
 
 impl From<Tensor> for EncodedPicture {
@@ -24,7 +25,7 @@ impl From<Tensor> for EncodedPicture {
     fn from(embeds: Tensor) -> Self {
         Self {
             embeds,
-            read: OnceLock::new(),
+            keys_and_values: OnceLock::new(),
         }
     }
 }
@@ -38,9 +39,10 @@ impl EncodedPicture {
 
 impl Blip2 {
     /// Reads a prompt (ids with the picture tokens in front) into a new cache with room for
-    /// `positions`, and gives the decoder's hidden states, of which the last is the one that
-    /// the answer's first token is chosen by.
-    pub(crate) fn read_prompt(
+    /// `positions`: behind the keys and values that are kept of the picture, or keeping them.
+    /// Gives the decoder's hidden states, of which the last is the one that the answer's first
+    /// token is chosen by.
+    pub(super) fn prefill(
         &self,
         picture: &EncodedPicture,
         prompt_ids: &[u32],
@@ -48,17 +50,17 @@ impl Blip2 {
     ) -> Result<(Tensor, Cache)> {
         let picture_tokens = picture.embeds.dim(1)?;
         let words = self.words(&picture.embeds, prompt_ids)?;
-        if let (LanguageModel::Opt(opt), Some(read)) = (&self.language_model, picture.read.get())
+        if let (LanguageModel::Opt(opt), Some(prefix)) = (&self.language_model, picture.keys_and_values.get())
             && !words.is_empty()
         {
-            let mut cache = read.extended(positions);
+            let mut cache = prefix.extended(positions);
             return Ok((opt.forward(&opt.embed(words)?, &mut cache)?, Cache::Opt(cache)));
         }
         let embeds = self.embed_prompt(&picture.embeds, prompt_ids)?;
-        let (hidden, cache) = self.language_model.read_prompt(&embeds, positions)?;
+        let (hidden, cache) = self.language_model.prefill(&embeds, positions)?;
         if let Cache::Opt(cache) = &cache {
             // It was empty, or it would have been used.
-            let _ = picture.read.set(cache.prefix(picture_tokens)?);
+            let _ = picture.keys_and_values.set(cache.prefix(picture_tokens)?);
         }
         Ok((hidden, cache))
     }
