@@ -27,6 +27,11 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
         let is_busy = is_busy.clone();
         move || if is_busy() { "true" } else { "false" }
     };
+    // Nothing is shown of an answer that has ended without words, but for the note that says so.
+    let is_missing = {
+        let (is_busy, answer) = (is_busy.clone(), answer.clone());
+        move || !is_busy() && answer.with(|answer| answer.trim().is_empty())
+    };
     let searching = {
         let answer = answer.clone();
         let is_searching = move || is_busy() && num_beams.get() > 1 && answer.with(String::is_empty);
@@ -59,7 +64,7 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
     view! {
         <article class="turn" aria-busy=busy>
             <p class="asked" class:caption=is_caption dir="auto">{asked}</p>
-            <p class="answer" dir="auto">{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
+            <p class="answer" dir="auto" hidden=is_missing>{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
             {move || searching().map(|note| view! { <p class="note">{note}</p> })}
             {move || further_answers.with(|further| (!further.is_empty()).then(|| further_list(further)))}
             {move || said().map(|note| view! { <p class="note">{note}</p> })}
