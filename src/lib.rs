@@ -4,8 +4,9 @@
 //!
 //! - [`app`]: what a person sees; Leptos components. Knows [`api`], nothing else.
 //! - [`api`]: what page and server say to each other.
-//! - [`server`]: axum: router, state, limits, errors to HTTP, static files.
+//! - [`server`]: axum: router, layers, who asks, errors to HTTP, static files.
 //! - [`chat`]: the words as types: visitor, conversation, turn, answer, settings, errors.
+//! - [`service`]: what Glimpse does, without HTTP: pictures, conversations, answers, quotas.
 //! - [`store`]: conversations and pictures that outlive a request.
 //! - [`remote`]: pictures from addresses, and from public ones only on a server.
 //! - [`engine`]: who answers when: queue, worker, cancelling, streaming.
@@ -51,6 +52,8 @@ pub mod remote;
 #[cfg(feature = "ssr")]
 pub mod server;
 #[cfg(feature = "ssr")]
+pub mod service;
+#[cfg(feature = "ssr")]
 pub mod store;
 
 /// The page's entry: takes over the HTML that the server rendered.
@@ -59,5 +62,6 @@ pub mod store;
 pub fn hydrate() {
     console_error_panic_hook::set_once();
     api::set_base(&api::Base::current());
+    api::set_visitor(app::visitor_secret());
     leptos::mount::hydrate_body(app::App);
 }

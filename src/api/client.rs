@@ -7,13 +7,27 @@ use leptos::server_fn::client::{Client, browser::BrowserClient};
 use leptos::server_fn::request::browser::BrowserRequest;
 use leptos::server_fn::response::{ClientRes, browser::BrowserResponse};
 
-use super::{ApiError, Base, ErrorKind};
+use super::{ApiError, Base, ErrorCode};
 
 /// Has the page's calls sent below this base. To be said once, before the first of them.
 pub fn set_base(base: &Base) {
     let url: &'static str = Box::leak(base.as_str().into());
     // It was said before: then the page is the same.
     let _ = leptos::server_fn::client::try_set_server_url(url);
+}
+
+/// Carries the visitor's secret.
+pub const VISITOR_HEADER: &str = "x-glimpse-visitor";
+
+thread_local! {
+    static VISITOR: std::cell::OnceCell<String> = const { std::cell::OnceCell::new() };
+}
+
+/// Has the page's calls carry the visitor's secret, 32 hexadecimal digits. To be said once,
+/// before the first of them.
+pub fn set_visitor(secret: String) {
+    // It was said before: then the visitor is the same.
+    VISITOR.with(|visitor| drop(visitor.set(secret)));
 }
 
 /// What sends the page's calls.
@@ -24,6 +38,11 @@ impl Client<ApiError> for PageClient {
     type Response = Reply;
 
     fn send(request: BrowserRequest) -> impl Future<Output = Result<Reply, ApiError>> + Send {
+        VISITOR.with(|visitor| {
+            if let Some(secret) = visitor.get() {
+                request.headers().set(VISITOR_HEADER, secret);
+            }
+        });
         let sent = <BrowserClient as Client<ApiError>>::send(request);
         async move { sent.await.map(Reply) }
     }
@@ -102,26 +121,26 @@ impl ClientRes<ApiError> for Reply {
 fn by_status(status: u16) -> ApiError {
     let (kind, sentence) = match status {
         401 | 403 | 407 => (
-            ErrorKind::BadRequest,
+            ErrorCode::BadRequest,
             "The site asks for a login first. Reload the page, log in, and try again.",
         ),
         408 | 502..=504 | 520..=524 => (
-            ErrorKind::Unreachable,
+            ErrorCode::Unreachable,
             "The server cannot be reached right now. Try again in a moment.",
         ),
         413 => (
-            ErrorKind::PictureTooLarge,
+            ErrorCode::PictureTooLarge,
             "A proxy in front of Glimpse takes no upload of this size. Choose a smaller picture; \
              the limit is the proxy's, not that of Glimpse.",
         ),
         429 => (
-            ErrorKind::Overloaded,
+            ErrorCode::QueueFull,
             "There were too many requests. Wait a moment and try again.",
         ),
         _ => {
             let sentence =
                 format!("The server's reply could not be read (status {status}). Reload the page and try again.");
-            return ApiError::new(ErrorKind::Internal, sentence);
+            return ApiError::new(ErrorCode::Internal, sentence);
         }
     };
     ApiError::new(kind, sentence)
@@ -134,18 +153,18 @@ mod tests {
     #[test]
     fn a_proxys_status_gets_its_sentence() {
         let said = [
-            (401, ErrorKind::BadRequest, "login"),
-            (413, ErrorKind::PictureTooLarge, "the limit is the proxy's"),
-            (429, ErrorKind::Overloaded, "too many requests"),
-            (502, ErrorKind::Unreachable, "cannot be reached right now"),
-            (503, ErrorKind::Unreachable, "cannot be reached right now"),
-            (504, ErrorKind::Unreachable, "cannot be reached right now"),
-            (524, ErrorKind::Unreachable, "cannot be reached right now"),
-            (418, ErrorKind::Internal, "could not be read (status 418)"),
+            (401, ErrorCode::BadRequest, "login"),
+            (413, ErrorCode::PictureTooLarge, "the limit is the proxy's"),
+            (429, ErrorCode::QueueFull, "too many requests"),
+            (502, ErrorCode::Unreachable, "cannot be reached right now"),
+            (503, ErrorCode::Unreachable, "cannot be reached right now"),
+            (504, ErrorCode::Unreachable, "cannot be reached right now"),
+            (524, ErrorCode::Unreachable, "cannot be reached right now"),
+            (418, ErrorCode::Internal, "could not be read (status 418)"),
         ];
         for (status, kind, words) in said {
             let error = by_status(status);
-            assert_eq!(error.kind, kind, "{status}");
+            assert_eq!(error.code, kind, "{status}");
             assert!(error.message.contains(words), "{status}: {error}");
         }
     }

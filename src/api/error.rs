@@ -3,11 +3,12 @@
 use leptos::server_fn::codec::JsonEncoding;
 use leptos::server_fn::error::{FromServerFnError, ServerFnErrorErr};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-/// What kind of thing went wrong; the page and scripts decide by it.
+/// What went wrong; the page decides by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ErrorKind {
+pub enum ErrorCode {
     /// The request was not understood.
     BadRequest,
     /// It came by a name that is not ours, or from another site's page.
@@ -18,32 +19,58 @@ pub enum ErrorKind {
     PictureTooLarge,
     /// Nothing is fetched from this address, or it gave nothing.
     AddressRefused,
-    /// The question is empty or too long.
+    /// Nothing is fetched from any address.
+    AddressesNotAllowed,
+    /// There is no question.
+    QuestionEmpty,
+    QuestionTooLong,
+    /// The model cannot be asked this.
     QuestionRefused,
-    /// The conversation or example does not exist (any more).
+    /// A setting is out of its range, or contradicts another.
+    SettingRefused,
+    /// The conversation, answer or example does not exist (any more), or is another visitor's.
     NotFound,
     /// An answer of this conversation is still being generated.
-    Busy,
-    /// The queue is full.
-    Overloaded,
+    TurnInProgress,
+    TooManyTurns,
+    /// As many pictures are held as may be.
+    MemoryFull,
+    /// As many pictures are being fetched as may be.
+    FetchesFull,
+    /// As many questions wait as may.
+    QueueFull,
+    /// As many of this visitor do.
+    VisitorQueueFull,
+    /// The visitor has asked as many as he may within a minute.
+    TooManyQuestions,
+    /// The answer took too long.
+    TooSlow,
+    /// The model failed on this question.
+    ModelFailed,
+    /// The model answers nobody any more.
+    ModelGone,
     /// The page could not reach the server.
     Unreachable,
     /// Our fault.
     Internal,
 }
 
-/// What went wrong, in one sentence that a visitor understands.
+/// What went wrong: a code with its data, and a sentence that a visitor understands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
-    pub kind: ErrorKind,
+    pub code: ErrorCode,
+    /// Limits and the like, by name.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub data: Map<String, Value>,
     pub message: String,
 }
 
 impl ApiError {
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
-            kind,
+            code,
+            data: Map::new(),
             message: message.into(),
         }
     }
@@ -55,24 +82,21 @@ impl FromServerFnError for ApiError {
     fn from_server_fn_error(error: ServerFnErrorErr) -> Self {
         match error {
             ServerFnErrorErr::Request(_) => Self::new(
-                ErrorKind::Unreachable,
+                ErrorCode::Unreachable,
                 "The server cannot be reached; check the connection and try again.",
             ),
             // In the browser it is the server's reply that was not understood.
             ServerFnErrorErr::Deserialization(_) if cfg!(feature = "hydrate") => Self::new(
-                ErrorKind::Internal,
+                ErrorCode::Internal,
                 "The server's reply could not be read. Reload the page and try again.",
             ),
             ServerFnErrorErr::Args(detail)
             | ServerFnErrorErr::MissingArg(detail)
             | ServerFnErrorErr::Deserialization(detail) => Self::new(
-                ErrorKind::BadRequest,
+                ErrorCode::BadRequest,
                 format!("The request was not understood ({detail}). Load the page again."),
             ),
-            _ => Self::new(
-                ErrorKind::Internal,
-                format!("Something went wrong on our side: {error}."),
-            ),
+            _ => Self::new(ErrorCode::Internal, "Something went wrong on our side. Try again."),
         }
     }
 }

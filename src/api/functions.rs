@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos::server_fn::codec::{ByteStream, Json, MultipartData, MultipartFormData, Streaming};
 
 use super::client::PageClient;
-use super::{ApiError, AskRequest, Conversation, ConversationId, PageState};
+use super::{AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState};
 
 #[cfg(feature = "ssr")]
 use crate::server::page::functions as server_side;
@@ -33,19 +33,24 @@ pub async fn open_address(address: String) -> Result<Conversation, ApiError> {
     server_side::open_address(address).await
 }
 
-/// Asks; the answer comes as lines of [`super::AnswerEvent`].
+/// Asks; the answer comes as lines of [`super::AnswerLine`].
 #[server(prefix = "/api/page", endpoint = "ask", input = Json, output = Streaming, client = PageClient)]
 pub async fn ask(request: AskRequest) -> Result<ByteStream<ApiError>, ApiError> {
     server_side::ask(request).await
 }
 
-/// Takes up the stream of the answer that is being generated, from its beginning.
+/// Takes up the stream of an answer behind the line with the number `after`, or from its
+/// beginning. Without an answer it is the last that was asked for in the conversation.
 #[server(prefix = "/api/page", endpoint = "follow", input = Json, output = Streaming, client = PageClient)]
-pub async fn follow(conversation: ConversationId) -> Result<ByteStream<ApiError>, ApiError> {
-    server_side::follow(conversation).await
+pub async fn follow(
+    conversation: ConversationId,
+    answer: Option<AnswerId>,
+    after: Option<u64>,
+) -> Result<ByteStream<ApiError>, ApiError> {
+    server_side::follow(conversation, answer, after).await
 }
 
-/// Stops the answer that is being generated; what has come of it stays.
+/// Cancels the answer that is being generated; what has come of it stays.
 #[server(prefix = "/api/page", endpoint = "stop", input = Json, client = PageClient)]
 pub async fn stop(conversation: ConversationId) -> Result<(), ApiError> {
     server_side::stop(conversation).await

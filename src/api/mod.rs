@@ -9,8 +9,8 @@ mod settings;
 mod types;
 
 pub use base::Base;
-pub use client::set_base;
-pub use error::{ApiError, ErrorKind};
+pub use client::{VISITOR_HEADER, set_base, set_visitor};
+pub use error::{ApiError, ErrorCode};
 pub use functions::*;
 pub use settings::*;
 pub use types::*;

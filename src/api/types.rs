@@ -17,6 +17,16 @@ impl std::fmt::Display for ConversationId {
     }
 }
 
+/// Names a turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TurnId(pub String);
+
+/// Names one answer of a turn.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AnswerId(pub String);
+
 /// A picture as the page shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PictureInfo {
@@ -42,11 +52,14 @@ pub enum TurnState {
 /// One question and its answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Turn {
+    pub id: TurnId,
+    /// Of the answer that is shown.
+    pub answer_id: AnswerId,
     /// Empty where a caption was asked for.
     pub question: String,
     pub answer: String,
-    /// The text that was sent to the model with the picture, empty for a caption; none is
-    /// known of turns that were saved by an older Glimpse.
+    /// The text that was sent to the model with the picture, empty for a caption; not known
+    /// before the model has begun.
     #[serde(default)]
     pub prompt: Option<String>,
     /// The other answers, where several were asked for.
@@ -77,7 +90,7 @@ pub struct AskRequest {
     #[serde(default)]
     pub fields: Fields,
     /// The settings of a script, which has no page: those of
-    /// [`Settings`](crate::server::settings::Settings), by name.
+    /// `chat::Settings`, by name.
     #[serde(flatten, skip_serializing)]
     pub settings: Map<String, Value>,
 }
@@ -113,10 +126,27 @@ pub struct Timings {
 
 /// One line of an answer's stream (newline-delimited JSON).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnswerLine {
+    /// Counts the answer's events from 1; a heartbeat has the number of the event before it.
+    /// With it a stream that broke off is taken up.
+    pub seq: u64,
+    #[serde(flatten)]
+    pub event: AnswerEvent,
+}
+
+/// What happens to an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum AnswerEvent {
     /// Waiting for the model; position 1 is next.
-    Queued { position: usize },
+    Queued {
+        position: usize,
+        /// How long until the model begins, as far as can be told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected_seconds: Option<f64>,
+        turn: TurnId,
+        answer: AnswerId,
+    },
     /// The model has begun. With more than one beam nothing follows until all are searched.
     Started { num_beams: usize },
     /// The next piece of the answer's text.

@@ -14,6 +14,8 @@ mod browser;
 mod components;
 mod state;
 
+#[cfg(feature = "hydrate")]
+pub use browser::storage::visitor_secret;
 use components::Page;
 use leptos::prelude::*;
 

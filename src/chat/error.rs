@@ -1,8 +1,8 @@
 //! What can go wrong for a visitor: a code with its data.
 //!
 //! Use the variant whose reader has something to do about it; [`Error::Internal`] where only
-//! the host has. Written out, an error speaks to the host, and names the flag of a limit;
-//! what visitors are told is made of code and data on the page.
+//! the host has. Written out, an error speaks to the host; what visitors are told is made of
+//! code and data where the page's own calls are answered.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,42 +16,48 @@ pub enum Error {
     NotFound { what: Missing },
     #[error("an answer of this conversation is still being given")]
     TurnInProgress,
-    #[error("the conversation has {limit} turns (--max-turns)")]
+    #[error("the conversation has {limit} turns")]
     TooManyTurns { limit: usize },
     #[error("the question is empty")]
     QuestionEmpty,
-    #[error("the question has {chars} characters, and at most {limit} are accepted (--max-question-chars)")]
+    #[error("the question has {chars} characters, and at most {limit} are accepted")]
     QuestionTooLong { chars: usize, limit: usize },
     /// The model cannot be asked this: the prompt is too long for it, or has its own tokens.
     #[error("the question cannot be put to the model: {detail}")]
     QuestionRefused { detail: String },
     /// A setting that is out of its range, or contradicts another.
     #[error("a setting was refused: {detail}")]
-    SettingRefused { detail: String },
-    #[error("the picture has {actual} {limited}, and at most {limit} are accepted ({})", limited.flag())]
+    SettingRefused {
+        detail: String,
+        /// Of the limit that made its range narrower.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flag: Option<String>,
+    },
+    #[error("the picture has more than the {limit} {limited} that are accepted")]
     PictureTooLarge {
         limited: PictureLimit,
-        actual: u64,
+        /// None where only that it is more was found out.
+        actual: Option<u64>,
         limit: u64,
     },
     #[error("the picture cannot be read: {detail}")]
     PictureUnreadable { detail: String },
     #[error("nothing is fetched from this address: {detail}")]
     AddressRefused { detail: String },
-    #[error("visitors may put in no addresses (--allow-picture-urls)")]
+    #[error("visitors may put in no addresses")]
     AddressesNotAllowed,
     /// What may be held for visitors is held already.
-    #[error("pictures already take the {limit} bytes that they may (--max-picture-memory)")]
-    MemoryFull { limit: u64 },
+    #[error("pictures already take the memory that they may")]
+    MemoryFull,
     #[error("too many pictures are being fetched")]
     FetchesFull,
-    #[error("{limit} questions are waiting (--max-waiting)")]
+    #[error("{limit} questions are waiting")]
     QueueFull { limit: usize },
-    #[error("{limit} questions of this visitor are waiting (--max-waiting-per-visitor)")]
+    #[error("{limit} questions of this visitor are waiting")]
     VisitorQueueFull { limit: usize },
-    #[error("this visitor, or his network, asked {limit} questions within a minute (--max-questions-per-minute)")]
+    #[error("this visitor, or his network, asked {limit} questions within a minute")]
     TooManyQuestions { limit: usize, retry_after_seconds: u64 },
-    #[error("the answer took longer than {seconds} seconds (--max-answer-seconds)")]
+    #[error("the answer took longer than {seconds} seconds")]
     TooSlow { seconds: u64 },
     #[error("the model failed")]
     ModelFailed,
@@ -59,6 +65,25 @@ pub enum Error {
     ModelGone,
     #[error("something failed on our side")]
     Internal,
+}
+
+impl Error {
+    /// The flag of the limit that was met, by which a host can set another one.
+    pub fn flag(&self) -> Option<&str> {
+        Some(match self {
+            Self::TooManyTurns { .. } => "--max-turns",
+            Self::QuestionTooLong { .. } => "--max-question-chars",
+            Self::PictureTooLarge { limited, .. } => return limited.flag(),
+            Self::AddressesNotAllowed => "--allow-picture-urls",
+            Self::MemoryFull => "--max-picture-memory",
+            Self::QueueFull { .. } => "--max-waiting",
+            Self::VisitorQueueFull { .. } => "--max-waiting-per-visitor",
+            Self::TooManyQuestions { .. } => "--max-questions-per-minute",
+            Self::TooSlow { .. } => "--max-answer-seconds",
+            Self::SettingRefused { flag, .. } => return flag.as_deref(),
+            _ => return None,
+        })
+    }
 }
 
 /// What is not there.
@@ -95,13 +120,13 @@ pub enum PictureLimit {
 }
 
 impl PictureLimit {
-    /// The flag that sets the limit.
-    pub fn flag(self) -> &'static str {
+    /// The flag that sets it, where one does.
+    pub fn flag(self) -> Option<&'static str> {
         match self {
-            Self::Bytes => "--max-upload-bytes",
-            Self::Pixels => "--max-pixels",
-            Self::Side => "fixed",
-            Self::Memory => "--max-picture-memory",
+            Self::Bytes => Some("--max-upload-bytes"),
+            Self::Pixels => Some("--max-pixels"),
+            Self::Side => None,
+            Self::Memory => Some("--max-picture-memory"),
         }
     }
 }

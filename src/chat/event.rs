@@ -5,7 +5,7 @@ use super::{Error, FinishReason, Timings};
 /// Something that happened to an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Counts an answer's events from 0 without a gap, so that a stream that broke off can be
+    /// Counts an answer's events from 1 without a gap, so that a stream that broke off can be
     /// taken up after the last that came.
     pub seq: u64,
     pub kind: EventKind,

@@ -15,12 +15,11 @@ use super::called::Called;
 use super::options::{GenerationArgs, ModelArgs};
 use super::prompt::PromptArgs;
 use super::{CommandResult, batch, picture, several};
-use crate::api::{FinishReason, Timings};
 use crate::engine::{
-    ClientKey, Engine, EngineError, Event, Events, Instruction, LocalEngine, QueueLimits, Submission, Summary,
+    ClientKey, Engine, EngineError, Event, Events, Instruction, LocalEngine, QueueLimits, Submission, Summary, Timings,
     WrittenAnswer,
 };
-use crate::generation::GenerationOptions;
+use crate::generation::{FinishReason, GenerationOptions};
 use crate::processor::Picture;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -72,13 +71,43 @@ pub struct AnswerRecord {
     #[serde(flatten)]
     first: OneAnswer,
     prompt_ids: Vec<u32>,
-    timings_ms: Timings,
+    timings_ms: TimingsRecord,
     /// What the tokens were drawn from: with `--seed`, it gives the same answer again.
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
     /// All answers, the first one too, where more than one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     answers: Option<Vec<OneAnswer>>,
+}
+
+/// How long each part took, in milliseconds.
+#[derive(Serialize)]
+struct TimingsRecord {
+    /// Opening the checkpoint; 0 where the model was there already.
+    load: f64,
+    image: f64,
+    prefill: f64,
+    decode: f64,
+    /// All but opening the checkpoint.
+    total: f64,
+}
+
+impl TimingsRecord {
+    fn new(load: f64, timings: Timings) -> Self {
+        let Timings {
+            image,
+            prefill,
+            decode,
+            total,
+        } = timings;
+        Self {
+            load,
+            image,
+            prefill,
+            decode,
+            total,
+        }
+    }
 }
 
 /// One of the answers to a question.
@@ -89,7 +118,8 @@ struct OneAnswer {
     token_ids: Vec<u32>,
     /// Of each generated token, natural logarithm, of the unmodified distribution.
     logprobs: Vec<f32>,
-    finish_reason: FinishReason,
+    /// `stop` or `length`.
+    finish_reason: &'static str,
     /// Of beam search.
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence_score: Option<f32>,
@@ -101,7 +131,10 @@ impl From<WrittenAnswer> for OneAnswer {
             answer: text,
             token_ids: sequence.tokens.iter().map(|token| token.id).collect(),
             logprobs: sequence.tokens.iter().map(|token| token.logprob).collect(),
-            finish_reason: sequence.finish_reason.into(),
+            finish_reason: match sequence.finish_reason {
+                FinishReason::Stop => "stop",
+                FinishReason::Length => "length",
+            },
             sequence_score: sequence.score,
         }
     }
@@ -113,10 +146,7 @@ impl AnswerRecord {
         Some(Self {
             first: answers.first()?.clone(),
             prompt_ids: summary.prompt_ids,
-            timings_ms: Timings {
-                load: load_ms,
-                ..summary.timings.into()
-            },
+            timings_ms: TimingsRecord::new(load_ms, summary.timings),
             seed: summary.seed,
             answers: several.then_some(answers),
         })

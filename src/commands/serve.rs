@@ -22,7 +22,8 @@ use crate::models::machine;
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
 use crate::server::{self, Hosts, Limits, Network, Pace, Placement, RootPath};
-use crate::store::{LegacyStore as Store, LegacyStoreLimits as StoreLimits};
+use crate::service::{self, Service};
+use crate::store::{self, SqliteStore};
 
 #[derive(Args)]
 pub struct ServeArgs {
@@ -133,7 +134,7 @@ limits! {
     max_beams: u8 = 10, "GLIMPSE_MAX_BEAMS", of(bounds::NUM_BEAMS);
     /// Questions that may wait for the model
     max_waiting: u16 = 32, "GLIMPSE_MAX_WAITING", 1..=u16::MAX.into();
-    /// Of these, questions of one visitor; visitors are served in turn
+    /// Questions of one visitor that may wait for the model
     max_waiting_per_visitor: u16 = 4, "GLIMPSE_MAX_WAITING_PER_VISITOR", 1..=u16::MAX.into();
     /// Connections at the same time; others wait until one has ended
     max_connections: u32 = 1000, "GLIMPSE_MAX_CONNECTIONS", 1..=1_000_000;
@@ -147,6 +148,12 @@ limits! {
     max_head_seconds: u16 = 10, "GLIMPSE_MAX_HEAD_SECONDS", 1..=u16::MAX.into();
     /// Conversations that are kept; the one looked at longest ago makes room
     max_conversations: u32 = 1000, "GLIMPSE_MAX_CONVERSATIONS", 1..=u32::MAX.into();
+    /// Conversations of one visitor that are kept; his own oldest makes room
+    max_conversations_per_visitor: u32 = 100, "GLIMPSE_MAX_CONVERSATIONS_PER_VISITOR", 1..=u32::MAX.into();
+    /// Megabytes that the pictures of one visitor may take on the disk; his own oldest make room
+    max_megabytes_per_visitor: u32 = 1000, "GLIMPSE_MAX_MEGABYTES_PER_VISITOR", 1..=u32::MAX.into();
+    /// Questions that a visitor may ask within a minute; a network may ask four times as many
+    max_questions_per_minute: u32 = 60, "GLIMPSE_MAX_QUESTIONS_PER_MINUTE", 1..=u32::MAX.into();
     /// Turns of a conversation
     max_turns: u16 = 100, "GLIMPSE_MAX_TURNS", 1..=u16::MAX.into();
     /// Seconds that an answer may take, waiting included
@@ -157,6 +164,8 @@ limits! {
     max_fetch_seconds: u16 = 30, "GLIMPSE_MAX_FETCH_SECONDS", 1..=u16::MAX.into();
     /// Seconds that an answer goes on after its visitor's connection is lost
     grace_seconds: u32 = 30, "GLIMPSE_GRACE_SECONDS", 0..=u32::MAX.into();
+    /// Seconds after its end that an answer can still be taken up by whoever lost the connection
+    keep_answers: u32 = 600, "GLIMPSE_KEEP_ANSWERS", 0..=u32::MAX.into();
 }
 
 /// The value of `--max-picture-memory`.
@@ -241,25 +250,48 @@ impl ServeArgs {
 const NO_SOURCE: &str = "--allow-picture-source (GLIMPSE_ALLOW_PICTURE_SOURCE) names where pictures may be fetched from, and this server fetches none. Add --allow-picture-urls, or leave it out.";
 
 impl LimitArgs {
-    fn limits(self, picture: PictureLimits, picture_memory: u64) -> Limits {
-        let args = self;
+    fn of_connections(&self) -> Limits {
         Limits {
-            picture,
-            picture_memory,
-            question_chars: args.max_question_chars,
-            max_new_tokens: args.max_new_tokens.into(),
-            default_new_tokens: DEFAULT_NEW_TOKENS,
-            beams: args.max_beams.into(),
-            connections: args.max_connections,
-            connections_per_address: args.max_connections_per_address,
+            connections: self.max_connections,
+            connections_per_address: self.max_connections_per_address,
             pace: Pace {
                 start: BODY_START,
-                bytes_per_second: args.min_body_rate,
+                bytes_per_second: self.min_body_rate,
             },
-            write_time: Duration::from_secs(args.max_write_seconds.into()),
-            head_time: Duration::from_secs(args.max_head_seconds.into()),
-            answer_time: Duration::from_secs(args.max_answer_seconds.into()),
-            grace: Duration::from_secs(args.grace_seconds.into()),
+            head_time: Duration::from_secs(self.max_head_seconds.into()),
+            write_time: Duration::from_secs(self.max_write_seconds.into()),
+        }
+    }
+
+    fn of_queue(&self) -> QueueLimits {
+        QueueLimits {
+            waiting: self.max_waiting.into(),
+            waiting_per_client: self.max_waiting_per_visitor.into(),
+        }
+    }
+
+    fn of_store(&self) -> store::Limits {
+        store::Limits {
+            conversations: self.max_conversations as usize,
+            conversations_per_visitor: self.max_conversations_per_visitor as usize,
+            bytes_per_visitor: u64::from(self.max_megabytes_per_visitor) * 1_000_000,
+            turns: self.max_turns.into(),
+        }
+    }
+
+    fn of_visitors(&self, picture: PictureLimits, picture_memory: u64) -> service::Limits {
+        service::Limits {
+            picture,
+            picture_memory,
+            question_chars: self.max_question_chars,
+            max_new_tokens: self.max_new_tokens.into(),
+            default_new_tokens: DEFAULT_NEW_TOKENS,
+            beams: self.max_beams.into(),
+            answer_time: Duration::from_secs(self.max_answer_seconds.into()),
+            grace: Duration::from_secs(self.grace_seconds.into()),
+            keep_answers: Duration::from_secs(self.keep_answers.into()),
+            questions_per_minute: self.max_questions_per_minute as usize,
+            store: self.of_store(),
         }
     }
 }
@@ -268,20 +300,9 @@ pub fn run(args: ServeArgs) -> CommandResult {
     if !server::has_page() {
         return Err("This glimpse was built without its page. Build it with `make build`.".into());
     }
-    let kept = StoreLimits {
-        conversations: args.limits.max_conversations as usize,
-        turns: args.limits.max_turns.into(),
-    };
     let fetcher = args.fetcher()?;
     let root_path = args.root_path()?;
-    let store = match args.data {
-        Some(folder) => Store::in_folder(folder, kept)?,
-        None => Store::in_memory(kept),
-    };
-    let queue = QueueLimits {
-        waiting: args.limits.max_waiting.into(),
-        waiting_per_client: args.limits.max_waiting_per_visitor.into(),
-    };
+    let (connections, queue) = (args.limits.of_connections(), args.limits.of_queue());
     let placement = Placement {
         hosts: Hosts {
             public: args.public_url,
@@ -297,6 +318,11 @@ pub fn run(args: ServeArgs) -> CommandResult {
         .build()?;
     let result = runtime.block_on(async {
         let listeners = server::Listeners::bind(args.addr.addresses()).await?;
+        let kept = args.limits.of_store();
+        let store = match args.data {
+            Some(folder) => SqliteStore::in_folder(folder, &kept).await?,
+            None => SqliteStore::temporary(std::env::temp_dir(), &kept).await?,
+        };
         // The model takes a while: not on a thread that should be watching connections.
         let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
         let memory = args.max_picture_memory.bytes();
@@ -304,9 +330,10 @@ pub fn run(args: ServeArgs) -> CommandResult {
             "pictures may take {} MB of memory at a time (--max-picture-memory)",
             memory.div_ceil(1_000_000)
         );
-        let limits = args.limits.limits(args.picture.limits(), memory);
+        let visitors = args.limits.of_visitors(args.picture.limits(), memory);
         let engine = LocalEngine::start(model, queue)?;
-        Ok(server::serve(listeners, Arc::new(engine), store, limits, fetcher, placement).await?)
+        let service = Service::new(Arc::new(engine), Arc::new(store), visitors, fetcher);
+        Ok(server::serve(listeners, service, connections, placement).await?)
     });
     // A picture that is still being decoded is nobody's any more.
     runtime.shutdown_background();

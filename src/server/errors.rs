@@ -1,36 +1,168 @@
-//! Errors to HTTP: the one place where each becomes a status, a kind and a sentence.
-//!
-//! Rooms below have an error enum each; `From` here turns them into the [`ApiError`] that
-//! crosses the wire, and [`status`] gives its HTTP status. Anything that is not the
-//! visitor's doing is logged.
+//! Errors to HTTP: the one place where a code becomes a status, and the sentence that a
+//! visitor is told. Flags are the host's: they are in the log and in an error's data.
 
 use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use serde_json::Value;
 
 use super::csp;
-use crate::api::{ApiError, Base, ErrorKind};
-use crate::engine::EngineError;
-use crate::generation::GenerationError;
-use crate::processor::{PictureError, TextError};
-use crate::remote::RemoteError;
-use crate::store::LegacyStoreError as StoreError;
-
-use super::memory::MemoryError;
 use super::multipart::FormError;
+use crate::api::{ApiError, Base, ErrorCode};
+use crate::chat::{Error, Missing, PictureLimit};
 
-/// The HTTP status that goes with a kind of error.
-pub fn status(kind: ErrorKind) -> StatusCode {
-    match kind {
-        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
-        ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
-        ErrorKind::PictureUnreadable | ErrorKind::AddressRefused | ErrorKind::QuestionRefused => {
-            StatusCode::UNPROCESSABLE_ENTITY
+/// The HTTP status that goes with a code.
+pub fn status(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::BadRequest | ErrorCode::SettingRefused => StatusCode::BAD_REQUEST,
+        ErrorCode::Forbidden | ErrorCode::AddressesNotAllowed => StatusCode::FORBIDDEN,
+        ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::TurnInProgress => StatusCode::CONFLICT,
+        ErrorCode::PictureTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::PictureUnreadable
+        | ErrorCode::AddressRefused
+        | ErrorCode::QuestionEmpty
+        | ErrorCode::QuestionTooLong
+        | ErrorCode::QuestionRefused
+        | ErrorCode::TooManyTurns => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorCode::VisitorQueueFull | ErrorCode::TooManyQuestions => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::MemoryFull
+        | ErrorCode::FetchesFull
+        | ErrorCode::QueueFull
+        | ErrorCode::TooSlow
+        | ErrorCode::ModelGone
+        | ErrorCode::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::ModelFailed | ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let code = code(&error);
+        if status(code) == StatusCode::SERVICE_UNAVAILABLE {
+            // Limits that a host may want to raise.
+            tracing::info!(flag = error.flag(), "{error}");
         }
-        ErrorKind::PictureTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorKind::NotFound => StatusCode::NOT_FOUND,
-        ErrorKind::Busy => StatusCode::CONFLICT,
-        ErrorKind::Overloaded | ErrorKind::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Self {
+            code,
+            data: data(&error),
+            message: sentence(&error),
+        }
+    }
+}
+
+fn code(error: &Error) -> ErrorCode {
+    match error {
+        Error::BadRequest { .. } => ErrorCode::BadRequest,
+        Error::NotFound { .. } => ErrorCode::NotFound,
+        Error::TurnInProgress => ErrorCode::TurnInProgress,
+        Error::TooManyTurns { .. } => ErrorCode::TooManyTurns,
+        Error::QuestionEmpty => ErrorCode::QuestionEmpty,
+        Error::QuestionTooLong { .. } => ErrorCode::QuestionTooLong,
+        Error::QuestionRefused { .. } => ErrorCode::QuestionRefused,
+        Error::SettingRefused { .. } => ErrorCode::SettingRefused,
+        Error::PictureTooLarge { .. } => ErrorCode::PictureTooLarge,
+        Error::PictureUnreadable { .. } => ErrorCode::PictureUnreadable,
+        Error::AddressRefused { .. } => ErrorCode::AddressRefused,
+        Error::AddressesNotAllowed => ErrorCode::AddressesNotAllowed,
+        Error::MemoryFull => ErrorCode::MemoryFull,
+        Error::FetchesFull => ErrorCode::FetchesFull,
+        Error::QueueFull { .. } => ErrorCode::QueueFull,
+        Error::VisitorQueueFull { .. } => ErrorCode::VisitorQueueFull,
+        Error::TooManyQuestions { .. } => ErrorCode::TooManyQuestions,
+        Error::TooSlow { .. } => ErrorCode::TooSlow,
+        Error::ModelFailed => ErrorCode::ModelFailed,
+        Error::ModelGone => ErrorCode::ModelGone,
+        Error::Internal => ErrorCode::Internal,
+    }
+}
+
+/// An error's numbers and words, by name.
+fn data(error: &Error) -> serde_json::Map<String, Value> {
+    let mut data = match serde_json::to_value(error) {
+        Ok(Value::Object(data)) => data,
+        _ => serde_json::Map::new(),
+    };
+    data.remove("code");
+    if let Some(flag) = error.flag() {
+        data.insert("flag".into(), flag.into());
+    }
+    data
+}
+
+/// What is wrong and what to do, for a visitor.
+fn sentence(error: &Error) -> String {
+    match error {
+        Error::BadRequest { detail }
+        | Error::QuestionRefused { detail }
+        | Error::SettingRefused { detail, .. }
+        | Error::PictureUnreadable { detail }
+        | Error::AddressRefused { detail } => detail.clone(),
+        Error::NotFound { what } => missing(*what).into(),
+        Error::TurnInProgress => {
+            "An answer of this conversation is still being given. Wait for it, or press Stop.".into()
+        }
+        Error::TooManyTurns { limit } => {
+            format!("This conversation has {limit} turns, which is as many as it may have. Begin a new conversation.")
+        }
+        Error::QuestionEmpty => "Type a question, or press Describe for a caption.".into(),
+        Error::QuestionTooLong { chars, limit } => {
+            format!("The question has {chars} characters, and at most {limit} are accepted. Ask a shorter one.")
+        }
+        Error::PictureTooLarge { limited, actual, limit } => too_large(*limited, *actual, *limit),
+        Error::AddressesNotAllowed => {
+            "Pictures are not fetched from addresses here. Download the picture and choose the file.".into()
+        }
+        Error::MemoryFull => "Many pictures are being put in right now. Try again in a moment.".into(),
+        Error::FetchesFull => "Too many pictures are being fetched. Try again in a moment.".into(),
+        Error::QueueFull { limit } => {
+            format!("{limit} questions are waiting already, which is as many as may. Try again in a moment.")
+        }
+        Error::VisitorQueueFull { limit } => {
+            format!("{limit} of your questions are waiting already. Wait for an answer, or stop one.")
+        }
+        Error::TooManyQuestions {
+            retry_after_seconds, ..
+        } => format!("You have asked many questions within a minute. Ask again in {retry_after_seconds} seconds."),
+        Error::TooSlow { seconds } => {
+            format!("The answer took longer than the {seconds} seconds that it may. Try again later, or ask for less.")
+        }
+        Error::ModelFailed => "The model failed on this question. Ask another one.".into(),
+        Error::ModelGone => "The model has stopped, and whoever runs this page has to start it again.".into(),
+        Error::Internal => "Something went wrong on our side. Try again.".into(),
+    }
+}
+
+fn missing(what: Missing) -> &'static str {
+    match what {
+        Missing::Conversation => {
+            "This conversation is not there any more, or is another visitor's. Put the picture in again."
+        }
+        Missing::Example => "There is no such example. Choose one that is shown.",
+        Missing::Answer => "No answer is being given in this conversation. Load the page again.",
+        Missing::Picture => "This picture is not there any more. Put it in again.",
+    }
+}
+
+fn too_large(limited: PictureLimit, actual: Option<u64>, limit: u64) -> String {
+    let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
+    match (limited, actual) {
+        (PictureLimit::Bytes, Some(actual)) => {
+            format!("The file has {actual} bytes, and at most {limit} are accepted. Choose a smaller file.")
+        }
+        (PictureLimit::Pixels, Some(actual)) => {
+            format!("The picture has {actual} pixels, and at most {limit} are accepted. Make it smaller.")
+        }
+        (PictureLimit::Side, Some(actual)) => {
+            format!("A side of the picture has {actual} pixels, and may have at most {limit}. Make it smaller.")
+        }
+        (PictureLimit::Memory, Some(actual)) => format!(
+            "Reading this picture takes {} MB of memory, and at most {} MB can be taken here. Make it smaller.",
+            megabytes(actual),
+            megabytes(limit)
+        ),
+        (limited, None) => {
+            format!("The picture has more than the {limit} {limited} that are accepted. Choose a smaller one.")
+        }
     }
 }
 
@@ -89,87 +221,15 @@ a {{ color: #0f6f68 }}
     (status, [(header::CONTENT_SECURITY_POLICY, policy)], Html(html)).into_response()
 }
 
-impl From<PictureError> for ApiError {
-    fn from(error: PictureError) -> Self {
-        let kind = match error {
-            PictureError::TooManyBytes { .. } | PictureError::TooManyPixels { .. } | PictureError::TooLong { .. } => {
-                ErrorKind::PictureTooLarge
-            }
-            _ => ErrorKind::PictureUnreadable,
-        };
-        Self::new(kind, error.to_string())
-    }
-}
-
-impl From<MemoryError> for ApiError {
-    fn from(error: MemoryError) -> Self {
-        let kind = match error {
-            MemoryError::NeverFits { .. } => ErrorKind::PictureTooLarge,
-            MemoryError::Full | MemoryError::CutOff => ErrorKind::Overloaded,
-        };
-        Self::new(kind, error.to_string())
-    }
-}
-
-impl From<FormError> for ApiError {
+impl From<FormError> for Error {
     fn from(error: FormError) -> Self {
-        Self::new(ErrorKind::BadRequest, error.to_string())
+        Self::BadRequest {
+            detail: error.to_string(),
+        }
     }
 }
 
-impl From<RemoteError> for ApiError {
-    fn from(error: RemoteError) -> Self {
-        let kind = match error {
-            RemoteError::TooManyBytes { .. } => ErrorKind::PictureTooLarge,
-            RemoteError::WebPage | RemoteError::Drawing | RemoteError::NotAPicture(_) => ErrorKind::PictureUnreadable,
-            _ => ErrorKind::AddressRefused,
-        };
-        Self::new(kind, error.to_string())
-    }
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        let kind = match error {
-            StoreError::NotFound => ErrorKind::NotFound,
-            StoreError::Busy => ErrorKind::Busy,
-            StoreError::TooManyTurns(_) => ErrorKind::QuestionRefused,
-            StoreError::Preview(_) | StoreError::Folder { .. } => ErrorKind::Internal,
-        };
-        Self::new(kind, error.to_string())
-    }
-}
-
-/// An error with all that it came from, whose sentences a visitor is not told.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-impl From<EngineError> for ApiError {
-    fn from(error: EngineError) -> Self {
-        let kind = match &error {
-            EngineError::QueueFull { .. } | EngineError::ClientQueueFull { .. } | EngineError::Deadline => {
-                ErrorKind::Overloaded
-            }
-            EngineError::Prompt(TextError::ImageTokenInText)
-            | EngineError::Generation(GenerationError::PromptTooLong { .. } | GenerationError::TooMuchMemory { .. }) => {
-                ErrorKind::QuestionRefused
-            }
-            EngineError::Generation(GenerationError::NothingToDraw) => ErrorKind::BadRequest,
-            EngineError::Gone | EngineError::DeviceFailed | EngineError::Panicked => {
-                tracing::error!("{error}");
-                ErrorKind::Internal
-            }
-            // What exactly broke is for the log.
-            EngineError::Prompt(_) | EngineError::Generation(_) => {
-                tracing::error!("{}", with_sources(&error));
-                return Self::new(
-                    ErrorKind::Internal,
-                    "The model failed on this question. Ask another one.",
-                );
-            }
-        };
-        Self::new(kind, error.to_string())
-    }
+/// A code's own response, as the page's calls get it.
+pub fn refusal(error: &ApiError) -> Response {
+    (status(error.code), axum::Json(error)).into_response()
 }

@@ -3,34 +3,28 @@
 //! [`serve`] is the way in. A request goes through the layers of [`router`] to one of:
 //! `page` (server functions, the form without JavaScript, pictures), a file of the page
 //! (`assets`), or `ops` (health).
-//! `connections` bounds how many there may be. `answers` lets an answer go on when a connection is lost. Errors become a status and a
-//! sentence in `errors`, nowhere else.
+//! `connections` bounds how many there may be, `visitor` finds out who asks, and errors become a
+//! status and a sentence in `errors`. What is asked is done by [`service`](crate::service).
 
 mod access;
-mod answers;
-mod asking;
 mod assets;
-mod budget;
+mod body;
 mod callers;
 mod client;
 mod connections;
-mod convert;
 mod csp;
 mod errors;
 mod hosts;
 mod limits;
 mod listening;
-pub mod memory;
 pub mod multipart;
 mod ops;
-mod options;
 mod pace;
 pub mod page;
 mod root_path;
 mod router;
-pub mod settings;
 mod state;
-mod upload;
+mod visitor;
 mod write_timeout;
 
 use std::net::SocketAddr;
@@ -48,9 +42,7 @@ pub use pace::Pace;
 pub use root_path::RootPath;
 pub use state::AppState;
 
-use crate::engine::Engine;
-use crate::remote::Fetcher;
-use crate::store::LegacyStore as Store;
+use crate::service::Service;
 
 /// How long connections may go on when the process was asked to end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -67,19 +59,15 @@ pub struct Placement {
 }
 
 /// Serves until the process is asked to end (Ctrl-C or SIGTERM).
-///
-/// Without a `fetcher` visitors put no pictures in from addresses.
 pub async fn serve(
     listeners: Listeners,
-    engine: Arc<dyn Engine>,
-    store: Store,
+    service: Service,
     limits: Limits,
-    fetcher: Option<Fetcher>,
     placement: Placement,
 ) -> std::io::Result<()> {
     let address = listeners.local_addr()?;
-    let state = AppState::new(engine, store, limits, fetcher, address);
-    let shared = Arc::clone(&state.shared);
+    let service = Arc::new(service);
+    let state = AppState::new(Arc::clone(&service), limits, address);
     let ending = CancellationToken::new();
     tracing::info!("open http://{} in a browser", browsable(address));
     let router = router::router(state, placement.hosts.clone());
@@ -96,7 +84,7 @@ pub async fn serve(
         asked_to_end().await;
         tracing::info!("ending: answers stop here");
         ending.cancel();
-        keep_everything(&shared).await;
+        service.end().await;
     };
     // A second signal ends it whatever is not saved.
     let asked_again = async {
@@ -106,14 +94,6 @@ pub async fn serve(
     let end = async { tokio::join!(served, kept) };
     tokio::select! { _ = end => {}, () = asked_again => {} }
     Ok(())
-}
-
-/// Ends all answers, and waits until what has come of them is saved.
-async fn keep_everything(shared: &state::Shared) {
-    shared.answers.end().await;
-    let store = Arc::clone(&shared.store);
-    // An error is a panic, which has been told.
-    let _ = tokio::task::spawn_blocking(move || store.flush()).await;
 }
 
 /// An address that a browser on this machine can open.

@@ -22,16 +22,19 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 
+use super::body::{self, BodyError};
+use super::client::ClientAddress;
 use super::errors::Reader;
 use super::hosts::{self, Hosts};
-use super::memory::Reservation;
 use super::multipart::{FormLimits, Verdict};
 use super::ops::health;
 use super::page::{self, form, functions, pictures};
-use super::state::{AppState, Shared};
-use super::{access, assets, csp, errors, multipart, pace, upload};
-use crate::api::{ApiError, ErrorKind};
+use super::state::AppState;
+use super::{access, assets, csp, errors, multipart, pace, visitor};
+use crate::api::{ApiError, ErrorCode};
 use crate::app::{App, shell};
+use crate::chat::Error;
+use crate::service::{Reservation, Service};
 
 /// Where the server functions are.
 const FUNCTIONS: &str = "/api/page/";
@@ -51,27 +54,28 @@ const BODY_IDLE: Duration = Duration::from_secs(30);
 /// What is read of a body: more than is taken, so that the browser hears by how much its picture
 /// is too large; beyond this it is refused at once.
 fn max_body_bytes(max_upload_bytes: usize) -> usize {
-    let upload = max_upload_bytes.saturating_mul(2).saturating_add(upload::FORM_BYTES);
+    let upload = max_upload_bytes.saturating_mul(2).saturating_add(body::FORM_BYTES);
     upload.max(2 * MAX_CALL_BYTES)
 }
 
 pub fn router(state: AppState, hosts: Hosts) -> Router {
     let hosts = Arc::new(hosts);
-    let limits = state.shared.limits;
-    let most = max_body_bytes(limits.picture.max_bytes);
+    let limits = state.limits;
+    let most = max_body_bytes(state.service.limits().picture.max_bytes);
     let routes = generate_route_list(App);
-    let shared = Arc::clone(&state.shared);
-    let context = move || page::provide_contexts(&shared);
+    let service = Arc::clone(&state.service);
+    let context = move || page::provide_contexts(&service);
     let leptos = state.leptos.clone();
     Router::new()
         .leptos_routes_with_context(&state, routes, context, move || shell(leptos.clone()))
         .route("/ask", post(form::post))
-        .route("/pictures/{conversation}", get(pictures::serve))
+        .route("/pictures/{key}", get(pictures::serve))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/{*path}", get(assets::serve))
         .layer(axum::extract::DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(Arc::clone(&state.shared), guard_functions))
+        .layer(from_fn_with_state(Arc::clone(&state.service), guard_functions))
+        .layer(from_fn(visitor::identify))
         .layer(from_fn_with_state(Arc::clone(&hosts), refuse_other_sites))
         .layer(from_fn_with_state(hosts, refuse_other_names))
         .layer(RequestBodyLimitLayer::new(most))
@@ -133,7 +137,7 @@ async fn refuse_sender(status: StatusCode, sentence: &str, request: Request<Body
     let mut rest = body.into_data_stream();
     while rest.next().await.is_some_and(|chunk| chunk.is_ok()) {}
     if parts.uri.path().starts_with(FUNCTIONS) {
-        let error = ApiError::new(ErrorKind::Forbidden, sentence);
+        let error = ApiError::new(ErrorCode::Forbidden, sentence);
         return (status, axum::Json(error)).into_response();
     }
     errors::page(
@@ -148,23 +152,25 @@ async fn refuse_sender(status: StatusCode, sentence: &str, request: Request<Body
 ///
 /// server_fn panics on a multipart request without a boundary, reads a body of any size,
 /// and answers everything that it does not understand with a 500.
-async fn guard_functions(State(shared): State<Arc<Shared>>, request: Request<Body>, next: Next) -> Response {
+async fn guard_functions(State(service): State<Arc<Service>>, request: Request<Body>, next: Next) -> Response {
     if request.method() != Method::POST || !request.uri().path().starts_with(FUNCTIONS) {
         return next.run(request).await;
     }
     let function = request.uri().path().trim_start_matches(FUNCTIONS);
     let streams = STREAMS.contains(&function);
     if function == "upload" {
-        return match check_upload(request, &shared) {
+        return match check_upload(request, &service) {
             Ok((request, verdict)) => {
                 let response = set_status(next.run(request).await).await;
                 // What has been told of it was made of what is left.
-                verdict.error().map_or(response, |error| refusal(&error.into()))
+                verdict
+                    .error()
+                    .map_or(response, |error| errors::refusal(&ApiError::from(Error::from(error))))
             }
-            Err(error) => refusal(&error),
+            Err(error) => errors::refusal(&error),
         };
     }
-    let mut room = shared.room(request.extensions());
+    let mut room = service.room(ClientAddress::of(request.extensions()).network());
     match read_whole(request, &mut room).await {
         Ok(request) => {
             let response = set_status(next.run(request).await).await;
@@ -173,7 +179,7 @@ async fn guard_functions(State(shared): State<Arc<Shared>>, request: Request<Bod
             }
             response
         }
-        Err(error) => refusal(&error),
+        Err(error) => errors::refusal(&error),
     }
 }
 
@@ -201,14 +207,14 @@ async fn say_when_to_return(request: Request<Body>, next: Next) -> Response {
 }
 
 /// The upload, with its form guarded.
-fn check_upload(request: Request<Body>, shared: &Shared) -> Result<(Request<Body>, Verdict), ApiError> {
-    upload::check_length(request.headers(), shared)?;
-    multipart::guarded(request, FormLimits::new(upload::FORM_BYTES)).ok_or_else(|| {
+fn check_upload(request: Request<Body>, service: &Service) -> Result<(Request<Body>, Verdict), ApiError> {
+    body::check_length(request.headers(), service)?;
+    multipart::guarded(request, FormLimits::new(body::FORM_BYTES)).ok_or_else(|| {
         let sentence = format!(
             "An upload is a multipart form with a field `{}`.",
             functions::PICTURE_FIELD
         );
-        ApiError::new(ErrorKind::BadRequest, sentence)
+        ApiError::new(ErrorCode::BadRequest, sentence)
     })
 }
 
@@ -224,7 +230,7 @@ async fn say_too_large(State(most): State<usize>, request: Request<Body>, next: 
             "A request may have at most {most} bytes (twice --max-upload-bytes, and a little). Send a smaller picture."
         );
         if is_function {
-            return refusal(&ApiError::new(ErrorKind::PictureTooLarge, sentence));
+            return errors::refusal(&ApiError::new(ErrorCode::PictureTooLarge, sentence));
         }
         // Whoever has no JavaScript posts a form, and reads what comes.
         return errors::page(StatusCode::PAYLOAD_TOO_LARGE, "Too large", &sentence, &reader);
@@ -234,14 +240,18 @@ async fn say_too_large(State(most): State<usize>, request: Request<Body>, next: 
 
 async fn read_whole(request: Request<Body>, room: &mut Reservation) -> Result<Request<Body>, ApiError> {
     let (parts, body) = request.into_parts();
-    let bytes = upload::read(body.into_data_stream(), MAX_CALL_BYTES, room)
+    let bytes = body::read_limited(body.into_data_stream(), MAX_CALL_BYTES, room)
         .await
-        .map_err(|error| match error.kind {
-            ErrorKind::PictureTooLarge => {
-                let sentence = format!("A request may have at most {MAX_CALL_BYTES} bytes. Send a shorter one.");
-                ApiError::new(ErrorKind::QuestionRefused, sentence)
-            }
-            _ => error,
+        .map_err(|error| match error {
+            BodyError::TooLarge { limit, .. } => ApiError::new(
+                ErrorCode::QuestionTooLong,
+                format!("A request may have at most {limit} bytes. Send a shorter one."),
+            ),
+            BodyError::BrokenOff { reason } => ApiError::new(
+                ErrorCode::BadRequest,
+                format!("The request broke off ({reason}). Try it again."),
+            ),
+            BodyError::Memory(error) => Error::from(error).into(),
         })?;
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
@@ -256,19 +266,14 @@ async fn set_status(response: Response) -> Response {
         return parts.status.into_response();
     };
     if let Ok(error) = serde_json::from_slice::<ApiError>(&bytes) {
-        parts.status = errors::status(error.kind);
+        parts.status = errors::status(error.code);
     }
     Response::from_parts(parts, Body::from(bytes))
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
-    refusal(&ApiError::new(
-        ErrorKind::Internal,
+    errors::refusal(&ApiError::new(
+        ErrorCode::Internal,
         "Something went wrong on our side. Try again.",
     ))
-}
-
-fn refusal(error: &ApiError) -> Response {
-    let status: StatusCode = errors::status(error.kind);
-    (status, axum::Json(error)).into_response()
 }

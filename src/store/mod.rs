@@ -6,7 +6,6 @@
 
 mod error;
 mod folder;
-mod legacy;
 mod pictures;
 mod sqlite;
 
@@ -16,7 +15,6 @@ use tokio_util::bytes::Bytes;
 use crate::chat::{Answer, AnswerId, Conversation, ConversationId, PictureId, PreviewKey, Turn, TurnId, VisitorId};
 
 pub use error::StoreError;
-pub use legacy::{LegacyStore, LegacyStoreError, LegacyStoreLimits};
 pub use sqlite::SqliteStore;
 
 /// What keeps conversations. Every method is one step: it has happened or it has not, also
@@ -75,6 +73,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`begin_turn`](Self::begin_turn).
     async fn begin_answer(&self, turn: &TurnId, answer: &Answer) -> Result<(), StoreError>;
+
+    /// Removes a conversation.
+    ///
+    /// # Errors
+    /// There is none, or its answer is being given.
+    async fn remove(&self, conversation: &ConversationId) -> Result<(), StoreError>;
 
     /// Takes back an answer that is running, and its turn if it was the only one: as if it had
     /// never been asked for.

@@ -22,7 +22,7 @@ fn server_and_site() -> (Server, Site) {
 fn refused(answer: (u16, Value), kind: &str, words: &str) {
     let (status, error) = answer;
     assert!((400..500).contains(&status), "{status}: {error}");
-    assert_eq!(error["kind"], kind, "{error}");
+    assert_eq!(error["code"], kind, "{error}");
     let sentence = error["message"].as_str().unwrap_or_default();
     assert!(sentence.contains(words) && sentence.ends_with('.'), "{sentence}");
 }
@@ -138,8 +138,8 @@ fn a_server_for_others_fetches_only_when_told() {
     for server in off {
         refused(
             open(&server, &site.url("/a.png")),
-            "address_refused",
-            "--allow-picture-urls",
+            "addresses_not_allowed",
+            "not fetched from addresses",
         );
         assert!(
             !get(&server, "").to_string().contains("Picture address"),
@@ -147,7 +147,7 @@ fn a_server_for_others_fetches_only_when_told() {
         );
         let address = site.url("/a.png");
         let (status, page) = post_form(&server, &[("address", "", address.as_bytes()), ("action", "", b"open")]);
-        assert!(status == 422 && page.contains("role=\"alert\""), "{status}");
+        assert!(status == 403 && page.contains("role=\"alert\""), "{status}");
     }
     assert_eq!(site.requests(), 0, "nobody came");
     let arguments = ["--model", model.path(), "--allow-picture-source", &place];

@@ -19,3 +19,4 @@ mod settings;
 mod support;
 mod t5;
 mod terminal;
+mod visitors;

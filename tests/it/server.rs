@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::page::{ask, begin, call, get, post_form, question, send, upload};
+use crate::support::page::{STRANGER, ask, begin, call, call_as, get, post_form, question, send, upload};
 use crate::support::{Server, TinyCheckpoint, png};
 use serde_json::{Value, json};
 
@@ -12,7 +12,16 @@ fn an_answer_streams_and_is_what_the_terminal_says() {
     let server = Server::start(&["--model", model.path()]);
     let id = begin(&server);
     let events: Vec<Value> = ask(&server, &question(&id, 12)).collect();
-    assert_eq!(events[0], json!({"event": "queued", "position": 1}));
+    assert_eq!(
+        (&events[0]["event"], &events[0]["position"]),
+        (&json!("queued"), &json!(1))
+    );
+    let numbers: Vec<u64> = events.iter().filter_map(|event| event["seq"].as_u64()).collect();
+    assert_eq!(
+        numbers,
+        (1..=events.len() as u64).collect::<Vec<_>>(),
+        "each has its number"
+    );
     let last = events.last().expect("there are events");
     assert_eq!(
         (&last["event"], &last["finish_reason"]),
@@ -36,6 +45,7 @@ fn two_visitors_never_meet() {
     let server = Server::start(&["--model", model.path()]);
     let (mine, yours) = (begin(&server), begin(&server));
     assert_ne!(mine, yours);
+    strangers_are_kept_out(&server, &mine);
     assert!(ask(&server, &question(&mine, 3)).count() > 1);
     let (_, state) = call(&server, "state", &json!({"conversation": yours}));
     assert_eq!(state["conversation"]["turns"], json!([]));
@@ -47,6 +57,30 @@ fn two_visitors_never_meet() {
         let (status, _) = call(&server, "ask", &question(guess, 3));
         assert_eq!(status, 404, "{guess}");
     }
+}
+
+/// Whoever has the address of a conversation, but not its owner's secret.
+fn strangers_are_kept_out(server: &Server, id: &str) {
+    for (function, arguments) in [
+        ("ask", question(id, 3)),
+        ("stop", json!({"conversation": id})),
+        ("follow", json!({"conversation": id})),
+    ] {
+        let (status, error) = call_as(STRANGER, server, function, &arguments);
+        assert_eq!(
+            (status, &error["code"]),
+            (404, &json!("not_found")),
+            "{function}: {error}"
+        );
+    }
+    let (_, state) = call_as(STRANGER, server, "state", &json!({"conversation": id}));
+    assert_eq!(state["conversation"], Value::Null);
+    let page = ureq::get(format!("{}/c/{id}", server.address))
+        .config()
+        .http_status_as_error(false)
+        .build()
+        .call();
+    assert_eq!(page.expect("it answers").status(), 404);
 }
 
 #[test]
@@ -84,10 +118,14 @@ fn another_sites_page_cannot_speak_for_a_visitor() {
 fn a_picture_comes_back_encoded_anew() {
     let model = TinyCheckpoint::new();
     let server = Server::start(&["--model", model.path()]);
-    let id = begin(&server);
-    let response = ureq::get(format!("{}/pictures/{id}", server.address))
+    let (_, conversation) = upload(&server, &png([10, 200, 30]));
+    let path = conversation["picture"]["url"].as_str().expect("it has one");
+    let response = ureq::get(format!("{}{path}", server.address))
         .call()
         .expect("it is there");
+    let id = conversation["id"].as_str().expect("it has one");
+    let by_address = ureq::get(format!("{}/pictures/{id}", server.address)).call();
+    assert!(by_address.is_err(), "the conversation's address shows no picture");
     assert_eq!(response.headers()["content-type"], "image/jpeg");
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
 }
@@ -105,7 +143,7 @@ fn bad_uploads_get_a_sentence_and_the_next_visitor_is_served() {
     ];
     for (file, status, kind) in cases {
         let (got, error) = upload(&server, file);
-        assert_eq!((got, error["kind"].as_str()), (status, Some(kind)), "{error}");
+        assert_eq!((got, error["code"].as_str()), (status, Some(kind)), "{error}");
         assert!(
             error["message"]
                 .as_str()
@@ -117,7 +155,7 @@ fn bad_uploads_get_a_sentence_and_the_next_visitor_is_served() {
     for content_type in ["multipart/form-data", "text/plain", "multipart/form-data; boundary="] {
         let (status, error) = send(ureq::post(&url).content_type(content_type), b"x");
         assert_eq!(
-            (status, error["kind"].as_str()),
+            (status, error["code"].as_str()),
             (400, Some("bad_request")),
             "{content_type}: {error}"
         );
@@ -167,12 +205,12 @@ fn a_call_that_makes_no_sense_is_the_callers_fault() {
         json!({"request": {"conversation": 1}}),
     ] {
         let (status, error) = call(&server, "ask", &arguments);
-        assert_eq!((status, error["kind"].as_str()), (400, Some("bad_request")), "{error}");
+        assert_eq!((status, error["code"].as_str()), (400, Some("bad_request")), "{error}");
     }
     let (status, error) = call(&server, "ask", &json!({"request": "x".repeat(2 << 20)}));
     assert_eq!(
-        (status, error["kind"].as_str()),
-        (422, Some("question_refused")),
+        (status, error["code"].as_str()),
+        (422, Some("question_too_long")),
         "{error}"
     );
 }
@@ -273,6 +311,11 @@ fn a_closed_connection_frees_the_model_after_the_grace_period() {
     }
 }
 
+/// In the queue.
+fn position(event: Value) -> Option<u64> {
+    (event["event"] == "queued").then(|| event["position"].as_u64())?
+}
+
 #[test]
 fn a_full_queue_says_so_and_positions_count_down() {
     let model = TinyCheckpoint::new();
@@ -289,13 +332,16 @@ fn a_full_queue_says_so_and_positions_count_down() {
     assert!(first.by_ref().any(|event| event["event"] == "token"));
     let mut second = ask(&server, &question(&visitors[1], 2));
     let mut third = ask(&server, &question(&visitors[2], 2));
-    assert_eq!(second.next(), Some(json!({"event": "queued", "position": 1})));
-    assert_eq!(third.next(), Some(json!({"event": "queued", "position": 2})));
+    assert_eq!(second.next().and_then(position), Some(1));
+    assert_eq!(third.next().and_then(position), Some(2));
     let (status, error) = call(&server, "ask", &question(&visitors[3], 2));
-    assert_eq!((status, error["kind"].as_str()), (503, Some("overloaded")), "{error}");
+    assert_eq!((status, error["code"].as_str()), (503, Some("queue_full")), "{error}");
     assert_eq!(call(&server, "stop", &json!({"conversation": visitors[0]})).0, 200);
     let third: Vec<Value> = third.collect();
-    assert!(third.contains(&json!({"event": "queued", "position": 1})), "{third:?}");
+    assert!(
+        third.iter().any(|event| position(event.clone()) == Some(1)),
+        "{third:?}"
+    );
     assert_eq!(third.last().map(|event| event["event"].clone()), Some(json!("done")));
     assert_eq!(second.last().map(|event| event["event"].clone()), Some(json!("done")));
 }

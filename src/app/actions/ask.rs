@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use super::follow::{catch_up, follow};
-use crate::api::{self, AskRequest, ErrorKind, Turn, TurnState};
+use crate::api::{self, AskRequest, ErrorCode};
 use crate::app::state::{LiveTurn, NewQuestion, State};
 
 /// Asks what stands in the question box, or says what is wrong with it.
@@ -55,14 +55,8 @@ pub fn ask(state: State, asked: NewQuestion) {
     }
     let fields = untrack(|| state.settings.fields());
     let question = Some(asked.text.clone()).filter(|text| !text.is_empty());
-    let turn = LiveTurn::new(Turn {
-        question: asked.text,
-        answer: String::new(),
-        state: TurnState::Answering,
-        prompt: fields.get("prefix").filter(|_| question.is_none()).cloned(),
-        further_answers: Vec::new(),
-        seed: None,
-    });
+    let prompt = fields.get("prefix").filter(|_| question.is_none()).cloned();
+    let turn = LiveTurn::asked(asked.text, prompt);
     state.conversation.turns.update(|turns| turns.push(turn.clone()));
     let request = AskRequest {
         conversation: conversation.clone(),
@@ -78,7 +72,7 @@ pub fn ask(state: State, asked: NewQuestion) {
                 let is_other = |other: &LiveTurn| other.key != turn.key;
                 state.conversation.turns.update(|turns| turns.retain(is_other));
                 state.give_back(&turn.question);
-                if error.kind == ErrorKind::Busy {
+                if error.code == ErrorCode::TurnInProgress {
                     catch_up(state, &conversation).await;
                 }
                 state.alert.set(Some(error.message));

@@ -8,7 +8,7 @@ use leptos::prelude::*;
 use leptos::server_fn::codec::ByteStream;
 
 use super::lines::Lines;
-use crate::api::{AnswerEvent, ApiError, ErrorKind, FinishReason, Timings, TurnState};
+use crate::api::{AnswerEvent, AnswerLine, ApiError, ErrorCode, FinishReason, Timings, TurnState};
 use crate::app::browser::time::sleep;
 use crate::app::state::{LiveTurn, State};
 
@@ -33,7 +33,11 @@ pub enum End {
 pub async fn read(state: State, turn: &LiveTurn, stream: ByteStream<ApiError>) -> End {
     let mut stream = stream.into_inner();
     let mut lines = Lines::default();
-    let mut answer = String::new();
+    // Taken up at its beginning, it is shown from its beginning.
+    let mut answer = match turn.seq.get_value() {
+        0 => String::new(),
+        _ => turn.answer.get_untracked(),
+    };
     let mut look = Box::pin(sleep(BETWEEN_LOOKS));
     let mut silent_looks = 0;
     loop {
@@ -58,10 +62,11 @@ pub async fn read(state: State, turn: &LiveTurn, stream: ByteStream<ApiError>) -
         }
         let Ok(chunk) = chunk else { return End::Lost };
         for line in lines.push(&chunk) {
-            let Ok(event) = serde_json::from_slice(&line) else {
+            let Ok(AnswerLine { seq, event }) = serde_json::from_slice(&line) else {
                 let sentence = "The server's answer could not be read; reload the page and try again.";
-                return End::Failed(ApiError::new(ErrorKind::Internal, sentence));
+                return End::Failed(ApiError::new(ErrorCode::Internal, sentence));
             };
+            turn.seq.set_value(seq);
             if let Some(end) = apply(state, turn, &mut answer, event) {
                 return end;
             }
@@ -78,7 +83,15 @@ pub async fn read(state: State, turn: &LiveTurn, stream: ByteStream<ApiError>) -
 fn apply(state: State, turn: &LiveTurn, answer: &mut String, event: AnswerEvent) -> Option<End> {
     let progress = |words: String| state.progress.set(Some(words));
     match event {
-        AnswerEvent::Queued { position } => progress(format!("Waiting, place {position} in the queue")),
+        AnswerEvent::Queued {
+            position,
+            turn: id,
+            answer,
+            ..
+        } => {
+            turn.ids.set_value(Some((id, answer)));
+            progress(format!("Waiting, place {position} in the queue"));
+        }
         AnswerEvent::Started { num_beams } => {
             turn.num_beams.set(num_beams);
             progress(working(num_beams));

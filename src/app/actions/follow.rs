@@ -8,7 +8,7 @@ use leptos::server_fn::codec::ByteStream;
 use leptos::task::spawn_local;
 
 use super::events::{End, read};
-use crate::api::{self, ApiError, Conversation, ConversationId, ErrorKind, PageState, TurnState};
+use crate::api::{self, ApiError, Conversation, ConversationId, ErrorCode, PageState, TurnState};
 use crate::app::browser::time;
 use crate::app::state::{FocusQuestion, LiveTurn, State};
 
@@ -71,11 +71,17 @@ async fn reconnect(state: State, conversation: &ConversationId, turn: &LiveTurn)
     let began = time::now();
     // A device that slept for longer has its one try when it wakes.
     while last.is_none() || time::now().saturating_sub(began) < TRIED_FOR {
-        match within_try(api::follow(conversation.clone())).await {
+        match within_try(api::follow(
+            conversation.clone(),
+            turn.answer_id(),
+            Some(turn.seq.get_value()),
+        ))
+        .await
+        {
             _ if !state.conversation.has(turn) => return None,
             Ok(stream) => return Some(stream),
-            Err(error) if error.kind == ErrorKind::Unreachable => last = Some(error),
-            // Nothing is being answered: the answer is complete, or the conversation is gone.
+            Err(error) if error.code == ErrorCode::Unreachable => last = Some(error),
+            // The answer is not kept any more, was never begun, or the conversation is gone.
             Err(error) => match within_try(api::page_state(Some(conversation.clone()))).await {
                 _ if !state.conversation.has(turn) => return None,
                 Ok(PageState {
@@ -145,7 +151,7 @@ fn is_answering(conversation: &Conversation) -> bool {
 
 fn unreachable() -> ApiError {
     ApiError::new(
-        ErrorKind::Unreachable,
+        ErrorCode::Unreachable,
         "The connection was lost before the answer was complete; try again.",
     )
 }

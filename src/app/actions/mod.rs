@@ -10,7 +10,6 @@ mod stop;
 mod travel;
 
 pub use ask::{ask_again, ask_draft, describe};
-pub use follow::take_up;
 pub use open::{open_address, open_example, open_file};
 pub use stop::stop;
-pub use travel::{begin_anew, travel};
+pub use travel::{arrive, begin_anew, travel};

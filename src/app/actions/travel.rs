@@ -19,6 +19,17 @@ pub fn begin_anew(state: State) {
     state.focus.set(Some(FocusQuestion::Next));
 }
 
+/// Opens the conversation that the address names, where the server has not: it may have had no
+/// cookie by which to know the visitor, whose secret goes with the page's own calls.
+pub fn arrive(state: State) {
+    let id = history::conversation(&history::current());
+    if id.is_some() && state.conversation.id.get_untracked().is_none() {
+        travel(state);
+    } else {
+        take_up(state);
+    }
+}
+
 /// Follows the visitor through the browser's history.
 pub fn travel(state: State) {
     let id = history::conversation(&history::current());

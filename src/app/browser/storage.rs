@@ -8,6 +8,36 @@ use crate::api::Fields;
 /// Where the settings are kept.
 const SETTINGS: &str = "glimpse-settings";
 
+/// Where the visitor's secret is kept.
+#[cfg(feature = "hydrate")]
+const VISITOR: &str = "glimpse-visitor";
+
+/// The visitor's secret: 128 random bits in hexadecimal, made once and kept; for this page alone
+/// where nothing may be kept.
+#[cfg(feature = "hydrate")]
+pub fn visitor_secret() -> String {
+    let storage = storage();
+    let kept = storage.as_ref().and_then(|storage| storage.get_item(VISITOR).ok()?);
+    let is_secret = |text: &String| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    kept.filter(is_secret).unwrap_or_else(|| {
+        let mut bytes = [0; 16];
+        random_values(&mut bytes);
+        let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        if let Some(storage) = storage {
+            let _ = storage.set_item(VISITOR, &secret);
+        }
+        secret
+    })
+}
+
+#[cfg(feature = "hydrate")]
+#[wasm_bindgen::prelude::wasm_bindgen]
+extern "C" {
+    /// The browser's own source of secrets.
+    #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
+    fn random_values(bytes: &mut [u8]);
+}
+
 /// Keeps the settings; none are kept as nothing.
 pub fn remember(settings: &Fields) {
     let Some(storage) = storage() else { return };

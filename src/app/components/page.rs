@@ -12,7 +12,7 @@ use super::picture::Picture;
 use super::transcript::Transcript;
 use super::welcome::Welcome;
 use crate::api::{self, Base, PageState};
-use crate::app::actions::take_up;
+use crate::app::actions::arrive;
 use crate::app::browser::{self, history};
 use crate::app::state::State;
 
@@ -43,7 +43,7 @@ fn Desk(page: PageState) -> impl IntoView {
         if history::current() == "/ask" {
             state.conversation.id.with_untracked(|id| history::correct(id.as_ref()));
         }
-        take_up(state);
+        arrive(state);
         listen(state, over);
         browser::mark_hydrated();
     });

@@ -74,7 +74,7 @@ impl ConversationState {
             .into_iter()
             .enumerate()
             .map(|(index, turn)| match shown.get(index) {
-                Some(live) if live.question == turn.question => {
+                Some(live) if live.may_be(&turn) => {
                     live.update(turn);
                     live.clone()
                 }
@@ -90,10 +90,12 @@ impl ConversationState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{FinishReason, PictureInfo, Turn, TurnState};
+    use crate::api::{AnswerId, FinishReason, PictureInfo, Turn, TurnId, TurnState};
 
     fn turn(question: &str, answer: &str, is_done: bool) -> Turn {
         Turn {
+            id: TurnId(question.to_owned()),
+            answer_id: AnswerId(question.to_owned()),
             question: question.to_owned(),
             answer: answer.to_owned(),
             prompt: None,

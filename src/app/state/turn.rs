@@ -4,13 +4,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use leptos::prelude::*;
 
-use crate::api::{Turn, TurnState};
+use crate::api::{AnswerId, Turn, TurnId, TurnState};
 
 /// A turn whose answer may still grow.
 #[derive(Clone)]
 pub struct LiveTurn {
     /// Tells turns of this page apart, and stays the same while the page shows the turn.
     pub key: usize,
+    /// The server's names of the turn and of its answer, once they are known.
+    pub ids: ArcStoredValue<Option<(TurnId, AnswerId)>>,
+    /// The number of the last event that was shown, by which the stream is taken up.
+    pub seq: ArcStoredValue<u64>,
     pub question: String,
     pub answer: ArcRwSignal<String>,
     pub state: ArcRwSignal<TurnState>,
@@ -23,22 +27,47 @@ pub struct LiveTurn {
 }
 
 impl LiveTurn {
-    pub fn new(turn: Turn) -> Self {
+    /// A question that is about to be asked; `prompt` is how its answer is to begin.
+    pub fn asked(question: String, prompt: Option<String>) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         Self {
             key: NEXT.fetch_add(1, Ordering::Relaxed),
-            question: turn.question,
-            answer: ArcRwSignal::new(turn.answer),
-            state: ArcRwSignal::new(turn.state),
-            prompt: ArcRwSignal::new(turn.prompt),
-            further_answers: ArcRwSignal::new(turn.further_answers),
-            seed: ArcRwSignal::new(turn.seed),
+            ids: ArcStoredValue::new(None),
+            seq: ArcStoredValue::new(0),
+            question,
+            answer: ArcRwSignal::new(String::new()),
+            state: ArcRwSignal::new(TurnState::Answering),
+            prompt: ArcRwSignal::new(prompt),
+            further_answers: ArcRwSignal::new(Vec::new()),
+            seed: ArcRwSignal::new(None),
             num_beams: ArcRwSignal::new(1),
         }
     }
 
+    /// A turn that the server knows.
+    pub fn new(turn: Turn) -> Self {
+        let live = Self::asked(turn.question.clone(), None);
+        live.update(turn);
+        live
+    }
+
+    /// Whether this is the turn that the server names so; one that it has not named yet may be.
+    pub fn may_be(&self, turn: &Turn) -> bool {
+        let is_named = |(id, _): &(TurnId, AnswerId)| *id == turn.id;
+        self.ids
+            .with_value(|ids| ids.as_ref().map(is_named))
+            .unwrap_or(self.question == turn.question)
+    }
+
+    /// The answer's name, once it is known.
+    pub fn answer_id(&self) -> Option<AnswerId> {
+        self.ids
+            .with_value(|ids| ids.as_ref().map(|(_, answer)| answer.clone()))
+    }
+
     /// Takes over what the server knows of the same turn; only what changed is shown anew.
     pub fn update(&self, turn: Turn) {
+        self.ids.set_value(Some((turn.id, turn.answer_id)));
         set_changed(&self.answer, turn.answer);
         set_changed(&self.prompt, turn.prompt);
         set_changed(&self.further_answers, turn.further_answers);

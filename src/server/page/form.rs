@@ -9,20 +9,22 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
-use axum::extract::{FromRequest, State};
+use axum::extract::{Extension, FromRequest, State};
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::StreamExt;
 use leptos::prelude::provide_context;
 
-use super::examples;
-use crate::api::{self, ApiError, AskRequest, Base, Conversation, ConversationId, ErrorKind, Fields};
+use super::{examples, functions};
+use crate::api::{self, ApiError, AskRequest, Base, Conversation, ConversationId, Fields};
 use crate::app;
+use crate::chat::{Error, Missing, Visitor};
 use crate::remote::address;
-use crate::server::memory::Reservation;
+use crate::server::body::{self, BodyError};
+use crate::server::errors;
 use crate::server::multipart::{self, FormLimits};
-use crate::server::state::{AppState, Shared};
-use crate::server::{errors, upload};
+use crate::server::state::AppState;
+use crate::service::{Reservation, Service};
 
 /// What the page shows of a form that failed.
 #[derive(Clone, Default)]
@@ -38,7 +40,7 @@ pub struct FailedForm {
 #[derive(Default)]
 struct Form {
     /// The first file that was chosen.
-    picture: Option<Result<Vec<u8>, ApiError>>,
+    picture: Option<Result<Vec<u8>, Error>>,
     /// Of a picture; empty where none is given.
     address: String,
     conversation: Option<ConversationId>,
@@ -59,41 +61,45 @@ enum Action {
     Open,
 }
 
-pub async fn post(State(state): State<AppState>, request: Request<Body>) -> Response {
+pub async fn post(
+    State(state): State<AppState>,
+    Extension(visitor): Extension<Visitor>,
+    request: Request<Body>,
+) -> Response {
     let base: Base = request.extensions().get().cloned().unwrap_or_default();
-    let mut room = state.shared.room(request.extensions());
-    let failed = match Form::read(&state.shared, request, &mut room).await {
-        Ok(form) => match form.answer(&state.shared, room).await {
+    let mut room = state.service.room(visitor.network);
+    let failed = match Form::read(&state.service, request, &mut room).await {
+        Ok(form) => match form.answer(&state.service, &visitor, room).await {
             Ok(id) => return Redirect::to(&base.at(&format!("/c/{id}"))).into_response(),
             Err(failed) => *failed,
         },
         Err(error) => FailedForm {
-            error: Some(error),
+            error: Some(error.into()),
             ..FailedForm::default()
         },
     };
-    page(&state, base, failed).await
+    page(&state, base, visitor, failed).await
 }
 
 impl Form {
-    async fn read(shared: &Shared, request: Request<Body>, room: &mut Reservation) -> Result<Self, ApiError> {
-        upload::check_length(request.headers(), shared)?;
+    async fn read(service: &Service, request: Request<Body>, room: &mut Reservation) -> Result<Self, Error> {
+        body::check_length(request.headers(), service)?;
         // Of the longest question, with some room to say by how much it is too long.
-        let most = 8 * shared.limits.question_chars.max(20_000);
-        let limits = FormLimits::new(most + upload::FORM_BYTES);
+        let most = 8 * service.limits().question_chars.max(20_000);
+        let limits = FormLimits::new(most + body::FORM_BYTES);
         let (request, verdict) = multipart::guarded(request, limits)
             .ok_or_else(|| bad_request("This is not the page's form. Load the page again.".into()))?;
-        let form = Self::read_fields(shared, request, most, room).await;
+        let form = Self::read_fields(service, request, most, room).await;
         // What has been told of it was made of what is left.
         verdict.error().map_or(form, |error| Err(error.into()))
     }
 
     async fn read_fields(
-        shared: &Shared,
+        service: &Service,
         request: Request<Body>,
         most: usize,
         room: &mut Reservation,
-    ) -> Result<Self, ApiError> {
+    ) -> Result<Self, Error> {
         let mut fields = Multipart::from_request(request, &())
             .await
             .map_err(|error| bad_request(format!("The form was not understood ({error}). Load the page again.")))?;
@@ -103,7 +109,8 @@ impl Form {
                 "picture" => {
                     let chosen = field.file_name().is_some_and(|name| !name.is_empty());
                     if chosen && form.picture.is_none() {
-                        form.picture = Some(upload::read(field, shared.limits.picture.max_bytes, room).await);
+                        let file = body::read_limited(field, service.limits().picture.max_bytes, room).await;
+                        form.picture = Some(file.map_err(functions::upload_error));
                     }
                 }
                 "address" => form.address = text(field, most, room).await?.trim().to_string(),
@@ -133,44 +140,64 @@ impl Form {
 
     /// Answers to the end; a failure comes with everything that was typed, and the
     /// conversation as far as it got.
-    async fn answer(mut self, shared: &Arc<Shared>, room: Reservation) -> Result<ConversationId, Box<FailedForm>> {
-        let answered = match self.begin(shared, room).await {
+    async fn answer(
+        mut self,
+        service: &Service,
+        visitor: &Visitor,
+        room: Reservation,
+    ) -> Result<ConversationId, Box<FailedForm>> {
+        let answered = match self.begin(service, visitor, room).await {
             Ok(id) => {
                 // From now on the form is about that conversation.
                 self.address.clear();
                 self.conversation = Some(id.clone());
-                self.ask(shared, id).await
+                self.ask(service, visitor, id).await
             }
             Err(error) => Err(error),
         };
-        answered.map_err(|error| {
-            Box::new(FailedForm {
-                error: Some(error),
-                conversation: self.conversation.and_then(|id| shared.store.conversation(&id).ok()),
-                draft: self.question,
-                // What was typed comes back, but for a password.
-                address: address::shown(&self.address),
-                settings: self.settings,
-            })
-        })
+        match answered {
+            Ok(id) => Ok(id),
+            Err(error) => Err(Box::new(self.failed(service, visitor, error).await)),
+        }
+    }
+
+    /// The page as it was, with what went wrong.
+    async fn failed(self, service: &Service, visitor: &Visitor, error: Error) -> FailedForm {
+        let conversation = match self.conversation {
+            Some(id) => functions::own(service, visitor, &id).await.ok(),
+            None => None,
+        };
+        FailedForm {
+            error: Some(error.into()),
+            conversation,
+            draft: self.question,
+            // What was typed comes back, but for a password.
+            address: address::shown(&self.address),
+            settings: self.settings,
+        }
     }
 
     /// The conversation that the form is about, begun if it brings a picture.
-    async fn begin(&mut self, shared: &Arc<Shared>, room: Reservation) -> Result<ConversationId, ApiError> {
+    async fn begin(
+        &mut self,
+        service: &Service,
+        visitor: &Visitor,
+        room: Reservation,
+    ) -> Result<ConversationId, Error> {
         let begun = if let Some(index) = self.example {
-            let missing = "There is no such example. Choose one that is shown.";
-            let (bytes, question) = examples::open(index).ok_or_else(|| ApiError::new(ErrorKind::NotFound, missing))?;
+            let missing = Error::NotFound { what: Missing::Example };
+            let (file, question) = examples::open(index).ok_or(missing)?;
             self.action = if question.is_some() {
                 Action::Ask
             } else {
                 Action::Describe
             };
             self.question = question.unwrap_or_default();
-            shared.begin_conversation(bytes, room).await
-        } else if let Some(bytes) = self.picture.take() {
-            shared.begin_conversation(bytes?, room).await
+            service.begin_conversation(visitor, file, room).await
+        } else if let Some(file) = self.picture.take() {
+            service.begin_conversation(visitor, file?, room).await
         } else if !self.address.is_empty() {
-            shared.begin_from_address(self.address.clone(), room).await
+            service.begin_from_address(visitor, self.address.clone(), room).await
         } else if self.action == Action::Open {
             Err(bad_request("Give the address of a picture, or choose a file.".into()))
         } else if let Some(id) = &self.conversation {
@@ -178,53 +205,53 @@ impl Form {
         } else {
             Err(bad_request("Choose a picture first.".into()))
         };
-        begun.map(|conversation| conversation.id)
+        begun.map(|conversation| ConversationId(conversation.id.to_string()))
     }
 
-    async fn ask(&self, shared: &Arc<Shared>, id: ConversationId) -> Result<ConversationId, ApiError> {
+    async fn ask(&self, service: &Service, visitor: &Visitor, id: ConversationId) -> Result<ConversationId, Error> {
         let question = match self.action {
             Action::Open => return Ok(id),
             Action::Describe => None,
             Action::Ask => Some(self.question.clone()),
         };
-        let running = shared.ask(AskRequest {
+        let request = AskRequest {
             conversation: id.clone(),
             question,
             fields: self.settings.clone(),
             settings: Default::default(),
-        })?;
-        let mut events = pin!(running.follow());
+        };
+        let answer = functions::begin_answer(service, visitor, request).await?;
+        let mut events = pin!(answer.follow(0));
         while events.next().await.is_some() {}
         Ok(id)
     }
 }
 
-/// A field of text, of at most `max_bytes`.
-async fn text(field: Field<'_>, max_bytes: usize, room: &mut Reservation) -> Result<String, ApiError> {
+/// A field of text, of at most `limit` bytes.
+async fn text(field: Field<'_>, limit: usize, room: &mut Reservation) -> Result<String, Error> {
     let name = field.name().unwrap_or_default().to_string();
-    let bytes = upload::read(field, max_bytes, room)
+    let bytes = body::read_limited(field, limit, room)
         .await
-        .map_err(|error| match error.kind {
-            ErrorKind::PictureTooLarge => ApiError::new(
-                ErrorKind::QuestionRefused,
-                format!("The field `{name}` has more than the {max_bytes} bytes that are accepted. Send less."),
-            ),
-            _ => error,
+        .map_err(|error| match error {
+            BodyError::TooLarge { limit, .. } => bad_request(format!(
+                "The field `{name}` has more than the {limit} bytes that are accepted. Send less."
+            )),
+            broken_off => functions::upload_error(broken_off),
         })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The page at `/ask`, with what went wrong.
-async fn page(state: &AppState, base: Base, failed: FailedForm) -> Response {
+async fn page(state: &AppState, base: Base, visitor: Visitor, failed: FailedForm) -> Response {
     let status = failed
         .error
         .as_ref()
-        .map_or(StatusCode::OK, |error| errors::status(error.kind));
-    let shared = Arc::clone(&state.shared);
+        .map_or(StatusCode::OK, |error| errors::status(error.code));
+    let service = Arc::clone(&state.service);
     let leptos = state.leptos.clone();
     let render = leptos_axum::render_app_async_with_context(
         move || {
-            super::provide_contexts(&shared);
+            super::provide_contexts(&service);
             provide_context(failed.clone());
         },
         move || app::shell(leptos.clone()),
@@ -232,15 +259,16 @@ async fn page(state: &AppState, base: Base, failed: FailedForm) -> Response {
     let mut request = Request::new(Body::empty());
     request.extensions_mut().insert(base);
     *request.uri_mut() = axum::http::Uri::from_static("/ask");
+    request.extensions_mut().insert(visitor);
     let mut response = render(request).await;
     *response.status_mut() = status;
     response
 }
 
-fn broken(error: MultipartError) -> ApiError {
+fn broken(error: MultipartError) -> Error {
     bad_request(format!("The form broke off on its way ({error}). Send it again."))
 }
 
-fn bad_request(sentence: String) -> ApiError {
-    ApiError::new(ErrorKind::BadRequest, sentence)
+fn bad_request(detail: String) -> Error {
+    Error::BadRequest { detail }
 }

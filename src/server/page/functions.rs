@@ -5,20 +5,22 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
 use futures::{Stream, StreamExt};
 use leptos::prelude::use_context;
 use leptos::server_fn::codec::{ByteStream, MultipartData};
 use leptos_axum::ResponseOptions;
 
-use super::examples;
 use super::form::FailedForm;
+use super::{examples, settings, words};
 use crate::api::{
-    AnswerEvent, ApiError, AskRequest, Conversation, ConversationId, ErrorKind, PageState, SettingsPanel,
+    self, AnswerEvent, AnswerId, AnswerLine, ApiError, AskRequest, Conversation, ConversationId, PageState,
+    SettingsPanel,
 };
-use crate::server::answers::Running;
-use crate::server::memory::Reservation;
-use crate::server::state::Shared;
-use crate::server::{errors, upload};
+use crate::chat::{self, Error, Missing, Visitor};
+use crate::server::body::{self, BodyError};
+use crate::server::errors;
+use crate::service::{InFlightAnswer, Request, Service};
 
 /// How long a stream may say nothing: proxies cut what is silent for a minute, and a page cannot
 /// tell a lost connection from a long search.
@@ -28,10 +30,10 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 pub const PICTURE_FIELD: &str = "picture";
 
 pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiError> {
-    let shared = shared()?;
+    let (service, visitor) = (service()?, visitor()?);
     let failed = use_context::<FailedForm>().unwrap_or_default();
     let mut state = PageState {
-        model: shared.model_info(),
+        model: service.model().into(),
         examples: examples::all(),
         conversation: failed.conversation,
         error: failed.error,
@@ -39,136 +41,216 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
         draft_address: failed.address,
         settings: SettingsPanel {
             fields: failed.settings,
-            numbers: shared.page_numbers(),
+            numbers: service.number_limits().into_iter().map(Into::into).collect(),
         },
-        takes_addresses: shared.fetcher.is_some(),
-        limits: shared.page_limits(),
+        takes_addresses: service.takes_addresses(),
+        limits: api::PageLimits {
+            upload_bytes: service.limits().picture.max_bytes,
+            question_chars: service.limits().question_chars,
+        },
     };
     if let Some(id) = id {
-        match shared.store.conversation(&id) {
+        match own(&service, &visitor, &id).await {
             Ok(conversation) => state.conversation = Some(conversation),
             // A page that says so has the error's status; this call of the page's own has succeeded.
-            Err(error) if is_page() => state.error = Some(refuse(error.into())),
+            Err(error) if is_page() => state.error = Some(refuse(error)),
             Err(error) => state.error = Some(error.into()),
         }
     }
     Ok(state)
 }
 
+/// A visitor's conversation, as the page shows it.
+pub async fn own(service: &Service, visitor: &Visitor, id: &ConversationId) -> Result<Conversation, Error> {
+    let conversation = service.conversation(visitor, &parse(id)?).await?;
+    Ok(conversation.into())
+}
+
 pub async fn upload_picture(data: MultipartData) -> Result<Conversation, ApiError> {
-    let shared = shared()?;
-    let missing = || {
-        refuse(ApiError::new(
-            ErrorKind::BadRequest,
-            "The upload holds no picture. Choose one and try again.",
-        ))
-    };
-    let mut form = data.into_inner().ok_or_else(missing)?;
-    let mut room = room(&shared);
-    let broken = |error: multer::Error| {
-        refuse(ApiError::new(
-            ErrorKind::BadRequest,
-            format!("The upload broke off ({error}). Try it again."),
-        ))
-    };
-    while let Some(field) = form.next_field().await.map_err(broken)? {
+    let (service, visitor) = (service()?, visitor()?);
+    let mut form = data.into_inner().ok_or_else(|| refuse(no_picture()))?;
+    let mut room = service.room(visitor.network);
+    while let Some(field) = form.next_field().await.map_err(|error| refuse(broken_off(&error)))? {
         if field.name() == Some(PICTURE_FIELD) {
-            let bytes = upload::read(field, shared.limits.picture.max_bytes, &mut room)
-                .await
-                .map_err(refuse)?;
-            return shared.begin_conversation(bytes, room).await.map_err(refuse);
+            let file = body::read_limited(field, service.limits().picture.max_bytes, &mut room).await;
+            let file = file.map_err(|error| refuse(upload_error(error)))?;
+            let begun = service.begin_conversation(&visitor, file, room).await;
+            return begun.map(Into::into).map_err(refuse);
         }
     }
-    Err(missing())
+    Err(refuse(no_picture()))
+}
+
+fn no_picture() -> Error {
+    Error::BadRequest {
+        detail: "The upload holds no picture. Choose one and try again.".into(),
+    }
+}
+
+fn broken_off(reason: &dyn std::fmt::Display) -> Error {
+    Error::BadRequest {
+        detail: format!("The upload broke off ({reason}). Try it again."),
+    }
+}
+
+/// Why a picture's file was not read.
+pub fn upload_error(error: BodyError) -> Error {
+    match error {
+        BodyError::BrokenOff { reason } => broken_off(&reason),
+        BodyError::TooLarge { bytes, limit } => Error::PictureTooLarge {
+            limited: chat::PictureLimit::Bytes,
+            actual: Some(bytes as u64),
+            limit: limit as u64,
+        },
+        BodyError::Memory(error) => error.into(),
+    }
 }
 
 pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
-    let shared = shared()?;
-    let (bytes, _) = examples::open(index).ok_or_else(|| {
-        refuse(ApiError::new(
-            ErrorKind::NotFound,
-            format!("There is no example {index}. Choose one that is shown."),
-        ))
-    })?;
-    let room = room(&shared);
-    shared.begin_conversation(bytes, room).await.map_err(refuse)
+    let missing = || refuse(Error::NotFound { what: Missing::Example });
+    let (file, _) = examples::open(index).ok_or_else(missing)?;
+    let (service, visitor) = (service()?, visitor()?);
+    let room = service.room(visitor.network);
+    let begun = service.begin_conversation(&visitor, file, room).await;
+    begun.map(Into::into).map_err(refuse)
 }
 
 pub async fn open_address(address: String) -> Result<Conversation, ApiError> {
-    let shared = shared()?;
-    let room = room(&shared);
-    shared.begin_from_address(address, room).await.map_err(refuse)
+    let (service, visitor) = (service()?, visitor()?);
+    let room = service.room(visitor.network);
+    let begun = service.begin_from_address(&visitor, address, room).await;
+    begun.map(Into::into).map_err(refuse)
 }
 
 pub async fn ask(request: AskRequest) -> Result<ByteStream<ApiError>, ApiError> {
-    shared()?.ask(request).map(|running| lines(&running)).map_err(refuse)
+    let (service, visitor) = (service()?, visitor()?);
+    let answer = begin_answer(&service, &visitor, request).await;
+    answer.map(|answer| lines(&answer, 0)).map_err(refuse)
 }
 
-pub async fn follow(id: ConversationId) -> Result<ByteStream<ApiError>, ApiError> {
-    let nothing = || {
-        refuse(ApiError::new(
-            ErrorKind::NotFound,
-            "No answer is being given in this conversation. Load the page again.",
-        ))
+/// Asks what the page, or a script, asks.
+pub async fn begin_answer(
+    service: &Service,
+    visitor: &Visitor,
+    request: AskRequest,
+) -> Result<Arc<InFlightAnswer>, Error> {
+    let is_page = request.settings.is_empty();
+    let settings = if is_page {
+        settings::from_fields(&request.fields, request.question.is_some(), service.usual_beams())
+    } else {
+        settings::understood(&request.settings)?
     };
-    shared()?
-        .answers
-        .running(&id)
-        .map(|running| lines(&running))
-        .ok_or_else(nothing)
+    let called = |name| if is_page { api::label(name) } else { name }.to_owned();
+    let request = Request {
+        conversation: parse(&request.conversation)?,
+        question: request.question,
+        settings,
+    };
+    service.ask(visitor, request, called).await
+}
+
+pub async fn follow(
+    id: ConversationId,
+    answer: Option<AnswerId>,
+    after: Option<u64>,
+) -> Result<ByteStream<ApiError>, ApiError> {
+    let followed = followed(&id, answer).await.map_err(refuse)?;
+    Ok(lines(&followed, after.unwrap_or_default()))
+}
+
+async fn followed(id: &ConversationId, answer: Option<AnswerId>) -> Result<Arc<InFlightAnswer>, Error> {
+    let (service, visitor) = (service_or_internal()?, visitor_or_internal()?);
+    let latest = service.latest_answer(&visitor, &parse(id)?).await?;
+    if answer.is_some_and(|answer| answer.0 != latest.id.as_str()) {
+        return Err(Error::NotFound { what: Missing::Answer });
+    }
+    Ok(latest)
 }
 
 pub async fn stop(id: ConversationId) -> Result<(), ApiError> {
-    // An answer that has just ended needs no stopping.
-    if let Some(running) = shared()?.answers.running(&id) {
-        running.stop();
-    }
-    Ok(())
+    let id = parse(&id).map_err(refuse)?;
+    service()?.cancel(&visitor()?, &id).await.map_err(refuse)
 }
 
-fn lines(running: &Arc<Running>) -> ByteStream<ApiError> {
-    let events = with_heartbeat(running.follow(), HEARTBEAT);
-    ByteStream::new(events.map(|event| Ok::<_, ApiError>(line(&event))))
+/// What is no id names nothing.
+fn parse(id: &ConversationId) -> Result<chat::ConversationId, Error> {
+    chat::ConversationId::parse(&id.0).ok_or(Error::NotFound {
+        what: Missing::Conversation,
+    })
+}
+
+fn lines(answer: &Arc<InFlightAnswer>, after: u64) -> ByteStream<ApiError> {
+    let said = Arc::clone(answer);
+    let events = answer.follow(after).map(move |event| AnswerLine {
+        seq: event.seq,
+        event: words::event(&said, event.kind),
+    });
+    let lines = with_heartbeat(events, after, HEARTBEAT);
+    ByteStream::new(lines.map(|line| Ok::<_, ApiError>(json_line(&line))))
 }
 
 /// Adds a heartbeat wherever nothing has come for a while.
 fn with_heartbeat(
-    events: impl Stream<Item = AnswerEvent> + Send,
+    events: impl Stream<Item = AnswerLine> + Send,
+    after: u64,
     silence: Duration,
-) -> impl Stream<Item = AnswerEvent> + Send {
-    futures::stream::unfold(Box::pin(events), move |mut events| async move {
+) -> impl Stream<Item = AnswerLine> + Send {
+    futures::stream::unfold((Box::pin(events), after), move |(mut events, last)| async move {
+        let heartbeat = AnswerLine {
+            seq: last,
+            event: AnswerEvent::Heartbeat,
+        };
         let next = tokio::time::timeout(silence, events.next()).await;
-        let event = next.unwrap_or(Some(AnswerEvent::Heartbeat))?;
-        Some((event, events))
+        let line = next.unwrap_or(Some(heartbeat))?;
+        let last = line.seq;
+        Some((line, (events, last)))
     })
 }
 
-fn line(event: &AnswerEvent) -> Bytes {
+fn json_line(line: &AnswerLine) -> Bytes {
     // Events are plain data: they always have a JSON form.
-    let mut line = serde_json::to_vec(event).unwrap_or_default();
-    line.push(b'\n');
-    line.into()
+    let mut json = serde_json::to_vec(line).unwrap_or_default();
+    json.push(b'\n');
+    json.into()
 }
 
-fn shared() -> Result<Arc<Shared>, ApiError> {
-    use_context().ok_or_else(|| ApiError::new(ErrorKind::Internal, "The server is not set up. Start it again."))
+fn service() -> Result<Arc<Service>, ApiError> {
+    service_or_internal().map_err(refuse)
 }
 
-/// Holds what the request brings.
-fn room(shared: &Shared) -> Reservation {
-    let extensions = use_context::<Parts>().map(|request| request.extensions);
-    shared.room(&extensions.unwrap_or_default())
+fn visitor() -> Result<Visitor, ApiError> {
+    visitor_or_internal().map_err(refuse)
+}
+
+/// The router provides both.
+fn service_or_internal() -> Result<Arc<Service>, Error> {
+    use_context().ok_or(Error::Internal)
+}
+
+fn visitor_or_internal() -> Result<Visitor, Error> {
+    let request = use_context::<Parts>().ok_or(Error::Internal)?;
+    request.extensions.get().cloned().ok_or(Error::Internal)
 }
 
 /// Whether a page is being rendered, rather than a function called by one.
 fn is_page() -> bool {
-    use_context::<Parts>().is_some_and(|request| !request.uri.path().starts_with("/api/"))
+    use_context::<Parts>().is_some_and(|request| !request.uri.path().contains("/api/"))
 }
 
 /// Gives the response the status that goes with its error.
-fn refuse(error: ApiError) -> ApiError {
+fn refuse(error: Error) -> ApiError {
+    let retry_after = match &error {
+        Error::TooManyQuestions {
+            retry_after_seconds, ..
+        } => Some(HeaderValue::from(*retry_after_seconds)),
+        _ => None,
+    };
+    let error = ApiError::from(error);
     if let Some(response) = use_context::<ResponseOptions>() {
-        response.set_status(errors::status(error.kind));
+        response.set_status(errors::status(error.code));
+        if let Some(seconds) = retry_after {
+            response.insert_header(header::RETRY_AFTER, seconds);
+        }
     }
     error
 }
@@ -180,14 +262,27 @@ mod tests {
     #[tokio::test]
     async fn a_silent_answer_shows_that_it_lives() {
         let (events, said) = futures::channel::mpsc::unbounded();
-        let mut stream = Box::pin(with_heartbeat(said, Duration::from_millis(1)));
-        assert_eq!(stream.next().await, Some(AnswerEvent::Heartbeat));
-        let token = AnswerEvent::Token { text: "two".into() };
+        let mut stream = Box::pin(with_heartbeat(said, 3, Duration::from_millis(1)));
+        let heartbeat = |seq| {
+            Some(AnswerLine {
+                seq,
+                event: AnswerEvent::Heartbeat,
+            })
+        };
+        assert_eq!(stream.next().await, heartbeat(3));
+        let token = AnswerLine {
+            seq: 4,
+            event: AnswerEvent::Token { text: "two".into() },
+        };
         events.unbounded_send(token.clone()).expect("the stream listens");
-        assert_eq!(stream.next().await, Some(token), "nothing is lost by waiting");
+        let mut next = stream.next().await;
+        while next == heartbeat(3) {
+            next = stream.next().await;
+        }
+        assert_eq!(next, Some(token), "nothing is lost by waiting");
         drop(events);
         assert!(
-            stream.all(|event| async move { event == AnswerEvent::Heartbeat }).await,
+            stream.all(|line| async move { Some(line) == heartbeat(4) }).await,
             "it ends with the answer"
         );
     }

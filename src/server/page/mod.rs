@@ -1,10 +1,13 @@
 //! The page's own way in: the server's side of its server functions, the form of a browser
-//! without JavaScript, its examples, and the pictures that it shows.
+//! without JavaScript, its examples, and the pictures that it shows. `words` translates what
+//! the service says, `settings` what the page's fields and scripts' settings mean.
 
 pub mod examples;
 pub mod form;
 pub mod functions;
 pub mod pictures;
+mod settings;
+mod words;
 
 use std::sync::Arc;
 
@@ -15,12 +18,12 @@ use leptos::prelude::{provide_context, use_context};
 use leptos_axum::ResponseOptions;
 
 use super::csp;
-use super::state::Shared;
 use crate::api::Base;
+use crate::service::Service;
 
 /// What a page, and a server function, finds in its context. A page gets its scripts allowed.
-pub fn provide_contexts(shared: &Arc<Shared>) {
-    provide_context(Arc::clone(shared));
+pub fn provide_contexts(service: &Arc<Service>) {
+    provide_context(Arc::clone(service));
     let base = use_context::<Parts>().and_then(|request| request.extensions.get::<Base>().cloned());
     provide_context(base.unwrap_or_default());
     if let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) {

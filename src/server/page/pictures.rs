@@ -1,16 +1,23 @@
-//! `GET /pictures/{conversation}`: the picture of a conversation, encoded anew.
+//! `GET /pictures/{key}`: the picture of a conversation, encoded anew.
 
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use crate::api::ConversationId;
-use crate::server::state::Shared;
+use crate::api::ApiError;
+use crate::chat::{Error, Missing, PreviewKey};
+use crate::server::errors;
+use crate::service::Service;
 
-pub async fn serve(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
-    match shared.store.preview(&ConversationId(id)) {
+pub async fn serve(State(service): State<Arc<Service>>, Path(key): Path<String>) -> Response {
+    let missing = Error::NotFound { what: Missing::Picture };
+    let found = match PreviewKey::parse(&key) {
+        Some(key) => service.preview(&key).await,
+        None => Err(missing),
+    };
+    match found {
         Ok(preview) => (
             [
                 (header::CONTENT_TYPE, "image/jpeg"),
@@ -18,9 +25,12 @@ pub async fn serve(State(shared): State<Arc<Shared>>, Path(id): Path<String>) ->
                 (header::CACHE_CONTROL, "private, max-age=31536000, immutable"),
                 (header::CONTENT_DISPOSITION, "inline"),
             ],
-            preview.to_vec(),
+            preview,
         )
             .into_response(),
-        Err(error) => (StatusCode::NOT_FOUND, error.to_string()).into_response(),
+        Err(error) => {
+            let error = ApiError::from(error);
+            (errors::status(error.code), error.message).into_response()
+        }
     }
 }

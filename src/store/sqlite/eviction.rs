@@ -76,6 +76,20 @@ pub async fn make_room(
     Ok(gone)
 }
 
+/// Removes a conversation whose answer is not being given, and gives its picture.
+pub async fn remove_idle(connection: &mut SqliteConnection, id: &ConversationId) -> Result<Vec<PictureId>, StoreError> {
+    let id = id.as_str();
+    let idle = sqlx::query_as!(
+        Candidate,
+        "SELECT id, owner, picture FROM conversation WHERE id = ? AND NOT EXISTS (SELECT 1 FROM turn JOIN answer ON turn = turn.id WHERE conversation = conversation.id AND state = 'running')",
+        id
+    );
+    let idle = idle.fetch_one(&mut *connection).await?;
+    let mut pictures = Vec::new();
+    remove(connection, idle, &mut pictures).await?;
+    Ok(pictures)
+}
+
 /// How much a visitor keeps.
 pub async fn usage(connection: &mut SqliteConnection, owner: &VisitorId) -> Result<Usage, StoreError> {
     let hash = owner.0.as_slice();

@@ -256,7 +256,10 @@ fn code(OlderError { kind, message }: OlderError) -> Error {
     let seconds = message.split(' ').find_map(|word| word.parse().ok());
     match (kind.as_str(), seconds) {
         ("question_refused", _) => Error::QuestionRefused { detail: message },
-        ("bad_request", _) => Error::SettingRefused { detail: message },
+        ("bad_request", _) => Error::SettingRefused {
+            detail: message,
+            flag: None,
+        },
         ("overloaded", Some(seconds)) => Error::TooSlow { seconds },
         _ => Error::ModelFailed,
     }

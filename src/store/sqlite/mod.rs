@@ -193,6 +193,10 @@ impl Store for SqliteStore {
         Ok(transaction.commit().await?)
     }
 
+    async fn remove(&self, conversation: &ConversationId) -> Result<(), StoreError> {
+        self.inner.remove(conversation).await
+    }
+
     async fn withdraw(&self, answer: &AnswerId) -> Result<(), StoreError> {
         let mut connection = self.inner.writer(Durability::PowerCut).await?;
         let mut transaction = connection.begin_with(BEGIN).await?;
@@ -255,6 +259,18 @@ impl Inner {
         transaction.commit().await?;
         gone.evicted.log();
         Ok(gone.evicted)
+    }
+
+    async fn remove(&self, conversation: &ConversationId) -> Result<(), StoreError> {
+        let mut connection = self.writer(Durability::PowerCut).await?;
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        let pictures = eviction::remove_idle(&mut transaction, conversation).await?;
+        // Known before the end, since whoever waits for it may go.
+        self.uses.suspect(pictures);
+        transaction.commit().await?;
+        drop(connection);
+        self.remove_unused().await;
+        Ok(())
     }
 
     async fn adopt(&self, conversation: &ConversationId, visitor: &VisitorId) -> Result<(), StoreError> {

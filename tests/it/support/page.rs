@@ -6,9 +6,22 @@ use serde_json::{Value, json};
 
 use super::{Server, png};
 
+/// The secret of the visitor that these functions speak for, and of another one.
+pub const VISITOR: &str = "00112233445566778899aabbccddeeff";
+pub const STRANGER: &str = "ffeeddccbbaa99887766554433221100";
+
+/// Carries a visitor's secret.
+pub const VISITOR_HEADER: &str = "x-glimpse-visitor";
+
 /// Status and body of an answer, refusals included.
 pub fn send(request: ureq::RequestBuilder<ureq::typestate::WithBody>, body: &[u8]) -> (u16, Value) {
+    send_as(VISITOR, request, body)
+}
+
+/// The same for a visitor with another secret.
+pub fn send_as(visitor: &str, request: ureq::RequestBuilder<ureq::typestate::WithBody>, body: &[u8]) -> (u16, Value) {
     let mut response = request
+        .header(VISITOR_HEADER, visitor)
         .config()
         .http_status_as_error(false)
         .build()
@@ -22,8 +35,13 @@ pub fn send(request: ureq::RequestBuilder<ureq::typestate::WithBody>, body: &[u8
 }
 
 pub fn call(server: &Server, function: &str, arguments: &Value) -> (u16, Value) {
+    call_as(VISITOR, server, function, arguments)
+}
+
+/// The same for a visitor with another secret.
+pub fn call_as(visitor: &str, server: &Server, function: &str, arguments: &Value) -> (u16, Value) {
     let request = ureq::post(format!("{}/api/page/{function}", server.address)).content_type("application/json");
-    send(request, arguments.to_string().as_bytes())
+    send_as(visitor, request, arguments.to_string().as_bytes())
 }
 
 pub fn upload(server: &Server, file: &[u8]) -> (u16, Value) {
@@ -49,7 +67,9 @@ pub fn question(conversation: &str, tokens: usize) -> Value {
 }
 
 pub fn get(server: &Server, path: &str) -> Value {
-    let answer = ureq::get(format!("{}/{path}", server.address)).call();
+    let answer = ureq::get(format!("{}/{path}", server.address))
+        .header("cookie", format!("glimpse-visitor={VISITOR}"))
+        .call();
     let text = answer
         .and_then(|mut answer| answer.body_mut().read_to_string())
         .expect("it is there");
@@ -59,6 +79,7 @@ pub fn get(server: &Server, path: &str) -> Value {
 /// The stream of an answer, line by line; dropping it closes the connection.
 pub fn ask(server: &Server, arguments: &Value) -> impl Iterator<Item = Value> + use<> {
     let response = ureq::post(format!("{}/api/page/ask", server.address))
+        .header(VISITOR_HEADER, VISITOR)
         .content_type("application/json")
         .send(arguments.to_string())
         .expect("the question is accepted");
@@ -81,13 +102,27 @@ pub fn post_form(server: &Server, fields: &[(&str, &str, &[u8])]) -> (u16, Strin
         body.extend_from_slice(b"\r\n");
     }
     body.extend_from_slice(b"--edge--\r\n");
-    let mut page = ureq::post(format!("{}/ask", server.address))
+    let cookie = format!("glimpse-visitor={VISITOR}");
+    let posted = ureq::post(format!("{}/ask", server.address))
+        .header("cookie", &cookie)
         .content_type("multipart/form-data; boundary=edge")
         .config()
         .http_status_as_error(false)
+        .max_redirects(0)
         .build()
         .send(&body)
         .expect("the server answers");
+    // As a browser does, with its cookie.
+    let mut page = match posted.headers().get("location").and_then(|value| value.to_str().ok()) {
+        Some(path) => ureq::get(format!("{}{path}", server.address))
+            .header("cookie", &cookie)
+            .config()
+            .http_status_as_error(false)
+            .build()
+            .call()
+            .expect("the server answers"),
+        None => posted,
+    };
     (
         page.status().as_u16(),
         page.body_mut().read_to_string().expect("it is a page"),

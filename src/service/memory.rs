@@ -36,11 +36,11 @@ const BYTES_PER_SECOND_OF_HANDICAP: f64 = 100e6;
 pub enum MemoryError {
     /// Not even if there were nobody else.
     #[error(
-        "Reading this picture takes {} MB of memory, and at most {} MB can be taken here (--max-picture-memory). Make it smaller.",
+        "Reading this picture takes {} MB of memory, and at most {} MB can be taken here. Make it smaller.",
         megabytes(*.bytes), megabytes(*.limit)
     )]
     NeverFits { bytes: usize, limit: usize },
-    #[error("There are too many pictures at once (--max-picture-memory). Try again in a moment.")]
+    #[error("There are too many pictures at once. Try again in a moment.")]
     Full,
     /// It was one that held most for longest, while others waited.
     #[error("There are too many pictures at once, and this one came too slowly. Try again in a moment.")]

@@ -1,12 +1,16 @@
 //! What bounds the work that visitors make.
 
-use crate::api::{ApiError, ErrorKind};
+use super::errors::internal;
+use crate::chat::Error;
 
 /// Does work that takes a core, on a thread for such work.
 ///
 /// What bounds it, such as a permit, comes back with the result. A visitor who leaves does
 /// not end the work: its bounds stay with it until it has ended.
-pub async fn run_within<B, T>(bounds: B, work: impl FnOnce() -> T + Send + 'static) -> Result<(B, T), ApiError>
+///
+/// # Errors
+/// The work panicked, which is in the log.
+pub async fn run_within<B, T>(bounds: B, work: impl FnOnce() -> T + Send + 'static) -> Result<(B, T), Error>
 where
     B: Send + 'static,
     T: Send + 'static,
@@ -15,13 +19,7 @@ where
         let result = work();
         (bounds, result)
     });
-    let failed = |_| {
-        ApiError::new(
-            ErrorKind::Internal,
-            "Reading this picture failed on our side. Try another one.",
-        )
-    };
-    working.await.map_err(failed)
+    working.await.map_err(|error| internal(&error))
 }
 
 #[cfg(test)]
@@ -56,7 +54,7 @@ mod tests {
         let permits = Arc::new(Semaphore::new(1));
         let permit = Arc::clone(&permits).try_acquire_owned().expect("one is free");
         let failed = run_within(permit, || panic!("on purpose")).await.map(drop);
-        assert_eq!(failed.map_err(|error| error.kind), Err(ErrorKind::Internal));
+        assert_eq!(failed, Err(Error::Internal));
         assert_eq!(permits.available_permits(), 1);
     }
 }

@@ -1,0 +1,132 @@
+//! The words of [`chat`](crate::chat) in those that the page and its server exchange.
+
+use crate::api;
+use crate::chat::{AnswerState, Conversation, EventKind, FinishReason, Timings, Turn};
+use crate::engine::Description;
+use crate::service::{InFlightAnswer, NumberLimit};
+
+impl From<Conversation> for api::Conversation {
+    fn from(conversation: Conversation) -> Self {
+        let picture = conversation.picture;
+        Self {
+            id: api::ConversationId(conversation.id.to_string()),
+            picture: api::PictureInfo {
+                url: format!("/pictures/{}", picture.preview),
+                width: picture.width,
+                height: picture.height,
+            },
+            turns: conversation.turns.into_iter().filter_map(turn).collect(),
+        }
+    }
+}
+
+/// A turn with its last answer, which is the one that the page shows.
+fn turn(turn: Turn) -> Option<api::Turn> {
+    let Turn {
+        id,
+        question,
+        mut answers,
+        ..
+    } = turn;
+    let answer = answers.pop()?;
+    Some(api::Turn {
+        id: api::TurnId(id.to_string()),
+        answer_id: api::AnswerId(answer.id.to_string()),
+        question,
+        prompt: answer.prompt,
+        state: state(answer.state),
+        answer: answer.text,
+        further_answers: answer.further_texts,
+        seed: answer.seed,
+    })
+}
+
+fn state(state: AnswerState) -> api::TurnState {
+    match state {
+        AnswerState::Running => api::TurnState::Answering,
+        AnswerState::Done(reason) => api::TurnState::Done {
+            finish_reason: reason.into(),
+        },
+        AnswerState::Failed(error) => api::TurnState::Failed { error: error.into() },
+    }
+}
+
+impl From<FinishReason> for api::FinishReason {
+    fn from(reason: FinishReason) -> Self {
+        match reason {
+            FinishReason::Stop => Self::Stop,
+            FinishReason::Length => Self::Length,
+            FinishReason::Cancelled => Self::Cancelled,
+            FinishReason::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+impl From<Timings> for api::Timings {
+    fn from(timings: Timings) -> Self {
+        Self {
+            load: 0.0,
+            image: timings.image,
+            prefill: timings.prefill,
+            decode: timings.decode,
+            total: timings.total,
+        }
+    }
+}
+
+/// An event of an answer as the page hears of it.
+pub fn event(answer: &InFlightAnswer, event: EventKind) -> api::AnswerEvent {
+    match event {
+        EventKind::Queued {
+            position,
+            expected_seconds,
+        } => api::AnswerEvent::Queued {
+            position,
+            expected_seconds,
+            turn: api::TurnId(answer.turn.to_string()),
+            answer: api::AnswerId(answer.id.to_string()),
+        },
+        EventKind::Started { num_beams } => api::AnswerEvent::Started { num_beams },
+        EventKind::Token { text } => api::AnswerEvent::Token { text },
+        EventKind::Done(completion) => api::AnswerEvent::Done {
+            finish_reason: completion.finish_reason.into(),
+            timings_ms: completion.timings.into(),
+            prompt_tokens: completion.prompt_tokens,
+            generated_tokens: completion.generated_tokens,
+            prompt: completion.prompt,
+            further_answers: completion.further_texts,
+            seed: completion.seed,
+        },
+        EventKind::Failed(error) => api::AnswerEvent::Error { error: error.into() },
+    }
+}
+
+impl From<&Description> for api::ModelInfo {
+    fn from(model: &Description) -> Self {
+        Self {
+            name: model.name.clone(),
+            device: model.device.clone(),
+            dtype: model.dtype.clone(),
+            is_demo: model.is_demo,
+        }
+    }
+}
+
+impl From<NumberLimit> for api::NumberSetting {
+    fn from(limit: NumberLimit) -> Self {
+        let NumberLimit {
+            name,
+            min,
+            max,
+            is_whole,
+            default,
+        } = limit;
+        Self {
+            name,
+            min,
+            max,
+            is_whole,
+            default,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Who asks: the visitor's secret, from a header or a cookie.
+//!
+//! The page makes a secret and keeps it in its storage, which works in frames too, where
+//! third-party cookies do not; it sends it in a header. A cookie goes with it, partitioned
+//! where the connection is safe, for what a browser asks by itself: the page at a
+//! conversation's address, and the form without JavaScript.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::client::ClientAddress;
+use crate::chat::{Secret, Visitor};
+
+/// Carries the page's secret.
+const HEADER: HeaderName = HeaderName::from_static(crate::api::VISITOR_HEADER);
+
+const COOKIE: &str = "glimpse-visitor";
+
+/// A year, which is as long as browsers keep one.
+const COOKIE_SECONDS: u32 = 365 * 24 * 3600;
+
+/// Finds out who asks, tells the rooms behind, and lets the cookie follow the header.
+pub async fn identify(mut request: Request<Body>, next: Next) -> Response {
+    let is_safe = is_safe(request.headers());
+    let from_header = header_secret(request.headers());
+    let from_cookie = cookie_secret(request.headers());
+    let secret = from_header.clone().or_else(|| from_cookie.clone());
+    let is_known = secret.is_some();
+    let secret = secret.unwrap_or_else(Secret::random);
+    let network = ClientAddress::of(request.extensions()).network();
+    let is_cookies = from_cookie.as_ref() == Some(&secret);
+    request.extensions_mut().insert(Visitor {
+        id: secret.visitor(),
+        also: from_cookie.map(|secret| secret.visitor()),
+        network,
+    });
+    // A page that is only looked at is nobody's yet.
+    let begins_something = is_known || request.method() == axum::http::Method::POST;
+    let mut response = next.run(request).await;
+    if begins_something && !is_cookies {
+        response
+            .headers_mut()
+            .append(header::SET_COOKIE, cookie(&secret, is_safe));
+    }
+    response
+}
+
+fn header_secret(headers: &HeaderMap) -> Option<Secret> {
+    Secret::parse(headers.get(HEADER)?.to_str().ok()?)
+}
+
+fn cookie_secret(headers: &HeaderMap) -> Option<Secret> {
+    let all = headers.get_all(header::COOKIE).iter();
+    let mut pairs = all
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs.find_map(|(name, value)| (name == COOKIE).then(|| Secret::parse(value))?)
+}
+
+/// Whether the browser speaks to us, or to the proxy before us, so that it takes secure
+/// cookies: by https, or on its own machine.
+fn is_safe(headers: &HeaderMap) -> bool {
+    // Said by a proxy or a stranger; a cookie too safe for the stranger harms nobody else.
+    let forwarded = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+    forwarded.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+}
+
+fn cookie(secret: &Secret, is_safe: bool) -> HeaderValue {
+    // Without https a browser takes no secure cookie, and only secure ones go into frames.
+    let site = if is_safe {
+        "; SameSite=None; Secure; Partitioned"
+    } else {
+        "; SameSite=Lax"
+    };
+    let cookie = format!(
+        "{COOKIE}={}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly{site}",
+        secret.expose()
+    );
+    // Hexadecimal digits and our own words.
+    HeaderValue::try_from(cookie).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::try_from(*value).expect("it is plain"),
+            )
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn a_secret_comes_by_header_or_among_other_cookies() {
+        let secret = Secret::random();
+        let header = headers(&[("x-glimpse-visitor", secret.expose())]);
+        assert_eq!(header_secret(&header).as_ref(), Some(&secret));
+        let cookies = format!("a=b; {COOKIE}={}; c=d", secret.expose());
+        assert_eq!(cookie_secret(&headers(&[("cookie", &cookies)])), Some(secret));
+        for wrong in [
+            "",
+            "glimpse-visitor=",
+            "glimpse-visitor=x",
+            "other=0123456789abcdef0123456789abcdef",
+        ] {
+            assert_eq!(cookie_secret(&headers(&[("cookie", wrong)])), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_out_of_scripts_reach_and_goes_into_frames_where_it_can() {
+        let text = |is_safe| {
+            let cookie = cookie(&Secret::random(), is_safe);
+            cookie.to_str().expect("it is plain").to_owned()
+        };
+        assert!(text(false).ends_with("HttpOnly; SameSite=Lax"));
+        assert!(text(true).ends_with("HttpOnly; SameSite=None; Secure; Partitioned"));
+    }
+}

@@ -1,0 +1,420 @@
+//! Answers that are being given, or were given a moment ago.
+//!
+//! An answer outlives the request that asked for it: a task of its own takes the engine's
+//! events, gives each a number, writes the answer into the store about once a second and at
+//! its end, and lets any number of followers read the events, from any number on. When
+//! nobody has followed for a grace period, or the visitor cancels it, the task drops the
+//! engine's receiver, and with it the work. After its end an answer can be followed for a
+//! while longer, by whoever lost the connection shortly before.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::Stream;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Limits;
+use crate::chat::{
+    Answer, AnswerId, AnswerState, Completion, ConversationId, Error, Event, EventKind, FinishReason, Timings, TurnId,
+};
+use crate::engine;
+use crate::generation;
+use crate::store::Store;
+
+/// How often an answer looks whether somebody still follows it.
+const LOOK_AROUND: Duration = Duration::from_millis(500);
+
+/// How long a question that the model has not begun waits for somebody to follow it, where
+/// the grace period is longer: its place is for whoever still waits.
+const UNBEGUN_GRACE: Duration = Duration::from_secs(2);
+
+/// How often a growing answer is saved.
+const SAVE: Duration = Duration::from_secs(1);
+
+/// Answers that are kept after their end, whatever their age: each has a few kilobytes.
+const MAX_ENDED: usize = 4096;
+
+/// All answers that can be followed.
+pub struct AnswerRegistry {
+    known: Arc<Mutex<Known>>,
+    store: Arc<dyn Store>,
+    time: Duration,
+    grace: Duration,
+    keep: Duration,
+    /// The process ends, and all answers with it.
+    ending: CancellationToken,
+    /// How many tasks have not saved their end yet.
+    tasks: Arc<watch::Sender<usize>>,
+}
+
+#[derive(Default)]
+struct Known {
+    answers: HashMap<AnswerId, Arc<InFlightAnswer>>,
+    /// Of a conversation, the answer that is being given, or was the last to be.
+    latest: HashMap<ConversationId, AnswerId>,
+    /// In the order in which they ended.
+    ended: VecDeque<(Instant, AnswerId)>,
+}
+
+/// One answer that is being given, or was given a moment ago.
+pub struct InFlightAnswer {
+    pub id: AnswerId,
+    pub turn: TurnId,
+    conversation: ConversationId,
+    events: Mutex<Vec<Event>>,
+    /// How many events there are; followers wait for it to change.
+    count: watch::Sender<usize>,
+    followers: AtomicUsize,
+    cancelled: CancellationToken,
+    ending: CancellationToken,
+}
+
+/// Counts a task as long as it lives.
+struct Counted(Arc<watch::Sender<usize>>);
+
+impl Counted {
+    fn new(tasks: &Arc<watch::Sender<usize>>) -> Self {
+        tasks.send_modify(|tasks| *tasks += 1);
+        Self(Arc::clone(tasks))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|tasks| *tasks -= 1);
+    }
+}
+
+impl AnswerRegistry {
+    pub fn new(store: Arc<dyn Store>, limits: &Limits) -> Self {
+        Self {
+            known: Arc::default(),
+            store,
+            time: limits.answer_time,
+            grace: limits.grace,
+            keep: limits.keep_answers,
+            ending: CancellationToken::new(),
+            tasks: Arc::default(),
+        }
+    }
+
+    /// Takes on an answer that has begun in the store, and is at its beginning.
+    pub fn begin(
+        &self,
+        conversation: ConversationId,
+        turn: TurnId,
+        answer: Answer,
+        events: engine::Events,
+    ) -> Arc<InFlightAnswer> {
+        let in_flight = Arc::new(InFlightAnswer {
+            id: answer.id.clone(),
+            turn,
+            conversation: conversation.clone(),
+            events: Mutex::default(),
+            count: watch::Sender::new(0),
+            followers: AtomicUsize::new(0),
+            cancelled: CancellationToken::new(),
+            ending: self.ending.clone(),
+        });
+        let mut known = lock(&self.known);
+        known.forget_ended(self.keep);
+        known.latest.insert(conversation, answer.id.clone());
+        known.answers.insert(answer.id.clone(), Arc::clone(&in_flight));
+        drop(known);
+        let task = Task {
+            answer,
+            in_flight: Arc::clone(&in_flight),
+            store: Arc::clone(&self.store),
+            known: Arc::clone(&self.known),
+            grace: self.grace,
+            deadline: Instant::now() + self.time,
+            time: self.time,
+        };
+        let counted = Counted::new(&self.tasks);
+        tokio::spawn(async move {
+            task.run(events).await;
+            drop(counted);
+        });
+        in_flight
+    }
+
+    /// Ends all answers, those to come too, since the process ends; returns when what has
+    /// come of them is in the store.
+    pub async fn end(&self) {
+        self.ending.cancel();
+        // An error says that nobody counts any more.
+        let _ = self.tasks.subscribe().wait_for(|tasks| *tasks == 0).await;
+    }
+
+    /// The answer that is being given in a conversation, or was the last to be.
+    pub fn latest(&self, conversation: &ConversationId) -> Option<Arc<InFlightAnswer>> {
+        let mut known = lock(&self.known);
+        known.forget_ended(self.keep);
+        let id = known.latest.get(conversation)?;
+        known.answers.get(id).cloned()
+    }
+}
+
+impl Known {
+    /// Forgets answers that ended so long ago that nobody will take them up.
+    fn forget_ended(&mut self, keep: Duration) {
+        while let Some((ended, id)) = self.ended.front() {
+            if ended.elapsed() < keep && self.ended.len() <= MAX_ENDED {
+                return;
+            }
+            if let Some(answer) = self.answers.remove(id)
+                && self.latest.get(&answer.conversation) == Some(id)
+            {
+                self.latest.remove(&answer.conversation);
+            }
+            self.ended.pop_front();
+        }
+    }
+}
+
+impl InFlightAnswer {
+    /// Cancels it; what has come of it stays.
+    pub fn cancel(&self) {
+        self.cancelled.cancel();
+    }
+
+    pub fn is_running(&self) -> bool {
+        !lock(&self.events).last().is_some_and(|event| event.kind.is_last())
+    }
+
+    /// The events behind number `after`, up to the last; behind 0 are all.
+    pub fn follow(self: &Arc<Self>, after: u64) -> impl Stream<Item = Event> + Send + use<> {
+        let follower = Follower::new(self);
+        // The first has the number 1.
+        let first = usize::try_from(after).unwrap_or(usize::MAX);
+        futures::stream::unfold((follower, first), |(mut follower, index)| async move {
+            let event = follower.event(index).await?;
+            Some((event, (follower, index + 1)))
+        })
+    }
+
+    fn push(&self, kind: EventKind) {
+        let mut events = lock(&self.events);
+        let seq = events.len() as u64 + 1;
+        events.push(Event { seq, kind });
+        self.count.send_replace(events.len());
+    }
+}
+
+/// Counts itself as long as it lives, so that an answer knows whether anybody listens.
+struct Follower {
+    answer: Arc<InFlightAnswer>,
+    count: watch::Receiver<usize>,
+}
+
+impl Follower {
+    fn new(answer: &Arc<InFlightAnswer>) -> Self {
+        answer.followers.fetch_add(1, Ordering::AcqRel);
+        Self {
+            answer: Arc::clone(answer),
+            count: answer.count.subscribe(),
+        }
+    }
+
+    /// The event at `index`, when it comes; `None` behind the last.
+    async fn event(&mut self, index: usize) -> Option<Event> {
+        loop {
+            {
+                let events = lock(&self.answer.events);
+                if let Some(event) = events.get(index) {
+                    return Some(event.clone());
+                }
+                if events.last().is_some_and(|event| event.kind.is_last()) {
+                    return None;
+                }
+            }
+            self.count.changed().await.ok()?;
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.answer.followers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change is a single step, so that a panic elsewhere leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What brings one answer from the engine to the store and to its followers.
+struct Task {
+    answer: Answer,
+    in_flight: Arc<InFlightAnswer>,
+    store: Arc<dyn Store>,
+    known: Arc<Mutex<Known>>,
+    grace: Duration,
+    deadline: Instant,
+    time: Duration,
+}
+
+impl Task {
+    async fn run(mut self, mut events: engine::Events) {
+        let mut saves = Saves::default();
+        let last = self.hand_on(&mut events, &mut saves).await;
+        // The work ends here at the latest, before anybody is told that it has.
+        drop(events);
+        self.answer.state = match &last {
+            EventKind::Done(completion) => AnswerState::Done(completion.finish_reason),
+            EventKind::Failed(error) => AnswerState::Failed(error.clone()),
+            // Only those are the last.
+            _ => AnswerState::Done(FinishReason::Interrupted),
+        };
+        // The end must not be overtaken by what was there before.
+        saves.finish().await;
+        // Saved before the last event, so that whoever saw it can ask again.
+        save(&self.store, &self.answer).await;
+        self.in_flight.push(last);
+        lock(&self.known)
+            .ended
+            .push_back((Instant::now(), self.answer.id.clone()));
+    }
+
+    /// Hands on events until the last, which it returns.
+    async fn hand_on(&mut self, events: &mut engine::Events, saves: &mut Saves) -> EventKind {
+        let mut look_around = tokio::time::interval(LOOK_AROUND);
+        let mut followed = Instant::now();
+        let mut generated_tokens = 0;
+        let mut grace = self.grace.min(UNBEGUN_GRACE);
+        let in_flight = Arc::clone(&self.in_flight);
+        loop {
+            tokio::select! {
+                biased;
+                () = in_flight.cancelled.cancelled() => return self.cut_off(FinishReason::Cancelled, generated_tokens),
+                () = in_flight.ending.cancelled() => return self.cut_off(FinishReason::Interrupted, generated_tokens),
+                event = events.recv() => match event {
+                    Some(engine::Event::Queued { position, expected }) => in_flight.push(EventKind::Queued {
+                        position,
+                        expected_seconds: expected.map(|expected| expected.as_secs_f64()),
+                    }),
+                    Some(engine::Event::Started { prompt, num_beams }) => {
+                        grace = self.grace;
+                        self.answer.prompt = Some(prompt);
+                        saves.is_needed = true;
+                        in_flight.push(EventKind::Started { num_beams });
+                    }
+                    Some(engine::Event::Token { text, .. }) => {
+                        generated_tokens += 1;
+                        if !text.is_empty() {
+                            self.answer.text.push_str(&text);
+                            saves.is_needed = true;
+                            in_flight.push(EventKind::Token { text });
+                        }
+                    }
+                    Some(engine::Event::Done(summary)) => return self.done(summary),
+                    Some(engine::Event::Failed(engine::EngineError::Deadline)) => return self.too_slow(),
+                    Some(engine::Event::Failed(error)) => return EventKind::Failed(error.into()),
+                    None => return EventKind::Failed(engine::EngineError::Gone.into()),
+                },
+                _ = look_around.tick() => {
+                    if in_flight.followers.load(Ordering::Acquire) > 0 {
+                        followed = Instant::now();
+                    } else if followed.elapsed() >= grace {
+                        return self.cut_off(FinishReason::Cancelled, generated_tokens);
+                    }
+                    saves.begin_if_due(&self.store, &self.answer);
+                    if Instant::now() >= self.deadline {
+                        return self.too_slow();
+                    }
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, summary: engine::Summary) -> EventKind {
+        let further_texts: Vec<String> = summary.answers.into_iter().skip(1).map(|answer| answer.text).collect();
+        self.answer.further_texts.clone_from(&further_texts);
+        self.answer.seed = summary.seed;
+        EventKind::Done(Completion {
+            finish_reason: summary.finish_reason.into(),
+            timings: summary.timings.into(),
+            prompt_tokens: summary.prompt_ids.len(),
+            generated_tokens: summary.generated_tokens,
+            prompt: self.answer.prompt.clone().unwrap_or_default(),
+            further_texts,
+            seed: summary.seed,
+        })
+    }
+
+    /// The end of an answer that did not come to its own.
+    fn cut_off(&self, finish_reason: FinishReason, generated_tokens: usize) -> EventKind {
+        EventKind::Done(Completion {
+            finish_reason,
+            timings: Timings::default(),
+            prompt_tokens: 0,
+            generated_tokens,
+            prompt: self.answer.prompt.clone().unwrap_or_default(),
+            further_texts: Vec::new(),
+            seed: None,
+        })
+    }
+
+    fn too_slow(&self) -> EventKind {
+        EventKind::Failed(Error::TooSlow {
+            seconds: self.time.as_secs(),
+        })
+    }
+}
+
+/// Saves a growing answer, beside the events that make it grow: a slow disk holds up none.
+#[derive(Default)]
+struct Saves {
+    is_needed: bool,
+    began: Option<Instant>,
+    going_on: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Saves {
+    fn begin_if_due(&mut self, store: &Arc<dyn Store>, answer: &Answer) {
+        let is_due = self.began.is_none_or(|began| began.elapsed() >= SAVE);
+        let is_free = self.going_on.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
+        if self.is_needed && is_due && is_free {
+            let (store, answer) = (Arc::clone(store), answer.clone());
+            self.going_on = Some(tokio::spawn(async move { save(&store, &answer).await }));
+            (self.is_needed, self.began) = (false, Some(Instant::now()));
+        }
+    }
+
+    async fn finish(&mut self) {
+        if let Some(going_on) = self.going_on.take() {
+            // An error is a panic, which has been told.
+            let _ = going_on.await;
+        }
+    }
+}
+
+async fn save(store: &Arc<dyn Store>, answer: &Answer) {
+    if let Err(error) = store.save_answer(answer).await {
+        tracing::error!("an answer could not be saved: {error}");
+    }
+}
+
+impl From<generation::FinishReason> for FinishReason {
+    fn from(reason: generation::FinishReason) -> Self {
+        match reason {
+            generation::FinishReason::Stop => Self::Stop,
+            generation::FinishReason::Length => Self::Length,
+        }
+    }
+}
+
+impl From<engine::Timings> for Timings {
+    fn from(timings: engine::Timings) -> Self {
+        Self {
+            image: timings.image,
+            prefill: timings.prefill,
+            decode: timings.decode,
+            total: timings.total,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Asking: a question becomes a turn, and its answer is on the way.
+
+use std::sync::Arc;
+
+use super::answers::InFlightAnswer;
+use super::{Result, Service};
+use crate::chat::{
+    Answer, AnswerId, AnswerState, Conversation, ConversationId, Error, FinishReason, Missing, Settings, Turn, TurnId,
+    Visitor,
+};
+use crate::engine::{ClientKey, Instruction, Submission};
+use crate::generation::OptionsError;
+use crate::processor::Exchange;
+
+/// What a visitor asks.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub conversation: ConversationId,
+    /// `None` asks for a caption; an empty question is refused.
+    pub question: Option<String>,
+    pub settings: Settings,
+}
+
+impl Service {
+    /// Puts a question to the model. `called` gives the settings the names by which the
+    /// visitor knows them.
+    ///
+    /// # Errors
+    /// The question breaks a limit, a setting is wrong, the conversation is not this
+    /// visitor's or busy, or he has asked enough; then the conversation is as it was.
+    pub async fn ask(
+        &self,
+        visitor: &Visitor,
+        request: Request,
+        called: impl Fn(&'static str) -> String + Send,
+    ) -> Result<Arc<InFlightAnswer>> {
+        let question = self.checked_question(request.question)?;
+        let refuse = |error: OptionsError| Error::SettingRefused {
+            flag: self.flag_of(&error).map(str::to_owned),
+            detail: error.sentence(&called),
+        };
+        let options = self.options(&request.settings).map_err(refuse)?;
+        let context_turns = self.context_turns(&request.settings).map_err(refuse)?;
+        let stop_strings = checked_stop_strings(&request.settings)?;
+        let conversation = self.conversation(visitor, &request.conversation).await?;
+        let instruction = self.instruction(&conversation, question.clone(), &request.settings, context_turns)?;
+        self.quotas.count_question(visitor)?;
+        let room = self.room(visitor.network);
+        let picture = self.pictures.prepared(&conversation.picture.id, room).await?;
+        let events = self.engine.submit(Submission {
+            client: ClientKey::from(visitor.id),
+            deadline: Some(std::time::Instant::now() + self.limits.answer_time),
+            picture,
+            instruction,
+            options,
+            stop_strings,
+        })?;
+        let answer = Answer {
+            id: AnswerId::random(),
+            model: self.model().name.clone(),
+            settings: request.settings,
+            prompt: None,
+            text: String::new(),
+            further_texts: Vec::new(),
+            seed: None,
+            state: AnswerState::Running,
+        };
+        let turn = Turn {
+            id: TurnId::random(),
+            parent: conversation.turns.last().map(|turn| turn.id.clone()),
+            question: question.unwrap_or_default(),
+            answers: vec![answer.clone()],
+        };
+        // Where it cannot be kept, `events` is dropped, and nothing was asked.
+        self.store.begin_turn(&conversation.id, &turn).await?;
+        Ok(self.answers.begin(conversation.id, turn.id, answer, events))
+    }
+
+    /// The answer that is being given in a visitor's conversation, or was a moment ago.
+    ///
+    /// # Errors
+    /// There is none to be followed, or the conversation is not his.
+    pub async fn latest_answer(&self, visitor: &Visitor, id: &ConversationId) -> Result<Arc<InFlightAnswer>> {
+        self.conversation(visitor, id).await?;
+        self.answers.latest(id).ok_or(Error::NotFound { what: Missing::Answer })
+    }
+
+    /// Cancels the answer that is being given in a visitor's conversation; what has come of
+    /// it stays. One that has just ended needs no cancelling.
+    ///
+    /// # Errors
+    /// The conversation is not his.
+    pub async fn cancel(&self, visitor: &Visitor, id: &ConversationId) -> Result<()> {
+        self.conversation(visitor, id).await?;
+        if let Some(answer) = self.answers.latest(id) {
+            answer.cancel();
+        }
+        Ok(())
+    }
+
+    /// What the model is to do with the picture.
+    fn instruction(
+        &self,
+        conversation: &Conversation,
+        question: Option<String>,
+        settings: &Settings,
+        context_turns: Option<usize>,
+    ) -> Result<Instruction> {
+        let contradiction = |detail: &str| {
+            Err(Error::SettingRefused {
+                detail: detail.to_owned(),
+                flag: None,
+            })
+        };
+        let raw = settings.raw == Some(true);
+        match (question, settings.prefix.clone()) {
+            (Some(_), Some(_)) => {
+                contradiction("prefix is how a caption begins, and there is a question. Leave one of them out.")
+            }
+            (None, _) if raw => {
+                contradiction("raw sends a question as it is, and there is none. Add one, or leave raw out.")
+            }
+            (None, prefix) => Ok(Instruction::Caption {
+                prefix: self.checked_question(prefix)?,
+            }),
+            (Some(question), None) if raw => Ok(Instruction::Raw(question)),
+            (Some(question), None) => Ok(Instruction::Question {
+                question,
+                earlier: conversation.turns.iter().filter_map(exchange).collect(),
+                context_turns,
+            }),
+        }
+    }
+
+    fn checked_question(&self, question: Option<String>) -> Result<Option<String>> {
+        let Some(question) = question else {
+            return Ok(None);
+        };
+        let question = question.trim();
+        let (chars, limit) = (question.chars().count(), self.limits.question_chars);
+        if question.is_empty() {
+            return Err(Error::QuestionEmpty);
+        }
+        if chars > limit {
+            return Err(Error::QuestionTooLong { chars, limit });
+        }
+        Ok(Some(question.to_owned()))
+    }
+}
+
+/// What was said in a turn, as far as the model is told: a question with a whole answer.
+///
+/// A turn that was cancelled or failed takes no part, nor does a caption, which is no answer
+/// to anything, nor what was sent as it was, which need not be a question.
+fn exchange(turn: &Turn) -> Option<Exchange> {
+    let answer = turn.answer()?;
+    let is_whole = matches!(
+        answer.state,
+        AnswerState::Done(FinishReason::Stop | FinishReason::Length)
+    );
+    let is_question = !turn.question.is_empty() && answer.settings.raw != Some(true);
+    (is_whole && is_question && !answer.text.trim().is_empty()).then(|| Exchange {
+        question: turn.question.clone(),
+        answer: answer.text.clone(),
+    })
+}
+
+/// Stop strings that an answer is searched for, and the bytes of each: the search is short.
+const MAX_STOP_STRINGS: usize = 16;
+const MAX_STOP_STRING_BYTES: usize = 200;
+
+/// Texts that end an answer.
+fn checked_stop_strings(settings: &Settings) -> Result<Vec<String>> {
+    let strings = settings.stop_strings.clone().unwrap_or_default();
+    let fits = |string: &String| (1..=MAX_STOP_STRING_BYTES).contains(&string.len());
+    if strings.len() > MAX_STOP_STRINGS || !strings.iter().all(fits) {
+        return Err(Error::SettingRefused {
+            detail: format!(
+                "Stop strings are at most {MAX_STOP_STRINGS}, of 1 to {MAX_STOP_STRING_BYTES} bytes each. Give fewer or shorter ones."
+            ),
+            flag: None,
+        });
+    }
+    Ok(strings)
+}

@@ -1,0 +1,30 @@
+//! Conversations, for those who own them.
+
+use super::{Result, Service};
+use crate::chat::{Conversation, ConversationId, Error, Missing, PreviewKey, Visitor, VisitorId};
+
+impl Service {
+    /// A visitor's conversation.
+    ///
+    /// # Errors
+    /// It is not there, or another visitor's, which is the same to whoever asks.
+    pub async fn conversation(&self, visitor: &Visitor, id: &ConversationId) -> Result<Conversation> {
+        let conversation = self.store.conversation(id).await?;
+        if conversation.owner == VisitorId::NOBODY {
+            // Kept by a Glimpse that knew no visitors: whoever had the address could use it.
+            self.store.adopt(id, &visitor.id).await?;
+            return Ok(self.store.conversation(id).await?);
+        }
+        if !visitor.owns(&conversation.owner) {
+            return Err(Error::NotFound {
+                what: Missing::Conversation,
+            });
+        }
+        Ok(conversation)
+    }
+
+    /// The picture as browsers may see it: a JPEG, encoded anew. Its key is the proof.
+    pub async fn preview(&self, key: &PreviewKey) -> Result<tokio_util::bytes::Bytes> {
+        Ok(self.store.preview(key).await?)
+    }
+}

@@ -1,0 +1,127 @@
+//! What Glimpse does, without HTTP: it takes in pictures, keeps conversations, has questions
+//! answered, and lets each visitor have his share.
+//!
+//! A [`Service`] is what every family of clients stands on. `pictures` decodes within a
+//! budget and keeps; `conversations` finds what a visitor owns; `asking` makes a question a
+//! submission to the engine, with `settings` checked; `answers` has what outlives a request:
+//! answers that are being given, or were given a moment ago; `memory` bounds what is held
+//! for visitors, and `quotas` says who has had enough.
+
+mod answers;
+mod asking;
+mod conversations;
+mod errors;
+mod memory;
+mod pictures;
+mod quotas;
+mod settings;
+mod work;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::chat::Error;
+use crate::engine::{Description, Engine, Health};
+use crate::processor::PictureLimits;
+use crate::remote::Fetcher;
+use crate::store::{self, Store};
+
+pub use answers::InFlightAnswer;
+pub use asking::Request;
+pub use memory::{MemoryBudget, MemoryError, Reservation};
+pub use settings::NumberLimit;
+
+use answers::AnswerRegistry;
+use pictures::Pictures;
+use quotas::Quotas;
+
+/// What visitors may have and ask for; each limit has a flag of `serve`.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub picture: PictureLimits,
+    /// Bytes that pictures may take, on their way and while they are decoded.
+    pub picture_memory: u64,
+    /// Characters of a question.
+    pub question_chars: usize,
+    /// Tokens of an answer, and how many it gets if the visitor does not say.
+    pub max_new_tokens: usize,
+    pub default_new_tokens: usize,
+    /// Beams, and answers to one question.
+    pub beams: usize,
+    /// How long one answer may take, waiting included.
+    pub answer_time: Duration,
+    /// How long an answer goes on when nobody follows it any more.
+    pub grace: Duration,
+    /// How long the events of an answer are kept after its end, to be followed again.
+    pub keep_answers: Duration,
+    /// Questions that a visitor may ask within a minute; a network may ask four times as many.
+    pub questions_per_minute: usize,
+    pub store: store::Limits,
+}
+
+/// Cheap to share; everything in it is.
+pub struct Service {
+    engine: Arc<dyn Engine>,
+    store: Arc<dyn Store>,
+    answers: AnswerRegistry,
+    pictures: Pictures,
+    quotas: Quotas,
+    limits: Limits,
+}
+
+impl Service {
+    /// Without a `fetcher` visitors put no pictures in from addresses.
+    pub fn new(engine: Arc<dyn Engine>, store: Arc<dyn Store>, limits: Limits, fetcher: Option<Fetcher>) -> Self {
+        Self {
+            answers: AnswerRegistry::new(Arc::clone(&store), &limits),
+            pictures: Pictures::new(Arc::clone(&engine), Arc::clone(&store), &limits, fetcher),
+            quotas: Quotas::new(limits.questions_per_minute, limits.store.conversations_per_visitor),
+            engine,
+            store,
+            limits,
+        }
+    }
+
+    /// The model that answers.
+    pub fn model(&self) -> &Description {
+        self.engine.description()
+    }
+
+    /// Whether it does.
+    pub fn health(&self) -> Health {
+        self.engine.health()
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether pictures may be put in from addresses.
+    pub fn takes_addresses(&self) -> bool {
+        self.pictures.takes_addresses()
+    }
+
+    /// Holds what a request brings, on the account of the network that it came from.
+    pub fn room(&self, network: IpAddr) -> Reservation {
+        self.pictures.memory.reservation(Some(network))
+    }
+
+    /// Says at once that a file of so many bytes would never be taken.
+    ///
+    /// # Errors
+    /// It would not.
+    pub fn check_arrival(&self, bytes: usize) -> Result<()> {
+        let most = self.limits.picture.max_bytes;
+        Ok(self.pictures.memory.check_arrival(bytes.min(most))?)
+    }
+
+    /// Ends all answers, and waits until everything is on the disk.
+    pub async fn end(&self) {
+        self.answers.end().await;
+        self.store.close().await;
+    }
+}
+
+/// What a service does, or why it cannot.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,297 @@
+//! Pictures: taken in, decoded within the budget of memory, kept whole, and ready for the model.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+use tokio_util::bytes::Bytes;
+
+use super::errors::internal;
+use super::memory::{MemoryBudget, Reservation};
+use super::work::run_within;
+use super::{Limits, Result, Service};
+use crate::chat::{Conversation, ConversationId, Error, PictureId, PreviewKey, Visitor};
+use crate::engine::Engine;
+use crate::processor::{Picture, PictureError, PictureLimits, preview};
+use crate::remote::Fetcher;
+use crate::store::{NewConversation, NewPicture, Store};
+
+/// How many pictures are decoded at the same time, since each takes a core.
+const DECODERS: usize = 2;
+
+/// How many pictures are fetched from addresses at the same time, at most: each holds a thread.
+const FETCHES: u64 = 16;
+
+/// As many as leave room for other bodies, each holding as much as a picture may have.
+fn fetches(limits: &Limits) -> usize {
+    let fit = limits.picture_memory / 4 / (limits.picture.max_bytes as u64).max(1);
+    // Not more than the constant.
+    fit.clamp(1, FETCHES) as usize
+}
+
+/// Bytes of pictures that are kept as the model sees them, for the next question about one.
+const PREPARED_BYTES: usize = 64 << 20;
+
+/// What takes pictures in.
+pub struct Pictures {
+    engine: Arc<dyn Engine>,
+    store: Arc<dyn Store>,
+    limits: PictureLimits,
+    /// What visitors make us hold, and how many pictures are decoded at the same time.
+    pub memory: MemoryBudget,
+    /// Fetches pictures from addresses, where that is allowed.
+    fetcher: Option<Fetcher>,
+    fetching: Arc<Semaphore>,
+    prepared: Mutex<Prepared>,
+}
+
+/// Pictures as the model sees them, the last used last.
+#[derive(Default)]
+struct Prepared {
+    pictures: VecDeque<(PictureId, Arc<Picture>)>,
+    bytes: usize,
+}
+
+/// A picture that was decoded, with what is made of it.
+struct Decoded {
+    id: PictureId,
+    width: u32,
+    height: u32,
+    preview: Vec<u8>,
+    prepared: Picture,
+}
+
+/// A file, and what was taken of the budget for it, which goes when its last user has gone.
+struct HeldFile {
+    bytes: Vec<u8>,
+    _room: Reservation,
+}
+
+impl AsRef<[u8]> for HeldFile {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Service {
+    /// Begins a conversation about the picture in a file, which `room` was taken for.
+    ///
+    /// # Errors
+    /// It is none that is read, or breaks a limit.
+    pub async fn begin_conversation(
+        &self,
+        visitor: &Visitor,
+        file: Vec<u8>,
+        room: Reservation,
+    ) -> Result<Conversation> {
+        let picture = self.pictures.take_in(file, room).await?;
+        let new = NewConversation {
+            id: ConversationId::random(),
+            owner: visitor.id,
+            picture,
+            preview: PreviewKey::random(),
+        };
+        self.store.begin_conversation(&new, &self.limits.store).await?;
+        for old in self.quotas.count_conversation(visitor, &new.id) {
+            // One that is gone already, or whose answer is being given, makes no room.
+            let _ = self.store.remove(&old).await;
+        }
+        Ok(self.store.conversation(&new.id).await?)
+    }
+
+    /// Begins a conversation about the picture at an address.
+    ///
+    /// # Errors
+    /// Nothing is fetched from there, or it is no picture that is read.
+    pub async fn begin_from_address(
+        &self,
+        visitor: &Visitor,
+        address: String,
+        room: Reservation,
+    ) -> Result<Conversation> {
+        let (file, room) = self.pictures.fetch(address, room).await?;
+        self.begin_conversation(visitor, file, room).await
+    }
+}
+
+impl Pictures {
+    pub fn new(engine: Arc<dyn Engine>, store: Arc<dyn Store>, limits: &Limits, fetcher: Option<Fetcher>) -> Self {
+        Self {
+            engine,
+            store,
+            limits: limits.picture,
+            memory: MemoryBudget::new(limits.picture_memory, DECODERS),
+            fetcher,
+            fetching: Arc::new(Semaphore::new(fetches(limits))),
+            prepared: Mutex::default(),
+        }
+    }
+
+    pub fn takes_addresses(&self) -> bool {
+        self.fetcher.is_some()
+    }
+
+    async fn fetch(&self, address: String, mut room: Reservation) -> Result<(Vec<u8>, Reservation)> {
+        let fetcher = self.fetcher.clone().ok_or(Error::AddressesNotAllowed)?;
+        let permit = Arc::clone(&self.fetching)
+            .try_acquire_owned()
+            .map_err(|_| Error::FetchesFull)?;
+        // How large it is, its server says late or not at all.
+        room.take_arrival(self.limits.max_bytes).await?;
+        room.stays();
+        let ((_permit, room), fetched) = run_within((permit, room), move || fetcher.fetch(&address)).await?;
+        let mut file = fetched?;
+        file.shrink_to_fit();
+        room.shrink_arrival(file.len());
+        Ok((file, room))
+    }
+
+    /// Decodes a picture's file and keeps it.
+    async fn take_in(&self, file: Vec<u8>, room: Reservation) -> Result<PictureId> {
+        let (engine, limits) = (Arc::clone(&self.engine), self.limits);
+        let (decoded, file) = self
+            .read(file, limits, room, move |picture| decoded(&picture, engine.as_ref()))
+            .await?;
+        let Decoded {
+            id,
+            width,
+            height,
+            preview,
+            prepared,
+        } = decoded?;
+        // What was put in gives these pixels again, and is smaller than any lossless form.
+        let kept = NewPicture {
+            id,
+            width,
+            height,
+            file,
+            preview: preview.into(),
+        };
+        self.store.keep_picture(kept).await?;
+        self.remember(id, prepared);
+        Ok(id)
+    }
+
+    /// A kept picture as the model sees it.
+    ///
+    /// # Errors
+    /// It is not kept any more, or cannot be read.
+    pub async fn prepared(&self, id: &PictureId, mut room: Reservation) -> Result<Arc<Picture>> {
+        if let Some(picture) = self.recall(id) {
+            return Ok(picture);
+        }
+        let file = self.store.picture(id).await?;
+        room.take_arrival(file.len()).await?;
+        let engine = Arc::clone(&self.engine);
+        // It kept the limits of when it was put in.
+        let limits = PictureLimits {
+            max_bytes: usize::MAX,
+            max_pixels: u64::MAX,
+            ..self.limits
+        };
+        let prepare = move |picture: Picture| engine.prepare(&picture);
+        let (picture, _file) = self.read(file.into(), limits, room, prepare).await?;
+        Ok(self.remember(*id, picture))
+    }
+
+    /// Decodes a file within the budget, and makes something of the picture.
+    async fn read<T: Send + 'static>(
+        &self,
+        file: Vec<u8>,
+        limits: PictureLimits,
+        room: Reservation,
+        make: impl FnOnce(Picture) -> T + Send + 'static,
+    ) -> Result<(T, Bytes)> {
+        let look = move || (work_bytes(&file, &limits), file);
+        let (mut room, (needed, file)) = run_within(room, look).await?;
+        room.take_work(needed?).await?;
+        // Decoding takes the CPU for as long as a picture is large.
+        let work = move || (Picture::decode(&file, &limits).map(make), file);
+        let (room, (made, bytes)) = run_within(room, work).await?;
+        Ok((made?, Bytes::from_owner(HeldFile { bytes, _room: room })))
+    }
+
+    fn recall(&self, id: &PictureId) -> Option<Arc<Picture>> {
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = prepared.pictures.iter().position(|(known, _)| known == id)?;
+        let entry = prepared.pictures.remove(index)?;
+        let picture = Arc::clone(&entry.1);
+        prepared.pictures.push_back(entry);
+        Some(picture)
+    }
+
+    fn remember(&self, id: PictureId, picture: Picture) -> Arc<Picture> {
+        if let Some(known) = self.recall(&id) {
+            return known;
+        }
+        let picture = Arc::new(picture);
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        prepared.bytes += picture.rgb.len();
+        prepared.pictures.push_back((id, Arc::clone(&picture)));
+        while prepared.bytes > PREPARED_BYTES
+            && let Some((_, oldest)) = prepared.pictures.pop_front()
+        {
+            prepared.bytes -= oldest.rgb.len();
+        }
+        picture
+    }
+}
+
+fn decoded(picture: &Picture, engine: &dyn Engine) -> Result<Decoded> {
+    let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
+    Ok(Decoded {
+        id: PictureId(picture.pixel_hash()),
+        width: side(picture.width),
+        height: side(picture.height),
+        preview: preview::encode(picture).map_err(|error| internal(&error))?,
+        prepared: engine.prepare(picture),
+    })
+}
+
+/// What takes memory beside pixels: a small preview, and the picture as the model sees it.
+const SMALL_COPIES: u64 = 8 << 20;
+
+/// Longer side of a picture in between, which resizing makes.
+const BETWEEN_SIDE: u64 = 1280;
+
+/// Bytes that a file takes at a time, decoded and then resized, beside its own.
+///
+/// What is beyond the limits takes nothing: the decoder refuses it at its head.
+fn work_bytes(file: &[u8], limits: &PictureLimits) -> std::result::Result<usize, PictureError> {
+    let (width, height) = Picture::declared_size(file)?;
+    let (pixels, side) = (width.saturating_mul(height), width.max(height));
+    if pixels > limits.max_pixels || side > limits.max_side {
+        return Ok(0);
+    }
+    // A picture in between has one side of what it becomes and one of the picture.
+    let between = pixels.min(side * BETWEEN_SIDE);
+    // One that is large is resized for its preview too.
+    let preview = if side > BETWEEN_SIDE {
+        preview::ENCODING_BYTES
+    } else {
+        0
+    };
+    let resizing = 3 * (pixels + between) + SMALL_COPIES + preview;
+    let bytes = Picture::decoding_bytes(file)?.max(resizing);
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_limits_refuse_takes_no_memory_and_what_they_accept_its_pixels_at_least() {
+        let mut png = Vec::new();
+        let writer = png::Encoder::new(&mut png, 10_000, 9_999).write_header();
+        drop(writer.expect("it is written to memory"));
+        let limits = PictureLimits::default();
+        let bytes = work_bytes(&png, &limits).expect("it has a head");
+        assert!((300_000_000..700_000_000).contains(&bytes), "{bytes}");
+        let fewer = PictureLimits {
+            max_pixels: 99_000_000,
+            ..limits
+        };
+        assert_eq!(work_bytes(&png, &fewer), Ok(0));
+    }
+}
