@@ -33,15 +33,8 @@ impl Folder {
         }
         make_private(path)?;
         let path = path.canonicalize()?;
-        let lock = match lock(&path) {
-            Ok(lock) => Some(lock),
-            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another Glimpse keeps its own there")),
-            // As on some network file systems: nobody is kept out.
-            Err(TryLockError::Error(error)) => {
-                tracing::debug!("{} cannot be locked: {error}", path.display());
-                None
-            }
-        };
+        let lock =
+            lock_if_possible(&path).map_err(|WouldBlock| io::Error::other("another Glimpse keeps its own there"))?;
         close_to_others(&path)?;
         let probe = path.join("probe.new");
         std::fs::write(&probe, [])?;
@@ -59,14 +52,17 @@ impl Folder {
         loop {
             let path = parent.join(format!("{TEMPORARY}{:032x}", rand::rng().random::<u128>()));
             make_private(&path)?;
-            // Another process may take it for a leftover before it is locked: then once more.
-            let Ok(lock) = lock(&path) else { continue };
+            let lock = match lock_if_possible(&path) {
+                Ok(lock) => lock,
+                // Another process takes it for a leftover, before it is locked: then once more.
+                Err(WouldBlock) => continue,
+            };
             if path.exists() {
                 remove_leftovers(parent, &path);
                 return Ok(Self {
                     path: path.canonicalize()?,
                     is_temporary: true,
-                    lock: Mutex::new(Some(lock)),
+                    lock: Mutex::new(lock),
                 });
             }
         }
@@ -116,6 +112,22 @@ pub fn make_private_file(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop)
+}
+
+/// Another process has the lock.
+struct WouldBlock;
+
+/// The lock of a folder; none where folders cannot be locked, as on some network file
+/// systems: nobody is kept out there.
+fn lock_if_possible(path: &Path) -> Result<Option<File>, WouldBlock> {
+    match lock(path) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Err(WouldBlock),
+        Err(TryLockError::Error(error)) => {
+            tracing::debug!("{} cannot be locked: {error}", path.display());
+            Ok(None)
+        }
+    }
 }
 
 /// Locks the folder itself, so that nothing in it is touched.
