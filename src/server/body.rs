@@ -11,8 +11,9 @@ use crate::service::{MemoryError, Reservation, Service};
 /// What a form has beside its picture.
 pub const FORM_BYTES: usize = 64 << 10;
 
-/// The least that is taken of the budget at once, so that it is not asked for each packet.
-const STEP_BYTES: usize = 64 << 10;
+/// The least that is taken of the budget at once: most pictures wait for few steps, and a body
+/// of which nothing comes holds little.
+const STEP_BYTES: usize = 256 << 10;
 
 /// Why a body was not read.
 #[derive(Debug, PartialEq)]
@@ -64,7 +65,7 @@ async fn make_room(bytes: &mut Vec<u8>, more: usize, limit: usize, room: &mut Re
     if needed <= bytes.capacity() {
         return Ok(());
     }
-    let wished = needed.max(bytes.len() + bytes.len() / 2).max(STEP_BYTES);
+    let wished = needed.max(2 * bytes.len()).max(STEP_BYTES);
     let capacity = wished.min(limit).max(needed);
     room.take_arrival(capacity - bytes.capacity()).await?;
     bytes.reserve_exact(capacity - bytes.len());

@@ -11,6 +11,8 @@
 //!   it takes: small pictures pass large ones, and none waits for all that come after it.
 //! - Two bodies may wait for the room that the other one has: a wait ends after [`PATIENCE`]
 //!   and gives back all, and before that the body that has held most for longest is cut off.
+//! - What was given back is not resident for long: the allocator keeps freed memory for the
+//!   model's sake, for each thread, and is asked for it once in a while.
 //! - Decoding takes cores as well: as many pictures as there are places are decoded at a time.
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,10 +28,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long somebody waits before a body that holds much for long is cut off, and then
 /// between two of them.
-const CUT_AFTER: Duration = Duration::from_secs(1);
+const CUT_AFTER: Duration = Duration::from_millis(500);
 
-/// Bytes that cost a place in the queue of one second.
-const BYTES_PER_SECOND_OF_HANDICAP: f64 = 100e6;
+/// Bytes that cost a place in the queue of one second: of a body, which may take long to come,
+/// and of work, which a core does in about that time.
+const ARRIVAL_HANDICAP: f64 = 10e6;
+const WORK_HANDICAP: f64 = 100e6;
+
+/// Bytes given back after which freed memory is trimmed, and the least time between two times.
+const TRIM_AFTER: usize = 256 << 20;
+const TRIM_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why there is no room.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +65,8 @@ pub struct MemoryBudget {
     state: Arc<Mutex<State>>,
     patience: Duration,
     cut_after: Duration,
+    /// Gives freed memory back to the system.
+    trim: fn(),
 }
 
 /// What a visitor's request holds, until it is dropped.
@@ -92,6 +102,9 @@ struct State {
     next_id: u64,
     began: Instant,
     last_cut: Option<Instant>,
+    /// Since freed memory was trimmed, which was then.
+    given_back: usize,
+    last_trim: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -132,12 +145,20 @@ impl MemoryBudget {
             next_id: 0,
             began: Instant::now(),
             last_cut: None,
+            given_back: 0,
+            last_trim: None,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
             patience: PATIENCE,
             cut_after: CUT_AFTER,
+            trim: || (),
         }
+    }
+
+    /// With a way to give freed memory back to the system, which takes some milliseconds.
+    pub fn trimming(self, trim: fn()) -> Self {
+        Self { trim, ..self }
     }
 
     /// A reservation that holds nothing yet, of whoever has this address; none where it is not
@@ -267,6 +288,10 @@ impl Drop for Reservation {
         let mut state = self.budget.lock();
         state.end(self.id);
         state.grant();
+        if state.trim_is_due() {
+            // Without a thread for it the memory stays for a while.
+            let _ = std::thread::Builder::new().name("trim".into()).spawn(self.budget.trim);
+        }
     }
 }
 
@@ -366,6 +391,7 @@ impl State {
         }
         self.held -= bytes;
         self.arrivals -= bytes;
+        self.given_back = self.given_back.saturating_add(bytes);
     }
 
     fn end(&mut self, id: u64) {
@@ -374,6 +400,7 @@ impl State {
             return;
         };
         self.held -= entry.held;
+        self.given_back = self.given_back.saturating_add(entry.held);
         self.free_places += usize::from(entry.has_place);
         let Some(address) = entry.client else { return };
         if let Some(client) = self.clients.get_mut(&address) {
@@ -387,7 +414,11 @@ impl State {
 
     fn wait(&mut self, id: u64, bytes: usize, purpose: Use) -> ((Duration, u64), oneshot::Receiver<()>) {
         let whole = self.reservations[&id].held.saturating_add(bytes);
-        let handicap = Duration::from_secs_f64(whole as f64 / BYTES_PER_SECOND_OF_HANDICAP);
+        let bytes_per_second = match purpose {
+            Use::Arrival => ARRIVAL_HANDICAP,
+            Use::Work => WORK_HANDICAP,
+        };
+        let handicap = Duration::from_secs_f64(whole as f64 / bytes_per_second);
         let key = (self.began.elapsed() + handicap, self.next_id);
         self.next_id += 1;
         let (granted, is_granted) = oneshot::channel();
@@ -399,6 +430,15 @@ impl State {
         };
         self.waiting.insert(key, wanted);
         (key, is_granted)
+    }
+
+    fn trim_is_due(&mut self) -> bool {
+        let is_due = self.given_back >= TRIM_AFTER && self.last_trim.is_none_or(|last| last.elapsed() >= TRIM_PAUSE);
+        if is_due {
+            self.given_back = 0;
+            self.last_trim = Some(Instant::now());
+        }
+        is_due
     }
 
     /// Gives what there is to whoever waits, in order; whom it does not suffice for is passed.
@@ -499,7 +539,7 @@ mod tests {
                 limit: 1000
             }
         );
-        assert!(refused.to_string().contains("--max-picture-memory"), "{refused}");
+        assert!(refused.to_string().contains("can be taken here"), "{refused}");
         assert!(budget.check_arrival(501).is_err(), "bodies have half");
         assert_eq!(budget.check_arrival(500), Ok(()));
         assert!(now(budget.reservation(None).take_arrival(501)).is_err());
@@ -671,6 +711,31 @@ mod tests {
         let visitor = budget.reservation(None);
         budget.lock().cut_one_off(visitor.id, 100, Use::Arrival, Duration::ZERO);
         assert!(arrived.is_cut_off().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn freed_memory_is_trimmed_when_much_was_given_back_and_not_each_time() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static TRIMMED: AtomicUsize = AtomicUsize::new(0);
+        let trim = || {
+            TRIMMED.fetch_add(1, Ordering::SeqCst);
+        };
+        let budget = MemoryBudget::new(u64::MAX, 1).trimming(trim);
+        for bytes in [TRIM_AFTER - 1, 1, TRIM_AFTER] {
+            let mut picture = budget.reservation(None);
+            assert_eq!(now(picture.take_work(bytes)), Ok(()));
+            drop(picture);
+            let begun = budget.lock().last_trim.is_some();
+            assert_eq!(begun, bytes != TRIM_AFTER - 1);
+            // So that the third comes too soon after the second, however slow the machine.
+            let mut state = budget.lock();
+            state.last_trim = state.last_trim.map(|last| last + LONG);
+        }
+        let deadline = Instant::now() + LONG;
+        while TRIMMED.load(Ordering::SeqCst) == 0 && Instant::now() < deadline {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(TRIMMED.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use super::work::run_within;
 use super::{Limits, Result, Service};
 use crate::chat::{Conversation, ConversationId, Error, PictureId, PreviewKey, Visitor};
 use crate::engine::Engine;
+use crate::models::give_freed_memory_back;
 use crate::processor::{Picture, PictureError, PictureLimits, preview};
 use crate::remote::Fetcher;
 use crate::store::{NewConversation, NewPicture, Store};
@@ -120,7 +121,7 @@ impl Pictures {
             engine,
             store,
             limits: limits.picture,
-            memory: MemoryBudget::new(limits.picture_memory, DECODERS),
+            memory: MemoryBudget::new(limits.picture_memory, DECODERS).trimming(give_freed_memory_back),
             fetcher,
             fetching: Arc::new(Semaphore::new(fetches(limits))),
             prepared: Mutex::default(),
@@ -248,11 +249,14 @@ fn decoded(picture: &Picture, engine: &dyn Engine) -> Result<Decoded> {
     })
 }
 
-/// What takes memory beside pixels: a small preview, and the picture as the model sees it.
+/// What takes memory beside pixels: the preview's file, and the picture as the model sees it.
 const SMALL_COPIES: u64 = 8 << 20;
 
-/// Longer side of a picture in between, which resizing makes.
-const BETWEEN_SIDE: u64 = 1280;
+/// Longer side of a picture as a model sees it, at most.
+const MODEL_SIDE: u64 = 512;
+
+/// Bytes a pixel of a picture that is smaller than its preview may be, in floating point.
+const PREVIEW_BYTES_PER_PIXEL: u64 = 20;
 
 /// Bytes that a file takes at a time, decoded and then resized, beside its own.
 ///
@@ -263,15 +267,10 @@ fn work_bytes(file: &[u8], limits: &PictureLimits) -> std::result::Result<usize,
     if pixels > limits.max_pixels || side > limits.max_side {
         return Ok(0);
     }
-    // A picture in between has one side of what it becomes and one of the picture.
-    let between = pixels.min(side * BETWEEN_SIDE);
-    // One that is large is resized for its preview too.
-    let preview = if side > BETWEEN_SIDE {
-        preview::ENCODING_BYTES
-    } else {
-        0
-    };
-    let resizing = 3 * (pixels + between) + SMALL_COPIES + preview;
+    // A picture in between has one side of the picture, and one that the model sees.
+    let for_model = 3 * pixels.min(side * MODEL_SIDE);
+    let for_preview = (PREVIEW_BYTES_PER_PIXEL * pixels).min(preview::ENCODING_BYTES);
+    let resizing = 3 * pixels + for_model.max(for_preview) + SMALL_COPIES;
     let bytes = Picture::decoding_bytes(file)?.max(resizing);
     Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
 }

@@ -33,7 +33,7 @@ fn begin_form(server: &Server, path: &str, length: usize, beginning: &[u8]) -> T
     let mut stream = connect(server);
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\
-         Content-Type: multipart/form-data; boundary=edge\r\n\r\n"
+         Connection: close\r\nContent-Type: multipart/form-data; boundary=edge\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).expect("it reads");
     // It may have seen enough already, and say so.
@@ -80,20 +80,26 @@ fn large_png() -> Vec<u8> {
 #[cfg(target_os = "linux")]
 #[test]
 fn pictures_of_visitors_who_hang_up_take_no_more_than_the_budget() {
-    let (_model, server) = serve(&["--max-picture-memory", "400MB"]);
+    let (_model, server) = serve(&["--max-picture-memory", "500MB"]);
     let before = server.peak_memory();
     let body = [PICTURE_HEAD.as_bytes(), &large_png(), b"\r\n--edge--\r\n"].concat();
-    let mut senders = Vec::new();
-    for round in 0..24 {
-        senders.push(begin_form(&server, "/api/page/upload", body.len(), &body));
-        if round % 8 == 7 {
-            // Eight hang up, each in the middle of something.
-            senders.clear();
+    let send = || begin_form(&server, "/api/page/upload", body.len(), &body);
+    let mut waiting = Vec::new();
+    for number in 0..24 {
+        let sender = send();
+        // Most hang up, each in the middle of something.
+        if number % 4 == 0 {
+            waiting.push(sender);
         }
     }
+    let served = waiting
+        .into_iter()
+        .map(rest)
+        .filter(|answer| answer.starts_with("HTTP/1.1 200"));
+    assert!(served.count() > 0, "one after the other is decoded");
     begin(&server);
     let taken = server.peak_memory() - before;
-    assert!(taken < 600 * MB, "{} MB were taken", taken / MB);
+    assert!(taken < 700 * MB, "{} MB were taken", taken / MB);
 }
 
 #[test]

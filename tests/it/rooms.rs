@@ -44,7 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("api", &[]),
     (
         "service",
-        &["store", "engine", "generation", "processor", "remote", "chat"],
+        &["store", "engine", "models", "generation", "processor", "remote", "chat"],
     ),
     ("store", &["processor", "chat"]),
     ("engine", &["models", "blip2", "generation", "processor", "chat"]),

@@ -108,7 +108,11 @@ fn a_search_is_told_before_its_answer_and_its_turn_keeps_all_answers() {
     let id = begin(&server);
     let settings = json!({"num_beams": 4, "num_return_sequences": 3, "max_new_tokens": 5});
     let events: Vec<Value> = ask(&server, &with(&id, &settings)).collect();
-    assert_eq!(events[1], json!({"event": "started", "num_beams": 4, "seq": 2}), "{events:?}");
+    assert_eq!(
+        events[1],
+        json!({"event": "started", "num_beams": 4, "seq": 2}),
+        "{events:?}"
+    );
     let further = &events.last().expect("there are events")["further_answers"];
     assert_eq!(further.as_array().map(Vec::len), Some(2), "{further}");
     let (_, state) = call(&server, "state", &json!({"conversation": id}));
