@@ -38,10 +38,10 @@ impl Blip2 {
         let (hidden, cache) = self.prefill(picture, prompt_ids, room)?;
         let logits = self.last_logits(&hidden)?.swap_remove(0);
         let prefilled = Prefilled {
-            model: Box::new(Rows {
+            model: Box::new(DecodeState {
                 model: self,
                 cache,
-                count: 1,
+                rows: 1,
             }),
             logits,
             ids_before: ids_before.to_vec(),
@@ -71,18 +71,18 @@ impl Blip2 {
 }
 
 /// Sequences behind one prompt, each a row of the cache.
-struct Rows<'model> {
+struct DecodeState<'model> {
     model: &'model Blip2,
     cache: Cache,
-    count: usize,
+    rows: usize,
 }
 
-impl Forward for Rows<'_> {
+impl Forward for DecodeState<'_> {
     fn forward(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
-        let is_same = parents.len() == self.count && parents.iter().copied().eq(0..self.count);
+        let is_same = parents.len() == self.rows && parents.iter().copied().eq(0..self.rows);
         if !is_same {
             self.cache.reorder(parents)?;
-            self.count = parents.len();
+            self.rows = parents.len();
         }
         let language_model = &self.model.language_model;
         let hidden = language_model.decode(tokens.len(), tokens, &mut self.cache)?;

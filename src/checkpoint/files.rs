@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::foreign;
-use super::hub::{Settings, Snapshot};
+use super::hub::{HubSettings, Snapshot};
 use super::index::{INDEX_FILE, Index};
 use super::mapped::{PICKLED_FILES, SINGLE_FILE};
 use super::{CheckpointError, MappedTensors, Progress, Source, demo};
@@ -52,7 +52,7 @@ impl Files {
                 (name, shown, FileSource::Folder(folder.clone()), None)
             }
             Source::Hub(id) => {
-                let snapshot = Snapshot::find(id.clone(), Settings::from_env(), Arc::clone(&progress))?;
+                let snapshot = Snapshot::find(id.clone(), HubSettings::from_env(), Arc::clone(&progress))?;
                 snapshot.need("config.json")?;
                 let folder = FileSource::Folder(snapshot.folder());
                 (id.to_string(), id.to_string(), folder, Some(snapshot))

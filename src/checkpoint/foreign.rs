@@ -1,4 +1,4 @@
-//! What people take for a checkpoint and what is none: named for what it is, before anything
+//! What people take for a checkpoint although it is not one: named for what it is, before anything
 //! is loaded.
 
 use std::io::Read;

@@ -11,7 +11,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
-use super::called::Called;
+use super::flag_names::FlagNames;
 use super::options::{GenerationArgs, ModelArgs};
 use super::prompt::PromptArgs;
 use super::{CommandResult, batch, picture, several};
@@ -238,8 +238,8 @@ impl Asker {
     }
 }
 
-pub fn run(args: AskArgs, called: &Called) -> CommandResult {
-    let options = args.generation.options(called)?;
+pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
+    let options = args.generation.options(flag_names)?;
     let limits = args.limits.limits();
     let load = || Asker::load(args.model, options, &args.generation);
     if let Some(file) = args.batch {

@@ -7,9 +7,9 @@
 mod addr;
 mod ask;
 mod batch;
-mod called;
 mod check;
 mod fetch;
+mod flag_names;
 mod models;
 mod numbers;
 mod options;
@@ -23,8 +23,8 @@ mod threads;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use called::Called;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use flag_names::FlagNames;
 use tracing::Level;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -78,7 +78,7 @@ pub fn run() -> ExitCode {
     // Wrong usage ends here, with exit status 2.
     let matches = Cli::command()
         .try_get_matches()
-        .unwrap_or_else(|error| called::name_variable(error).exit());
+        .unwrap_or_else(|error| flag_names::name_variable(error).exit());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Err(error) = Kernels::check_env() {
         eprintln!("glimpse: {error}");
@@ -87,7 +87,7 @@ pub fn run() -> ExitCode {
     start_log(matches!(cli.command, Command::Serve(_)));
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),
-        Command::Ask(args) => ask::run(args, &Called::new(&matches)),
+        Command::Ask(args) => ask::run(args, &FlagNames::new(&matches)),
         Command::Models(args) => models::run(args),
         Command::Check(args) => check::run(&args),
         Command::Fetch(args) => fetch::run(args),
@@ -150,7 +150,7 @@ mod tests {
         let own = flags.filter(|flag| flag.get_long().is_some_and(|name| !["help", "version"].contains(&name)));
         let mut count = 0;
         for flag in own {
-            let variable = called::variable(flag.get_id().as_str());
+            let variable = flag_names::variable(flag.get_id().as_str());
             assert_eq!(flag.get_env(), Some(variable.as_ref()), "{flag}");
             count += 1;
         }

@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 
 use super::UsageError;
-use super::called::Called;
+use super::flag_names::FlagNames;
 use super::numbers::{Bytes, number, of, whole};
 use super::progress;
 use super::threads::Threads;
@@ -192,7 +192,7 @@ impl GenerationArgs {
     ///
     /// # Errors
     /// Values that are out of range or contradict each other.
-    pub fn options(&self, called: &Called) -> Result<GenerationOptions, UsageError> {
+    pub fn options(&self, flag_names: &FlagNames) -> Result<GenerationOptions, UsageError> {
         let options = GenerationOptions {
             max_new_tokens: self.max_new_tokens.into(),
             min_new_tokens: self.min_new_tokens.into(),
@@ -215,7 +215,7 @@ impl GenerationArgs {
         };
         options
             .check()
-            .map_err(|error| UsageError(error.sentence(|setting| called.name(setting))))?;
+            .map_err(|error| UsageError(error.sentence(|setting| flag_names.name(setting))))?;
         Ok(options)
     }
 

@@ -10,7 +10,7 @@ use super::lanes::Lanes;
 
 /// An activation that there is a kernel for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
+pub enum ActivationKernel {
     /// The exact GELU, by the error function.
     Gelu,
     Relu,
@@ -19,7 +19,7 @@ pub enum Activation {
 /// Elements that one task takes: enough to be worth waking a core.
 const CHUNK: usize = 1 << 14;
 
-impl Activation {
+impl ActivationKernel {
     /// Applies it in place, on all cores.
     pub fn apply(self, numbers: &mut [f32]) {
         let isa = Isa::current();
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn every_instruction_set_computes_the_same_and_hides_no_nan() {
         let numbers: Vec<f32> = (-300..300).map(|i| i as f32 * 0.013).chain([f32::NAN]).collect();
-        for activation in [Activation::Gelu, Activation::Relu] {
+        for activation in [ActivationKernel::Gelu, ActivationKernel::Relu] {
             let on = |isa| {
                 let mut numbers = numbers.clone();
                 activation.apply_on(isa, &mut numbers);

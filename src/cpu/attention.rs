@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::format::WeightFormat;
 use super::isa::{Isa, compiled_for_each};
-use super::lanes::{LANES, Lanes, greatest, sum};
+use super::lanes::{LANES, Lanes, maximum, sum};
 use super::matrix::{MatrixSource, PackedMatrix};
 use super::product::product;
 
@@ -300,9 +300,9 @@ unsafe fn gather_rows<L: Lanes>(task: &mut GatherTask) {
 /// Compiled for the instruction set of `L`.
 #[inline(always)]
 unsafe fn softmax_row<L: Lanes>(row: &mut [f32]) {
-    let greatest = greatest(row);
+    let maximum = maximum(row);
     for score in row.iter_mut() {
-        *score = exp(*score - greatest);
+        *score = exp(*score - maximum);
     }
     let inverse = 1.0 / sum(row);
     for weight in row {

@@ -32,22 +32,22 @@ pub fn reduce<T: Copy, const N: usize>(mut numbers: [T; N], two: impl Fn(T, T) -
     numbers[0]
 }
 
-/// The greatest of numbers; NaNs are passed over.
+/// The maximum of numbers; NaNs are passed over.
 #[inline(always)]
-pub fn greatest(numbers: &[f32]) -> f32 {
+pub fn maximum(numbers: &[f32]) -> f32 {
     let (whole, rest) = numbers.as_chunks::<LANES>();
-    let mut greatest = [f32::NEG_INFINITY; LANES];
+    let mut maximum = [f32::NEG_INFINITY; LANES];
     for numbers in whole {
         for i in 0..LANES {
-            greatest[i] = if numbers[i] > greatest[i] {
+            maximum[i] = if numbers[i] > maximum[i] {
                 numbers[i]
             } else {
-                greatest[i]
+                maximum[i]
             };
         }
     }
-    let all = greatest.iter().chain(rest);
-    all.fold(f32::NEG_INFINITY, |greatest, x| greatest.max(*x))
+    let all = maximum.iter().chain(rest);
+    all.fold(f32::NEG_INFINITY, |maximum, x| maximum.max(*x))
 }
 
 /// Sixteen f32 numbers.

@@ -38,7 +38,7 @@ impl LogitsProcessors {
         Self {
             repetition_penalty: options.repetition_penalty as f32,
             no_repeat_ngram_size: options.no_repeat_ngram_size,
-            min_length: prompt_length + options.min_new_tokens,
+            min_length: prompt_length.saturating_add(options.min_new_tokens),
             eos_token_ids: eos_token_ids.to_vec(),
             warpers: options.do_sample.then_some(Warpers {
                 temperature: options.temperature as f32,
@@ -151,8 +151,8 @@ fn keep_top_p(top_p: f64, min_tokens_to_keep: usize, scores: &mut [f32]) {
 
 /// `torch.softmax` in f32. Not finite where no score is.
 pub fn softmax(scores: &[f32]) -> Vec<f32> {
-    let greatest = greatest(scores);
-    let mut probabilities: Vec<f32> = scores.iter().map(|score| (score - greatest).exp()).collect();
+    let maximum = maximum(scores);
+    let mut probabilities: Vec<f32> = scores.iter().map(|score| (score - maximum).exp()).collect();
     let sum = probabilities.iter().map(|p| f64::from(*p)).sum::<f64>() as f32;
     probabilities.iter_mut().for_each(|p| *p /= sum);
     probabilities
@@ -160,20 +160,20 @@ pub fn softmax(scores: &[f32]) -> Vec<f32> {
 
 /// `torch.log_softmax` in f32.
 pub fn log_softmax(scores: &[f32]) -> Vec<f32> {
-    let greatest = greatest(scores);
-    let sum: f64 = scores.iter().map(|score| f64::from((score - greatest).exp())).sum();
+    let maximum = maximum(scores);
+    let sum: f64 = scores.iter().map(|score| f64::from((score - maximum).exp())).sum();
     let log_sum = sum.ln() as f32;
-    scores.iter().map(|score| (score - greatest) - log_sum).collect()
+    scores.iter().map(|score| (score - maximum) - log_sum).collect()
 }
 
 /// The logarithm of the sum of exponentials, in f64, for log-probabilities that are reported.
 pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
-    let greatest = f64::from(greatest(logits));
-    let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - greatest).exp()).sum();
-    greatest + sum.ln()
+    let maximum = f64::from(maximum(logits));
+    let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - maximum).exp()).sum();
+    maximum + sum.ln()
 }
 
-fn greatest(scores: &[f32]) -> f32 {
+fn maximum(scores: &[f32]) -> f32 {
     scores.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::blip2::config::Blip2Config;
 use crate::checkpoint::Files;
-use crate::checkpoint::hub::{self, HubId, Settings, cached_folder};
+use crate::checkpoint::hub::{self, HubId, HubSettings, cached_folder};
 
 /// A BLIP-2 checkpoint of the cache that Glimpse can run.
 pub struct Cached {
@@ -19,13 +19,13 @@ pub struct Cached {
 
 /// The checkpoints in the cache, by name and revision.
 pub fn cached() -> Vec<Cached> {
-    let settings = Settings::from_env();
+    let settings = HubSettings::from_env();
     let ids = hub::cached(&settings);
     ids.into_iter().filter_map(|id| look(id, &settings)).collect()
 }
 
 /// `None` for a repository of another kind, of which a shared cache has many.
-fn look(id: HubId, settings: &Settings) -> Option<Cached> {
+fn look(id: HubId, settings: &HubSettings) -> Option<Cached> {
     let folder = cached_folder(&id, settings)?;
     let files = Files::folder_called(folder.clone(), id.to_string());
     let json = files.read_text("config.json").ok()?;

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use serde::Deserialize;
 
-use crate::cpu;
+use crate::cpu::activation::ActivationKernel;
 
 /// An activation, by its name in a config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -24,10 +24,10 @@ pub enum Activation {
 
 impl Activation {
     /// What computes it on the CPU, where that is not candle.
-    pub fn kernel(self) -> Option<cpu::activation::Activation> {
+    pub fn kernel(self) -> Option<ActivationKernel> {
         match self {
-            Self::Gelu => Some(cpu::activation::Activation::Gelu),
-            Self::Relu => Some(cpu::activation::Activation::Relu),
+            Self::Gelu => Some(ActivationKernel::Gelu),
+            Self::Relu => Some(ActivationKernel::Relu),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::attention::Mask;
-use crate::cpu::activation::Activation;
+use crate::cpu::activation::ActivationKernel;
 use crate::cpu::attention::{Heads, HeadsMask};
 use crate::cpu::{PackedMatrix, attention, norm, product};
 
@@ -23,7 +23,7 @@ pub fn product(
     x: &Tensor,
     matrix: &Arc<PackedMatrix>,
     bias: Option<&Arc<Vec<f32>>>,
-    activation: Option<Activation>,
+    activation: Option<ActivationKernel>,
 ) -> Result<Tensor> {
     x.contiguous()?.apply_op1_no_bwd(&Product {
         matrix: Arc::clone(matrix),
@@ -36,7 +36,7 @@ struct Product {
     matrix: Arc<PackedMatrix>,
     /// Padded to whole panels.
     bias: Option<Arc<Vec<f32>>>,
-    activation: Option<Activation>,
+    activation: Option<ActivationKernel>,
 }
 
 impl CustomOp1 for Product {
@@ -61,11 +61,11 @@ impl CustomOp1 for Product {
 }
 
 /// An activation of every element.
-pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+pub fn activate(x: &Tensor, activation: ActivationKernel) -> Result<Tensor> {
     x.contiguous()?.apply_op1_no_bwd(&Activate(activation))
 }
 
-struct Activate(Activation);
+struct Activate(ActivationKernel);
 
 impl CustomOp1 for Activate {
     fn name(&self) -> &'static str {

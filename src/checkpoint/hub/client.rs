@@ -8,7 +8,7 @@ use url::Url;
 
 use super::error::HubError;
 use super::refusal::Refusals;
-use super::{HubId, Settings};
+use super::{HubId, HubSettings};
 
 /// A server that says nothing for this long is asked again.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -36,11 +36,11 @@ pub struct FileFacts {
 /// Asks one hub, as one user.
 pub struct Client {
     agent: Agent,
-    settings: Settings,
+    settings: HubSettings,
 }
 
 impl Client {
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &HubSettings) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // Redirects are followed by hand: the first one away from the hub carries the facts.

@@ -17,7 +17,7 @@ mod snapshot;
 mod transfer;
 
 pub use error::HubError;
-pub use settings::Settings;
+pub use settings::HubSettings;
 pub use snapshot::{Snapshot, cached, cached_folder};
 
 /// A repository on the hub, and which state of it.

@@ -5,11 +5,11 @@ use ureq::http::{HeaderMap, Response, StatusCode};
 
 use super::client::text;
 use super::error::HubError;
-use super::{HubId, Settings};
+use super::{HubId, HubSettings};
 
 /// Puts refusals of one file into sentences.
 pub struct Refusals<'a> {
-    pub settings: &'a Settings,
+    pub settings: &'a HubSettings,
     pub id: &'a HubId,
     pub file: &'a str,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Where the hub is, where its files are kept, and who asks.
 #[derive(Clone)]
-pub struct Settings {
+pub struct HubSettings {
     /// `HF_ENDPOINT`, without a slash at its end, nor a name and password, which are not sent.
     pub endpoint: String,
     /// `HF_HUB_CACHE`, or `hub` within `HF_HOME`.
@@ -15,7 +15,7 @@ pub struct Settings {
     pub offline: bool,
 }
 
-impl Settings {
+impl HubSettings {
     pub fn from_env() -> Self {
         let home = home();
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());

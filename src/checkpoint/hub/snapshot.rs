@@ -13,13 +13,13 @@ use super::client::{ATTEMPTS, Client, FileFacts};
 use super::error::HubError;
 use super::layout::{self, cached_commit};
 use super::transfer::{Transfer, unwritable};
-use super::{HubId, Settings};
+use super::{HubId, HubSettings};
 use crate::checkpoint::Progress;
 
 /// A commit of a repository, of which files are in the cache or can be had.
 pub struct Snapshot {
     id: HubId,
-    settings: Settings,
+    settings: HubSettings,
     commit: String,
     access: Access,
     /// Who hears of downloads.
@@ -36,7 +36,7 @@ enum Access {
 impl Snapshot {
     /// Finds out which commit the revision stands for: by asking the hub, as Python does;
     /// where that cannot be, as it was when the cache was filled.
-    pub fn find(id: HubId, settings: Settings, progress: Arc<dyn Progress>) -> Result<Self, HubError> {
+    pub fn find(id: HubId, settings: HubSettings, progress: Arc<dyn Progress>) -> Result<Self, HubError> {
         let cached = cached_commit(&settings.cache, &id);
         let new = |commit, access| Self {
             id: id.clone(),
@@ -209,7 +209,7 @@ impl Snapshot {
 
 /// What the cache holds of models, by name: each commit once, by the name of `main` if it is
 /// that, by another branch or tag, or as it is.
-pub fn cached(settings: &Settings) -> Vec<HubId> {
+pub fn cached(settings: &HubSettings) -> Vec<HubId> {
     let mut names: Vec<String> = names_in(&settings.cache)
         .filter_map(|folder| layout::repository_name(&folder))
         .collect();
@@ -218,7 +218,7 @@ pub fn cached(settings: &Settings) -> Vec<HubId> {
 }
 
 /// The commits of one repository that are in the cache.
-fn states(name: &str, settings: &Settings) -> Vec<HubId> {
+fn states(name: &str, settings: &HubSettings) -> Vec<HubId> {
     let Some(main) = HubId::parse(name) else {
         return Vec::new();
     };
@@ -253,7 +253,7 @@ fn names_in(folder: &Path) -> impl Iterator<Item = String> + use<> {
 }
 
 /// The folder of a revision's files, as the cache knows it.
-pub fn cached_folder(id: &HubId, settings: &Settings) -> Option<PathBuf> {
+pub fn cached_folder(id: &HubId, settings: &HubSettings) -> Option<PathBuf> {
     let commit = cached_commit(&settings.cache, id)?;
     Some(layout::snapshot(&settings.cache, id, &commit))
 }
@@ -261,7 +261,7 @@ pub fn cached_folder(id: &HubId, settings: &Settings) -> Option<PathBuf> {
 /// Why nothing is downloaded where the environment says so.
 const OFFLINE: &str = "HF_HUB_OFFLINE forbids to download it: unset HF_HUB_OFFLINE, or name a folder.";
 
-fn incomplete(id: &HubId, settings: &Settings, file: &str, why: &str) -> HubError {
+fn incomplete(id: &HubId, settings: &HubSettings, file: &str, why: &str) -> HubError {
     HubError::Incomplete {
         id: id.to_string(),
         cache: settings.cache.display().to_string(),

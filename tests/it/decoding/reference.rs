@@ -11,13 +11,15 @@
 use std::path::Path;
 
 use candle_core::Device;
-use glimpse::cpu::WeightFormat;
+use glimpse::cpu::{Isa, WeightFormat};
 use glimpse::nn::{Kernels, Placement};
 
 use super::AnyResult;
 use super::golden::{Case, golden, names};
 
+/// Where multiply and add round once. The baseline of x86 has no fused multiply-add.
 const DISTRIBUTION_TOLERANCE: f32 = 1e-5;
+const UNFUSED_DISTRIBUTION_TOLERANCE: f32 = 4e-5;
 
 /// With the kernels that suit the CPU, or that `GLIMPSE_KERNELS` names.
 fn placement() -> AnyResult<Placement> {
@@ -62,11 +64,17 @@ fn all_answer_as_the_reference_does(placement: &Placement) -> AnyResult<()> {
 
 #[test]
 fn tokens_are_drawn_from_the_references_distribution() -> AnyResult<()> {
+    let is_fused = Isa::current().name() != "baseline" || cfg!(target_arch = "aarch64");
+    let tolerance = if is_fused {
+        DISTRIBUTION_TOLERANCE
+    } else {
+        UNFUSED_DISTRIBUTION_TOLERANCE
+    };
     for name in names()? {
         let case = Case::open(&golden(), &name, &placement()?)?;
         let worst = case.check_distribution()?;
         let options = &case.golden.drawn.options;
-        assert!(worst <= DISTRIBUTION_TOLERANCE, "{name} {options:?}: off by {worst:e}");
+        assert!(worst <= tolerance, "{name} {options:?}: off by {worst:e}");
     }
     Ok(())
 }

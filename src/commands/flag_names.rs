@@ -5,9 +5,9 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Error};
 
 /// Knows where the arguments of one subcommand came from.
-pub struct Called(ArgMatches);
+pub struct FlagNames(ArgMatches);
 
-impl Called {
+impl FlagNames {
     /// `matches` are those of the whole program.
     pub fn new(matches: &ArgMatches) -> Self {
         let of_command = matches.subcommand().map(|(_, matches)| matches.clone());
