@@ -10,6 +10,7 @@ mod batch;
 mod check;
 mod fetch;
 mod flag_names;
+mod log;
 mod models;
 mod numbers;
 mod options;
@@ -20,15 +21,11 @@ mod serve;
 mod several;
 mod threads;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use flag_names::FlagNames;
-use tracing::Level;
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use log::LogFormat;
 
 use crate::models::Kernels;
 
@@ -64,6 +61,15 @@ enum Command {
     Fetch(fetch::FetchArgs),
 }
 
+impl Command {
+    fn log_format(&self) -> LogFormat {
+        match self {
+            Self::Serve(args) => args.log_format,
+            _ => LogFormat::Text,
+        }
+    }
+}
+
 /// Arguments that are each right and make no sense together.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -84,7 +90,8 @@ pub fn run() -> ExitCode {
         eprintln!("glimpse: {error}");
         return ExitCode::from(2);
     }
-    start_log(matches!(cli.command, Command::Serve(_)));
+    let format = cli.command.log_format();
+    log::start(format, matches!(cli.command, Command::Serve(_)));
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Ask(args) => ask::run(args, &FlagNames::new(&matches)),
@@ -97,7 +104,7 @@ pub fn run() -> ExitCode {
         // Whoever reads our output has read enough (`glimpse ask … | head`).
         Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("glimpse: {error}");
+            log::last_word(format, error.as_ref());
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
     }
@@ -110,26 +117,6 @@ fn forget_empty_variables() {
     for (name, _) in empty.collect::<Vec<_>>() {
         // SAFETY: this is the program's first act; there is no other thread yet.
         unsafe { std::env::remove_var(name) };
-    }
-}
-
-/// Whoever waits in a terminal for one command knows what time it is: lines of a server and
-/// of a log file have it.
-fn start_log(is_server: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("GLIMPSE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,glimpse=info"));
-    // What goes over the wire stays there: passwords and tokens are in it.
-    let no_wires = filter_fn(|about| *about.level() != Level::TRACE || !about.target().starts_with("ureq"));
-    let on_terminal = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| progress::Stderr)
-        .with_ansi(on_terminal)
-        .with_target(false);
-    if on_terminal && !is_server {
-        log.without_time().finish().with(no_wires).init();
-    } else {
-        log.finish().with(no_wires).init();
     }
 }
 

@@ -12,6 +12,7 @@ use clap::builder::BoolishValueParser;
 use url::Url;
 
 use super::addr::Listen;
+use super::log::LogFormat;
 use super::numbers::{Bytes, of, whole};
 use super::options::ModelArgs;
 use super::picture::PictureLimitArgs;
@@ -40,13 +41,18 @@ pub struct ServeArgs {
     )]
     addr: Listen,
 
+    /// What a line of the log is: text for people, or JSON for programs
+    #[arg(long, env = "GLIMPSE_LOG_FORMAT", value_enum, default_value_t, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
     /// A folder to keep conversations in, so that they outlive the process
     /// [default: in memory only]
     #[arg(long, env = "GLIMPSE_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
 
     /// Whether visitors may put in a picture from an http(s) address, which this machine then
-    /// fetches, from public addresses only [default: yes when --addr is a loopback address]
+    /// fetches, from public addresses only that are not its own, nor that of --public-url [default:
+    /// yes when --addr is a loopback address]
     #[arg(long, env = "GLIMPSE_ALLOW_PICTURE_URLS", value_name = "YES|NO", num_args = 0..=1, require_equals = true,
           default_missing_value = "yes", value_parser = BoolishValueParser::new())]
     allow_picture_urls: Option<bool>,
@@ -243,7 +249,9 @@ impl ServeArgs {
             connect: Duration::from_secs(self.limits.max_connect_seconds.into()),
             whole: Duration::from_secs(self.limits.max_fetch_seconds.into()),
         };
-        Ok(Some(Fetcher::new(Reach::Public { also }, limits)))
+        let own_host = self.public_url.as_ref().and_then(Url::host_str).map(str::to_owned);
+        let fetcher = Fetcher::new(Reach::Public { also }, limits).known_as(own_host);
+        Ok(Some(fetcher))
     }
 }
 
@@ -318,22 +326,25 @@ pub fn run(args: ServeArgs) -> CommandResult {
         .build()?;
     let result = runtime.block_on(async {
         let listeners = server::Listeners::bind(args.addr.addresses()).await?;
-        let kept = args.limits.of_store();
-        let store = match args.data {
-            Some(folder) => SqliteStore::in_folder(folder, &kept).await?,
-            None => SqliteStore::temporary(std::env::temp_dir(), &kept).await?,
+        let loading = async {
+            let kept = args.limits.of_store();
+            let store = match args.data {
+                Some(folder) => SqliteStore::in_folder(folder, &kept).await?,
+                None => SqliteStore::temporary(std::env::temp_dir(), &kept).await?,
+            };
+            // It takes a while: not on a thread that should be watching connections.
+            let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
+            // How much memory is free turns out when the model is loaded.
+            let memory = args.max_picture_memory.bytes();
+            tracing::info!(
+                "pictures may take {} MB of memory at a time (--max-picture-memory)",
+                memory.div_ceil(1_000_000)
+            );
+            let visitors = args.limits.of_visitors(args.picture.limits(), memory);
+            let engine = LocalEngine::start(model, queue)?;
+            Ok(Service::new(Arc::new(engine), Arc::new(store), visitors, fetcher))
         };
-        // The model takes a while: not on a thread that should be watching connections.
-        let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
-        let memory = args.max_picture_memory.bytes();
-        tracing::info!(
-            "pictures may take {} MB of memory at a time (--max-picture-memory)",
-            memory.div_ceil(1_000_000)
-        );
-        let visitors = args.limits.of_visitors(args.picture.limits(), memory);
-        let engine = LocalEngine::start(model, queue)?;
-        let service = Service::new(Arc::new(engine), Arc::new(store), visitors, fetcher);
-        Ok(server::serve(listeners, service, connections, placement).await?)
+        server::serve(listeners, loading, connections, placement).await
     });
     // A picture that is still being decoded is nobody's any more.
     runtime.shutdown_background();

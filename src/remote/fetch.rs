@@ -1,7 +1,7 @@
 //! Fetching the picture at an address.
 
 use std::io::{self, Read};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use ureq::{Agent, Body, Timeout};
 use url::Url;
 
 use super::pinned::Pinned;
-use super::{Reach, RemoteError, address, proxy};
+use super::{Reach, RemoteError, address, own, policy, proxy};
 
 /// How often an address may lead on to another one.
 const MAX_REDIRECTS: usize = 3;
@@ -43,12 +43,18 @@ impl FetchLimits {
 /// Looks a host up: its name and port to all of its addresses.
 type Resolve = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
+/// The addresses of this machine.
+type OwnAddresses = dyn Fn() -> Vec<IpAddr> + Send + Sync;
+
 /// Fetches pictures, blocking the thread that asks.
 #[derive(Clone)]
 pub struct Fetcher {
     reach: Reach,
     limits: FetchLimits,
     resolve: Arc<Resolve>,
+    own: Arc<OwnAddresses>,
+    /// By which visitors find this server; its addresses are ours too.
+    own_host: Option<String>,
 }
 
 /// What one request brought.
@@ -74,7 +80,14 @@ impl Fetcher {
             reach,
             limits,
             resolve: Arc::new(resolve),
+            own: Arc::new(own::addresses),
+            own_host: None,
         }
+    }
+
+    /// Takes the addresses of this host for our own: they may be those of a machine before us.
+    pub fn known_as(self, own_host: Option<String>) -> Self {
+        Self { own_host, ..self }
     }
 
     /// The bytes of the picture at an address; whether they are one is the decoder's to say.
@@ -132,14 +145,16 @@ impl Fetcher {
     /// Where to connect to: every address of the host, if all of them are in reach.
     fn look_up(&self, url: &Url, deadline: Instant) -> Result<Vec<SocketAddr>, RemoteError> {
         if let Some(place) = address::place(url) {
-            return match self.reach.refusal(place) {
+            let own = || self.is_own(&[place], deadline).then_some("an address of this machine");
+            return match self.reach.refusal(place).or_else(own) {
                 Some(what) => Err(RemoteError::Private { what }),
                 None => Ok(vec![place]),
             };
         }
-        let places = self.ask_resolver(url, deadline)?;
+        let places = self.ask_resolver(&address::host(url), address::port(url), deadline);
+        let places = places.ok_or_else(|| self.no_connection_in_time(url))?;
         let is_out_of_reach = places.iter().any(|place| self.reach.refusal(*place).is_some());
-        if places.is_empty() || is_out_of_reach {
+        if places.is_empty() || is_out_of_reach || self.is_own(&places, deadline) {
             let host = address::host(url);
             return Err(match self.reach {
                 Reach::Anywhere => RemoteError::HostNotFound { host },
@@ -149,19 +164,31 @@ impl Fetcher {
         Ok(places)
     }
 
-    /// All addresses of a host; none where it has none, or there is no such host.
+    /// Whether a stranger is led to this machine itself, which may have a public address.
+    fn is_own(&self, places: &[SocketAddr], deadline: Instant) -> bool {
+        let places: Vec<&SocketAddr> = places.iter().filter(|place| !self.reach.names(**place)).collect();
+        if self.reach == Reach::Anywhere || places.is_empty() {
+            return false;
+        }
+        let mut own = (self.own)();
+        if let Some(host) = &self.own_host {
+            let found = self.ask_resolver(host, 0, deadline).unwrap_or_default();
+            own.extend(found.iter().map(|place| place.ip().to_canonical()));
+        }
+        places.iter().any(|place| leads_to(place.ip(), &own))
+    }
+
+    /// All addresses of a host; an empty list where it has none, or there is no such host. None
+    /// where there was no answer in time.
     ///
     /// The operating system's resolver knows no time limit: it gets a thread that may be left.
-    fn ask_resolver(&self, url: &Url, deadline: Instant) -> Result<Vec<SocketAddr>, RemoteError> {
-        let (host, port) = (address::host(url), address::port(url));
+    fn ask_resolver(&self, host: &str, port: u16, deadline: Instant) -> Option<Vec<SocketAddr>> {
         let (sender, receiver) = mpsc::sync_channel(1);
-        let resolve = Arc::clone(&self.resolve);
-        let patience = self.limits.connect.min(self.left(url, deadline)?);
+        let (resolve, host) = (Arc::clone(&self.resolve), host.to_owned());
+        let left = deadline.saturating_duration_since(Instant::now());
         std::thread::spawn(move || sender.send(resolve(&host, port)));
-        match receiver.recv_timeout(patience) {
-            Ok(answer) => Ok(answer.unwrap_or_default()),
-            Err(_) => Err(self.no_connection_in_time(url)),
-        }
+        let answer = receiver.recv_timeout(self.limits.connect.min(left)).ok()?;
+        Some(answer.unwrap_or_default())
     }
 
     /// What an answer brings: where it leads on, or a picture's bytes.
@@ -245,6 +272,15 @@ impl Fetcher {
             seconds: self.limits.whole.as_secs(),
         }
     }
+}
+
+/// Whether an address is one of these, or carries one within.
+fn leads_to(address: IpAddr, own: &[IpAddr]) -> bool {
+    let within = match address {
+        IpAddr::V6(address) => policy::hidden_v4(address),
+        IpAddr::V4(_) => None,
+    };
+    own.contains(&address.to_canonical()) || within.is_some_and(|within| own.contains(&within.into()))
 }
 
 /// Lets pictures through, and bytes that say nothing about themselves: many stores of files

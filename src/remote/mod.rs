@@ -3,7 +3,8 @@
 //! A [`Fetcher`] reads an address ([`address`]), looks its host up, asks of every number
 //! that comes back whether it is public ([`policy`]), and connects to these numbers and to
 //! no other: a name that leads elsewhere a moment later does not lead us there. Each
-//! redirect goes the same way again. No proxy, cookie or password takes part.
+//! redirect goes the same way again. No proxy, cookie or password takes part. The addresses of
+//! this machine are out of reach also where they are public ([`own`]).
 //!
 //! What a server says its bytes are keeps out what is certainly no picture, early and with
 //! a fitting sentence. Stores of files often do not know and say nothing: then, as always,
@@ -16,6 +17,7 @@
 pub mod address;
 mod error;
 mod fetch;
+mod own;
 mod pinned;
 pub mod policy;
 mod proxy;

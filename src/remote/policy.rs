@@ -81,7 +81,7 @@ fn refusal_v6(address: Ipv6Addr) -> Option<&'static str> {
 }
 
 /// The IPv4 address that an IPv6 address leads to.
-fn hidden_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+pub fn hidden_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let join = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match address.segments() {
         // `::` and `::1` are addresses of their own.

@@ -14,7 +14,7 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::callers::Callers;
@@ -31,7 +31,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// accepted. Returns when `ending` is cancelled and the last answer is given.
 pub async fn serve(
     listeners: Listeners,
-    router: Router,
+    routers: watch::Receiver<Router>,
     placement: Placement,
     limits: Limits,
     ending: CancellationToken,
@@ -60,7 +60,7 @@ pub async fn serve(
                 };
                 send_at_once(&stream);
                 let service = ConnectionService {
-                    router: TowerToHyperService::new(router.clone()),
+                    routers: routers.clone(),
                     placement: Arc::clone(&placement),
                     peer: from,
                 };
@@ -93,7 +93,8 @@ fn send_at_once(stream: &TcpStream) {
 /// What answers on one connection: tells the router who is at its other end, and takes off the
 /// path that we are below.
 struct ConnectionService {
-    router: TowerToHyperService<Router>,
+    /// The router of the moment: another one answers once the model is loaded.
+    routers: watch::Receiver<Router>,
     placement: Arc<Placement>,
     peer: SocketAddr,
 }
@@ -107,7 +108,7 @@ impl Service<Request<Incoming>> for ConnectionService {
         let Placement { proxies, root_path, .. } = &*self.placement;
         proxies.identify(&mut request, self.peer);
         root_path.place(&mut request, proxies.trusts(self.peer.ip()));
-        self.router.call(request)
+        TowerToHyperService::new(self.routers.borrow().clone()).call(request)
     }
 }
 

@@ -10,6 +10,9 @@ use super::multipart::FormError;
 use crate::api::{ApiError, Base, ErrorCode};
 use crate::chat::{Error, Missing, PictureLimit};
 
+/// How soon a page is asked for again that is not there yet.
+const RELOAD_SECONDS: u32 = 2;
+
 /// The HTTP status that goes with a code.
 pub fn status(code: ErrorCode) -> StatusCode {
     match code {
@@ -187,11 +190,29 @@ impl Reader {
 /// A sentence outside of the page: with a name and a way out for whoever looks at it, plain for
 /// programs. Nothing in it is the sender's, so that nothing needs escaping.
 pub fn page(status: StatusCode, title: &str, sentence: &str, reader: &Reader) -> Response {
+    let home = reader.base.at("/");
+    document(
+        status,
+        title,
+        sentence,
+        reader,
+        "",
+        &format!(r#"<p><a href="{home}">Open Glimpse</a></p>"#),
+    )
+}
+
+/// A sentence that holds for a moment: the page is asked for again by itself.
+pub fn reloading_page(status: StatusCode, title: &str, sentence: &str, reader: &Reader) -> Response {
+    let again = format!(r#"<meta http-equiv="refresh" content="{RELOAD_SECONDS}">"#);
+    document(status, title, sentence, reader, &again, "")
+}
+
+fn document(status: StatusCode, title: &str, sentence: &str, reader: &Reader, head: &str, way_out: &str) -> Response {
     if !reader.accepts_html {
         return (status, sentence.to_owned()).into_response();
     }
     let (policy, nonce) = csp::with_style();
-    let (icon, home) = (reader.base.at("/favicon.svg"), reader.base.at("/"));
+    let icon = reader.base.at("/favicon.svg");
     let html = format!(
         r#"<!DOCTYPE html>
 <html lang="en">
@@ -199,6 +220,7 @@ pub fn page(status: StatusCode, title: &str, sentence: &str, reader: &Reader) ->
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
+{head}
 <title>{title} · Glimpse</title>
 <link rel="icon" href="{icon}" type="image/svg+xml">
 <style nonce="{nonce}">
@@ -212,7 +234,7 @@ a {{ color: #0f6f68 }}
 <main>
 <h1>{title}</h1>
 <p>{sentence}</p>
-<p><a href="{home}">Open Glimpse</a></p>
+{way_out}
 </main>
 </body>
 </html>

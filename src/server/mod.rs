@@ -23,6 +23,8 @@ mod pace;
 pub mod page;
 mod root_path;
 mod router;
+mod signals;
+mod starting;
 mod state;
 mod visitor;
 mod write_timeout;
@@ -31,7 +33,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use signals::Ending;
+use tokio::sync::watch;
 
 pub use assets::has_page;
 pub use client::{Network, TrustedProxies};
@@ -58,41 +61,49 @@ pub struct Placement {
     pub root_path: RootPath,
 }
 
-/// Serves until the process is asked to end (Ctrl-C or SIGTERM).
-pub async fn serve(
+/// Serves until the process is asked to end (Ctrl-C or SIGTERM): a page that says so until
+/// the service is there, whose model may take minutes to load, and then what it does.
+///
+/// # Errors
+/// Of loading, and of the system where it does not let us hear signals.
+pub async fn serve<E: From<std::io::Error>>(
     listeners: Listeners,
-    service: Service,
+    loading: impl Future<Output = Result<Service, E>>,
     limits: Limits,
     placement: Placement,
-) -> std::io::Result<()> {
+) -> Result<(), E> {
     let address = listeners.local_addr()?;
-    let service = Arc::new(service);
-    let state = AppState::new(Arc::clone(&service), limits, address);
-    let ending = CancellationToken::new();
-    tracing::info!("open http://{} in a browser", browsable(address));
-    let router = router::router(state, placement.hosts.clone());
-    let serving = connections::serve(listeners, router, placement, limits, ending.clone());
-    // Whoever is still connected then does not hold the process.
-    let last_words = async {
-        ending.cancelled().await;
-        tokio::time::sleep(LAST_WORDS).await;
+    let ending = Ending::listen()?;
+    let hosts = placement.hosts.clone();
+    let (answering, router) = watch::channel(starting::router(hosts.clone(), limits.pace));
+    let serving = tokio::spawn(connections::serve(
+        listeners,
+        router,
+        placement,
+        limits,
+        ending.asked.clone(),
+    ));
+    let service = tokio::select! {
+        loaded = loading => Arc::new(loaded?),
+        () = ending.asked.cancelled() => return Ok(()),
     };
+    let state = AppState::new(Arc::clone(&service), limits, address);
+    drop(answering.send_replace(router::router(state, hosts)));
+    tracing::info!("open http://{} in a browser", browsable(address));
+    // Whoever is still connected then does not hold the process.
     let served = async {
-        tokio::select! { () = serving => {}, () = last_words => {} }
+        ending.asked.cancelled().await;
+        // An error is a panic, which has been told.
+        let _ = tokio::time::timeout(LAST_WORDS, serving).await;
     };
     let kept = async {
-        asked_to_end().await;
+        ending.asked.cancelled().await;
         tracing::info!("ending: answers stop here");
-        ending.cancel();
         service.end().await;
     };
-    // A second signal ends it whatever is not saved.
-    let asked_again = async {
-        ending.cancelled().await;
-        asked_to_end().await;
-    };
     let end = async { tokio::join!(served, kept) };
-    tokio::select! { _ = end => {}, () = asked_again => {} }
+    // A second signal ends it whatever is not saved.
+    tokio::select! { _ = end => {}, () = ending.asked_again.cancelled() => {} }
     Ok(())
 }
 
@@ -102,23 +113,4 @@ fn browsable(address: SocketAddr) -> String {
         return format!("localhost:{}", address.port());
     }
     address.to_string()
-}
-
-async fn asked_to_end() {
-    let interrupt = async {
-        // Without a handler there is only the hard way to end the process, which stays.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    #[cfg(unix)]
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! { () = interrupt => {}, () = terminate => {} }
 }

@@ -30,14 +30,14 @@ use super::multipart::{FormLimits, Verdict};
 use super::ops::health;
 use super::page::{self, form, functions, pictures};
 use super::state::AppState;
-use super::{access, assets, csp, errors, multipart, pace, visitor};
+use super::{Pace, access, assets, csp, errors, multipart, pace, visitor};
 use crate::api::{ApiError, ErrorCode};
 use crate::app::{App, shell};
 use crate::chat::Error;
 use crate::service::{Reservation, Service};
 
 /// Where the server functions are.
-const FUNCTIONS: &str = "/api/page/";
+pub const FUNCTIONS: &str = "/api/page/";
 
 /// Those of them that answer line by line.
 const STREAMS: [&str; 2] = ["ask", "follow"];
@@ -59,14 +59,13 @@ fn max_body_bytes(max_upload_bytes: usize) -> usize {
 }
 
 pub fn router(state: AppState, hosts: Hosts) -> Router {
-    let hosts = Arc::new(hosts);
     let limits = state.limits;
     let most = max_body_bytes(state.service.limits().picture.max_bytes);
     let routes = generate_route_list(App);
     let service = Arc::clone(&state.service);
     let context = move || page::provide_contexts(&service);
     let leptos = state.leptos.clone();
-    Router::new()
+    let routes = Router::new()
         .leptos_routes_with_context(&state, routes, context, move || shell(leptos.clone()))
         .route("/ask", post(form::post))
         .route("/pictures/{key}", get(pictures::serve))
@@ -76,12 +75,20 @@ pub fn router(state: AppState, hosts: Hosts) -> Router {
         .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(&state.service), guard_functions))
         .layer(from_fn(visitor::identify))
+        .with_state(state);
+    behind_edge(routes, hosts, most, limits.pace)
+}
+
+/// The layers that are around whatever answers.
+pub fn behind_edge(routes: Router, hosts: Hosts, max_body_bytes: usize, pace: Pace) -> Router {
+    let hosts = Arc::new(hosts);
+    routes
         .layer(from_fn_with_state(Arc::clone(&hosts), refuse_other_sites))
         .layer(from_fn_with_state(hosts, refuse_other_names))
-        .layer(RequestBodyLimitLayer::new(most))
-        .layer(from_fn_with_state(most, say_too_large))
+        .layer(RequestBodyLimitLayer::new(max_body_bytes))
+        .layer(from_fn_with_state(max_body_bytes, say_too_large))
         .layer(RequestBodyTimeoutLayer::new(BODY_IDLE))
-        .layer(from_fn_with_state(limits.pace, pace::keep))
+        .layer(from_fn_with_state(pace, pace::keep))
         .layer(from_fn(say_when_to_return))
         // What a visitor sees is his own; files say otherwise for themselves.
         .layer(SetResponseHeaderLayer::if_not_present(
@@ -106,7 +113,6 @@ pub fn router(state: AppState, hosts: Hosts) -> Router {
         // What is our fault is logged in `errors`; a full queue is nobody's.
         .layer(TraceLayer::new_for_http().on_failure(()))
         .layer(from_fn(access::log))
-        .with_state(state)
 }
 
 fn header_layer(name: HeaderName, value: HeaderValue) -> SetResponseHeaderLayer<HeaderValue> {
@@ -130,12 +136,16 @@ async fn refuse_other_names(State(hosts): State<Arc<Hosts>>, request: Request<Bo
     refuse_sender(StatusCode::MISDIRECTED_REQUEST, hosts::NOT_OURS, request).await
 }
 
-/// What was sent is read, within the limits around us, and thrown away: a proxy that could not
+/// Reads what was sent, within the limits around us, and throws it away: a proxy that could not
 /// finish speaking shows its own error in place of our sentence.
-async fn refuse_sender(status: StatusCode, sentence: &str, request: Request<Body>) -> Response {
-    let (parts, body) = request.into_parts();
+pub async fn read_and_drop(body: Body) {
     let mut rest = body.into_data_stream();
     while rest.next().await.is_some_and(|chunk| chunk.is_ok()) {}
+}
+
+async fn refuse_sender(status: StatusCode, sentence: &str, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    read_and_drop(body).await;
     if parts.uri.path().starts_with(FUNCTIONS) {
         let error = ApiError::new(ErrorCode::Forbidden, sentence);
         return (status, axum::Json(error)).into_response();

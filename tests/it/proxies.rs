@@ -24,6 +24,15 @@ fn logged(arguments: &[&str], headers: &[(&str, &str)]) -> String {
 }
 
 #[test]
+fn a_log_for_programs_is_an_object_a_line() {
+    let line = logged(&["--log-format", "json"], &[("x-request-id", "number-1")]);
+    let line: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
+    assert_eq!(line["message"], "GET /");
+    assert_eq!((&line["status"], &line["client"]), (&200.into(), &"127.0.0.1".into()));
+    assert_eq!(line["span"]["id"], "number-1", "{line}");
+}
+
+#[test]
 fn the_log_names_the_visitor_and_believes_only_a_named_proxy() {
     let claims = [("x-forwarded-for", "198.51.100.1, 203.0.113.7")];
     let line = logged(&["--trusted-proxies", "10.0.0.0/8,127.0.0.1"], &claims);
@@ -46,6 +55,40 @@ fn page(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String, 
         .to_owned();
     let text = response.body_mut().read_to_string().expect("it is text");
     (response.status().as_u16(), text, policy)
+}
+
+/// Every address of ours that a page has.
+fn addresses(page: &str) -> Vec<&str> {
+    let attributes = [" href=\"", " src=\"", " action=\""];
+    let after = attributes.iter().flat_map(|attribute| page.split(attribute).skip(1));
+    let values = after.map(|rest| rest.split('"').next().unwrap_or_default());
+    values.filter(|value| !value.starts_with("http")).collect()
+}
+
+#[test]
+fn below_a_path_every_address_of_the_page_is_below_it_too() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path(), "--root-path", "/glimpse"]);
+    // Whether the proxy has stripped it or not.
+    for path in [
+        "/",
+        "/glimpse",
+        "/glimpse/",
+        "/c/none",
+        "/glimpse/c/none",
+        "/glimpse/nothing",
+    ] {
+        let (_, page, _) = page(&server, path, &[]);
+        let found = addresses(&page);
+        assert!(
+            found.len() >= 2 && found.iter().all(|address| address.starts_with("/glimpse/")),
+            "{path}: {found:?}"
+        );
+        for address in found.iter().filter(|address| !address.ends_with("/ask")) {
+            let there = ureq::get(format!("{}{address}", server.address)).call();
+            assert!(there.is_ok(), "{path}: {address}");
+        }
+    }
 }
 
 #[test]

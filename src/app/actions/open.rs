@@ -6,7 +6,7 @@ use leptos::web_sys::{File, FormData, Url};
 
 use super::ask::ask;
 use super::stop::abandon;
-use crate::api::{self, ApiError, Conversation, Example};
+use crate::api::{self, ApiError, Base, Conversation, Example};
 use crate::app::browser::history;
 use crate::app::state::{FocusQuestion, NewQuestion, ShownPicture, State};
 
@@ -59,7 +59,7 @@ pub fn open_example(state: State, index: usize, example: Example) {
         is_draft: false,
     };
     let shown = ShownPicture {
-        url: example.url,
+        url: Base::current().at(&example.url),
         alt: example.alt,
     };
     open(state, shown, Some(question), api::open_example(index));

@@ -26,7 +26,7 @@ fn ExampleButton(state: State, index: usize, example: Example) -> impl IntoView 
     } else {
         example.question.clone()
     };
-    let (url, alt, title) = (example.url.clone(), example.alt.clone(), question.clone());
+    let (url, alt, title) = (Base::current().at(&example.url), example.alt.clone(), question.clone());
     let open = move |event: leptos::ev::MouseEvent| {
         event.prevent_default();
         open_example(state, index, example.clone());

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::turn::LiveTurn;
-use crate::api::{Conversation, ConversationId};
+use crate::api::{Base, Conversation, ConversationId};
 
 /// What was said about one picture.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ impl ConversationState {
         };
         self.id.set(Some(conversation.id));
         self.picture.set(Some(ShownPicture {
-            url: conversation.picture.url,
+            url: Base::current().at(&conversation.picture.url),
             alt: "The picture".to_owned(),
         }));
         self.turns

@@ -7,6 +7,7 @@ mod listing;
 mod places;
 mod refusals;
 mod server;
+mod starting;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

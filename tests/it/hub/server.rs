@@ -90,6 +90,8 @@ impl State {
 pub struct Hub {
     pub endpoint: String,
     state: Arc<Mutex<State>>,
+    /// Held by whoever keeps answers back.
+    gate: Arc<Mutex<()>>,
 }
 
 impl Hub {
@@ -106,10 +108,11 @@ impl Hub {
 
     pub fn empty() -> Self {
         let state = Arc::new(Mutex::new(State::default()));
-        let endpoint = listen(&state, false);
-        let cdn = listen(&state, true);
+        let gate = Arc::default();
+        let endpoint = listen(&state, &gate, false);
+        let cdn = listen(&state, &gate, true);
         state.lock().expect("no thread has panicked").cdn = cdn;
-        Self { endpoint, state }
+        Self { endpoint, state, gate }
     }
 
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
@@ -122,6 +125,11 @@ impl Hub {
 
     pub fn fail(&self, fault: Fault, times: usize) {
         self.lock().faults.push((fault, times));
+    }
+
+    /// Answers nobody until this is dropped.
+    pub fn hold(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.gate.lock().expect("no thread has panicked")
     }
 
     pub fn mend(&self) {
@@ -149,15 +157,18 @@ impl Hub {
     }
 }
 
-fn listen(state: &Arc<Mutex<State>>, of_cdn: bool) -> String {
+fn listen(state: &Arc<Mutex<State>>, gate: &Arc<Mutex<()>>, of_cdn: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let address = listener.local_addr().expect("it is bound");
-    let state = Arc::clone(state);
+    let (state, gate) = (Arc::clone(state), Arc::clone(gate));
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let state = Arc::clone(&state);
+            let (state, gate) = (Arc::clone(&state), Arc::clone(&gate));
             // A client that hangs up in the middle is no failure of the hub's.
-            std::thread::spawn(move || drop(serve(stream, &state, of_cdn)));
+            std::thread::spawn(move || {
+                drop(gate.lock());
+                drop(serve(stream, &state, of_cdn));
+            });
         }
     });
     format!("http://{address}")

@@ -277,8 +277,13 @@ impl Server {
         Self::start_as(glimpse(), host, arguments)
     }
 
+    /// Starts the program as `program` has it, and waits until its model is loaded.
+    pub fn start_as(program: Command, host: &str, arguments: &[&str]) -> Self {
+        Self::spawn(program, host, arguments).when("readyz")
+    }
+
     /// Starts the program as `program` has it.
-    pub fn start_as(mut program: Command, host: &str, arguments: &[&str]) -> Self {
+    pub fn spawn(mut program: Command, host: &str, arguments: &[&str]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = port.expect("loopback has free ports").port();
         let address = format!("127.0.0.1:{port}");
@@ -288,17 +293,26 @@ impl Server {
             .stdin(Stdio::null())
             .spawn()
             .expect("the program starts");
-        let server = Self {
+        Self {
             process,
             address: format!("http://{address}"),
-        };
+        }
+    }
+
+    /// Waits until this of its addresses answers well.
+    pub fn when(self, path: &str) -> Self {
         for _ in 0..200 {
-            if ureq::get(format!("{}/readyz", server.address)).call().is_ok() {
-                return server;
+            if ureq::get(format!("{}/{path}", self.address)).call().is_ok() {
+                return self;
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        panic!("the server is not ready after 10 seconds");
+        panic!("/{path} does not answer within 10 seconds");
+    }
+
+    /// The exit status of a process that is about to end by itself.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.process.wait().expect("it was started").code()
     }
 }
 

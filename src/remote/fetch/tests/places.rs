@@ -154,6 +154,40 @@ fn a_name_that_takes_too_long_to_look_up_is_left() {
 }
 
 #[test]
+fn this_machines_public_address_is_out_of_reach() {
+    let own: IpAddr = "11.1.2.3".parse().expect("it is one");
+    let names = |host: &str, port| match host {
+        "demo.example" => Ok(vec![(IpAddr::from([11, 9, 9, 9]), port).into()]),
+        _ => Ok(vec![(IpAddr::from([11, 1, 2, 3]), port).into()]),
+    };
+    let mut fetcher = with_names(&[], names).known_as(Some("demo.example".into()));
+    fetcher.own = Arc::new(move || vec![own]);
+    let what = "an address of this machine";
+    for address in [
+        "http://11.1.2.3/a.png",
+        "https://11.1.2.3:8080/",
+        "http://[::ffff:11.1.2.3]/",
+        "http://[64:ff9b::11.1.2.3]/",
+        "http://11.9.9.9/",
+    ] {
+        assert_eq!(fetcher.fetch(address), Err(RemoteError::Private { what }), "{address}");
+    }
+    for host in ["pictures.example", "demo.example"] {
+        let address = format!("http://{host}/a.png");
+        assert_eq!(
+            fetcher.fetch(&address),
+            Err(RemoteError::NoPublicHost { host: host.into() })
+        );
+    }
+    // What the host has named is in reach all the same.
+    let server = Fixture::with_picture();
+    let place = server.place;
+    let mut named = with_names(&[&server], move |_, _| Ok(vec![place]));
+    named.own = Arc::new(move || vec![place.ip()]);
+    assert_eq!(named.fetch(&server.url("/a.png")), Ok(b"pixels".to_vec()));
+}
+
+#[test]
 fn nobody_listening_is_told() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let place = listener.local_addr().expect("it is bound");

@@ -1,0 +1,58 @@
+//! The log, on standard error.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+use tracing::Level;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::progress;
+
+/// What a line of the log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object a line, for programs.
+    Json,
+}
+
+/// Starts the log of a command. Whoever waits in a terminal for one command knows what time it
+/// is: lines of a server and of a log file have it.
+pub fn start(format: LogFormat, is_server: bool) {
+    let filter = EnvFilter::try_from_env("GLIMPSE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,glimpse=info"));
+    // What goes over the wire stays there: passwords and tokens are in it.
+    let no_wires = filter_fn(|about| *about.level() != Level::TRACE || !about.target().starts_with("ureq"));
+    let on_terminal = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| progress::Stderr)
+        .with_ansi(on_terminal)
+        .with_target(false);
+    match format {
+        LogFormat::Json => {
+            let json = log
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false);
+            json.finish().with(no_wires).init();
+            // Nothing but objects is to be read from there.
+            std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+        }
+        LogFormat::Text if on_terminal && !is_server => log.without_time().finish().with(no_wires).init(),
+        LogFormat::Text => log.finish().with(no_wires).init(),
+    }
+}
+
+/// Says why a command has ended.
+pub fn last_word(format: LogFormat, error: &dyn std::error::Error) {
+    match format {
+        LogFormat::Json => tracing::error!("{error}"),
+        LogFormat::Text => eprintln!("glimpse: {error}"),
+    }
+}
