@@ -24,8 +24,11 @@ pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Pi
 pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
     let decoder = open(bytes)?;
     let (width, height) = decoder.dimensions();
-    // Pixels with an alpha become RGB where they are.
-    let per_pixel = u64::from(decoder.color_type().bytes_per_pixel()).max(RGB);
+    // Pixels with an alpha become RGB where they are, and may be moved when they have.
+    let per_pixel = match u64::from(decoder.color_type().bytes_per_pixel()) {
+        RGB => RGB,
+        stored => stored + RGB,
+    };
     Ok(Declared::new(width.into(), height.into(), per_pixel, DECODER))
 }
 

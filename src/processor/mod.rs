@@ -40,6 +40,7 @@ pub mod resize;
 pub mod text;
 mod tiff;
 mod webp;
+mod webp_tables;
 
 pub use decode::{Picture, PictureLimits};
 pub use error::{PictureError, ProcessorError};

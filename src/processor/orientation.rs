@@ -168,3 +168,69 @@ fn xmp_orientation(xmp: &[u8]) -> Option<u32> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pictures of up to 9 x 9 pixels.
+    fn pictures() -> impl Strategy<Value = Picture> {
+        (1usize..10, 1usize..10).prop_flat_map(|(width, height)| {
+            vec(any::<u8>(), width * height * 3).prop_map(move |rgb| Picture { width, height, rgb })
+        })
+    }
+
+    fn numbered(number: u8) -> Orientation {
+        Orientation::from_exif(number).expect("it is one of the eight")
+    }
+
+    /// Where EXIF's number says that the stored picture's pixel (`x`, `y`) is to be seen.
+    fn seen_at(number: u8, x: usize, y: usize, width: usize, height: usize) -> (usize, usize) {
+        let (right, down) = (width - 1 - x, height - 1 - y);
+        match number {
+            2 => (right, y),
+            3 => (right, down),
+            4 => (x, down),
+            5 => (y, x),
+            6 => (down, x),
+            7 => (down, right),
+            8 => (y, right),
+            _ => (x, y),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_pixel_comes_to_where_the_number_says(picture in pictures(), number in 1u8..=8) {
+            let turned = upright(picture.clone(), numbered(number));
+            let sides = if swaps_sides(numbered(number)) {
+                (picture.height, picture.width)
+            } else {
+                (picture.width, picture.height)
+            };
+            prop_assert_eq!((turned.width, turned.height), sides);
+            for y in 0..picture.height {
+                for x in 0..picture.width {
+                    let (to_x, to_y) = seen_at(number, x, y, picture.width, picture.height);
+                    let from = &picture.rgb[(y * picture.width + x) * 3..][..3];
+                    prop_assert_eq!(from, &turned.rgb[(to_y * turned.width + to_x) * 3..][..3]);
+                }
+            }
+        }
+
+        #[test]
+        fn turning_back_gives_the_picture(picture in pictures(), number in 1u8..=8) {
+            // Quarter turns are each other's way back, all others their own.
+            let back = match number {
+                6 => 8,
+                8 => 6,
+                other => other,
+            };
+            let turned = upright(upright(picture.clone(), numbered(number)), numbered(back));
+            prop_assert_eq!(turned, picture);
+        }
+    }
+}

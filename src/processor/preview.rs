@@ -13,10 +13,6 @@ const LONGEST_SIDE: usize = 1280;
 /// At 90 there are no blocks to be seen.
 const QUALITY: u8 = 90;
 
-/// Most bytes that making a preview takes, whatever the picture's size: the smooth filter
-/// works in floating point, on at most twice the size of the preview.
-pub const ENCODING_BYTES: u64 = 96 << 20;
-
 /// Why a picture could not be encoded.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("The picture could not be prepared for the page: {0}. Try another one.")]
@@ -44,6 +40,29 @@ pub fn encode(picture: &Picture) -> Result<Vec<u8>, EncodeError> {
     }
 }
 
+/// Most bytes that [`encode`] takes of a picture of this size, besides the picture.
+pub fn encoding_bytes(width: usize, height: usize) -> u64 {
+    /// A colour of four numbers of 32 bits, in which the smooth filter works.
+    const FLOATING: u64 = 16;
+    let Some((small_width, small_height)) = scaled_sides(width, height, LONGEST_SIDE) else {
+        return file_bytes(width as u64 * height as u64);
+    };
+    let small = u64::from(small_width) * u64::from(small_height);
+    // It works on the columns first.
+    let between = if is_averaged(width.max(height)) {
+        0
+    } else {
+        // And the weights of each target pixel.
+        FLOATING * width as u64 * u64::from(small_height) + (1 << 20)
+    };
+    3 * small + between.max(file_bytes(small))
+}
+
+/// Most bytes of the file, in a vector that grows.
+fn file_bytes(pixels: u64) -> u64 {
+    4 * pixels + (1 << 20)
+}
+
 /// A picture in memory that is somebody else's.
 type Borrowed<'a> = ImageBuffer<Rgb<u8>, &'a [u8]>;
 
@@ -55,16 +74,18 @@ fn scaled_sides(width: usize, height: usize, longest: usize) -> Option<(u32, u32
     (longer > longest).then(|| (scaled(width), scaled(height)))
 }
 
-/// First to twice the size by plain averages, which is fast and takes no memory; then smoothly.
+/// By plain averages where two pixels and more become one, which takes no memory; smoothly below.
 fn scaled(whole: &Borrowed, width: u32, height: u32) -> RgbImage {
-    let (whole_width, whole_height) = (whole.width() as usize, whole.height() as usize);
-    match scaled_sides(whole_width, whole_height, 2 * LONGEST_SIDE) {
-        None => imageops::resize(whole, width, height, FilterType::CatmullRom),
-        Some((twice_width, twice_height)) => {
-            let averages = imageops::thumbnail(whole, twice_width, twice_height);
-            imageops::resize(&averages, width, height, FilterType::CatmullRom)
-        }
+    if is_averaged(whole.width().max(whole.height()) as usize) {
+        imageops::thumbnail(whole, width, height)
+    } else {
+        imageops::resize(whole, width, height, FilterType::CatmullRom)
     }
+}
+
+/// Whether a picture with this longer side becomes half as large, or smaller.
+fn is_averaged(longer: usize) -> bool {
+    longer >= 2 * LONGEST_SIDE
 }
 
 fn jpeg(rgb: &[u8], width: u32, height: u32) -> Result<Vec<u8>, EncodeError> {

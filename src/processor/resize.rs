@@ -271,3 +271,44 @@ fn resize_nearest(picture: &Picture, width: usize, height: usize) -> Picture {
     }
     Picture { width, height, rgb }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn filters() -> impl Strategy<Value = Resample> {
+        (0u64..6).prop_map(|number| Resample::from_number(number).expect("there are six"))
+    }
+
+    proptest! {
+        #[test]
+        fn one_colour_stays_what_it_is_at_every_size(
+            colour in any::<[u8; 3]>(), from in (1usize..40, 1usize..40), to in (1usize..40, 1usize..40), filter in filters()
+        ) {
+            let picture = Picture { width: from.0, height: from.1, rgb: colour.repeat(from.0 * from.1) };
+            let resized = resize(&picture, to.0, to.1, filter);
+            prop_assert_eq!(resized, Picture { width: to.0, height: to.1, rgb: colour.repeat(to.0 * to.1) });
+        }
+
+        #[test]
+        fn filters_without_overshoot_stay_between_the_darkest_and_the_lightest(
+            rgb in vec(40u8..200, 11 * 7 * 3), to in (1usize..30, 1usize..30), number in prop::sample::select(vec![0u64, 2, 4, 5])
+        ) {
+            let picture = Picture { width: 11, height: 7, rgb };
+            let filter = Resample::from_number(number).expect("there are six");
+            let resized = resize(&picture, to.0, to.1, filter);
+            prop_assert_eq!(resized.rgb.len(), to.0 * to.1 * 3);
+            let (darkest, lightest) = (picture.rgb.iter().min(), picture.rgb.iter().max());
+            prop_assert!(resized.rgb.iter().min() >= darkest && resized.rgb.iter().max() <= lightest);
+        }
+
+        #[test]
+        fn the_same_size_is_the_same_picture(rgb in vec(any::<u8>(), 5 * 6 * 3), filter in filters()) {
+            let picture = Picture { width: 5, height: 6, rgb };
+            prop_assert_eq!(resize(&picture, 5, 6, filter), picture);
+        }
+    }
+}

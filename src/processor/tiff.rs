@@ -20,8 +20,8 @@ pub(super) const FORMAT: &str = "TIFF";
 /// Most values of one entry of the directory: the places of rows or tiles are the most numerous.
 const MAX_VALUES: u32 = 1 << 18;
 
-/// Bytes that the decoder holds of the directory's largest entries.
-const DIRECTORY: u64 = MAX_VALUES as u64 * 96;
+/// Bytes that the decoder holds of a value of the directory.
+const VALUE: u64 = 96;
 
 /// Most samples of a pixel: four inks, and a few more that are not shown.
 const MAX_SAMPLES: u32 = 8;
@@ -43,6 +43,7 @@ pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Pi
 
 /// What the first directory declares.
 pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
+    let values = check_directory(bytes)?;
     let decoder = open(bytes)?;
     let (width, height) = decoder.dimensions();
     let output = u64::from(decoder.color_type().bytes_per_pixel());
@@ -51,7 +52,7 @@ pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
     let per_pixel = (stored.max(output) + output).max(output + RGB).max(TURNING);
     // A row of a tile, at most: of 8 bytes a sample.
     let row = 8 * u64::from(MAX_SAMPLES) * u64::from(width.max(MAX_TILE));
-    let more = DECODER + DIRECTORY + 2 * row;
+    let more = DECODER + VALUE * values + 2 * row;
     Ok(Declared::new(width.into(), height.into(), per_pixel, more))
 }
 
@@ -61,8 +62,9 @@ fn open(bytes: &[u8]) -> Result<TiffDecoder<Cursor<&[u8]>>, PictureError> {
 }
 
 /// Refuses a first directory that would make the decoder allocate more than
-/// the picture's size explains.
-fn check_directory(bytes: &[u8]) -> Result<(), PictureError> {
+/// the picture's size explains; gives how many values it will hold.
+fn check_directory(bytes: &[u8]) -> Result<u64, PictureError> {
+    let mut values = 0;
     let unsupported = |reason: String| Err(PictureError::Unsupported { format: FORMAT, reason });
     let directory = Directory::first(bytes).ok_or(PictureError::Truncated { format: FORMAT })?;
     for entry in directory.entries() {
@@ -81,10 +83,11 @@ fn check_directory(bytes: &[u8]) -> Result<(), PictureError> {
             (tag, _) if tags::READ.contains(&tag) && count > MAX_VALUES => {
                 return unsupported(format!("an entry of {count} values"));
             }
+            (tag, _) if tags::READ.contains(&tag) => values += u64::from(count),
             _ => {}
         }
     }
-    Ok(())
+    Ok(values)
 }
 
 /// Numbers of the format's description.

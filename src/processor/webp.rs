@@ -8,13 +8,17 @@ use std::io::Cursor;
 use image_webp::{DecodingError, WebPDecoder};
 
 use super::decode::{DECODER, Declared, Decoded, TURNING, check_size};
+use super::webp_tables::table_bytes;
 use super::{Picture, PictureError, PictureLimits, alpha, decoder, orientation};
 
 pub(super) const FORMAT: &str = "WebP";
 
+/// Reads a file that is in memory.
+type Decoder<'a> = WebPDecoder<Cursor<&'a [u8]>>;
+
 /// Decodes a WebP file.
 pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
-    let mut decoder = open(bytes)?;
+    let (mut decoder, _) = open(bytes)?;
     let (width, height) = decoder.dimensions();
     let (width, height) = check_size(FORMAT, width.into(), height.into(), limits)?;
     let channels = if decoder.has_alpha() { 4 } else { 3 };
@@ -30,9 +34,9 @@ pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Pi
     })
 }
 
-/// What the head declares.
+/// What the head declares, and what the code tables take, which it does not say.
 pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
-    let mut decoder = open(bytes)?;
+    let (mut decoder, tables) = open(bytes)?;
     let (width, height) = decoder.dimensions();
     // What the decoder holds at most a pixel: the output; planes of colour (1.5), of alpha
     // (two, from a picture of four), and the transforms of a lossless picture (about one).
@@ -45,11 +49,16 @@ pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
     };
     // Planes are of whole blocks of 16 pixels.
     let margin = 32 * 2 * (u64::from(width) + u64::from(height));
-    let more = DECODER + margin + 2 * bytes.len() as u64;
+    let more = DECODER + margin + 2 * bytes.len() as u64 + tables;
     Ok(Declared::new(width.into(), height.into(), per_pixel, more))
 }
 
-fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>, PictureError> {
+/// Most bytes of code tables, of all lossless parts together. The encoders in use stay below a
+/// third of it.
+const MAX_TABLE_BYTES: u64 = 128 << 20;
+
+/// Reads the head, and gives the bytes of the code tables too.
+fn open(bytes: &[u8]) -> Result<(Decoder<'_>, u64), PictureError> {
     check_declared_length(bytes)?;
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(error)?;
     // Chunks of metadata are inside the file, whatever length they declare.
@@ -57,11 +66,77 @@ fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>, PictureError> {
     let (width, height) = decoder.dimensions();
     for (frame_width, frame_height) in lossy_frames(bytes) {
         if frame_width > width || frame_height > height {
-            let reason = format!("a frame of {frame_width} x {frame_height} in a picture of {width} x {height} pixels");
-            return Err(PictureError::Damaged { format: FORMAT, reason });
+            return Err(damaged(format!(
+                "a frame of {frame_width} x {frame_height} in a picture of {width} x {height} pixels"
+            )));
         }
     }
-    Ok(decoder)
+    let mut tables = 0;
+    for Lossless { data, width, height } in lossless_parts(bytes, width, height) {
+        let left = MAX_TABLE_BYTES - tables;
+        let of_part = table_bytes(data, width, height, left);
+        tables += of_part.ok_or_else(|| damaged("the tables of its codes are broken, or too large".to_owned()))?;
+    }
+    Ok((decoder, tables))
+}
+
+fn damaged(reason: String) -> PictureError {
+    PictureError::Damaged { format: FORMAT, reason }
+}
+
+/// A stream of lossless data, behind its own header if it has one.
+struct Lossless<'a> {
+    data: &'a [u8],
+    width: u32,
+    height: u32,
+}
+
+/// The lossless streams that the decoder may read: pictures and planes of alpha, of the file
+/// itself and of its first frame.
+fn lossless_parts(bytes: &[u8], width: u32, height: u32) -> Vec<Lossless<'_>> {
+    const RIFF_HEADER: usize = 12;
+    let mut parts = Vec::new();
+    let mut frames = 0;
+    for (kind, data) in chunks(bytes.get(RIFF_HEADER..).unwrap_or_default()) {
+        match (&kind, data) {
+            (b"ANMF", [_, _, _, _, _, _, w0, w1, w2, h0, h1, h2, _, _, _, _, inner @ ..]) if frames == 0 => {
+                frames += 1;
+                let side = |low: &u8, middle: &u8, high: &u8| u32::from_le_bytes([*low, *middle, *high, 0]) + 1;
+                let (width, height) = (side(w0, w1, w2), side(h0, h1, h2));
+                parts.extend(
+                    chunks(inner)
+                        .take(2)
+                        .filter_map(|(kind, data)| lossless_part(kind, data, width, height)),
+                );
+            }
+            _ => parts.extend(lossless_part(kind, data, width, height)),
+        }
+    }
+    parts
+}
+
+fn lossless_part(kind: [u8; 4], data: &[u8], width: u32, height: u32) -> Option<Lossless<'_>> {
+    match (&kind, data) {
+        (b"VP8L", [0x2f, b0, b1, b2, b3, data @ ..]) => {
+            let header = u32::from_le_bytes([*b0, *b1, *b2, *b3]);
+            let (width, height) = ((header & 0x3fff) + 1, (header >> 14 & 0x3fff) + 1);
+            Some(Lossless { data, width, height })
+        }
+        // A compressed plane of alpha.
+        (b"ALPH", [flags, data @ ..]) if flags & 3 == 1 => Some(Lossless { data, width, height }),
+        _ => None,
+    }
+}
+
+/// Kind and data of the chunks, the last one's as far as they are there.
+fn chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let (&[k0, k1, k2, k3, l0, l1, l2, l3], after) = rest.split_first_chunk::<8>()?;
+        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        rest = after.get(length.saturating_add(length & 1)..).unwrap_or_default();
+        Some(([k0, k1, k2, k3], &after[..length.min(after.len())]))
+    })
 }
 
 /// The sizes of all lossy frames: the decoder compares them with the picture's only after

@@ -255,9 +255,6 @@ const SMALL_COPIES: u64 = 8 << 20;
 /// Longer side of a picture as a model sees it, at most.
 const MODEL_SIDE: u64 = 512;
 
-/// Bytes a pixel of a picture that is smaller than its preview may be, in floating point.
-const PREVIEW_BYTES_PER_PIXEL: u64 = 20;
-
 /// Bytes that a file takes at a time, decoded and then resized, beside its own.
 ///
 /// What is beyond the limits takes nothing: the decoder refuses it at its head.
@@ -269,7 +266,8 @@ fn work_bytes(file: &[u8], limits: &PictureLimits) -> std::result::Result<usize,
     }
     // A picture in between has one side of the picture, and one that the model sees.
     let for_model = 3 * pixels.min(side * MODEL_SIDE);
-    let for_preview = (PREVIEW_BYTES_PER_PIXEL * pixels).min(preview::ENCODING_BYTES);
+    // Sides within the limits fit into memory's.
+    let for_preview = preview::encoding_bytes(width as usize, height as usize);
     let resizing = 3 * pixels + for_model.max(for_preview) + SMALL_COPIES;
     let bytes = Picture::decoding_bytes(file)?.max(resizing);
     Ok(usize::try_from(bytes).unwrap_or(usize::MAX))

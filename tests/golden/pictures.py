@@ -457,6 +457,27 @@ def wrong_checksum(data, kind):
     return data[:end] + bytes(byte ^ 0xFF for byte in data[end : end + 4]) + data[end + 4 :]
 
 
+def later_webp_files(make):
+    """Lossless pictures with every transform, cache and several groups of codes."""
+    drawing = make.image("RGB", (150, 110))
+    yield "lossless-groups.webp", encoded(drawing, "WEBP", lossless=True, quality=100, method=6)
+    for colours in (2, 4, 16, 200):
+        few = make.image("RGB", (61, 47)).quantize(colours).convert("RGB")
+        yield f"lossless-{colours}.webp", encoded(few, "WEBP", lossless=True, quality=100, method=6)
+
+
+def large_files(make):
+    """Large pictures in small files, to see how much memory they take."""
+    y, x = np.mgrid[0:900, 0:1200]
+    channels = [x // 5 % 256, y // 4 % 256, (x // 150 + y // 150) % 2 * 180, 255 - (x + y) // 9 % 256]
+    image = Image.fromarray(np.stack(channels, -1).astype(np.uint8), "RGBA")
+    yield "large-lossy.webp", encoded(image.convert("RGB"), "WEBP", quality=20)
+    yield "large-lossy-alpha.webp", encoded(image, "WEBP", quality=20)
+    yield "large-lossless.webp", encoded(image.convert("RGB"), "WEBP", lossless=True)
+    frames = [image.transpose(Image.Transpose.ROTATE_180)]
+    yield "large-animated.webp", encoded(image, "WEBP", quality=20, save_all=True, append_images=frames)
+
+
 # Files that must be refused ---------------------------------------------------
 
 
@@ -582,11 +603,13 @@ def write(folder: Path, seed: int):
     # Those that came later have numbers of their own, so that the others stay as they are.
     later = Maker(seed + 1_000_003)
     kinds = [(make, files) for files in (png_files, jpeg_files, gif_files, bmp_files, webp_files)]
-    for make_these, files in [*kinds, (later, tiff_files), (later, odd_png_files)]:
+    for make_these, files in [*kinds, (later, tiff_files), (later, odd_png_files), (later, later_webp_files)]:
         for name, data in files(make_these):
             (folder / name).write_bytes(data)
             tensors[name] = np.ascontiguousarray(glimpse(name, data, make_these))
             cut[name] = truncations(data)
+    for name, data in large_files(later):
+        (folder / name).write_bytes(data)
     for name, data, width, height in bombs(make):
         (folder / name).write_bytes(data)
         bomb_sizes[name] = [width, height]

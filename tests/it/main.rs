@@ -6,11 +6,13 @@ mod conversation;
 mod decoding;
 mod edge;
 mod floods;
+mod fuzz;
 mod hub;
 mod loading;
 mod naming;
 mod page_rooms;
 mod parity;
+mod picture_memory;
 mod pictures;
 mod proxies;
 mod rooms;
@@ -20,3 +22,6 @@ mod support;
 mod t5;
 mod terminal;
 mod visitors;
+
+#[global_allocator]
+static ALLOCATOR: support::memory::Counting = support::memory::Counting;

@@ -1,6 +1,7 @@
 //! What several tests need: a small checkpoint made on the spot, and the program itself.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod memory;
 pub mod page;
 pub mod site;
 
