@@ -38,6 +38,10 @@ impl ActivationKernel {
 
 /// # Safety
 /// Compiled for the instruction set of `L`.
+#[expect(
+    clippy::extra_unused_type_parameters,
+    reason = "`L` says for which instructions it is compiled"
+)]
 #[inline(always)]
 unsafe fn relu_of_each<L: Lanes>(numbers: &mut [f32]) {
     for x in numbers {
@@ -47,6 +51,10 @@ unsafe fn relu_of_each<L: Lanes>(numbers: &mut [f32]) {
 
 /// # Safety
 /// Compiled for the instruction set of `L`.
+#[expect(
+    clippy::extra_unused_type_parameters,
+    reason = "`L` says for which instructions it is compiled"
+)]
 #[inline(always)]
 unsafe fn erf_gelu_of_each<L: Lanes>(numbers: &mut [f32]) {
     for x in numbers {

@@ -285,6 +285,10 @@ struct GatherTask<'a> {
 
 /// # Safety
 /// Compiled for the instruction set of `L`.
+#[expect(
+    clippy::extra_unused_type_parameters,
+    reason = "`L` says for which instructions it is compiled"
+)]
 #[inline(always)]
 unsafe fn gather_rows<L: Lanes>(task: &mut GatherTask) {
     for (weight, row) in task.weights.iter().zip(task.rows.chunks_exact(task.output.len())) {
@@ -298,6 +302,10 @@ unsafe fn gather_rows<L: Lanes>(task: &mut GatherTask) {
 ///
 /// # Safety
 /// Compiled for the instruction set of `L`.
+#[expect(
+    clippy::extra_unused_type_parameters,
+    reason = "`L` says for which instructions it is compiled"
+)]
 #[inline(always)]
 unsafe fn softmax_row<L: Lanes>(row: &mut [f32]) {
     let maximum = maximum(row);

@@ -56,6 +56,10 @@ pub fn maximum(numbers: &[f32]) -> f32 {
 /// Of every method: pointers are good for sixteen numbers (or pairs, or bytes: see each), in
 /// any alignment, and the caller was compiled for the instruction set of the implementor, as
 /// `compiled_for_each` sees to.
+#[expect(
+    clippy::missing_safety_doc,
+    reason = "one contract holds for all methods, and stands above"
+)]
 pub trait Lanes: Copy {
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;

@@ -48,6 +48,10 @@ struct NormTask<'a> {
 
 /// # Safety
 /// Compiled for the instruction set of `L`.
+#[expect(
+    clippy::extra_unused_type_parameters,
+    reason = "`L` says for which instructions it is compiled"
+)]
 #[inline(always)]
 unsafe fn norm_row<L: Lanes>(task: &mut NormTask) {
     let n = task.row.len() as f32;

@@ -59,8 +59,11 @@ fn gif(image: &DynamicImage) -> Result<Vec<u8>, Box<dyn Error>> {
     Ok(file)
 }
 
+/// A picture's file with its name.
+type NamedFile = (String, Vec<u8>);
+
 /// Files of every format, with much and with little beside the pixels.
-fn files() -> Result<Vec<(String, Vec<u8>)>, Box<dyn Error>> {
+fn files() -> Result<Vec<NamedFile>, Box<dyn Error>> {
     use png::{BitDepth, ColorType};
     let image = drawing();
     let (rgb, rgba) = (image.to_rgb8(), image.to_rgba8());

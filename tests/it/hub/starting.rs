@@ -102,7 +102,10 @@ fn a_model_that_cannot_be_had_ends_the_server_with_a_sentence() {
         match format {
             "text" => assert!(last.starts_with("glimpse: ") && last.ends_with('.'), "{log}"),
             _ => {
-                let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+                let lines: Vec<Value> = log
+                    .lines()
+                    .map(|line| serde_json::from_str(line).expect(line))
+                    .collect();
                 let last = lines.last().expect("it says why");
                 assert_eq!(last["level"], "ERROR", "{log}");
                 assert!(
