@@ -98,6 +98,7 @@ test('an answer without words is said to be none', async ({ glimpse }) => {
   await glimpse.put(asFile(square(red)))
   const timings_ms = { load: 0, image: 1, prefill: 1, decode: 1, total: 3 }
   const done = {
+    seq: 1,
     event: 'done',
     finish_reason: 'stop',
     timings_ms,

@@ -1,5 +1,6 @@
 // What the tests do on the page, found as a screen reader finds it.
 
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test as base, expect, type Locator, type Page } from '@playwright/test'
@@ -145,24 +146,29 @@ const CROWD = 250
 
 /** Keeps the model busy with other visitors' questions; the result stops them. */
 export async function crowd(baseURL: string): Promise<() => Promise<void>> {
-  const post = (name: string, body: object) =>
+  const post = (visitor: string, name: string, body: object) =>
     fetch(`${baseURL}/api/page/${name}`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', accept: 'application/json' },
+      headers: { 'content-type': 'application/json', accept: 'application/json', 'x-glimpse-visitor': visitor },
       body: JSON.stringify(body),
     })
-  const upload = async () => {
+  const upload = async (visitor: string) => {
     const body = new FormData()
     body.append('picture', new Blob([new Uint8Array(square(red))]), 'square.png')
-    const response = await fetch(`${baseURL}/api/page/upload`, { method: 'POST', body })
-    return ((await response.json()) as { id: string }).id
+    const headers = { 'x-glimpse-visitor': visitor }
+    const response = await fetch(`${baseURL}/api/page/upload`, { method: 'POST', body, headers })
+    return { visitor, conversation: ((await response.json()) as { id: string }).id }
   }
-  const ids = await Promise.all(Array.from({ length: CROWD }, upload))
+  // Each is a visitor of its own, of whom only few questions may wait.
+  const visitors = Array.from({ length: CROWD }, () => randomBytes(16).toString('hex'))
+  const asking = await Promise.all(visitors.map(upload))
   const streams = await Promise.all(
-    ids.map((conversation) => post('ask', { request: { conversation, question: 'what is in the picture?' } })),
+    asking.map(({ visitor, conversation }) =>
+      post(visitor, 'ask', { request: { conversation, question: 'what is in the picture?' } }),
+    ),
   )
   return async () => {
-    await Promise.all(ids.map((conversation) => post('stop', { conversation })))
+    await Promise.all(asking.map(({ visitor, conversation }) => post(visitor, 'stop', { conversation })))
     await Promise.all(streams.map((stream) => stream.text()))
   }
 }
