@@ -24,6 +24,7 @@ import zlib
 
 HOST = "127.0.0.1"
 EDGE = "edge"
+VISITOR = "x-glimpse-visitor"
 # What may be held beside budget and model.
 ROOM = 200e6
 
@@ -82,24 +83,35 @@ def form(file, end=True):
     return head.encode() + file + (f"\r\n--{EDGE}--\r\n".encode() if end else b"")
 
 
-def head(path, length, content_type=f"multipart/form-data; boundary={EDGE}"):
-    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Type: {content_type}", f"Content-Length: {length}"]
+def secret():
+    """What a page makes for its visitor; each attacker is a new one each time."""
+    return os.urandom(16).hex()
+
+
+def head(path, length, content_type=f"multipart/form-data; boundary={EDGE}", visitor=None):
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: localhost",
+        f"{VISITOR}: {visitor or secret()}",
+        f"Content-Type: {content_type}",
+        f"Content-Length: {length}",
+    ]
     return "\r\n".join(lines + ["", ""]).encode()
 
 
-def call(port, path, body, content_type, patience=120):
+def call(port, path, body, content_type, visitor=None, patience=120):
     """Status and whole body of an answer."""
     connection = http.client.HTTPConnection(HOST, port, timeout=patience)
     try:
-        connection.request("POST", path, body, {"Content-Type": content_type})
+        connection.request("POST", path, body, {"Content-Type": content_type, VISITOR: visitor or secret()})
         response = connection.getresponse()
         return response.status, response.read()
     finally:
         connection.close()
 
 
-def upload(port, file):
-    return call(port, "/api/page/upload", form(file), f"multipart/form-data; boundary={EDGE}")
+def upload(port, file, visitor=None):
+    return call(port, "/api/page/upload", form(file), f"multipart/form-data; boundary={EDGE}", visitor)
 
 
 def question(conversation, **settings):
@@ -107,8 +119,9 @@ def question(conversation, **settings):
     return json.dumps({"request": request}).encode()
 
 
-def ask(port, conversation):
-    status, lines = call(port, "/api/page/ask", question(conversation, max_new_tokens=10), "application/json")
+def ask(port, conversation, visitor):
+    body = question(conversation, max_new_tokens=10)
+    status, lines = call(port, "/api/page/ask", body, "application/json", visitor)
     events = [json.loads(line) for line in lines.splitlines() if line] if status == 200 else []
     return status, bool(events) and events[-1].get("event") == "done"
 
@@ -157,7 +170,7 @@ def part_heads(port, over, kit):
 def questions(port, over, kit):
     """a question with ten beams, hung up"""
     body = question(kit["conversation"], num_beams=10, max_new_tokens=200)
-    send(port, head("/api/page/ask", len(body), "application/json") + body, 0.1)
+    send(port, head("/api/page/ask", len(body), "application/json", kit["visitor"]) + body, 0.1)
 
 
 def scans(port, over, kit):
@@ -233,14 +246,14 @@ def watch_health(port, results):
 
 def visit(port, results):
     """A decent visitor: puts in a picture, asks, and comes again after two seconds."""
-    picture = photo()
+    picture, visitor = photo(), secret()
     while True:
         began, well, conversation = time.perf_counter(), False, None
         try:
-            status, answer = upload(port, picture)
+            status, answer = upload(port, picture, visitor)
             if status == 200:
                 conversation = json.loads(answer)["id"]
-                status, well = ask(port, conversation)
+                status, well = ask(port, conversation, visitor)
         except (OSError, http.client.HTTPException) as error:
             status = type(error).__name__
         results.put(("visit", time.time(), well, 1000 * (time.perf_counter() - began), status))
@@ -320,12 +333,12 @@ def main():
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
-    kit = {"large": flat(10_000, 9_999), "scans": many_scans(), "tiny": flat(8, 8)}
+    kit = {"visitor": secret(), "large": flat(10_000, 9_999), "scans": many_scans(), "tiny": flat(8, 8)}
     server = start(options, port)
     results = multiprocessing.Queue()
     watchers = [multiprocessing.Process(target=watcher, args=(port, results), daemon=True) for watcher in (watch_health, visit)]
     try:
-        kit["conversation"] = json.loads(upload(port, kit["tiny"])[1])["id"]
+        kit["conversation"] = json.loads(upload(port, kit["tiny"], kit["visitor"])[1])["id"]
         for watcher in watchers:
             watcher.start()
         over = threading.Event()
