@@ -73,10 +73,11 @@ curl -sf "localhost:$PORT/healthz" >/dev/null || die "/healthz does not answer"
 
 say "a question"
 PICTURE=$(find public/examples -name '*.png' | sort | head -1)
-OPENED=$(curl -sf -F "picture=@$PICTURE" "localhost:$PORT/api/page/upload")
+VISITOR="X-Glimpse-Visitor: $(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"
+OPENED=$(curl -sf -H "$VISITOR" -F "picture=@$PICTURE" "localhost:$PORT/api/page/upload")
 ID=$(sed -nE 's/.*"id":"([0-9a-f]{32})".*/\1/p' <<<"$OPENED")
 [ -n "$ID" ] || die "the upload was not answered with a conversation: $OPENED"
-ANSWER=$(curl -sN --max-time 60 "localhost:$PORT/api/page/ask" -H 'Content-Type: application/json' \
+ANSWER=$(curl -sN --max-time 60 "localhost:$PORT/api/page/ask" -H 'Content-Type: application/json' -H "$VISITOR" \
   --data '{"request": {"conversation": "'"$ID"'", "question": "What is in the picture?"}}')
 grep -q '"event":"done"' <<<"$ANSWER" || die "the question was not answered: $ANSWER"
 

@@ -27,7 +27,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use flag_names::FlagNames;
 use log::LogFormat;
 
-use crate::models::Kernels;
+use crate::models::{Kernels, bound_arenas};
 
 /// Ask a picture a question: BLIP-2 in the browser and in the terminal.
 #[derive(Parser)]
@@ -81,6 +81,7 @@ type CommandResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     forget_empty_variables();
+    bound_arenas();
     // Wrong usage ends here, with exit status 2.
     let matches = Cli::command()
         .try_get_matches()

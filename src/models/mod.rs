@@ -27,7 +27,7 @@ mod metadata;
 mod open;
 mod processor;
 
-pub use allocator::give_freed_memory_back;
+pub use allocator::{bound_arenas, give_freed_memory_back};
 pub use cached::{Cached, cached};
 pub use checkpoint::Checkpoint;
 pub use device::{DeviceChoice, DeviceError};
