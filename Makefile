@@ -106,6 +106,10 @@ image: ## the container's image, with docker or podman (TARGET=cuda for NVIDIA G
 image-check: build ## an image around target/release/glimpse, run as a host would (as root, with podman, buildah, mmdebstrap)
 	@scripts/image-check.sh
 
+.PHONY: loom
+loom: ## the queue before the model, in every order that its threads can run in (a minute the first time)
+	@RUSTFLAGS="--cfg loom" cargo test --release --manifest-path loom/Cargo.toml --target-dir target/loom
+
 .PHONY: gpu-check
 gpu-check: ## on a machine with a GPU: parity in f32, f16 and bf16, and speed beside transformers
 	@scripts/gpu-check.sh

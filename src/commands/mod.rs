@@ -8,6 +8,7 @@ mod addr;
 mod ask;
 mod batch;
 mod check;
+mod engine;
 mod fetch;
 mod flag_names;
 mod log;

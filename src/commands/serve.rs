@@ -12,12 +12,13 @@ use clap::builder::BoolishValueParser;
 use url::Url;
 
 use super::addr::Listen;
+use super::engine::EngineArgs;
 use super::log::LogFormat;
 use super::numbers::{Bytes, of, whole};
 use super::options::ModelArgs;
 use super::picture::PictureLimitArgs;
 use super::{CommandResult, UsageError};
-use crate::engine::{LocalEngine, QueueLimits};
+use crate::engine::QueueLimits;
 use crate::generation::bounds;
 use crate::models::machine;
 use crate::processor::PictureLimits;
@@ -30,6 +31,9 @@ use crate::store::{self, SqliteStore};
 pub struct ServeArgs {
     #[command(flatten)]
     model: ModelArgs,
+
+    #[command(flatten)]
+    engine: EngineArgs,
 
     /// Where to listen; 0.0.0.0:7860 lets other machines in. A port alone, as 7860 or :7860,
     /// is this machine alone, and localhost is both 127.0.0.1 and [::1]
@@ -333,7 +337,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
                 None => SqliteStore::temporary(std::env::temp_dir(), &kept).await?,
             };
             // It takes a while: not on a thread that should be watching connections.
-            let model = tokio::task::spawn_blocking(|| args.model.load()).await??;
+            let engine = tokio::task::spawn_blocking(move || args.engine.start(args.model, queue)).await??;
             // How much memory is free turns out when the model is loaded.
             let memory = args.max_picture_memory.bytes();
             tracing::info!(
@@ -341,8 +345,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
                 memory.div_ceil(1_000_000)
             );
             let visitors = args.limits.of_visitors(args.picture.limits(), memory);
-            let engine = LocalEngine::start(model, queue)?;
-            Ok(Service::new(Arc::new(engine), Arc::new(store), visitors, fetcher))
+            Ok(Service::new(engine, Arc::new(store), visitors, fetcher))
         };
         server::serve(listeners, loading, connections, placement).await
     });

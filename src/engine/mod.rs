@@ -2,7 +2,7 @@
 //!
 //! [`Engine`] is what the rooms above know. [`LocalEngine`] is a model on this machine: one
 //! thread owns it, and a bounded queue stands before it in which clients are served in turn
-//! (`queue`). [`ScriptedEngine`] answers from a script, for tests (`scripted`).
+//! (`queue`). [`ScriptedEngine`] answers from a script, for tests ([`scripted`]).
 //!
 //! Everything that knows a tokenizer is below this door: questions become prompts (`prompt`),
 //! stop strings become tokens, tokens become text.
@@ -18,6 +18,7 @@ mod local;
 mod picture_cache;
 mod prompt;
 mod queue;
+pub mod scripted;
 mod submission;
 mod worker;
 
@@ -27,6 +28,7 @@ pub use event::{Event, Events, Summary, Timings, WrittenAnswer};
 pub use health::Health;
 pub use local::LocalEngine;
 pub use queue::{ClientKey, QueueLimits, QueueState};
+pub use scripted::ScriptedEngine;
 pub use submission::{Instruction, Submission};
 
 use crate::processor::Picture;

@@ -24,26 +24,36 @@ pub struct PromptWriter<'a> {
     pub is_demo: bool,
 }
 
+/// The prompt that an instruction becomes where there is room for all of it, with at most
+/// `default_turns` earlier turns where nobody says how many.
+pub fn as_prompt(instruction: &Instruction, default_turns: Option<usize>) -> Prompt {
+    match instruction {
+        Instruction::Caption { prefix: None } => Prompt::Caption,
+        Instruction::Caption { prefix: Some(text) } | Instruction::Raw(text) => Prompt::Raw(text.clone()),
+        Instruction::Question {
+            question,
+            earlier,
+            context_turns,
+        } => {
+            let most = context_turns.or(default_turns).unwrap_or(usize::MAX);
+            Prompt::Conversation {
+                earlier: earlier[earlier.len().saturating_sub(most)..].to_vec(),
+                question: question.clone(),
+            }
+        }
+    }
+}
+
 impl PromptWriter<'_> {
     /// The prompt that an instruction becomes, of which earlier turns may fill `room` tokens.
     ///
     /// # Errors
     /// A text that cannot be sent.
     pub fn write(&self, instruction: &Instruction, room: usize) -> Result<SentPrompt, TextError> {
-        match instruction {
-            Instruction::Caption { prefix: None } => self.send(&Prompt::Caption),
-            Instruction::Caption { prefix: Some(text) } | Instruction::Raw(text) => {
-                self.send(&Prompt::Raw(text.clone()))
-            }
-            Instruction::Question {
-                question,
-                earlier,
-                context_turns,
-            } => {
-                let most = context_turns.or(self.is_demo.then_some(DEMO_TURNS));
-                let left_out = most.map_or(0, |most| earlier.len().saturating_sub(most));
-                self.conversation(earlier[left_out..].to_vec(), question.clone(), room)
-            }
+        let default_turns = self.is_demo.then_some(DEMO_TURNS);
+        match as_prompt(instruction, default_turns) {
+            Prompt::Conversation { earlier, question } => self.conversation(earlier, question, room),
+            prompt => self.send(&prompt),
         }
     }
 

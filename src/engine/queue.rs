@@ -191,6 +191,15 @@ impl<T: Waiting> State<T> {
         }
     }
 
+    fn queue_state(&mut self, now: Instant) -> QueueState {
+        self.sweep(now);
+        self.announce(now);
+        QueueState {
+            waiting: self.waiting(),
+            running: self.running,
+        }
+    }
+
     /// How long until what is running ends, if it takes as long as others did.
     fn rest_of_running(&self, now: Instant) -> Duration {
         let (Some(average), Some(began)) = (self.average, self.began) else {
@@ -259,14 +268,7 @@ impl<T: Waiting> QueueSender<T> {
 
     /// How many wait and run at this moment.
     pub fn state(&self) -> QueueState {
-        let now = Instant::now();
-        let mut state = self.0.lock();
-        state.sweep(now);
-        state.announce(now);
-        QueueState {
-            waiting: state.waiting(),
-            running: state.running,
-        }
+        self.0.lock().queue_state(Instant::now())
     }
 
     /// Whether nobody takes anything out any more.
@@ -297,17 +299,8 @@ impl<T: Waiting> Queue<T> {
     pub fn next(&self) -> Option<(T, Permit<T>)> {
         let mut state = self.0.lock();
         loop {
-            let now = Instant::now();
-            state.sweep(now);
-            if let Some(item) = state.pop() {
-                state.running += 1;
-                state.began = Some(now);
-                state.announce(now);
-                let permit = Permit {
-                    shared: Arc::clone(&self.0),
-                    began: now,
-                };
-                return Some((item, permit));
+            if let Some(taken) = self.take(&mut state) {
+                return Some(taken);
             }
             if state.senders == 0 {
                 return None;
@@ -318,6 +311,36 @@ impl<T: Waiting> Queue<T> {
                 .wait(state)
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
         }
+    }
+
+    /// The next question, if there is one.
+    pub fn try_next(&self) -> Option<(T, Permit<T>)> {
+        self.take(&mut self.0.lock())
+    }
+
+    fn take(&self, state: &mut State<T>) -> Option<(T, Permit<T>)> {
+        let now = Instant::now();
+        state.sweep(now);
+        let item = state.pop()?;
+        state.running += 1;
+        state.began = Some(now);
+        state.announce(now);
+        let permit = Permit {
+            shared: Arc::clone(&self.0),
+            began: now,
+        };
+        Some((item, permit))
+    }
+
+    /// Whether nobody waits and nobody can come any more.
+    pub fn is_over(&self) -> bool {
+        let state = self.0.lock();
+        state.senders == 0 && state.lines.is_empty()
+    }
+
+    /// How many wait and run at this moment.
+    pub fn state(&self) -> QueueState {
+        self.0.lock().queue_state(Instant::now())
     }
 
     /// Lets go of whoever has gone; called between tokens, so that positions are true while an

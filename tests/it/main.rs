@@ -5,6 +5,7 @@ mod addresses;
 mod conversation;
 mod decoding;
 mod edge;
+mod engine;
 mod floods;
 mod fuzz;
 mod hub;

@@ -1,6 +1,6 @@
 //! Every way of decoding: the reference's answers, and what else is promised of them.
 
-mod asking;
+pub mod asking;
 mod beams;
 mod golden;
 mod prompts;

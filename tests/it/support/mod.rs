@@ -3,6 +3,7 @@
 
 pub mod memory;
 pub mod page;
+pub mod script;
 pub mod site;
 
 use std::collections::HashMap;
@@ -261,6 +262,12 @@ fn tensors() -> HashMap<String, Tensor> {
     all
 }
 
+/// A port of loopback that nobody listens on.
+pub fn free_port() -> u16 {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    address.expect("loopback has free ports").port()
+}
+
 /// A server of our own, ended when dropped.
 pub struct Server {
     process: Child,
@@ -285,8 +292,7 @@ impl Server {
 
     /// Starts the program as `program` has it.
     pub fn spawn(mut program: Command, host: &str, arguments: &[&str]) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = port.expect("loopback has free ports").port();
+        let port = free_port();
         let address = format!("127.0.0.1:{port}");
         let process = program
             .args(["serve", "--addr", &format!("{host}:{port}")])
