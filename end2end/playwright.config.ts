@@ -37,9 +37,8 @@ export default defineConfig({
     },
   },
   webServer: {
-    // Room in the queue for the tests that fill it; and what is at Glimpse's own address
-    // may be fetched, so that its files are the pictures from addresses.
-    command: `target/release/glimpse serve --addr ${address} --host-name glimpse.lan --max-waiting 1000 --max-conversations 10000 --allow-picture-source ${address}`,
+    // What is at Glimpse's own address may be fetched, so that its files are the pictures from addresses.
+    command: `target/release/glimpse serve --addr ${address} --host-name glimpse.lan --max-conversations 10000 --allow-picture-source ${address}`,
     cwd: root,
     url: `http://${address}/readyz`,
     timeout: 60_000,

@@ -36,31 +36,6 @@ test('only what matters for the chosen decoding is shown', async ({ glimpse }) =
   await shown(['Min new tokens', 'Repetition penalty', 'No-repeat n-gram', 'Caption prefix', 'Stop strings'], [])
 })
 
-test('beam search says that it searches, and Stop ends it', async ({ glimpse }) => {
-  await begun(glimpse)
-  await glimpse.settings.click()
-  await glimpse.panel.getByText('More', { exact: true }).click()
-  await glimpse.page.keyboard.press('Escape')
-  // As long as it can be.
-  await glimpse.set({ Decoding: 'Beam search', Beams: '10', 'Max new tokens': '200', 'Min new tokens': '200' })
-  // A second or less: pressed by the page itself, as soon as it says that it searches.
-  await glimpse.page.evaluate(() => {
-    new MutationObserver(() => {
-      const said = document.body.innerText
-      if (!said.includes('Searching with')) return
-      Object.assign(window, { said })
-      ;[...document.querySelectorAll('button')].find(({ textContent }) => textContent === 'Stop')?.click()
-    }).observe(document.body, { childList: true, characterData: true, subtree: true })
-  })
-  await glimpse.describe.click()
-  await glimpse.answered(1)
-  await expect(glimpse.last).toContainText('Stopped')
-  const said = await glimpse.page.evaluate(() => (window as unknown as { said: string }).said)
-  expect(said).toContain('Searching with 10 beams')
-  expect(said).toContain('The answer comes whole, when all beams are complete.')
-  await expect(glimpse.last).not.toContainText('The answer comes whole')
-})
-
 test('beam search shows several answers', async ({ glimpse }) => {
   await begun(glimpse)
   await glimpse.set({ Decoding: 'Beam search', Beams: '3', Answers: '2' })

@@ -1,4 +1,4 @@
-import { crowd, expect, Glimpse, test } from './glimpse'
+import { expect, Glimpse, test } from './glimpse'
 import { asFile, blue, red, square } from './pictures'
 
 test('two visitors never see each other’s pictures or turns', async ({ browser, baseURL }) => {
@@ -31,26 +31,6 @@ test('two visitors never see each other’s pictures or turns', async ({ browser
 
 test.describe(() => {
   test.use({ refusals: true })
-  test('one conversation in two tabs: what is said in one is not lost in the other', async ({ glimpse, baseURL }) => {
-    await glimpse.open()
-    await glimpse.put(asFile(square(red)))
-    const other = new Glimpse(await glimpse.page.context().newPage())
-    await other.open(glimpse.page.url())
-    await glimpse.question.fill('Asked here?')
-    await other.question.fill('And there?')
-    const disperse = await crowd(baseURL!)
-    await glimpse.ask.click()
-    await glimpse.waits()
-    await other.ask.click()
-    await expect(other.alert).toContainText('still being given')
-    await expect(other.last).toContainText('Asked here?')
-    await expect(other.question).toHaveValue('And there?')
-    await disperse()
-    await other.answered(1)
-    await other.ask.click()
-    await other.answered(2)
-  })
-
   test('an id that nobody was given shows nothing, and the page goes on', async ({ glimpse }) => {
     await glimpse.open(`/c/${'0'.repeat(32)}`)
     await expect(glimpse.alert).toHaveCount(1)

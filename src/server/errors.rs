@@ -225,6 +225,7 @@ fn document(status: StatusCode, title: &str, sentence: &str, reader: &Reader, he
 <link rel="icon" href="{icon}" type="image/svg+xml">
 <style nonce="{nonce}">
 body {{ max-width: 32rem; margin: 20vh auto 0; padding: 0 1rem; font: 1.125rem/1.5 system-ui, sans-serif }}
+html {{ background: Canvas; color: CanvasText }}
 h1 {{ font-size: 1.5rem }}
 a {{ color: #0f6f68 }}
 @media (prefers-color-scheme: dark) {{ a {{ color: #58c4b6 }} }}

@@ -1,0 +1,98 @@
+// Every state of the page, light and dark, as axe-core judges it.
+
+import AxeBuilder from '@axe-core/playwright'
+import { asFile, red, square } from './pictures'
+import { expect, Glimpse, type Scripted, test } from './scripted'
+
+type Step = (glimpse: Glimpse, scripted: Scripted) => Promise<unknown>
+
+const asked: Step = async (glimpse) => {
+  await glimpse.open()
+  await glimpse.put(asFile(square(red)))
+  await glimpse.question.fill('What is this?')
+  await glimpse.ask.click()
+  await glimpse.waits()
+}
+const answering: Step = async (glimpse, scripted) => {
+  await asked(glimpse, scripted)
+  await scripted.begin()
+  await scripted.release()
+  await expect(glimpse.last.locator('.answer')).toHaveText('a')
+}
+const answered: Step = async (glimpse, scripted) => {
+  await answering(glimpse, scripted)
+  await scripted.open()
+  await glimpse.answered(1)
+}
+const settings =
+  (decoding: string): Step =>
+  async (glimpse) => {
+    await glimpse.open()
+    await glimpse.settings.click()
+    await glimpse.decode(decoding)
+    await glimpse.panel.getByText('More', { exact: true }).click()
+  }
+
+const states: Record<string, Step> = {
+  'an empty page': (glimpse) => glimpse.open(),
+  'a picture without a question': async (glimpse) => {
+    await glimpse.open()
+    await glimpse.put(asFile(square(red)))
+  },
+  'a question that waits': asked,
+  'an answer that comes': answering,
+  'an answer that is complete, with its prompt': async (glimpse, scripted) => {
+    await answered(glimpse, scripted)
+    await glimpse.last.getByText('Prompt').click()
+  },
+  'an answer that was stopped': async (glimpse, scripted) => {
+    await answering(glimpse, scripted)
+    await glimpse.stop.click()
+    await glimpse.answered(1)
+  },
+  'an answer that failed': async (glimpse, scripted) => {
+    await answering(glimpse, scripted)
+    await scripted.fail()
+    await expect(glimpse.last.getByRole('button', { name: 'Ask again' })).toBeVisible()
+  },
+  'several answers': async (glimpse, scripted) => {
+    await glimpse.open()
+    await glimpse.put(asFile(square(red)))
+    await glimpse.set({ Decoding: 'Beam search', Beams: '3', Answers: '2' })
+    await scripted.open()
+    await glimpse.describe.click()
+    await glimpse.answered(1)
+  },
+  'an alert': async (glimpse) => {
+    await glimpse.open()
+    await glimpse.ask.click()
+    await expect(glimpse.alert).toHaveCount(1)
+  },
+  'a picture that was refused': async (glimpse) => {
+    await glimpse.open()
+    await glimpse.picture.setInputFiles(asFile(Buffer.alloc(0)))
+    await expect(glimpse.alert).toHaveCount(1)
+  },
+  'a picture’s address': async (glimpse) => {
+    await glimpse.open()
+    await glimpse.fromAddress.click()
+  },
+  'the settings, greedy': settings('Greedy'),
+  'the settings, beam search': settings('Beam search'),
+  'the settings, sampling': settings('Sampling'),
+  'a conversation that is not there': (glimpse) => glimpse.open(`/c/${'0'.repeat(32)}`),
+  'an address that is not there': (glimpse) => glimpse.page.goto('/nowhere'),
+}
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  test.describe(colorScheme, () => {
+    test.use({ colorScheme, refusals: true })
+    for (const [state, reach] of Object.entries(states)) {
+      test(state, async ({ glimpse, scripted }) => {
+        await reach(glimpse, scripted)
+        const { violations } = await new AxeBuilder({ page: glimpse.page }).analyze()
+        expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([])
+      })
+    }
+  })
+}
