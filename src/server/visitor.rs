@@ -60,8 +60,7 @@ fn cookie_secret(headers: &HeaderMap) -> Option<Secret> {
     pairs.find_map(|(name, value)| (name == COOKIE).then(|| Secret::parse(value))?)
 }
 
-/// Whether the browser speaks to us, or to the proxy before us, so that it takes secure
-/// cookies: by https, or on its own machine.
+/// Whether the browser speaks https to the proxy before us, so that it takes secure cookies.
 fn is_safe(headers: &HeaderMap) -> bool {
     // Said by a proxy or a stranger; a cookie too safe for the stranger harms nobody else.
     let forwarded = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());

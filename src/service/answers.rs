@@ -16,7 +16,7 @@ use futures::Stream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Limits;
+use super::{Limits, Result};
 use crate::chat::{
     Answer, AnswerId, AnswerState, Completion, ConversationId, Error, Event, EventKind, FinishReason, Timings, TurnId,
 };
@@ -181,10 +181,6 @@ impl InFlightAnswer {
         self.cancelled.cancel();
     }
 
-    pub fn is_running(&self) -> bool {
-        !lock(&self.events).last().is_some_and(|event| event.kind.is_last())
-    }
-
     /// The events behind number `after`, up to the last; behind 0 are all.
     pub fn follow(self: &Arc<Self>, after: u64) -> impl Stream<Item = Event> + Send + use<> {
         let follower = Follower::new(self);
@@ -261,14 +257,18 @@ struct Task {
 impl Task {
     async fn run(mut self, mut events: engine::Events) {
         let mut saves = Saves::default();
-        let last = self.hand_on(&mut events, &mut saves).await;
+        let end = self.hand_on(&mut events, &mut saves).await;
         // The work ends here at the latest, before anybody is told that it has.
         drop(events);
-        self.answer.state = match &last {
-            EventKind::Done(completion) => AnswerState::Done(completion.finish_reason),
-            EventKind::Failed(error) => AnswerState::Failed(error.clone()),
-            // Only those are the last.
-            _ => AnswerState::Done(FinishReason::Interrupted),
+        let last = match end {
+            Ok(completion) => {
+                self.answer.state = AnswerState::Done(completion.finish_reason);
+                EventKind::Done(completion)
+            }
+            Err(error) => {
+                self.answer.state = AnswerState::Failed(error.clone());
+                EventKind::Failed(error)
+            }
         };
         // The end must not be overtaken by what was there before.
         saves.finish().await;
@@ -281,7 +281,7 @@ impl Task {
     }
 
     /// Hands on events until the last, which it returns.
-    async fn hand_on(&mut self, events: &mut engine::Events, saves: &mut Saves) -> EventKind {
+    async fn hand_on(&mut self, events: &mut engine::Events, saves: &mut Saves) -> Result<Completion> {
         let mut look_around = tokio::time::interval(LOOK_AROUND);
         let mut followed = Instant::now();
         let mut generated_tokens = 0;
@@ -290,8 +290,12 @@ impl Task {
         loop {
             tokio::select! {
                 biased;
-                () = in_flight.cancelled.cancelled() => return self.cut_off(FinishReason::Cancelled, generated_tokens),
-                () = in_flight.ending.cancelled() => return self.cut_off(FinishReason::Interrupted, generated_tokens),
+                () = in_flight.cancelled.cancelled() => {
+                    return Ok(self.cut_off(FinishReason::Cancelled, generated_tokens));
+                }
+                () = in_flight.ending.cancelled() => {
+                    return Ok(self.cut_off(FinishReason::Interrupted, generated_tokens));
+                }
                 event = events.recv() => match event {
                     Some(engine::Event::Queued { position, expected }) => in_flight.push(EventKind::Queued {
                         position,
@@ -311,31 +315,31 @@ impl Task {
                             in_flight.push(EventKind::Token { text });
                         }
                     }
-                    Some(engine::Event::Done(summary)) => return self.done(summary),
-                    Some(engine::Event::Failed(engine::EngineError::Deadline)) => return self.too_slow(),
-                    Some(engine::Event::Failed(error)) => return EventKind::Failed(error.into()),
-                    None => return EventKind::Failed(engine::EngineError::Gone.into()),
+                    Some(engine::Event::Done(summary)) => return Ok(self.done(summary)),
+                    Some(engine::Event::Failed(engine::EngineError::Deadline)) => return Err(self.too_slow()),
+                    Some(engine::Event::Failed(error)) => return Err(error.into()),
+                    None => return Err(engine::EngineError::Gone.into()),
                 },
                 _ = look_around.tick() => {
                     if in_flight.followers.load(Ordering::Acquire) > 0 {
                         followed = Instant::now();
                     } else if followed.elapsed() >= grace {
-                        return self.cut_off(FinishReason::Cancelled, generated_tokens);
+                        return Ok(self.cut_off(FinishReason::Cancelled, generated_tokens));
                     }
                     saves.begin_if_due(&self.store, &self.answer);
                     if Instant::now() >= self.deadline {
-                        return self.too_slow();
+                        return Err(self.too_slow());
                     }
                 }
             }
         }
     }
 
-    fn done(&mut self, summary: engine::Summary) -> EventKind {
+    fn done(&mut self, summary: engine::Summary) -> Completion {
         let further_texts: Vec<String> = summary.answers.into_iter().skip(1).map(|answer| answer.text).collect();
         self.answer.further_texts.clone_from(&further_texts);
         self.answer.seed = summary.seed;
-        EventKind::Done(Completion {
+        Completion {
             finish_reason: summary.finish_reason.into(),
             timings: summary.timings.into(),
             prompt_tokens: summary.prompt_ids.len(),
@@ -343,12 +347,12 @@ impl Task {
             prompt: self.answer.prompt.clone().unwrap_or_default(),
             further_texts,
             seed: summary.seed,
-        })
+        }
     }
 
     /// The end of an answer that did not come to its own.
-    fn cut_off(&self, finish_reason: FinishReason, generated_tokens: usize) -> EventKind {
-        EventKind::Done(Completion {
+    fn cut_off(&self, finish_reason: FinishReason, generated_tokens: usize) -> Completion {
+        Completion {
             finish_reason,
             timings: Timings::default(),
             prompt_tokens: 0,
@@ -356,13 +360,13 @@ impl Task {
             prompt: self.answer.prompt.clone().unwrap_or_default(),
             further_texts: Vec::new(),
             seed: None,
-        })
+        }
     }
 
-    fn too_slow(&self) -> EventKind {
-        EventKind::Failed(Error::TooSlow {
+    fn too_slow(&self) -> Error {
+        Error::TooSlow {
             seconds: self.time.as_secs(),
-        })
+        }
     }
 }
 
@@ -416,5 +420,195 @@ impl From<engine::Timings> for Timings {
             decode: timings.decode,
             total: timings.total,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::chat::{PictureId, PreviewKey, Secret, Settings, Turn};
+    use crate::generation::GeneratedToken;
+    use crate::processor::PictureLimits;
+    use crate::store::{self, NewConversation, NewPicture, SqliteStore};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn limits(grace: Duration) -> Limits {
+        Limits {
+            picture: PictureLimits::default(),
+            picture_memory: 1 << 30,
+            question_chars: 9,
+            max_new_tokens: 9,
+            default_new_tokens: 9,
+            beams: 1,
+            answer_time: MINUTE,
+            grace,
+            keep_answers: MINUTE,
+            questions_per_minute: 9,
+            store: store::Limits {
+                conversations: 9,
+                conversations_per_visitor: 9,
+                bytes_per_visitor: 99,
+                turns: 9,
+            },
+        }
+    }
+
+    /// A question that was submitted, and the answer that was begun.
+    struct Asked {
+        answers: AnswerRegistry,
+        store: Arc<dyn Store>,
+        conversation: ConversationId,
+        engine: mpsc::UnboundedSender<engine::Event>,
+        answer: Arc<InFlightAnswer>,
+    }
+
+    async fn asked(grace: Duration) -> Asked {
+        let limits = limits(grace);
+        let store = SqliteStore::temporary(std::env::temp_dir(), &limits.store).await;
+        let store: Arc<dyn Store> = Arc::new(store.expect("there is a folder for tests"));
+        let picture = NewPicture {
+            id: PictureId([7; 32]),
+            width: 1,
+            height: 1,
+            file: Vec::from(*b"file").into(),
+            preview: Vec::from(*b"preview").into(),
+        };
+        let new = NewConversation {
+            id: ConversationId::random(),
+            owner: Secret::random().visitor(),
+            picture: picture.id,
+            preview: PreviewKey::random(),
+        };
+        store.keep_picture(picture).await.expect("there is room");
+        store.begin_conversation(&new, &limits.store).await.expect("it is kept");
+        let answer = Answer {
+            id: AnswerId::random(),
+            model: "test".into(),
+            settings: Settings::default(),
+            prompt: None,
+            text: String::new(),
+            further_texts: Vec::new(),
+            seed: None,
+            state: AnswerState::Running,
+        };
+        let turn = Turn {
+            id: TurnId::random(),
+            parent: None,
+            question: "?".into(),
+            answers: vec![answer.clone()],
+        };
+        store.begin_turn(&new.id, &turn).await.expect("it is the first");
+        let answers = AnswerRegistry::new(Arc::clone(&store), &limits);
+        let (engine, events) = mpsc::unbounded_channel();
+        let answer = answers.begin(new.id.clone(), turn.id, answer, events);
+        Asked {
+            answers,
+            store,
+            conversation: new.id,
+            engine,
+            answer,
+        }
+    }
+
+    impl Asked {
+        /// The engine says something.
+        fn says(&self, text: &str) {
+            let token = GeneratedToken {
+                id: 7,
+                logprob: -0.5,
+                is_end: false,
+            };
+            let event = engine::Event::Token {
+                token,
+                text: text.into(),
+            };
+            self.engine.send(event).expect("the task listens");
+        }
+
+        /// What is kept of the answer: its text, and what became of it.
+        async fn kept(&self) -> (String, AnswerState) {
+            let conversation = self.store.conversation(&self.conversation).await;
+            let mut turn = conversation.expect("it is there").turns.remove(0);
+            let answer = turn.answers.remove(0);
+            (answer.text, answer.state)
+        }
+    }
+
+    fn word(text: &str) -> Option<EventKind> {
+        Some(EventKind::Token { text: text.into() })
+    }
+
+    #[tokio::test]
+    async fn cancelling_keeps_what_has_come_and_drops_the_work() {
+        let asked = asked(MINUTE).await;
+        let mut follower = Box::pin(asked.answer.follow(0).map(|event| event.kind));
+        asked.says("two");
+        assert_eq!(follower.next().await, word("two"));
+        asked.answer.cancel();
+        asked.engine.closed().await;
+        let last = follower.next().await;
+        assert!(
+            matches!(&last, Some(EventKind::Done(end)) if end.finish_reason == FinishReason::Cancelled),
+            "{last:?}"
+        );
+        assert_eq!(follower.next().await, None);
+        let cancelled = AnswerState::Done(FinishReason::Cancelled);
+        assert_eq!(asked.kept().await, ("two".into(), cancelled));
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_cancels_nothing_within_the_grace_period() {
+        let asked = asked(MINUTE).await;
+        drop(asked.answer.follow(0));
+        asked.says("late");
+        let again = asked.answers.latest(&asked.conversation).expect("it goes on");
+        let mut again = Box::pin(again.follow(0).map(|event| event.kind));
+        assert_eq!(again.next().await, word("late"));
+    }
+
+    #[tokio::test]
+    async fn nobody_following_for_the_grace_period_cancels() {
+        let asked = asked(Duration::ZERO).await;
+        asked.engine.closed().await;
+        let events: Vec<Event> = asked.answer.follow(0).collect().await;
+        let last = events.last().map(|event| &event.kind);
+        assert!(
+            matches!(last, Some(EventKind::Done(end)) if end.finish_reason == FinishReason::Cancelled),
+            "{last:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_process_waits_until_answers_are_kept() {
+        let asked = asked(MINUTE).await;
+        let mut follower = Box::pin(asked.answer.follow(0));
+        asked.says("two");
+        follower.next().await;
+        drop(follower);
+        asked.answers.end().await;
+        let interrupted = AnswerState::Done(FinishReason::Interrupted);
+        assert_eq!(asked.kept().await, ("two".into(), interrupted));
+    }
+
+    #[tokio::test]
+    async fn a_question_that_has_not_begun_is_dropped_long_before_the_grace_period() {
+        let asked = asked(60 * MINUTE).await;
+        let dropped = tokio::time::timeout(10 * MINUTE, asked.engine.closed()).await;
+        assert!(dropped.is_ok(), "nobody follows it");
+    }
+
+    #[tokio::test]
+    async fn a_growing_answer_is_kept_before_its_end() {
+        let asked = asked(MINUTE).await;
+        let _follower = asked.answer.follow(0);
+        asked.says("two");
+        while asked.kept().await.0.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(asked.kept().await, ("two".into(), AnswerState::Running));
     }
 }

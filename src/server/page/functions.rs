@@ -154,17 +154,13 @@ pub async fn follow(
     answer: Option<AnswerId>,
     after: Option<u64>,
 ) -> Result<ByteStream<ApiError>, ApiError> {
-    let followed = followed(&id, answer).await.map_err(refuse)?;
-    Ok(lines(&followed, after.unwrap_or_default()))
-}
-
-async fn followed(id: &ConversationId, answer: Option<AnswerId>) -> Result<Arc<InFlightAnswer>, Error> {
-    let (service, visitor) = (service_or_internal()?, visitor_or_internal()?);
-    let latest = service.latest_answer(&visitor, &parse(id)?).await?;
+    let (service, visitor) = (service()?, visitor()?);
+    let id = parse(&id).map_err(refuse)?;
+    let latest = service.latest_answer(&visitor, &id).await.map_err(refuse)?;
     if answer.is_some_and(|answer| answer.0 != latest.id.as_str()) {
-        return Err(Error::NotFound { what: Missing::Answer });
+        return Err(refuse(Error::NotFound { what: Missing::Answer }));
     }
-    Ok(latest)
+    Ok(lines(&latest, after.unwrap_or_default()))
 }
 
 pub async fn stop(id: ConversationId) -> Result<(), ApiError> {
@@ -214,22 +210,16 @@ fn json_line(line: &AnswerLine) -> Bytes {
     json.into()
 }
 
+/// The router provides it.
 fn service() -> Result<Arc<Service>, ApiError> {
-    service_or_internal().map_err(refuse)
+    use_context().ok_or_else(|| refuse(Error::Internal))
 }
 
+/// Who asks, as the layers before have found out.
 fn visitor() -> Result<Visitor, ApiError> {
-    visitor_or_internal().map_err(refuse)
-}
-
-/// The router provides both.
-fn service_or_internal() -> Result<Arc<Service>, Error> {
-    use_context().ok_or(Error::Internal)
-}
-
-fn visitor_or_internal() -> Result<Visitor, Error> {
-    let request = use_context::<Parts>().ok_or(Error::Internal)?;
-    request.extensions.get().cloned().ok_or(Error::Internal)
+    let request = use_context::<Parts>();
+    let visitor = request.and_then(|request| request.extensions.get().cloned());
+    visitor.ok_or_else(|| refuse(Error::Internal))
 }
 
 /// Whether a page is being rendered, rather than a function called by one.

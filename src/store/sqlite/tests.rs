@@ -46,14 +46,19 @@ fn picture(number: u8) -> NewPicture {
     }
 }
 
-async fn begin_within(store: &SqliteStore, owner: VisitorId, number: u8, limits: &Limits) -> (ConversationId, Evicted) {
-    store.keep_picture(picture(number)).await.expect("there is room");
-    let new = NewConversation {
+/// A conversation that is about to begin.
+fn new_conversation(owner: VisitorId, picture: PictureId) -> NewConversation {
+    NewConversation {
         id: ConversationId::random(),
         owner,
-        picture: picture(number).id,
+        picture,
         preview: PreviewKey::random(),
-    };
+    }
+}
+
+async fn begin_within(store: &SqliteStore, owner: VisitorId, number: u8, limits: &Limits) -> (ConversationId, Evicted) {
+    store.keep_picture(picture(number)).await.expect("there is room");
+    let new = new_conversation(owner, picture(number).id);
     let evicted = store.begin_conversation(&new, limits).await.expect("it is kept");
     (new.id, evicted)
 }
@@ -234,12 +239,7 @@ async fn what_is_not_there_is_not_found() {
     let [here, elsewhere] = [begin(&store, visitor(), 1).await, begin(&store, visitor(), 2).await];
     let mut stray = turn("and?");
     stray.parent = Some(say(&store, &elsewhere, "what?").await.id);
-    let nowhere = NewConversation {
-        id: ConversationId::random(),
-        owner: visitor(),
-        picture: picture(3).id,
-        preview: PreviewKey::random(),
-    };
+    let nowhere = new_conversation(visitor(), picture(3).id);
     let not_found = [
         store.begin_turn(&here, &stray).await,
         store.begin_turn(&ConversationId::random(), &turn("?")).await,
@@ -342,12 +342,7 @@ async fn a_visitors_pictures_are_bounded_in_bytes() {
         ..picture(5)
     };
     store.keep_picture(larger.clone()).await.expect("there is room");
-    let new = NewConversation {
-        id: ConversationId::random(),
-        owner,
-        picture: larger.id,
-        preview: PreviewKey::random(),
-    };
+    let new = new_conversation(owner, larger.id);
     let evicted = store.begin_conversation(&new, &limits).await.expect("it is kept");
     assert_eq!(evicted.own, own[..2], "25 bytes more need 20 less than 40");
     let largest = NewPicture {
@@ -355,12 +350,7 @@ async fn a_visitors_pictures_are_bounded_in_bytes() {
         ..picture(6)
     };
     store.keep_picture(largest.clone()).await.expect("there is room");
-    let too_large = NewConversation {
-        id: ConversationId::random(),
-        owner,
-        picture: largest.id,
-        preview: PreviewKey::random(),
-    };
+    let too_large = new_conversation(owner, largest.id);
     let refused = store.begin_conversation(&too_large, &limits).await;
     assert!(matches!(refused, Err(StoreError::VisitorFull { bytes: 46, limit: 45 })));
     assert!(matches!(store.picture(&largest.id).await, Err(StoreError::NotFound)));
@@ -441,12 +431,7 @@ async fn a_picture_is_kept_once_and_goes_with_its_last_conversation() {
         ..picture(1)
     };
     store.keep_picture(again.clone()).await.expect("there is room");
-    let new = NewConversation {
-        id: ConversationId::random(),
-        owner: two,
-        picture: again.id,
-        preview: PreviewKey::random(),
-    };
+    let new = new_conversation(two, again.id);
     store.begin_conversation(&new, &limits).await.expect("it is kept");
     assert_eq!(files(folder.path()).len(), 2, "one picture, one preview");
     let [first, second] = [&first, &new.id].map(|id| store.conversation(id));
@@ -476,12 +461,7 @@ async fn a_picture_that_is_about_to_be_used_stays() {
     // Somebody else puts it in again, just before it goes.
     store.keep_picture(picture(1)).await.expect("there is room");
     begin_within(&store, owner, 2, &limits).await;
-    let new = NewConversation {
-        id: ConversationId::random(),
-        owner: visitor(),
-        picture: picture(1).id,
-        preview: PreviewKey::random(),
-    };
+    let new = new_conversation(visitor(), picture(1).id);
     store.begin_conversation(&new, &limits).await.expect("it is still kept");
     assert_eq!(
         store.preview(&new.preview).await.expect("it is kept"),

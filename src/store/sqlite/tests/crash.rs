@@ -10,7 +10,7 @@ const FOLDER: &str = "GLIMPSE_TEST_FOLDER";
 
 /// The child of the test below, not a test of its own: it says on stderr what it has kept.
 #[tokio::test]
-#[ignore = "it does not end"]
+#[ignore = "its parent starts and kills it: it does not end by itself"]
 async fn writes_until_it_is_killed() {
     let folder = std::env::var_os(FOLDER).expect("its parent names a folder");
     let store = open(Path::new(&folder)).await;

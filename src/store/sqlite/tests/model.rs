@@ -204,12 +204,7 @@ impl Pair {
                 owner: number,
                 picture: about,
             } => {
-                let new = NewConversation {
-                    id: ConversationId::random(),
-                    owner: owner(number),
-                    picture: picture(about).id,
-                    preview: PreviewKey::random(),
-                };
+                let new = new_conversation(owner(number), picture(about).id);
                 let begun = self.store.begin_conversation(&new, &LIMITS).await;
                 assert_eq!(begun.is_ok(), model.begin(&new), "{begun:?}");
                 self.begun.push(new.id);
