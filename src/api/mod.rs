@@ -1,14 +1,14 @@
 //! What page and server say to each other: the types that travel, and the
 //! server functions that carry them. The only contract between the two builds.
 
-mod base;
+mod base_path;
 mod client;
 mod error;
 mod functions;
 mod settings;
 mod types;
 
-pub use base::Base;
+pub use base_path::Base;
 pub use client::{VISITOR_HEADER, set_base, set_visitor};
 pub use error::{ApiError, ErrorCode};
 pub use functions::*;

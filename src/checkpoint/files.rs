@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::foreign;
 use super::hub::{HubSettings, Snapshot};
-use super::index::{INDEX_FILE, Index};
 use super::mapped::{PICKLED_FILES, SINGLE_FILE};
+use super::shard_index::{INDEX_FILE, Index};
 use super::{CheckpointError, MappedTensors, Progress, Source, demo};
 
 /// Small files that a checkpoint may have beside `config.json` and `tokenizer.json`.

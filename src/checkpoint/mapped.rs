@@ -10,7 +10,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
 use super::files::{FileSource, Files};
-use super::index::{INDEX_FILE, Index};
+use super::shard_index::{INDEX_FILE, Index};
 use super::{CheckpointError, demo};
 
 pub const SINGLE_FILE: &str = "model.safetensors";

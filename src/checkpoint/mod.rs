@@ -7,22 +7,22 @@
 //! - [`mapped`](MappedTensors): the weight files, mapped, their headers read.
 //! - [`tensors`](Tensors): tensors from there onto a device, converted piece by piece.
 
-mod bytes;
 mod demo;
 mod error;
 mod files;
 mod foreign;
 pub mod hub;
-mod index;
 mod mapped;
 pub mod progress;
+mod readable_bytes;
+mod shard_index;
 mod source;
 mod tensors;
 
-pub use bytes::readable_bytes;
 pub use error::CheckpointError;
 pub use files::Files;
 pub use mapped::MappedTensors;
 pub use progress::Progress;
+pub use readable_bytes::readable_bytes;
 pub use source::Source;
 pub use tensors::{StoredMatrix, Tensors};

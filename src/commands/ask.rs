@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::flag_names::FlagNames;
 use super::options::{GenerationArgs, ModelArgs};
 use super::prompt::PromptArgs;
-use super::{CommandResult, batch, picture, several};
+use super::{CommandResult, batch, picture, several_pictures};
 use crate::engine::{
     ClientKey, Engine, EngineError, Event, Events, Instruction, LocalEngine, QueueLimits, Submission, Summary, Timings,
     WrittenAnswer,
@@ -252,10 +252,10 @@ pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
     let argument = args.picture.unwrap_or_default();
     // A script that names the question gets the same objects for one picture as for several.
     let names_pictures = args.json && args.question.is_some();
-    let (pictures, question) = several::tell_apart(args.question, argument, args.rest)?;
+    let (pictures, question) = several_pictures::tell_apart(args.question, argument, args.rest)?;
     let instruction = args.prompt.only_instruction(question)?;
     if pictures.len() > 1 || names_pictures {
-        return several::run(&load()?, &pictures, &instruction, &limits, args.json);
+        return several_pictures::run(&load()?, &pictures, &instruction, &limits, args.json);
     }
     let argument = pictures.into_iter().next().unwrap_or_default();
     // Before the model, so that a wrong picture is told at once.

@@ -10,7 +10,7 @@ use super::options::PlaceArgs;
 use super::{CommandResult, progress};
 use crate::checkpoint::{Source, readable_bytes};
 use crate::models::inventory::parameters;
-use crate::models::memory::estimate;
+use crate::models::memory_estimate::estimate;
 use crate::models::{Checkpoint, CheckpointMetadata, MemoryLimit, Precision};
 
 #[derive(Args)]

@@ -13,13 +13,13 @@ mod fetch;
 mod flag_names;
 mod log;
 mod models;
-mod numbers;
+mod number_args;
 mod options;
 mod picture;
 mod progress;
 mod prompt;
 mod serve;
-mod several;
+mod several_pictures;
 mod threads;
 
 use std::process::ExitCode;

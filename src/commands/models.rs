@@ -13,7 +13,7 @@ use super::options::PlaceArgs;
 use crate::blip2::config::Blip2Config;
 use crate::checkpoint::{Source, progress, readable_bytes};
 use crate::models::inventory::parameters;
-use crate::models::memory::{MemoryEstimate, estimate};
+use crate::models::memory_estimate::{MemoryEstimate, estimate};
 use crate::models::{Cached, CheckpointMetadata, LoadError, MemoryLimit, Precision, cached, known, language_model};
 
 #[derive(Args)]

@@ -7,14 +7,14 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 
 use super::UsageError;
 use super::flag_names::FlagNames;
-use super::numbers::{Bytes, number, of, whole};
+use super::number_args::{Bytes, number, of, whole};
 use super::progress;
 use super::threads::Threads;
 use crate::checkpoint::{CheckpointError, Source};
 use crate::generation::{EarlyStopping, GenerationOptions, StopStrings, bounds};
 use crate::models::{
-    self, DeviceChoice, DeviceError, DtypeChoice, LoadError, MemoryLimit, ModelRequest, OpenModel, Precision, machine,
-    offered_precisions,
+    self, DeviceChoice, DeviceError, DtypeChoice, LoadError, MemoryLimit, ModelRequest, OpenModel, Precision,
+    available_memory, offered_precisions,
 };
 
 /// Which model answers, and where it runs.
@@ -98,7 +98,7 @@ impl PlaceArgs {
         let device = self.device.open()?;
         let limit = self.max_bytes().map(MemoryLimit::chosen);
         Ok((
-            limit.or_else(|| machine::available(&device)),
+            limit.or_else(|| available_memory::available(&device)),
             offered_precisions(&device),
         ))
     }

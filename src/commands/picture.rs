@@ -5,7 +5,7 @@ use std::io::Read;
 
 use clap::Args;
 
-use super::numbers::whole;
+use super::number_args::whole;
 use crate::processor::{Picture, PictureError, PictureLimits};
 use crate::remote::{FetchLimits, Fetcher, Reach, RemoteError, address, is_address};
 

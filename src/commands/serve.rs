@@ -14,13 +14,13 @@ use url::Url;
 use super::addr::Listen;
 use super::engine::EngineArgs;
 use super::log::LogFormat;
-use super::numbers::{Bytes, of, whole};
+use super::number_args::{Bytes, of, whole};
 use super::options::ModelArgs;
 use super::picture::PictureLimitArgs;
 use super::{CommandResult, UsageError};
 use crate::engine::QueueLimits;
 use crate::generation::bounds;
-use crate::models::machine;
+use crate::models::available_memory;
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
 use crate::server::{self, Hosts, Limits, Network, Pace, Placement, RootPath};
@@ -206,7 +206,7 @@ impl PictureMemory {
     fn bytes(self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes,
-            Self::Auto => machine::available(&Device::Cpu).map_or(Self::UNKNOWN, |free| free.bytes / 4),
+            Self::Auto => available_memory::available(&Device::Cpu).map_or(Self::UNKNOWN, |free| free.bytes / 4),
         }
     }
 }

@@ -6,7 +6,7 @@
 use super::decoder::Decoder;
 use super::logits::log_softmax;
 use super::sampler::Sampler;
-use super::top::top_k;
+use super::top_k::top_k;
 use super::{EarlyStopping, FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence, Step};
 
 /// The score of what must not be chosen, or is not there yet.

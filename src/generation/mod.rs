@@ -16,19 +16,19 @@ mod beams;
 pub mod bounds;
 mod decoder;
 mod forward;
+mod greedy_or_sampling;
 mod logits;
 mod options;
-mod sample;
 mod sampler;
 mod stopping;
-mod top;
+mod top_k;
 
 use beams::BeamSearch;
 use decoder::Decoder;
 pub use forward::{Forward, Prefilled};
+use greedy_or_sampling::GreedyOrSampling;
 pub use logits::{LogitsProcessors, log_softmax, softmax};
 pub use options::{EarlyStopping, GenerationOptions, OptionsError};
-use sample::GreedyOrSampling;
 pub use stopping::StopStrings;
 
 /// Why a prompt cannot be answered.

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha12Rng;
 
 use super::GenerationError;
 use super::logits::softmax;
-use super::top::top_k;
+use super::top_k::top_k;
 
 /// The random numbers of one answer.
 pub(super) struct Sampler {

@@ -105,6 +105,6 @@ impl Checkpoint {
     /// # Errors
     /// A file that is missing or makes no sense, by name.
     pub fn processor(&self) -> Result<Processor, LoadError> {
-        super::processor::load(self)
+        super::load_processor::load(self)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::LoadError;
 use super::known::known;
-use super::memory::{MemoryEstimate, estimate};
+use super::memory_estimate::{MemoryEstimate, estimate};
 use crate::blip2::config::Blip2Config;
 use crate::checkpoint::readable_bytes;
 use crate::nn::Precision;

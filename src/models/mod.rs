@@ -13,27 +13,27 @@
 //! whether it is enough, [`device`] and [`dtype`] what `--device` and `--dtype` mean.
 
 mod allocator;
-mod cached;
+pub mod available_memory;
 mod checkpoint;
 pub mod device;
 pub mod dtype;
 mod error;
 mod fit;
+mod hub_cache;
 pub mod inventory;
 mod known;
-pub mod machine;
-pub mod memory;
+mod load_processor;
+pub mod memory_estimate;
 mod metadata;
 mod open;
-mod processor;
 
 pub use allocator::{bound_arenas, give_freed_memory_back};
-pub use cached::{Cached, cached};
 pub use checkpoint::Checkpoint;
 pub use device::{DeviceChoice, DeviceError};
 pub use dtype::{DtypeChoice, offered_precisions};
 pub use error::LoadError;
 pub use fit::{LimitOrigin, MemoryLimit, TooLarge};
+pub use hub_cache::{Cached, cached};
 pub use known::{Known, known, language_model};
 pub use metadata::CheckpointMetadata;
 pub use open::{ModelRequest, OpenModel, open};

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::device::device_name;
-use super::memory::estimate;
+use super::memory_estimate::estimate;
 use super::{
-    CheckpointMetadata, DeviceChoice, DtypeChoice, LoadError, MemoryLimit, allocator, machine, offered_precisions,
+    CheckpointMetadata, DeviceChoice, DtypeChoice, LoadError, MemoryLimit, allocator, available_memory,
+    offered_precisions,
 };
 use crate::blip2::Blip2;
 use crate::blip2::config::Blip2Config;
@@ -64,7 +65,7 @@ pub fn open(request: ModelRequest) -> Result<OpenModel, LoadError> {
     allocator::keep_freed_memory();
     let device = request.device.open()?;
     let limit = request.max_memory.map(MemoryLimit::chosen);
-    let limit = limit.or_else(|| machine::available(&device));
+    let limit = limit.or_else(|| available_memory::available(&device));
     let offered = offered_precisions(&device);
     let metadata = CheckpointMetadata::find(&request.source, request.progress)?;
     let placement = Placement::new(device.clone(), request.dtype.resolve(&device, metadata.config()))?;

@@ -11,13 +11,13 @@ use image::codecs::bmp::BmpDecoder;
 
 use super::alpha::Alpha;
 use super::decode::{DECODER, Declared, Decoded, RGB};
-use super::{PictureError, PictureLimits, decoder};
+use super::{PictureError, PictureLimits, image_crate};
 
 pub(super) const FORMAT: &str = "BMP";
 
 /// Decodes a BMP file.
 pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, PictureError> {
-    decoder::read(FORMAT, open(bytes)?, Alpha::Straight, limits).map(Decoded::upright)
+    image_crate::read(FORMAT, open(bytes)?, Alpha::Straight, limits).map(Decoded::upright)
 }
 
 /// What the head declares; a palette of 256 colours is all that is allocated.
@@ -33,5 +33,5 @@ pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
 }
 
 fn open(bytes: &[u8]) -> Result<BmpDecoder<Cursor<&[u8]>>, PictureError> {
-    BmpDecoder::new(Cursor::new(bytes)).map_err(|cause| decoder::error(FORMAT, cause))
+    BmpDecoder::new(Cursor::new(bytes)).map_err(|cause| image_crate::error(FORMAT, cause))
 }

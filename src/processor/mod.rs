@@ -28,9 +28,9 @@
 mod alpha;
 mod bmp;
 pub mod decode;
-mod decoder;
 mod error;
 mod gif;
+mod image_crate;
 pub mod image_processor;
 mod jpeg;
 pub mod orientation;

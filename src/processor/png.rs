@@ -16,7 +16,7 @@ use png::{
 
 use super::alpha::over_white;
 use super::decode::{DECODER, Declared, Decoded, RGB, TURNING, check_size};
-use super::decoder::scale_grey16;
+use super::image_crate::scale_grey16;
 use super::preview::EncodeError;
 use super::{Picture, PictureError, PictureLimits, orientation};
 

@@ -13,7 +13,7 @@ use image::codecs::tiff::TiffDecoder;
 use super::alpha::Alpha;
 use super::decode::{DECODER, Declared, Decoded, RGB, TURNING};
 use super::orientation::{self, Directory};
-use super::{PictureError, PictureLimits, decoder};
+use super::{PictureError, PictureLimits, image_crate};
 
 pub(super) const FORMAT: &str = "TIFF";
 
@@ -36,7 +36,7 @@ pub(super) fn decode(bytes: &[u8], limits: &PictureLimits) -> Result<Decoded, Pi
         _ => Alpha::Straight,
     };
     Ok(Decoded {
-        picture: decoder::read(FORMAT, open(bytes)?, alpha, limits)?,
+        picture: image_crate::read(FORMAT, open(bytes)?, alpha, limits)?,
         orientation: orientation::of_metadata(Some(bytes), None),
     })
 }
@@ -58,7 +58,7 @@ pub(super) fn declared(bytes: &[u8]) -> Result<Declared, PictureError> {
 
 fn open(bytes: &[u8]) -> Result<TiffDecoder<Cursor<&[u8]>>, PictureError> {
     check_directory(bytes)?;
-    TiffDecoder::new(Cursor::new(bytes)).map_err(|cause| decoder::error(FORMAT, cause))
+    TiffDecoder::new(Cursor::new(bytes)).map_err(|cause| image_crate::error(FORMAT, cause))
 }
 
 /// Refuses a first directory that would make the decoder allocate more than

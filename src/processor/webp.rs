@@ -9,7 +9,7 @@ use image_webp::{DecodingError, WebPDecoder};
 
 use super::decode::{DECODER, Declared, Decoded, TURNING, check_size};
 use super::webp_tables::table_bytes;
-use super::{Picture, PictureError, PictureLimits, alpha, decoder, orientation};
+use super::{Picture, PictureError, PictureLimits, alpha, image_crate, orientation};
 
 pub(super) const FORMAT: &str = "WebP";
 
@@ -172,7 +172,7 @@ fn lossy_frames(bytes: &[u8]) -> impl Iterator<Item = (u32, u32)> {
 }
 
 fn over_white(rgba: Vec<u8>) -> Vec<u8> {
-    decoder::colour(rgba, 4, |pixel| {
+    image_crate::colour(rgba, 4, |pixel| {
         [0, 1, 2].map(|channel| alpha::over_white(pixel[channel], pixel[3]))
     })
 }

@@ -10,7 +10,7 @@ use ureq::{Agent, Body, Timeout};
 use url::Url;
 
 use super::pinned::Pinned;
-use super::{Reach, RemoteError, address, own, policy, proxy};
+use super::{Reach, RemoteError, address, own_addresses, policy, proxy};
 
 /// How often an address may lead on to another one.
 const MAX_REDIRECTS: usize = 3;
@@ -80,7 +80,7 @@ impl Fetcher {
             reach,
             limits,
             resolve: Arc::new(resolve),
-            own: Arc::new(own::addresses),
+            own: Arc::new(own_addresses::addresses),
             own_host: None,
         }
     }

@@ -17,7 +17,7 @@
 pub mod address;
 mod error;
 mod fetch;
-mod own;
+mod own_addresses;
 mod pinned;
 pub mod policy;
 mod proxy;

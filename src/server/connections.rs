@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::callers::Callers;
+use super::connections_per_address::Callers;
 use super::write_timeout::WriteTimeout;
 use super::{Limits, Listeners, Placement};
 

@@ -6,20 +6,20 @@
 //! `connections` bounds how many there may be, `visitor` finds out who asks, and errors become a
 //! status and a sentence in `errors`. What is asked is done by [`service`](crate::service).
 
-mod access;
+mod access_log;
 mod assets;
 mod body;
-mod callers;
-mod client;
+mod body_rate;
+mod client_address;
 mod connections;
+mod connections_per_address;
 mod csp;
 mod errors;
-mod hosts;
+mod host_and_origin;
 mod limits;
 mod listening;
 pub mod multipart;
 mod ops;
-mod pace;
 pub mod page;
 mod root_path;
 mod router;
@@ -37,11 +37,11 @@ use signals::Ending;
 use tokio::sync::watch;
 
 pub use assets::has_page;
-pub use client::{Network, TrustedProxies};
-pub use hosts::Hosts;
+pub use body_rate::Pace;
+pub use client_address::{Network, TrustedProxies};
+pub use host_and_origin::Hosts;
 pub use limits::Limits;
 pub use listening::Listeners;
-pub use pace::Pace;
 pub use root_path::RootPath;
 pub use state::AppState;
 

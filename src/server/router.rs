@@ -23,14 +23,14 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 
 use super::body::{self, BodyError};
-use super::client::ClientAddress;
+use super::client_address::ClientAddress;
 use super::errors::Reader;
-use super::hosts::{self, Hosts};
+use super::host_and_origin::{self, Hosts};
 use super::multipart::{FormLimits, Verdict};
 use super::ops::health;
 use super::page::{self, form, functions, pictures};
 use super::state::AppState;
-use super::{Pace, access, assets, csp, errors, multipart, pace, visitor};
+use super::{Pace, access_log, assets, body_rate, csp, errors, multipart, visitor};
 use crate::api::{ApiError, ErrorCode};
 use crate::app::{App, shell};
 use crate::chat::Error;
@@ -88,7 +88,7 @@ pub fn behind_edge(routes: Router, hosts: Hosts, max_body_bytes: usize, pace: Pa
         .layer(RequestBodyLimitLayer::new(max_body_bytes))
         .layer(from_fn_with_state(max_body_bytes, say_too_large))
         .layer(RequestBodyTimeoutLayer::new(BODY_IDLE))
-        .layer(from_fn_with_state(pace, pace::keep))
+        .layer(from_fn_with_state(pace, body_rate::keep))
         .layer(from_fn(say_when_to_return))
         // What a visitor sees is his own; files say otherwise for themselves.
         .layer(SetResponseHeaderLayer::if_not_present(
@@ -112,7 +112,7 @@ pub fn behind_edge(routes: Router, hosts: Hosts, max_body_bytes: usize, pace: Pa
         .layer(CatchPanicLayer::custom(panicked))
         // What is our fault is logged in `errors`; a full queue is nobody's.
         .layer(TraceLayer::new_for_http().on_failure(()))
-        .layer(from_fn(access::log))
+        .layer(from_fn(access_log::log))
 }
 
 fn header_layer(name: HeaderName, value: HeaderValue) -> SetResponseHeaderLayer<HeaderValue> {
@@ -123,7 +123,7 @@ fn header_layer(name: HeaderName, value: HeaderValue) -> SetResponseHeaderLayer<
 /// fill in his name.
 async fn refuse_other_sites(State(hosts): State<Arc<Hosts>>, request: Request<Body>, next: Next) -> Response {
     if request.method() == Method::POST && hosts.is_from_another_site(request.headers(), request.extensions().get()) {
-        return refuse_sender(StatusCode::FORBIDDEN, hosts::OTHER_SITE, request).await;
+        return refuse_sender(StatusCode::FORBIDDEN, host_and_origin::OTHER_SITE, request).await;
     }
     next.run(request).await
 }
@@ -133,7 +133,7 @@ async fn refuse_other_names(State(hosts): State<Arc<Hosts>>, request: Request<Bo
     if hosts.serves(request.headers()) || matches!(request.uri().path(), "/healthz" | "/readyz") {
         return next.run(request).await;
     }
-    refuse_sender(StatusCode::MISDIRECTED_REQUEST, hosts::NOT_OURS, request).await
+    refuse_sender(StatusCode::MISDIRECTED_REQUEST, host_and_origin::NOT_OURS, request).await
 }
 
 /// Reads what was sent, within the limits around us, and throws it away: a proxy that could not

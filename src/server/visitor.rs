@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::client::ClientAddress;
+use super::client_address::ClientAddress;
 use crate::chat::{Secret, Visitor};
 
 /// Carries the page's secret.

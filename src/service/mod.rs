@@ -9,13 +9,13 @@
 
 mod answers;
 mod asking;
+mod blocking;
 mod conversations;
 mod errors;
 mod memory;
 mod pictures;
 mod quotas;
 mod settings;
-mod work;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio_util::bytes::Bytes;
 
+use super::blocking::run_within;
 use super::errors::internal;
 use super::memory::{MemoryBudget, Reservation};
-use super::work::run_within;
 use super::{Limits, Result, Service};
 use crate::chat::{Conversation, ConversationId, Error, PictureId, PreviewKey, Visitor};
 use crate::engine::Engine;

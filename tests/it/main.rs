@@ -2,21 +2,20 @@
 #![cfg(feature = "ssr")]
 
 mod addresses;
+mod connections;
 mod conversation;
 mod decoding;
-mod edge;
 mod engine;
 mod floods;
 mod fuzz;
 mod hub;
+mod import_rules;
 mod loading;
-mod naming;
-mod page_rooms;
+mod page_import_rules;
 mod parity;
 mod picture_memory;
 mod pictures;
 mod proxies;
-mod rooms;
 mod server;
 mod settings;
 mod support;

@@ -1,30 +1,20 @@
 //! The server's side of the server functions in [`crate::api`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
-use futures::{Stream, StreamExt};
 use leptos::prelude::use_context;
 use leptos::server_fn::codec::{ByteStream, MultipartData};
 use leptos_axum::ResponseOptions;
 
 use super::form::FailedForm;
-use super::{examples, settings, words};
-use crate::api::{
-    self, AnswerEvent, AnswerId, AnswerLine, ApiError, AskRequest, Conversation, ConversationId, PageState,
-    SettingsPanel,
-};
+use super::{answer_stream, examples, settings};
+use crate::api::{self, AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState, SettingsPanel};
 use crate::chat::{self, Error, Missing, Visitor};
 use crate::server::body::{self, BodyError};
 use crate::server::errors;
 use crate::service::{InFlightAnswer, Request, Service};
-
-/// How long a stream may say nothing: proxies cut what is silent for a minute, and a page cannot
-/// tell a lost connection from a long search.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// What `upload_picture` calls its file.
 pub const PICTURE_FIELD: &str = "picture";
@@ -125,7 +115,7 @@ pub async fn open_address(address: String) -> Result<Conversation, ApiError> {
 pub async fn ask(request: AskRequest) -> Result<ByteStream<ApiError>, ApiError> {
     let (service, visitor) = (service()?, visitor()?);
     let answer = begin_answer(&service, &visitor, request).await;
-    answer.map(|answer| lines(&answer, 0)).map_err(refuse)
+    answer.map(|answer| answer_stream::lines(&answer, 0)).map_err(refuse)
 }
 
 /// Asks what the page, or a script, asks.
@@ -160,7 +150,7 @@ pub async fn follow(
     if answer.is_some_and(|answer| answer.0 != latest.id.as_str()) {
         return Err(refuse(Error::NotFound { what: Missing::Answer }));
     }
-    Ok(lines(&latest, after.unwrap_or_default()))
+    Ok(answer_stream::lines(&latest, after.unwrap_or_default()))
 }
 
 pub async fn stop(id: ConversationId) -> Result<(), ApiError> {
@@ -173,41 +163,6 @@ fn parse(id: &ConversationId) -> Result<chat::ConversationId, Error> {
     chat::ConversationId::parse(&id.0).ok_or(Error::NotFound {
         what: Missing::Conversation,
     })
-}
-
-fn lines(answer: &Arc<InFlightAnswer>, after: u64) -> ByteStream<ApiError> {
-    let said = Arc::clone(answer);
-    let events = answer.follow(after).map(move |event| AnswerLine {
-        seq: event.seq,
-        event: words::event(&said, event.kind),
-    });
-    let lines = with_heartbeat(events, after, HEARTBEAT);
-    ByteStream::new(lines.map(|line| Ok::<_, ApiError>(json_line(&line))))
-}
-
-/// Adds a heartbeat wherever nothing has come for a while.
-fn with_heartbeat(
-    events: impl Stream<Item = AnswerLine> + Send,
-    after: u64,
-    silence: Duration,
-) -> impl Stream<Item = AnswerLine> + Send {
-    futures::stream::unfold((Box::pin(events), after), move |(mut events, last)| async move {
-        let heartbeat = AnswerLine {
-            seq: last,
-            event: AnswerEvent::Heartbeat,
-        };
-        let next = tokio::time::timeout(silence, events.next()).await;
-        let line = next.unwrap_or(Some(heartbeat))?;
-        let last = line.seq;
-        Some((line, (events, last)))
-    })
-}
-
-fn json_line(line: &AnswerLine) -> Bytes {
-    // Events are plain data: they always have a JSON form.
-    let mut json = serde_json::to_vec(line).unwrap_or_default();
-    json.push(b'\n');
-    json.into()
 }
 
 /// The router provides it.
@@ -243,37 +198,4 @@ fn refuse(error: Error) -> ApiError {
         }
     }
     error
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_silent_answer_shows_that_it_lives() {
-        let (events, said) = futures::channel::mpsc::unbounded();
-        let mut stream = Box::pin(with_heartbeat(said, 3, Duration::from_millis(1)));
-        let heartbeat = |seq| {
-            Some(AnswerLine {
-                seq,
-                event: AnswerEvent::Heartbeat,
-            })
-        };
-        assert_eq!(stream.next().await, heartbeat(3));
-        let token = AnswerLine {
-            seq: 4,
-            event: AnswerEvent::Token { text: "two".into() },
-        };
-        events.unbounded_send(token.clone()).expect("the stream listens");
-        let mut next = stream.next().await;
-        while next == heartbeat(3) {
-            next = stream.next().await;
-        }
-        assert_eq!(next, Some(token), "nothing is lost by waiting");
-        drop(events);
-        assert!(
-            stream.all(|line| async move { Some(line) == heartbeat(4) }).await,
-            "it ends with the answer"
-        );
-    }
 }

@@ -2,12 +2,13 @@
 //! without JavaScript, its examples, and the pictures that it shows. `words` translates what
 //! the service says, `settings` what the page's fields and scripts' settings mean.
 
+mod answer_stream;
+mod conversions;
 pub mod examples;
 pub mod form;
 pub mod functions;
 pub mod pictures;
 mod settings;
-mod words;
 
 use std::sync::Arc;
 

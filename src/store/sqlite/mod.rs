@@ -15,8 +15,8 @@ mod open;
 mod read;
 #[cfg(test)]
 mod tests;
-mod unsaved;
-mod unused;
+mod unsaved_answers;
+mod unused_pictures;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -34,8 +34,8 @@ use super::pictures::PictureFiles;
 use super::{Evicted, Limits, NewConversation, NewPicture, Store, StoreError, Usage};
 use crate::chat::{Answer, AnswerId, Conversation, ConversationId, PictureId, PreviewKey, Turn, TurnId, VisitorId};
 use read::number;
-use unsaved::Unsaved;
-use unused::PictureUses;
+use unsaved_answers::Unsaved;
+use unused_pictures::PictureUses;
 
 /// Conversations and pictures in a folder, used by one process at a time.
 pub struct SqliteStore {

@@ -9,8 +9,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{Connection, SqlitePool};
 
 use super::import::import;
-use super::unsaved::Unsaved;
-use super::unused::PictureUses;
+use super::unsaved_answers::Unsaved;
+use super::unused_pictures::PictureUses;
 use super::{Clock, Inner, ended};
 use crate::chat::PictureId;
 use crate::store::folder::{DATABASE, Folder, PICTURES, make_private_file};

@@ -6,6 +6,7 @@ mod checkpoints;
 mod flags;
 mod generation;
 mod kernels;
+mod named_settings;
 mod proxy;
 mod questions;
 mod several;

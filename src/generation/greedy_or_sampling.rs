@@ -5,7 +5,7 @@
 
 use super::decoder::Decoder;
 use super::sampler::Sampler;
-use super::top::argmax;
+use super::top_k::argmax;
 use super::{FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence, Step};
 
 /// The sequences of one answer.

@@ -195,7 +195,7 @@ fn rooms_use_only_what_is_below_them() {
         assert!(
             is_allowed(&from, &to) || is_exception(&from, &to),
             "`{from}` may not use `{to}`, and does in {places:?}. docs/ARCHITECTURE.md says which way the arrows \
-             go; a new room is to be named in ALLOWED (tests/it/rooms.rs)."
+             go; a new room is to be named in ALLOWED (tests/it/import_rules.rs)."
         );
     }
 }
@@ -235,7 +235,7 @@ fn an_exception_that_is_gone_is_off_the_list() {
         let arrow = ((*from).to_owned(), (*to).to_owned());
         assert!(
             arrows.contains_key(&arrow),
-            "`{from}` does not use `{to}` any more: take it off EXCEPTIONS in tests/it/rooms.rs."
+            "`{from}` does not use `{to}` any more: take it off EXCEPTIONS in tests/it/import_rules.rs."
         );
         assert!(!is_allowed(from, to), "`{from}` may use `{to}`: it is no exception.");
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::client::{ClientAddress, TrustedProxies};
+use super::client_address::{ClientAddress, TrustedProxies};
 
 #[derive(Clone)]
 pub struct Callers {

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use axum::http::{HeaderMap, header};
 use url::Url;
 
-use super::client::Proxied;
+use super::client_address::Proxied;
 
 pub const NOT_OURS: &str = "This server listens to this machine only, and not by this name. Open http://localhost with its port. (Behind a proxy, or by another name: start it with --host-name NAME or --public-url URL.)";
 
