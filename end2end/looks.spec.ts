@@ -5,7 +5,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { Page } from '@playwright/test'
-import { expect, Glimpse, test } from './glimpse'
+import { complaintsOf, expect, Glimpse, test } from './glimpse'
 
 const sizes = {
   small: { width: 360, height: 640 },
@@ -97,11 +97,15 @@ test('in a frame on somebody else’s page', async ({ page, baseURL }) => {
     answer.setHeader('content-type', 'text/html')
     answer.end(`<iframe src="${baseURL}/" width="850" height="450"></iframe>`)
   }).listen(0)
-  await page.goto(`http://localhost:${(elsewhere.address() as AddressInfo).port}/`)
+  const host = `http://localhost:${(elsewhere.address() as AddressInfo).port}`
+  const complaints = await complaintsOf(page, [baseURL!, host])
+  await page.goto(`${host}/`)
   const frame = page.frames()[1]
   await frame.locator('html[data-hydrated]').waitFor({ state: 'attached' })
   const glimpse = new Glimpse(frame as unknown as Page)
   await glimpse.examples.first().click()
   await glimpse.answered(1)
+  // A frame does not take the keyboard from the page around it.
+  expect(complaints.filter((complaint) => !/^Blocked autofocusing/.test(complaint))).toEqual([])
   elsewhere.close()
 })

@@ -86,13 +86,17 @@ test('no picture', async ({ glimpse }) => {
   await expect(glimpse.question).toHaveValue('Still there?')
 })
 
-test('a server that cannot be reached', async ({ glimpse }) => {
-  await begun(glimpse)
-  await glimpse.page.route('**/api/page/ask', (route) => route.abort())
-  await glimpse.ask.click()
-  await expect(glimpse.alert).toHaveText(/cannot be reached/)
-  await glimpse.page.unroute('**/api/page/ask')
-  await refusedAndGoesOn(glimpse, /cannot be reached/)
+test.describe(() => {
+  test.use({ cuts: true })
+
+  test('a server that cannot be reached', async ({ glimpse }) => {
+    await begun(glimpse)
+    await glimpse.page.route('**/api/page/ask', (route) => route.abort())
+    await glimpse.ask.click()
+    await expect(glimpse.alert).toHaveText(/cannot be reached/)
+    await glimpse.page.unroute('**/api/page/ask')
+    await refusedAndGoesOn(glimpse, /cannot be reached/)
+  })
 })
 
 const proxies: [number, RegExp][] = [
@@ -117,6 +121,29 @@ test("what a proxy's own pages mean is said", async ({ glimpse }) => {
     await glimpse.page.unroute('**/api/page/ask')
   }
   await refusedAndGoesOn(glimpse, /could not be read/)
+})
+
+test('a picture that a proxy has refused stays, and is sent with the next question', async ({ glimpse }) => {
+  await glimpse.open()
+  const page = { status: 413, contentType: 'text/html', body: '<h1>413</h1>' }
+  await glimpse.page.route('**/api/page/upload', (route) => route.fulfill(page))
+  await glimpse.picture.setInputFiles(asFile(square(red)))
+  await expect(glimpse.alert).toHaveText(/the limit is the proxy's/)
+  await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 320)
+  await glimpse.page.unroute('**/api/page/upload')
+  await glimpse.question.fill('What is this?')
+  await glimpse.ask.click()
+  await glimpse.answered(1)
+  await expect(glimpse.last).toContainText('What is this?')
+  await expect(glimpse.question).toHaveValue('')
+  await expect(glimpse.alert).toHaveCount(0)
+})
+
+test('a picture that Glimpse has refused does not stay', async ({ glimpse }) => {
+  await glimpse.open()
+  await glimpse.picture.setInputFiles(asFile(noise))
+  await expect(glimpse.alert).toHaveText(/picture/i)
+  await expect(glimpse.shown).toHaveCount(0)
 })
 
 test.describe('without JavaScript', () => {
