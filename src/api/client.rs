@@ -129,7 +129,7 @@ fn by_status(status: u16) -> ApiError {
             "The server cannot be reached right now. Try again in a moment.",
         ),
         413 => (
-            ErrorCode::PictureTooLarge,
+            ErrorCode::TooLargeForProxy,
             "A proxy in front of Glimpse takes no upload of this size. Choose a smaller picture; \
              the limit is the proxy's, not that of Glimpse.",
         ),
@@ -154,7 +154,7 @@ mod tests {
     fn a_proxys_status_gets_its_sentence() {
         let said = [
             (401, ErrorCode::BadRequest, "login"),
-            (413, ErrorCode::PictureTooLarge, "the limit is the proxy's"),
+            (413, ErrorCode::TooLargeForProxy, "the limit is the proxy's"),
             (429, ErrorCode::QueueFull, "too many requests"),
             (502, ErrorCode::Unreachable, "cannot be reached right now"),
             (503, ErrorCode::Unreachable, "cannot be reached right now"),

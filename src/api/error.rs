@@ -17,6 +17,8 @@ pub enum ErrorCode {
     PictureUnreadable,
     /// The file has too many bytes or pixels.
     PictureTooLarge,
+    /// What stands between the page and the server takes no upload of this size.
+    TooLargeForProxy,
     /// Nothing is fetched from this address, or it gave nothing.
     AddressRefused,
     /// Nothing is fetched from any address.
@@ -73,6 +75,18 @@ impl ApiError {
             data: Map::new(),
             message: message.into(),
         }
+    }
+
+    /// Whether nothing is wrong with what was sent, so that the same may be taken another time.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self.code,
+            ErrorCode::TooLargeForProxy
+                | ErrorCode::MemoryFull
+                | ErrorCode::QueueFull
+                | ErrorCode::TooManyQuestions
+                | ErrorCode::Unreachable
+        )
     }
 }
 

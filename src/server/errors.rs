@@ -20,7 +20,7 @@ pub fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::Forbidden | ErrorCode::AddressesNotAllowed => StatusCode::FORBIDDEN,
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::TurnInProgress => StatusCode::CONFLICT,
-        ErrorCode::PictureTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::PictureTooLarge | ErrorCode::TooLargeForProxy => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::PictureUnreadable
         | ErrorCode::AddressRefused
         | ErrorCode::QuestionEmpty

@@ -44,6 +44,9 @@ pub fn ask(state: State, asked: NewQuestion) {
     if untrack(|| state.conversation.is_answering()) {
         return;
     }
+    if let Some(kept) = state.opening.kept.get_untracked() {
+        return kept.send_and_ask.run(asked);
+    }
     state.alert.set(None);
     let Some(conversation) = state.conversation.id.get_untracked() else {
         let refusal = state.opening.refusal.get_value();

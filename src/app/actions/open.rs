@@ -8,7 +8,7 @@ use super::ask::ask;
 use super::stop::abandon;
 use crate::api::{self, ApiError, Base, Conversation, Example};
 use crate::app::browser::history;
-use crate::app::state::{FocusQuestion, NewQuestion, ShownPicture, State};
+use crate::app::state::{FocusQuestion, KeptPicture, NewQuestion, ShownPicture, State};
 
 /// Sends a file to the server and shows it meanwhile.
 pub fn open_file(state: State, file: File) {
@@ -20,6 +20,11 @@ pub fn open_file(state: State, file: File) {
             megabytes(most)
         ));
     }
+    send_file(state, file, None);
+}
+
+/// Sends a file, and then asks about it what is to be asked.
+fn send_file(state: State, file: File, question: Option<NewQuestion>) {
     let form = FormData::new().and_then(|form| {
         form.append_with_blob_and_filename("picture", &file, &file.name())
             .map(|()| form)
@@ -28,12 +33,9 @@ pub fn open_file(state: State, file: File) {
         return state.refuse_picture("The browser did not let the page read this file.".to_owned());
     };
     let shown = ShownPicture { url, alt: file.name() };
-    open(
-        state,
-        shown,
-        None,
-        async move { api::upload_picture(form.into()).await },
-    );
+    let again = UnsyncCallback::new(move |question| send_file(state, file.clone(), Some(question)));
+    let upload = async move { api::upload_picture(form.into()).await };
+    open(state, shown, question, Some(again), upload);
 }
 
 /// Has the server fetch the picture at an address.
@@ -42,7 +44,7 @@ pub fn open_address(state: State, address: String) {
         url: String::new(),
         alt: String::new(),
     };
-    open(state, shown, None, async move {
+    open(state, shown, None, None, async move {
         let conversation = api::open_address(address).await;
         if conversation.is_ok() {
             state.address.set(String::new());
@@ -62,18 +64,22 @@ pub fn open_example(state: State, index: usize, example: Example) {
         url: Base::current().at(&example.url),
         alt: example.alt,
     };
-    open(state, shown, Some(question), api::open_example(index));
+    open(state, shown, Some(question), None, api::open_example(index));
 }
 
 /// Shows the picture, and when the server has it, begins a conversation about
-/// it. Until then the conversation that was there stays, to go back to.
+/// it. Until then the conversation that was there stays, to go back to. Where there was none,
+/// a picture that may be taken another time stays, to be sent `again`.
 fn open(
     state: State,
     shown: ShownPicture,
     question: Option<NewQuestion>,
+    again: Option<UnsyncCallback<NewQuestion>>,
     conversation: impl Future<Output = Result<Conversation, ApiError>> + 'static,
 ) {
     state.alert.set(None);
+    let kept = state.opening.kept.get_untracked();
+    kept.iter().for_each(|kept| forget(&kept.shown));
     let number = state.opening.begin(shown.clone(), question);
     spawn_local(async move {
         let conversation = conversation.await;
@@ -83,9 +89,13 @@ fn open(
         match conversation {
             Ok(conversation) => begin(state, conversation, shown),
             Err(error) => {
-                forget(&shown);
                 state.opening.cancel();
                 state.progress.set(None);
+                let is_first = state.conversation.id.with_untracked(Option::is_none);
+                match again.filter(|_| is_first && error.may_pass()) {
+                    Some(send_and_ask) => state.opening.kept.set(Some(KeptPicture { shown, send_and_ask })),
+                    None => forget(&shown),
+                }
                 state.refuse_picture(error.message);
             }
         }

@@ -48,7 +48,8 @@ fn Desk(page: PageState) -> impl IntoView {
         browser::mark_hydrated();
     });
     // The picture gets its room at once, while the visitor expects the page to move.
-    let begun = move || state.opening.is_open() || state.conversation.picture.with(Option::is_some);
+    let is_opening = move || state.opening.is_open() || state.opening.kept.with(Option::is_some);
+    let begun = move || is_opening() || state.conversation.picture.with(Option::is_some);
     view! {
         <div class="page" data-begun=move || begun().then_some("")>
             <Header state model=page.model.clone()/>

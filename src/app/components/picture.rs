@@ -24,10 +24,7 @@ pub fn Picture(state: State, over: RwSignal<bool>) -> impl IntoView {
     };
     // Chosen before the page listened.
     Effect::new(take);
-    let shown = move || {
-        let opening = state.opening.picture.get().filter(|shown| !shown.url.is_empty());
-        opening.or_else(|| state.conversation.picture.get())
-    };
+    let shown = move || state.opening.shown().or_else(|| state.conversation.picture.get());
     view! {
         <section
             class="stage"

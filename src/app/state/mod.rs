@@ -11,7 +11,7 @@ use leptos::prelude::*;
 use crate::api::{Conversation, PageLimits, PageState};
 
 pub use conversation::{ConversationState, ShownPicture};
-pub use opening::{NewQuestion, OpeningState};
+pub use opening::{KeptPicture, NewQuestion, OpeningState};
 pub use settings::SettingsState;
 pub use turn::LiveTurn;
 

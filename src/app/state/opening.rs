@@ -9,12 +9,23 @@ use super::conversation::ShownPicture;
 pub struct OpeningState {
     /// The picture, shown meanwhile; none when none is on its way.
     pub picture: RwSignal<Option<ShownPicture>>,
+    /// A picture that could not be taken in, though nothing is wrong with it: it stays to be seen,
+    /// and is sent again with the next question.
+    pub kept: RwSignal<Option<KeptPicture>>,
     /// Asked before it had arrived: to be asked when it has.
     pub question: StoredValue<Option<NewQuestion>>,
     /// Why the last picture was not taken, until another one is put in.
     pub refusal: StoredValue<Option<String>>,
     /// Counts the pictures that were put in, so that only the last one is opened.
     count: StoredValue<usize>,
+}
+
+/// A picture to be sent again.
+#[derive(Clone)]
+pub struct KeptPicture {
+    pub shown: ShownPicture,
+    /// Sends it, and then asks about it.
+    pub send_and_ask: UnsyncCallback<NewQuestion>,
 }
 
 /// A question that is about to be asked.
@@ -30,6 +41,7 @@ impl OpeningState {
     pub fn new() -> Self {
         Self {
             picture: RwSignal::new(None),
+            kept: RwSignal::new(None),
             question: StoredValue::new(None),
             refusal: StoredValue::new(None),
             count: StoredValue::new(0),
@@ -65,5 +77,12 @@ impl OpeningState {
         self.question.set_value(None);
         self.refusal.set_value(None);
         self.picture.set(None);
+        self.kept.set(None);
+    }
+
+    /// What is to be seen of pictures that the server does not have.
+    pub fn shown(self) -> Option<ShownPicture> {
+        let kept = || self.kept.with(|kept| kept.as_ref().map(|kept| kept.shown.clone()));
+        self.picture.get().or_else(kept).filter(|shown| !shown.url.is_empty())
     }
 }
