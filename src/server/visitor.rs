@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::client_address::ClientAddress;
+use crate::api::Base;
 use crate::chat::{Secret, Visitor};
 
 /// Carries the page's secret.
@@ -24,6 +25,7 @@ const COOKIE_SECONDS: u32 = 365 * 24 * 3600;
 /// Finds out who asks, tells the rooms behind, and lets the cookie follow the header.
 pub async fn identify(mut request: Request<Body>, next: Next) -> Response {
     let is_safe = is_safe(request.headers());
+    let base = request.extensions().get().cloned().unwrap_or_default();
     let from_header = header_secret(request.headers());
     let from_cookie = cookie_secret(request.headers());
     let secret = from_header.clone().or_else(|| from_cookie.clone());
@@ -42,7 +44,7 @@ pub async fn identify(mut request: Request<Body>, next: Next) -> Response {
     if begins_something && !is_cookies {
         response
             .headers_mut()
-            .append(header::SET_COOKIE, cookie(&secret, is_safe));
+            .append(header::SET_COOKIE, cookie(&secret, &base, is_safe));
     }
     response
 }
@@ -67,15 +69,17 @@ fn is_safe(headers: &HeaderMap) -> bool {
     forwarded.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
 }
 
-fn cookie(secret: &Secret, is_safe: bool) -> HeaderValue {
+/// Below a path of a host it is for this path only: what else is there has no use for it.
+fn cookie(secret: &Secret, base: &Base, is_safe: bool) -> HeaderValue {
     // Without https a browser takes no secure cookie, and only secure ones go into frames.
     let site = if is_safe {
         "; SameSite=None; Secure; Partitioned"
     } else {
         "; SameSite=Lax"
     };
+    let path = Some(base.as_str()).filter(|base| !base.is_empty()).unwrap_or("/");
     let cookie = format!(
-        "{COOKIE}={}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly{site}",
+        "{COOKIE}={}; Path={path}; Max-Age={COOKIE_SECONDS}; HttpOnly{site}",
         secret.expose()
     );
     // Hexadecimal digits and our own words.
@@ -116,7 +120,7 @@ mod tests {
     #[test]
     fn a_cookie_is_out_of_scripts_reach_and_goes_into_frames_where_it_can() {
         let text = |is_safe| {
-            let cookie = cookie(&Secret::random(), is_safe);
+            let cookie = cookie(&Secret::random(), &Base::default(), is_safe);
             cookie.to_str().expect("it is plain").to_owned()
         };
         assert!(text(false).ends_with("HttpOnly; SameSite=Lax"));

@@ -115,6 +115,11 @@ fn a_form_without_javascript_leads_below_the_path() {
     assert_eq!(posted.status(), 303);
     let location = posted.headers()["location"].to_str().expect("it is plain");
     assert!(location.starts_with("/demo/c/"), "{location}");
+    let cookie = posted.headers()["set-cookie"].to_str().expect("it is plain");
+    assert!(
+        cookie.contains("; Path=/demo;"),
+        "others on this host read it: {cookie}"
+    );
 }
 
 #[test]
