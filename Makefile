@@ -53,6 +53,8 @@ test: lint build ## everything that is promised, checked: Rust, parity, lint, th
 	@scripts/nextest.sh $(SERVER)
 	@echo "==> the page in a browser"
 	@node_modules/.bin/playwright test --config end2end
+	@echo "==> the page behind nginx, where it is installed"
+	@scripts/nginx-check.sh where-installed
 
 .PHONY: check
 check: ## format, clippy and unit tests, before every commit (under a minute once dependencies are built)
@@ -105,6 +107,10 @@ image: ## the container's image, with docker or podman (TARGET=cuda for NVIDIA G
 .PHONY: image-check
 image-check: build ## an image around target/release/glimpse, run as a host would (as root, with podman, buildah, mmdebstrap)
 	@scripts/image-check.sh
+
+.PHONY: nginx-check
+nginx-check: build ## a real nginx before target/release/glimpse, in a browser: the files of deploy/, a path, its limits (needs nginx)
+	@scripts/nginx-check.sh
 
 .PHONY: loom
 loom: ## the queue before the model, in every order that its threads can run in (a minute the first time)

@@ -15,6 +15,8 @@ const address = `127.0.0.1:${process.env.GLIMPSE_TEST_PORT}`
 
 export default defineConfig({
   testDir: '.',
+  // Those have a configuration of their own: `make nginx-check`.
+  testIgnore: join(__dirname, 'nginx/**'),
   outputDir: 'results/failures',
   fullyParallel: true,
   forbidOnly: true,
@@ -30,8 +32,8 @@ export default defineConfig({
       executablePath: process.env.GLIMPSE_BROWSER,
       args: [
         '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-        // Another name of the server's, for network.spec.ts.
-        '--host-resolver-rules=MAP glimpse.lan 127.0.0.1',
+        // Further names of servers, for network.spec.ts and nginx/.
+        '--host-resolver-rules=MAP glimpse.lan 127.0.0.1, MAP glimpse.example 127.0.0.1',
         '--disable-background-networking', '--disable-component-update', '--disable-sync',
       ],
     },

@@ -23,27 +23,30 @@ export class Scripted {
   private control = ''
   private process?: ChildProcess
   private readonly data = mkdtempSync(join(tmpdir(), 'glimpse-'))
+  /** What it has written to its log. */
+  readonly said: string[] = []
+
+  constructor(private readonly flags: string[] = []) {}
 
   /** Starts the server, or starts it again at the same address and with the same data. */
   async start() {
     const address = this.url ? new URL(this.url).host : '127.0.0.1:0'
-    const flags = ['--addr', address, '--data', this.data, '--engine', 'scripted', '--script-control', '127.0.0.1:0']
+    const own = ['--addr', address, '--data', this.data, '--engine', 'scripted', '--script-control', '127.0.0.1:0']
     const program = join(__dirname, '../target/release/glimpse')
-    this.process = spawn(program, ['serve', ...flags], { stdio: ['ignore', 'ignore', 'pipe'] })
-    const said: string[] = []
-    let isReady = false
-    for await (const line of createInterface(this.process.stderr!)) {
-      said.push(line)
-      this.control = /the script is controlled at (http:\S+)/.exec(line)?.[1] ?? this.control
-      const url = /open (http:\S+) in a browser/.exec(line)?.[1]
-      if (url) {
+    this.process = spawn(program, ['serve', ...own, ...this.flags], { stdio: ['ignore', 'ignore', 'pipe'] })
+    const lines = createInterface(this.process.stderr!)
+    const isReady = await new Promise<boolean>((resolve) => {
+      lines.on('close', () => resolve(false))
+      lines.on('line', (line) => {
+        this.said.push(line)
+        this.control = /the script is controlled at (http:\S+)/.exec(line)?.[1] ?? this.control
+        const url = /open (http:\S+) in a browser/.exec(line)?.[1]
+        if (!url) return
         this.url = url.replace(/\/$/, '')
-        isReady = true
-        break
-      }
-    }
-    this.process.stderr!.resume()
-    if (!isReady) throw new Error(`the server ended: ${said.join('\n')}`)
+        resolve(true)
+      })
+    })
+    if (!isReady) throw new Error(`the server ended: ${this.said.join('\n')}`)
   }
 
   /** Ends the server at once, as a crash or a power cut would. */
@@ -54,6 +57,10 @@ export class Scripted {
     process.kill('SIGKILL')
     await ended
   }
+
+  /** Lets the server do nothing, and go on: one that hangs. */
+  pause = () => this.process?.kill('SIGSTOP')
+  resume = () => this.process?.kill('SIGCONT')
 
   async end() {
     await this.kill()
