@@ -108,6 +108,10 @@ image: ## the container's image, with docker or podman (TARGET=cuda for NVIDIA G
 image-check: build ## an image around target/release/glimpse, run as a host would (as root, with podman, buildah, mmdebstrap)
 	@scripts/image-check.sh
 
+.PHONY: image-try
+image-try: ## what `make image` has built, run by docker as a host would (IMAGE=glimpse)
+	@scripts/image-try.sh $(or $(IMAGE),glimpse) docker
+
 .PHONY: nginx-check
 nginx-check: build ## a real nginx before target/release/glimpse, in a browser: the files of deploy/, a path, its limits (needs nginx)
 	@scripts/nginx-check.sh
