@@ -51,6 +51,24 @@ export function shipped(file: string, own: [string, string][]): string {
   return text
 }
 
+/** deploy/nginx.conf, with what the head of the file says to start Glimpse with. */
+export const shippedHost = (own: [string, string][] = []): Setup => ({
+  name: 'deploy/nginx.conf',
+  url: (port) => `https://glimpse.example:${port}`,
+  flags: shippedFlags,
+  config: ({ port, upstream, folder }) =>
+    shipped('nginx.conf', [
+      ['listen 443 ssl', `listen 127.0.0.1:${port} ssl`],
+      ['/etc/ssl/glimpse.example.pem', `${folder}/certificate.pem`],
+      ['/etc/ssl/private/glimpse.example.key', `${folder}/key.pem`],
+      ['127.0.0.1:7860', upstream],
+      ...own,
+    ]),
+})
+
+/** What the heads of the files in deploy/ say. */
+export const shippedFlags = (url: string) => ['--public-url', url, '--trusted-proxies', '127.0.0.1,::1']
+
 export class Nginx {
   private readonly folder = mkdtempSync(join(tmpdir(), 'glimpse-nginx-'))
   private process?: ChildProcess

@@ -5,12 +5,9 @@ import https from 'node:https'
 import { text } from 'node:stream/consumers'
 import { examples } from '../glimpse'
 import { asFile, blue, red, square } from '../pictures'
-import { answer, expect, type Glimpse, naive, type Setup, shipped, test } from './nginx'
+import { answer, expect, type Glimpse, naive, type Setup, shipped, shippedFlags, shippedHost, test } from './nginx'
 
 const whole = answer.join('')
-
-/** What the heads of the files in deploy/ say. */
-const public_ = (url: string) => ['--public-url', url, '--trusted-proxies', '127.0.0.1,::1']
 
 /** A host with other things, and Glimpse in this place of it. */
 const host = (port: number, inside: string) => `
@@ -21,22 +18,11 @@ const host = (port: number, inside: string) => `
   }`
 
 const setups: Setup[] = [
-  {
-    name: 'deploy/nginx.conf',
-    url: (port) => `https://glimpse.example:${port}`,
-    flags: public_,
-    config: ({ port, upstream, folder }) =>
-      shipped('nginx.conf', [
-        ['listen 443 ssl', `listen 127.0.0.1:${port} ssl`],
-        ['/etc/ssl/glimpse.example.pem', `${folder}/certificate.pem`],
-        ['/etc/ssl/private/glimpse.example.key', `${folder}/key.pem`],
-        ['127.0.0.1:7860', upstream],
-      ]),
-  },
+  shippedHost(),
   {
     name: 'deploy/nginx-below-path.conf',
     url: (port) => `http://glimpse.lan:${port}/glimpse`,
-    flags: public_,
+    flags: shippedFlags,
     config: ({ port, upstream }) => host(port, shipped('nginx-below-path.conf', [['127.0.0.1:7860', upstream]])),
   },
   {
