@@ -66,7 +66,9 @@ fn cookie_secret(headers: &HeaderMap) -> Option<Secret> {
 fn is_safe(headers: &HeaderMap) -> bool {
     // Said by a proxy or a stranger; a cookie too safe for the stranger harms nobody else.
     let forwarded = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
-    forwarded.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+    // Each of several proxies adds what it was spoken to by; the first of them is the browser's.
+    let outermost = forwarded.and_then(|schemes| schemes.split(',').next());
+    outermost.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
 /// Below a path of a host it is for this path only: what else is there has no use for it.
@@ -115,6 +117,13 @@ mod tests {
         ] {
             assert_eq!(cookie_secret(&headers(&[("cookie", wrong)])), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_scheme_is_the_one_that_the_browser_speaks() {
+        let is_safe = |schemes| is_safe(&headers(&[("x-forwarded-proto", schemes)]));
+        assert!(is_safe("https") && is_safe("HTTPS, http"));
+        assert!(!is_safe("http") && !is_safe("http,https") && !is_safe(""));
     }
 
     #[test]
