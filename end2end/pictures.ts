@@ -1,5 +1,8 @@
 // Pictures for the tests, made on the spot.
 
+import { mkdtempSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { crc32, deflateSync } from 'node:zlib'
 
 type Colour = [number, number, number]
@@ -47,3 +50,11 @@ export const blue: Colour = [40, 80, 220]
 
 /** As Playwright's `setInputFiles` takes it. */
 export const asFile = (buffer: Buffer, name = 'square.png', mimeType = 'image/png') => ({ name, mimeType, buffer })
+
+/** The path of a file that is too large for anybody; Playwright takes no such buffer. */
+export function hundredMegabytes(): string {
+  const path = join(mkdtempSync(join(tmpdir(), 'glimpse-')), 'large.png')
+  writeFileSync(path, square(blue))
+  truncateSync(path, 100_000_000)
+  return path
+}

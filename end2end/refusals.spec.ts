@@ -1,10 +1,7 @@
 // Bad input gets one alert that names the thing, and nothing is lost.
 
-import { mkdtempSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { expect, type Glimpse, test } from './glimpse'
-import { asFile, blue, bomb, red, square } from './pictures'
+import { asFile, blue, bomb, hundredMegabytes, red, square } from './pictures'
 
 test.use({ refusals: true })
 
@@ -43,13 +40,6 @@ for (const [what, bytes, sentence] of files) {
     await glimpse.picture.setInputFiles(asFile(bytes))
     await refusedAndGoesOn(glimpse, sentence)
   })
-}
-
-function hundredMegabytes(): string {
-  const path = join(mkdtempSync(join(tmpdir(), 'glimpse-')), 'large.png')
-  writeFileSync(path, square(blue))
-  truncateSync(path, 100_000_000)
-  return path
 }
 
 test('100 MB', async ({ glimpse }) => {

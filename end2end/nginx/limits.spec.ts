@@ -1,7 +1,7 @@
 // What nginx refuses, and what it says where Glimpse is gone: a sentence, and nothing is lost.
 
 import { randomBytes } from 'node:crypto'
-import { asFile, blue, red, square } from '../pictures'
+import { asFile, blue, hundredMegabytes, red, square } from '../pictures'
 import { answer, expect, Glimpse, naive, type Setup, test } from './nginx'
 
 test.use({ refusals: true, cuts: true, setup: { name: 'one line', url: (port) => `http://127.0.0.1:${port}`, config: naive() } })
@@ -202,6 +202,20 @@ test('nginx ends in the middle of an answer: the page takes it up', async ({ gli
   await glimpse.page.evaluate(() => window.dispatchEvent(new Event('online')))
   await scripted.open()
   await isAnswered(glimpse)
+})
+
+test.describe('without JavaScript', () => {
+  test.use({
+    javaScriptEnabled: false,
+    setup: { name: 'no limit', url: (port) => `http://127.0.0.1:${port}`, config: naive('client_max_body_size 0;') },
+  })
+
+  test('a picture far beyond the limit of Glimpse: what it says is heard', async ({ glimpse }) => {
+    await glimpse.page.goto('/')
+    await glimpse.picture.setInputFiles(hundredMegabytes())
+    await glimpse.describe.click()
+    await expect(glimpse.page.getByRole('main')).toHaveText(/at most \d+ bytes/)
+  })
 })
 
 test.describe('by a name that Glimpse was not told, without https', () => {

@@ -26,6 +26,7 @@ mod router;
 mod signals;
 mod starting;
 mod state;
+mod unread_body;
 mod visitor;
 mod write_timeout;
 

@@ -1,8 +1,10 @@
 //! The routes, and the layers around them.
 //!
 //! From the outside in: every request is traced; a panic becomes a 500 and harms nobody
-//! else; headers for security and caching are set; a body that stands still or is beyond
-//! the limit is cut off; what comes by another name or from another site's page is refused; what the server functions cannot take is refused before them.
+//! else; headers for security and caching are set; a body that stands still is cut off, and
+//! one that is refused unread is read on for a while; what is beyond the limit, comes by another
+//! name or from another site's page is refused; what the server functions cannot take is refused
+//! before them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +32,7 @@ use super::multipart::{FormLimits, Verdict};
 use super::ops::health;
 use super::page::{self, form, functions, pictures};
 use super::state::AppState;
-use super::{Pace, access_log, assets, body_rate, csp, errors, multipart, visitor};
+use super::{Pace, access_log, assets, body_rate, csp, errors, multipart, unread_body, visitor};
 use crate::api::{ApiError, ErrorCode};
 use crate::app::{App, shell};
 use crate::chat::Error;
@@ -87,6 +89,8 @@ pub fn behind_edge(routes: Router, hosts: Hosts, max_body_bytes: usize, pace: Pa
         .layer(from_fn_with_state(hosts, refuse_other_names))
         .layer(RequestBodyLimitLayer::new(max_body_bytes))
         .layer(from_fn_with_state(max_body_bytes, say_too_large))
+        // Within the bounds of time behind it.
+        .layer(from_fn(unread_body::drain))
         .layer(RequestBodyTimeoutLayer::new(BODY_IDLE))
         .layer(from_fn_with_state(pace, body_rate::keep))
         .layer(from_fn(say_when_to_return))

@@ -1,5 +1,8 @@
 //! What stands between the network and the page: connections, proxies, other sites.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use crate::support::page::{VISITOR, VISITOR_HEADER, ask, begin, question, send};
@@ -91,6 +94,35 @@ fn another_sites_upload_is_heard_out_and_refused() {
         .content_type("multipart/form-data; boundary=edge");
     let (status, error) = send(request, &vec![0; 4 << 20]);
     assert_eq!((status, &error["code"]), (403, &json!("forbidden")), "{error}");
+}
+
+/// Says all of a request before listening, as a proxy does; gives what is heard then.
+fn say_it_all(server: &Server, path: &str, bytes: usize) -> std::io::Result<String> {
+    let host = server.address.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host)?;
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {bytes}\r\n\
+         Content-Type: multipart/form-data; boundary=edge\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    for _ in 0..bytes >> 16 {
+        stream.write_all(&[0; 1 << 16])?;
+    }
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard)?;
+    Ok(heard)
+}
+
+/// Behind a proxy a visitor would read "502 Bad Gateway".
+#[test]
+fn whoever_says_far_too_much_is_heard_out_and_hears_why() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path(), "--max-upload-bytes", "1000000"]);
+    for path in ["/api/page/upload", "/ask"] {
+        let heard = say_it_all(&server, path, 32 << 20).expect(path);
+        assert!(heard.starts_with("HTTP/1.1 413 "), "{path}: {heard}");
+        assert!(heard.contains("Send a smaller picture."), "{path}: {heard}");
+    }
 }
 
 #[test]
