@@ -37,6 +37,12 @@ const setups: Setup[] = [
     config: naive(),
   },
   {
+    name: 'the host without its port, by a name without https',
+    url: (port) => `http://glimpse.lan:${port}`,
+    flags: () => ['--host-name', 'glimpse.lan'],
+    config: naive('proxy_set_header Host $host;'),
+  },
+  {
     name: 'one line, compressing all that it may',
     url: (port) => `http://127.0.0.1:${port}`,
     config: naive('gzip on; gzip_min_length 1; gzip_proxied any; gzip_http_version 1.0; gzip_types *;'),
