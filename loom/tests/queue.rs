@@ -1,6 +1,7 @@
 //! Where threads meet in the queue: loom runs each of these in every order that the locks allow, with few switches.
 #![cfg(loom)]
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use glimpse_loom::queue::{ClientKey, Queue, QueueLimits, QueueSender, QueueState, Refusal, Waiting, queue};
@@ -59,10 +60,19 @@ fn open(waiting: usize) -> (QueueSender<Item>, Queue<Item>) {
 
 /// Submits from a thread of its own, whose end of the queue is gone afterwards.
 fn submitting(sender: &QueueSender<Item>, client: u128) -> thread::JoinHandle<(Item, Result<(), Refusal>)> {
+    submitting_from(None, sender, client)
+}
+
+/// The same, by a client of this network.
+fn submitting_from(
+    network: Option<IpAddr>,
+    sender: &QueueSender<Item>,
+    client: u128,
+) -> thread::JoinHandle<(Item, Result<(), Refusal>)> {
     let sender = sender.clone();
     thread::spawn(move || {
         let item = Item::new();
-        let result = sender.submit(ClientKey::from(client), item.clone());
+        let result = sender.submit(ClientKey::from(client), network, item.clone());
         (item, result)
     })
 }
@@ -99,7 +109,7 @@ fn whoever_waits_for_a_question_is_woken_by_it() {
         let (sender, queue) = open(1);
         let waiting = thread::spawn(move || queue.next().is_some());
         sender
-            .submit(ClientKey::from(1), Item::new())
+            .submit(ClientKey::from(1), None, Item::new())
             .expect("there is a place");
         // The sender lives on: it is not its end that wakes the other.
         assert!(waiting.join().expect("it does not panic"));
@@ -122,19 +132,34 @@ fn what_is_taken_in_is_served_and_what_is_refused_is_not() {
 }
 
 #[test]
+fn a_networks_clients_never_hold_every_place() {
+    model(|| {
+        let (sender, queue) = open(2);
+        let network = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+        let submitted = [1, 2].map(|client| submitting_from(network, &sender, client));
+        let results = submitted.map(|thread| thread.join().expect("it does not panic").1);
+        assert!(results.contains(&Ok(())) && results.contains(&Err(Refusal::NetworkFull { limit: 1 })));
+        let other = sender.submit(ClientKey::from(3), None, Item::new());
+        assert_eq!(other, Ok(()), "the other place is another's");
+        drop(sender);
+        assert_eq!(serve_all(&queue), 2);
+    });
+}
+
+#[test]
 fn whoever_goes_while_another_comes_holds_no_place() {
     model(|| {
         let (sender, queue) = open(1);
         let gone = Item::new();
         sender
-            .submit(ClientKey::from(1), gone.clone())
+            .submit(ClientKey::from(1), None, gone.clone())
             .expect("there is a place");
         let leaving = thread::spawn(move || gone.0.is_cancelled.store(true, Ordering::Release));
         let coming = submitting(&sender, 2);
         leaving.join().expect("it does not panic");
         // He has gone for certain: whether or not the other came before, there is a place now
         // unless the other holds it.
-        let third = sender.submit(ClientKey::from(3), Item::new());
+        let third = sender.submit(ClientKey::from(3), None, Item::new());
         let (_, second) = coming.join().expect("it does not panic");
         assert!(second.is_ok() != third.is_ok(), "one of them has the place");
         drop(sender);

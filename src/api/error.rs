@@ -43,6 +43,8 @@ pub enum ErrorCode {
     QueueFull,
     /// As many of this visitor do.
     VisitorQueueFull,
+    /// As many from this visitor's network do.
+    NetworkQueueFull,
     /// The visitor has asked as many as he may within a minute.
     TooManyQuestions,
     /// The answer took too long.

@@ -55,6 +55,8 @@ pub enum Error {
     QueueFull { limit: usize },
     #[error("{limit} questions of this visitor are waiting")]
     VisitorQueueFull { limit: usize },
+    #[error("{limit} questions from this visitor's network are waiting")]
+    NetworkQueueFull { limit: usize },
     #[error("this visitor, or his network, asked {limit} questions within a minute")]
     TooManyQuestions { limit: usize, retry_after_seconds: u64 },
     #[error("the answer took longer than {seconds} seconds")]
@@ -77,7 +79,7 @@ impl Error {
             Self::AddressesNotAllowed => "--allow-picture-urls",
             Self::MemoryFull => "--max-picture-memory",
             Self::QueueFull { .. } => "--max-waiting",
-            Self::VisitorQueueFull { .. } => "--max-waiting-per-visitor",
+            Self::VisitorQueueFull { .. } | Self::NetworkQueueFull { .. } => "--max-waiting-per-visitor",
             Self::TooManyQuestions { .. } => "--max-questions-per-minute",
             Self::TooSlow { .. } => "--max-answer-seconds",
             Self::SettingRefused { flag, .. } => return flag.as_deref(),

@@ -70,6 +70,12 @@ pub struct Visitor {
 }
 
 impl Visitor {
+    /// The network, where it is one that bounds can be set to: a proxy on this machine speaks for
+    /// all visitors.
+    pub fn shared_network(&self) -> Option<std::net::IpAddr> {
+        Some(self.network).filter(|network| !network.is_loopback())
+    }
+
     /// Whether something is his.
     pub fn owns(&self, owner: &VisitorId) -> bool {
         *owner != VisitorId::NOBODY && (self.id == *owner || self.also.as_ref() == Some(owner))

@@ -221,6 +221,7 @@ impl Asker {
     fn submit(&self, picture: &PreparedPicture, instruction: Instruction) -> Result<Events, EngineError> {
         self.engine.submit(Submission {
             client: ClientKey::from(0),
+            network: None,
             deadline: None,
             picture: Arc::clone(&picture.picture),
             instruction,

@@ -144,7 +144,8 @@ limits! {
     max_beams: u8 = 10, "GLIMPSE_MAX_BEAMS", of(bounds::NUM_BEAMS);
     /// Questions that may wait for the model
     max_waiting: u16 = 32, "GLIMPSE_MAX_WAITING", 1..=u16::MAX.into();
-    /// Questions of one visitor that may wait for the model
+    /// Questions of one visitor that may wait for the model; of a network four times as many, and at
+    /// most three quarters of all
     max_waiting_per_visitor: u16 = 4, "GLIMPSE_MAX_WAITING_PER_VISITOR", 1..=u16::MAX.into();
     /// Connections at the same time; others wait until one has ended
     max_connections: u32 = 1000, "GLIMPSE_MAX_CONNECTIONS", 1..=1_000_000;
@@ -160,7 +161,8 @@ limits! {
     max_conversations: u32 = 1000, "GLIMPSE_MAX_CONVERSATIONS", 1..=u32::MAX.into();
     /// Conversations of one visitor that are kept; his own oldest makes room
     max_conversations_per_visitor: u32 = 100, "GLIMPSE_MAX_CONVERSATIONS_PER_VISITOR", 1..=u32::MAX.into();
-    /// Megabytes that the pictures of one visitor may take on the disk; his own oldest make room
+    /// Megabytes that the pictures of one visitor may take on the disk; his own oldest make room. A
+    /// network's may take four times as many
     max_megabytes_per_visitor: u32 = 1000, "GLIMPSE_MAX_MEGABYTES_PER_VISITOR", 1..=u32::MAX.into();
     /// Questions that a visitor may ask within a minute; a network may ask four times as many
     max_questions_per_minute: u32 = 60, "GLIMPSE_MAX_QUESTIONS_PER_MINUTE", 1..=u32::MAX.into();

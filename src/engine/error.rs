@@ -15,6 +15,10 @@ pub enum EngineError {
         "{limit} questions of yours are waiting already, which is as many as may (--max-waiting-per-visitor). Wait for an answer first."
     )]
     ClientQueueFull { limit: usize },
+    #[error(
+        "{limit} questions from your network are waiting already, which is as many as may (four times --max-waiting-per-visitor, and three quarters of --max-waiting at most). Try again in a moment."
+    )]
+    NetworkQueueFull { limit: usize },
     #[error("The model did not come to this question in time. Try again later.")]
     Deadline,
     #[error("The model has stopped. Start Glimpse again.")]
@@ -40,6 +44,7 @@ impl From<Refusal> for EngineError {
         match refusal {
             Refusal::Full { limit } => Self::QueueFull { limit },
             Refusal::ClientFull { limit } => Self::ClientQueueFull { limit },
+            Refusal::NetworkFull { limit } => Self::NetworkQueueFull { limit },
             Refusal::Closed => Self::Gone,
         }
     }

@@ -21,7 +21,7 @@ impl Job {
     pub fn submit(submission: Submission, queue: &QueueSender<Self>) -> Result<Events, EngineError> {
         // Unbounded, but an answer has a bounded number of tokens.
         let (events, receiver) = unbounded_channel();
-        queue.submit(submission.client, Self { submission, events })?;
+        queue.submit(submission.client, submission.network, Self { submission, events })?;
         Ok(receiver)
     }
 

@@ -27,7 +27,7 @@ pub use error::EngineError;
 pub use event::{Event, Events, Summary, Timings, WrittenAnswer};
 pub use health::Health;
 pub use local::LocalEngine;
-pub use queue::{ClientKey, QueueLimits, QueueState};
+pub use queue::{CLIENTS_OF_A_NETWORK, ClientKey, QueueLimits, QueueState};
 pub use scripted::ScriptedEngine;
 pub use submission::{Instruction, Submission};
 
@@ -48,7 +48,7 @@ pub trait Engine: Send + Sync {
     /// Puts a question into the queue. It returns at once.
     ///
     /// # Errors
-    /// The queue is full, altogether or of this client's, or the model is gone. Whether a question
+    /// The queue is full, altogether or of this client's or network's, or the model is gone. Whether a question
     /// can be put to the model turns out when it begins, and comes as [`Event::Failed`].
     fn submit(&self, submission: Submission) -> Result<Events, EngineError>;
 

@@ -1,7 +1,9 @@
 //! The bounded queue before the model: a line for each client, served in turn.
 //!
-//! Within a line the first who came is the first who is served; between lines the turn goes
-//! round, so that nobody waits while another client is served twice. Everything that two
+//! Within a line the first who came is the first who is served. The turn goes round between
+//! networks, and within a network between its clients: nobody waits while another network, or
+//! another client of his own, is served twice, and whoever makes up many clients on one
+//! network has that network's share. Everything that two
 //! threads share stands behind one lock, and whoever changes the order tells those whose
 //! position it changed before he gives the lock back: what is told is what will happen,
 //! unless somebody comes or goes.
@@ -13,6 +15,7 @@
 //! This file uses nothing else of Glimpse: `loom/` compiles it by itself.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 #[cfg(loom)]
@@ -22,6 +25,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// How much the latest answer counts in the average of how long answers take.
 const LATEST_SHARE: f64 = 0.25;
+
+/// How many clients share a network, such as a household or an office, before they share what
+/// it may have.
+pub const CLIENTS_OF_A_NETWORK: usize = 4;
 
 /// Whose turn it is in the queue: all that is submitted with the same key stands in one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +62,14 @@ pub struct QueueLimits {
     pub waiting_per_client: usize,
 }
 
+impl QueueLimits {
+    /// How many may wait that came from one network: never all, unless there is a single place.
+    pub fn waiting_per_network(&self) -> usize {
+        let share = self.waiting_per_client.saturating_mul(CLIENTS_OF_A_NETWORK);
+        share.min(self.waiting - self.waiting.div_ceil(4)).max(1)
+    }
+}
+
 /// Why something was not taken into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -62,6 +77,8 @@ pub enum Refusal {
     Full { limit: usize },
     /// As many of this client wait as may.
     ClientFull { limit: usize },
+    /// As many of this network wait as may.
+    NetworkFull { limit: usize },
     /// Nobody takes anything out any more.
     Closed,
 }
@@ -71,6 +88,30 @@ pub enum Refusal {
 pub struct QueueState {
     pub waiting: usize,
     pub running: usize,
+}
+
+/// Who shares a turn: a network, or a client whose network says nothing of who he is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Group {
+    Network(IpAddr),
+    Client(ClientKey),
+}
+
+/// The lines of a network's clients, the next to be served in front; never empty.
+struct Network<T> {
+    group: Group,
+    lines: VecDeque<Line<T>>,
+}
+
+impl<T> Network<T> {
+    fn in_order(&mut self) -> Vec<&mut Entry<T>> {
+        let lines = self.lines.iter_mut();
+        in_turn(lines.map(|line| line.entries.iter_mut().collect()).collect())
+    }
+
+    fn waiting(&self) -> usize {
+        self.lines.iter().map(|line| line.entries.len()).sum()
+    }
 }
 
 /// What a client has in the queue, the oldest first; never empty.
@@ -87,7 +128,7 @@ struct Entry<T> {
 
 struct State<T> {
     /// The next to be served stands in front.
-    lines: VecDeque<Line<T>>,
+    networks: VecDeque<Network<T>>,
     limits: QueueLimits,
     senders: usize,
     is_closed: bool,
@@ -113,12 +154,12 @@ impl<T> Shared<T> {
 
 impl<T: Waiting> State<T> {
     fn waiting(&self) -> usize {
-        self.lines.iter().map(|line| line.entries.len()).sum()
+        self.networks.iter().map(Network::waiting).sum()
     }
 
     /// Lets go of whoever is cancelled or too late.
     fn sweep(&mut self, now: Instant) {
-        for line in &mut self.lines {
+        for line in self.networks.iter_mut().flat_map(|network| &mut network.lines) {
             // In most calls nothing has to move.
             if line.entries.iter().any(|entry| entry.has_to_leave(now)) {
                 for entry in std::mem::take(&mut line.entries) {
@@ -130,27 +171,30 @@ impl<T: Waiting> State<T> {
                 }
             }
         }
-        self.lines.retain(|line| !line.entries.is_empty());
+        for network in &mut self.networks {
+            network.lines.retain(|line| !line.entries.is_empty());
+        }
+        self.networks.retain(|network| !network.lines.is_empty());
     }
 
-    fn push(&mut self, client: ClientKey, item: T) -> Result<(), Refusal> {
-        let QueueLimits {
-            waiting,
-            waiting_per_client,
-        } = self.limits;
-        let line = self.lines.iter().position(|line| line.client == client);
-        if line.is_some_and(|line| self.lines[line].entries.len() >= waiting_per_client) {
-            return Err(Refusal::ClientFull {
-                limit: waiting_per_client,
-            });
-        }
-        if self.waiting() >= waiting {
-            return Err(Refusal::Full { limit: waiting });
-        }
+    fn push(&mut self, client: ClientKey, network: Option<IpAddr>, item: T) -> Result<(), Refusal> {
+        let group = network.map_or(Group::Client(client), Group::Network);
+        let network = self.networks.iter().position(|other| other.group == group);
+        let lines = network.map(|index| &self.networks[index].lines);
+        let line = lines.and_then(|lines| lines.iter().position(|line| line.client == client));
+        self.check_room(client, network)?;
         let entry = Entry { item, told: 0 };
+        let network = network.unwrap_or_else(|| {
+            self.networks.push_back(Network {
+                group,
+                lines: VecDeque::new(),
+            });
+            self.networks.len() - 1
+        });
+        let lines = &mut self.networks[network].lines;
         match line {
-            Some(line) => self.lines[line].entries.push_back(entry),
-            None => self.lines.push_back(Line {
+            Some(line) => lines[line].entries.push_back(entry),
+            None => lines.push_back(Line {
                 client,
                 entries: VecDeque::from([entry]),
             }),
@@ -158,36 +202,69 @@ impl<T: Waiting> State<T> {
         Ok(())
     }
 
-    /// Takes out whose turn it is; his line goes behind the others.
+    /// Whether this client has a place for one more; in this of the networks, where it waits.
+    fn check_room(&self, client: ClientKey, network: Option<usize>) -> Result<(), Refusal> {
+        let limit = self.limits.waiting_per_client;
+        if self.waiting_of(client) >= limit {
+            return Err(Refusal::ClientFull { limit });
+        }
+        let limit = self.limits.waiting;
+        if self.waiting() >= limit {
+            return Err(Refusal::Full { limit });
+        }
+        let limit = self.limits.waiting_per_network();
+        let is_full = |network: &Network<T>| {
+            // A client without a network has the limit of clients.
+            matches!(network.group, Group::Network(_)) && network.waiting() >= limit
+        };
+        match network.is_some_and(|index| is_full(&self.networks[index])) {
+            true => Err(Refusal::NetworkFull { limit }),
+            false => Ok(()),
+        }
+    }
+
+    /// How much of this client waits, whatever networks it came from.
+    fn waiting_of(&self, client: ClientKey) -> usize {
+        let lines = self.networks.iter().flat_map(|network| &network.lines);
+        let own = lines.filter(|line| line.client == client);
+        own.map(|line| line.entries.len()).sum()
+    }
+
+    /// Takes out whose turn it is; his line goes behind the others of his network, and that
+    /// behind the other networks.
     fn pop(&mut self) -> Option<T> {
-        let mut line = self.lines.pop_front()?;
-        let entry = line.entries.pop_front();
-        if !line.entries.is_empty() {
-            self.lines.push_back(line);
+        let mut network = self.networks.pop_front()?;
+        let line = network.lines.pop_front();
+        let entry = line.and_then(|mut line| {
+            let entry = line.entries.pop_front();
+            if !line.entries.is_empty() {
+                network.lines.push_back(line);
+            }
+            entry
+        });
+        if !network.lines.is_empty() {
+            self.networks.push_back(network);
         }
         entry.map(|entry| entry.item)
     }
 
+    /// Everybody, in the order in which [`pop`](Self::pop) would take them.
+    fn in_order(&mut self) -> Vec<&mut Entry<T>> {
+        in_turn(self.networks.iter_mut().map(Network::in_order).collect())
+    }
+
     /// Tells everybody whose position has changed.
     fn announce(&mut self, now: Instant) {
-        let (mut position, mut round) = (0, 0);
         let rest = self.rest_of_running(now);
         let average = self.average;
-        let longest = self.lines.iter().map(|line| line.entries.len()).max().unwrap_or(0);
-        while round < longest {
-            for line in &mut self.lines {
-                let Some(entry) = line.entries.get_mut(round) else {
-                    continue;
-                };
-                position += 1;
-                if entry.told != position {
-                    entry.told = position;
-                    // There are fewer positions than a u32 counts: their limit is smaller.
-                    let expected = average.map(|average| rest + average * (position - 1) as u32);
-                    entry.item.tell_position(position, expected);
-                }
+        for (before, entry) in self.in_order().into_iter().enumerate() {
+            let position = before + 1;
+            if entry.told != position {
+                entry.told = position;
+                // There are fewer positions than a u32 counts: their limit is smaller.
+                let expected = average.map(|average| rest + average * before as u32);
+                entry.item.tell_position(position, expected);
             }
-            round += 1;
         }
     }
 
@@ -226,10 +303,21 @@ impl<T: Waiting> Entry<T> {
     }
 }
 
+/// The first of each list, then the second of each, and so on.
+fn in_turn<T>(lists: Vec<Vec<T>>) -> Vec<T> {
+    let count = lists.iter().map(Vec::len).sum();
+    let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
+    let mut all = Vec::with_capacity(count);
+    while all.len() < count {
+        all.extend(lists.iter_mut().filter_map(Iterator::next));
+    }
+    all
+}
+
 /// A queue, by both its ends.
 pub fn queue<T: Waiting>(limits: QueueLimits) -> (QueueSender<T>, Queue<T>) {
     let state = State {
-        lines: VecDeque::new(),
+        networks: VecDeque::new(),
         limits,
         senders: 1,
         is_closed: false,
@@ -248,18 +336,19 @@ pub fn queue<T: Waiting>(limits: QueueLimits) -> (QueueSender<T>, Queue<T>) {
 pub struct QueueSender<T: Waiting>(Arc<Shared<T>>);
 
 impl<T: Waiting> QueueSender<T> {
-    /// Puts something at the end of its client's line, and tells it its position.
+    /// Puts something at the end of its client's line, and tells it its position. Without a
+    /// `network` the client has a turn, and a share of the places, of his own.
     ///
     /// # Errors
     /// It is told why it was not taken, and the queue is as it was.
-    pub fn submit(&self, client: ClientKey, item: T) -> Result<(), Refusal> {
+    pub fn submit(&self, client: ClientKey, network: Option<IpAddr>, item: T) -> Result<(), Refusal> {
         let now = Instant::now();
         let mut state = self.0.lock();
         if state.is_closed {
             return Err(Refusal::Closed);
         }
         state.sweep(now);
-        let pushed = state.push(client, item);
+        let pushed = state.push(client, network, item);
         state.announce(now);
         drop(state);
         self.0.changed.notify_one();
@@ -335,7 +424,7 @@ impl<T: Waiting> Queue<T> {
     /// Whether nobody waits and nobody can come any more.
     pub fn is_over(&self) -> bool {
         let state = self.0.lock();
-        state.senders == 0 && state.lines.is_empty()
+        state.senders == 0 && state.networks.is_empty()
     }
 
     /// How many wait and run at this moment.
@@ -357,7 +446,7 @@ impl<T: Waiting> Drop for Queue<T> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.is_closed = true;
-        state.lines.clear();
+        state.networks.clear();
     }
 }
 

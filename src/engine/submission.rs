@@ -1,5 +1,6 @@
 //! What is asked of an engine.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,9 @@ use crate::processor::{Exchange, Picture};
 pub struct Submission {
     /// Who asks: clients are served in turn.
     pub client: ClientKey,
+    /// The network that he asks from, whose clients share its turn; `None` where it says nothing
+    /// of who he is.
+    pub network: Option<IpAddr>,
     /// Where it has not begun by then it fails, with
     /// [`EngineError::Deadline`](super::EngineError::Deadline).
     pub deadline: Option<Instant>,

@@ -27,7 +27,7 @@ pub fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::QuestionTooLong
         | ErrorCode::QuestionRefused
         | ErrorCode::TooManyTurns => StatusCode::UNPROCESSABLE_ENTITY,
-        ErrorCode::VisitorQueueFull | ErrorCode::TooManyQuestions => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::VisitorQueueFull | ErrorCode::NetworkQueueFull | ErrorCode::TooManyQuestions => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::MemoryFull
         | ErrorCode::FetchesFull
         | ErrorCode::QueueFull
@@ -71,6 +71,7 @@ fn code(error: &Error) -> ErrorCode {
         Error::FetchesFull => ErrorCode::FetchesFull,
         Error::QueueFull { .. } => ErrorCode::QueueFull,
         Error::VisitorQueueFull { .. } => ErrorCode::VisitorQueueFull,
+        Error::NetworkQueueFull { .. } => ErrorCode::NetworkQueueFull,
         Error::TooManyQuestions { .. } => ErrorCode::TooManyQuestions,
         Error::TooSlow { .. } => ErrorCode::TooSlow,
         Error::ModelFailed => ErrorCode::ModelFailed,
@@ -122,6 +123,9 @@ fn sentence(error: &Error) -> String {
         }
         Error::VisitorQueueFull { limit } => {
             format!("{limit} of your questions are waiting already. Wait for an answer, or stop one.")
+        }
+        Error::NetworkQueueFull { limit } => {
+            format!("{limit} questions from your network are waiting already. Try again in a moment.")
         }
         Error::TooManyQuestions {
             retry_after_seconds, ..

@@ -49,6 +49,7 @@ impl Service {
         let picture = self.pictures.prepared(&conversation.picture.id, room).await?;
         let events = self.engine.submit(Submission {
             client: ClientKey::from(visitor.id),
+            network: visitor.shared_network(),
             deadline: Some(std::time::Instant::now() + self.limits.answer_time),
             picture,
             instruction,

@@ -84,6 +84,7 @@ impl From<EngineError> for Error {
         match &error {
             EngineError::QueueFull { limit } => Self::QueueFull { limit: *limit },
             EngineError::ClientQueueFull { limit } => Self::VisitorQueueFull { limit: *limit },
+            EngineError::NetworkQueueFull { limit } => Self::NetworkQueueFull { limit: *limit },
             EngineError::Prompt(TextError::ImageTokenInText)
             | EngineError::Generation(GenerationError::PromptTooLong { .. } | GenerationError::TooMuchMemory { .. }) => {
                 Self::QuestionRefused {

@@ -76,7 +76,11 @@ impl Service {
         Self {
             answers: AnswerRegistry::new(Arc::clone(&store), &limits),
             pictures: Pictures::new(Arc::clone(&engine), Arc::clone(&store), &limits, fetcher),
-            quotas: Quotas::new(limits.questions_per_minute, limits.store.conversations_per_visitor),
+            quotas: Quotas::new(
+                limits.questions_per_minute,
+                limits.store.conversations_per_visitor,
+                limits.store.bytes_per_visitor,
+            ),
             engine,
             store,
             limits,

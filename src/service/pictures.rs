@@ -85,6 +85,7 @@ impl Service {
         file: Vec<u8>,
         room: Reservation,
     ) -> Result<Conversation> {
+        let bytes = file.len() as u64;
         let picture = self.pictures.take_in(file, room).await?;
         let new = NewConversation {
             id: ConversationId::random(),
@@ -93,7 +94,7 @@ impl Service {
             preview: PreviewKey::random(),
         };
         self.store.begin_conversation(&new, &self.limits.store).await?;
-        for old in self.quotas.count_conversation(visitor, &new.id) {
+        for old in self.quotas.count_conversation(visitor, &new.id, bytes) {
             // One that is gone already, or whose answer is being given, makes no room.
             let _ = self.store.remove(&old).await;
         }

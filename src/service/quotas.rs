@@ -1,4 +1,4 @@
-//! Who has asked enough for a minute, and how many conversations a network has.
+//! Who has asked enough for a minute, and how many conversations and bytes a network keeps.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -7,12 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::chat::{ConversationId, Error, Visitor, VisitorId};
+use crate::engine::CLIENTS_OF_A_NETWORK;
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// How many visitors share a network, such as a household or an office, before they share
-/// its questions.
-const VISITORS_OF_A_NETWORK: usize = 4;
 
 /// Networks whose conversations are counted; beyond them the counting begins anew, which
 /// takes as many addresses as only a large attacker has.
@@ -23,8 +20,9 @@ const MAX_NETWORKS: usize = 10_000;
 pub struct Quotas {
     limit: usize,
     conversations: usize,
+    bytes: u64,
     recent: Mutex<Recent>,
-    begun: Mutex<HashMap<IpAddr, VecDeque<ConversationId>>>,
+    begun: Mutex<HashMap<IpAddr, VecDeque<(ConversationId, u64)>>>,
 }
 
 #[derive(Default)]
@@ -34,32 +32,42 @@ struct Recent {
 }
 
 impl Quotas {
-    /// `limit` questions a minute, and `conversations`, for a visitor.
-    pub fn new(limit: usize, conversations: usize) -> Self {
+    /// `limit` questions a minute, `conversations`, and `bytes` of their pictures, for a visitor.
+    pub fn new(limit: usize, conversations: usize, bytes: u64) -> Self {
         Self {
             limit,
             conversations,
+            bytes,
             recent: Mutex::default(),
             begun: Mutex::default(),
         }
     }
 
-    /// Counts a conversation that has begun, and gives those of the same network that are to
+    /// Counts a conversation that has begun about a picture of so many bytes, and gives those of the same network that are to
     /// make room for it, the oldest first.
-    pub fn count_conversation(&self, visitor: &Visitor, begun: &ConversationId) -> Vec<ConversationId> {
-        // A proxy on this machine speaks for all visitors.
-        if visitor.network.is_loopback() {
+    pub fn count_conversation(&self, visitor: &Visitor, begun: &ConversationId, bytes: u64) -> Vec<ConversationId> {
+        let Some(network) = visitor.shared_network() else {
             return Vec::new();
-        }
+        };
         let mut networks = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if networks.len() >= MAX_NETWORKS && !networks.contains_key(&visitor.network) {
+        if networks.len() >= MAX_NETWORKS && !networks.contains_key(&network) {
             networks.clear();
         }
-        let own = networks.entry(visitor.network).or_default();
-        own.push_back(begun.clone());
-        let most = self.conversations.saturating_mul(VISITORS_OF_A_NETWORK);
-        let too_many = own.len().saturating_sub(most);
-        own.drain(..too_many).collect()
+        let own = networks.entry(network).or_default();
+        own.push_back((begun.clone(), bytes));
+        let most = self.conversations.saturating_mul(CLIENTS_OF_A_NETWORK);
+        let most_bytes = self.bytes.saturating_mul(CLIENTS_OF_A_NETWORK as u64);
+        let mut all_bytes: u64 = own.iter().map(|(_, bytes)| bytes).sum();
+        let mut gone = Vec::new();
+        // The one that has just begun stays: a visitor may keep it.
+        while (own.len() > most || all_bytes > most_bytes)
+            && own.len() > 1
+            && let Some((oldest, bytes)) = own.pop_front()
+        {
+            all_bytes -= bytes;
+            gone.push(oldest);
+        }
+        gone
     }
 
     /// Counts a question.
@@ -73,9 +81,8 @@ impl Quotas {
     fn count_at(&self, visitor: &Visitor, now: Instant) -> Result<(), Error> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.forget_before(now);
-        let network_limit = self.limit.saturating_mul(VISITORS_OF_A_NETWORK);
-        // A proxy on this machine speaks for all visitors.
-        let counted = Some(visitor.network).filter(|network| !network.is_loopback());
+        let network_limit = self.limit.saturating_mul(CLIENTS_OF_A_NETWORK);
+        let counted = visitor.shared_network();
         let of_visitor = full_until(recent.visitors.get(&visitor.id), self.limit);
         let of_network = counted.and_then(|network| full_until(recent.networks.get(&network), network_limit));
         if let Some(until) = of_visitor.max(of_network) {
@@ -141,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_visitor_has_so_many_questions_a_minute_and_is_told_when_there_are_more() {
-        let (quotas, now) = (Quotas::new(2, 9), Instant::now());
+        let (quotas, now) = (Quotas::new(2, 9, 9), Instant::now());
         let [me, other] = [(); 2].map(|()| visitor(HOME));
         assert_eq!(quotas.count_at(&me, now), Ok(()));
         let later = now + Duration::from_secs(20);
@@ -157,8 +164,8 @@ mod tests {
 
     #[test]
     fn new_secrets_do_not_make_a_network_larger_than_it_is() {
-        let (quotas, now) = (Quotas::new(1, 9), Instant::now());
-        for _ in 0..VISITORS_OF_A_NETWORK {
+        let (quotas, now) = (Quotas::new(1, 9, 9), Instant::now());
+        for _ in 0..CLIENTS_OF_A_NETWORK {
             assert_eq!(quotas.count_at(&visitor(HOME), now), Ok(()));
         }
         assert!(quotas.count_at(&visitor(HOME), now).is_err());
@@ -170,15 +177,15 @@ mod tests {
 
     #[test]
     fn a_networks_own_oldest_conversations_make_room() {
-        let quotas = Quotas::new(9, 1);
+        let quotas = Quotas::new(9, 1, 9);
         let begin = |network| {
             let id = ConversationId::random();
-            let gone = quotas.count_conversation(&visitor(network), &id);
+            let gone = quotas.count_conversation(&visitor(network), &id, 1);
             (id, gone)
         };
         let (first, gone) = begin(HOME);
         assert_eq!(gone, []);
-        for _ in 1..VISITORS_OF_A_NETWORK {
+        for _ in 1..CLIENTS_OF_A_NETWORK {
             assert_eq!(begin(HOME).1, []);
         }
         assert_eq!(begin(Ipv4Addr::new(192, 0, 2, 2)).1, [], "another network has its own");
@@ -189,8 +196,24 @@ mod tests {
     }
 
     #[test]
+    fn new_secrets_do_not_give_a_network_more_bytes() {
+        let quotas = Quotas::new(9, 9, 10);
+        let begin = |network, bytes| {
+            let id = ConversationId::random();
+            let gone = quotas.count_conversation(&visitor(network), &id, bytes);
+            (id, gone)
+        };
+        let first: Vec<_> = (0..CLIENTS_OF_A_NETWORK).map(|_| begin(HOME, 10)).collect();
+        assert!(first.iter().all(|(_, gone)| gone.is_empty()));
+        assert_eq!(begin(Ipv4Addr::new(192, 0, 2, 2), 10).1, [], "another network has its own");
+        let both = [first[0].0.clone(), first[1].0.clone()];
+        assert_eq!(begin(HOME, 11).1, both, "as many as make room");
+        assert_eq!(begin(Ipv4Addr::LOCALHOST, 999).1, [], "a proxy's");
+    }
+
+    #[test]
     fn nobody_is_remembered_for_longer_than_he_counts() {
-        let (quotas, now) = (Quotas::new(9, 9), Instant::now());
+        let (quotas, now) = (Quotas::new(9, 9, 9), Instant::now());
         assert_eq!(quotas.count_at(&visitor(HOME), now), Ok(()));
         let later = now + 2 * MINUTE;
         quotas.recent.lock().expect("no panic").forget_before(later);

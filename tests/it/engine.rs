@@ -34,6 +34,7 @@ fn scripted(limits: (usize, usize)) -> (ScriptedEngine, Gates) {
 fn submission(client: u128) -> Submission {
     Submission {
         client: ClientKey::from(client),
+        network: None,
         deadline: None,
         picture: Arc::new(Picture {
             width: 1,

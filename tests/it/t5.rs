@@ -209,6 +209,7 @@ fn a_conversations_oldest_turns_fall_off_at_the_length_that_t5_was_trained_with(
     for max_new_tokens in [10, 4000] {
         let mut events = engine.submit(Submission {
             client: ClientKey::from(1),
+            network: None,
             deadline: None,
             picture: engine.prepare(&picture).into(),
             instruction: Instruction::Question {

@@ -61,7 +61,7 @@ fn open(waiting: usize, waiting_per_client: usize) -> (QueueSender<Item>, Queue<
 /// Puts a question of this client in.
 fn submit(sender: &QueueSender<Item>, number: usize) -> Item {
     let item = Item::default();
-    sender.submit(client(number), item.clone()).expect("there is a place");
+    sender.submit(client(number), None, item.clone()).expect("there is a place");
     item
 }
 
@@ -90,7 +90,7 @@ fn a_full_queue_and_a_full_line_are_refused_with_their_limits() {
     let (sender, _queue) = open(3, 2);
     let gone = submit(&sender, 1);
     submit(&sender, 1);
-    let refused = |number| sender.submit(client(number), Item::default()).err();
+    let refused = |number| sender.submit(client(number), None, Item::default()).err();
     assert_eq!(refused(1), Some(Refusal::ClientFull { limit: 2 }));
     submit(&sender, 2);
     assert_eq!(refused(2), Some(Refusal::Full { limit: 3 }));
@@ -99,6 +99,52 @@ fn a_full_queue_and_a_full_line_are_refused_with_their_limits() {
     gone.0.is_cancelled.set(true);
     assert_eq!(refused(3), None, "who has gone holds no place");
     assert_eq!(refused(1), Some(Refusal::Full { limit: 3 }));
+}
+
+/// Puts a question of this client in, who comes from this network.
+fn submit_from(network: u8, sender: &QueueSender<Item>, number: usize) -> Result<Item, Refusal> {
+    let item = Item::default();
+    let network = IpAddr::from([192, 0, 2, network]);
+    sender.submit(client(number), Some(network), item.clone())?;
+    Ok(item)
+}
+
+#[test]
+fn a_network_with_many_clients_has_one_networks_turn() {
+    let (sender, queue) = open(9, 2);
+    let crowd: Vec<_> = [1, 1, 2, 3].map(|number| submit_from(1, &sender, number)).into();
+    let alone: Vec<_> = [4, 4].map(|number| submit_from(2, &sender, number)).into();
+    let order = [&crowd[0], &alone[0], &crowd[2], &alone[1], &crowd[3], &crowd[1]];
+    let order = order.map(|item| item.as_ref().expect("there is a place"));
+    assert_eq!(order.map(Item::position), [1, 2, 3, 4, 5, 6]);
+    for expected in order {
+        let (served, _permit) = queue.next().expect("they wait");
+        assert!(Rc::ptr_eq(&served.0, &expected.0));
+    }
+}
+
+#[test]
+fn a_network_never_holds_every_place() {
+    let (sender, _queue) = open(8, 4);
+    let held = (0..8).map(|number| submit_from(1, &sender, number));
+    let held: Vec<_> = held.map(|submitted| submitted.map(|_| ())).collect();
+    assert_eq!(held[..6], [Ok(()); 6]);
+    assert_eq!(held[6..], [Err(Refusal::NetworkFull { limit: 6 }); 2]);
+    assert!(submit_from(2, &sender, 8).is_ok(), "another network has a place");
+}
+
+#[test]
+fn a_network_has_the_places_of_a_few_clients_and_a_client_his_own_on_any() {
+    let limits = |waiting, waiting_per_client| QueueLimits {
+        waiting,
+        waiting_per_client,
+    };
+    assert_eq!(limits(32, 4).waiting_per_network(), 16);
+    assert_eq!(limits(1, 1).waiting_per_network(), 1);
+    let (sender, _queue) = open(9, 2);
+    assert!(submit_from(1, &sender, 1).is_ok() && submit_from(2, &sender, 1).is_ok());
+    let refused = submit_from(3, &sender, 1).err();
+    assert_eq!(refused, Some(Refusal::ClientFull { limit: 2 }));
 }
 
 #[test]
@@ -162,7 +208,7 @@ fn without_the_models_thread_nothing_is_taken_in() {
     let waits = submit(&sender, 1);
     drop(queue);
     assert!(sender.is_closed());
-    assert_eq!(sender.submit(client(1), Item::default()), Err(Refusal::Closed));
+    assert_eq!(sender.submit(client(1), None, Item::default()), Err(Refusal::Closed));
     assert_eq!(
         Rc::strong_count(&waits.0),
         1,
@@ -198,8 +244,19 @@ struct Watched {
     queue: Queue<Item>,
     waiting: Vec<(usize, Item)>,
     running: Vec<Permit<Item>>,
-    /// Of each client that waits, how often each other client was served meanwhile.
+    /// Of each client that waits, how often each other client of its network was served
+    /// meanwhile; and the same of networks.
     overtaken: [[usize; 5]; 5],
+    networks_overtaken: [[usize; 3]; 3],
+}
+
+/// The network of a client: 0, 1 and 2 share one, 3 has one, and 4 is of none.
+fn network_of(number: usize) -> (usize, Option<IpAddr>) {
+    match number {
+        0..=2 => (0, Some(IpAddr::from([192, 0, 2, 1]))),
+        3 => (1, Some(IpAddr::from([192, 0, 2, 2]))),
+        _ => (2, None),
+    }
 }
 
 impl Watched {
@@ -214,18 +271,30 @@ impl Watched {
         self.waiting.iter().any(|(other, _)| *other == client)
     }
 
+    /// How many wait that came from a network.
+    fn waiting_of_network(&self, network: usize) -> usize {
+        let numbers = self.waiting.iter().map(|(number, _)| *number);
+        numbers.filter(|number| network_of(*number).0 == network).count()
+    }
+
     fn arrive(&mut self, number: usize) -> Result<(), TestCaseError> {
         let item = Item::default();
         let own = self.waiting.iter().filter(|(other, _)| *other == number).count();
-        let expected = match (own, self.waiting.len()) {
-            (3.., _) => Err(Refusal::ClientFull { limit: 3 }),
-            (_, 8..) => Err(Refusal::Full { limit: 8 }),
+        let (network, address) = network_of(number);
+        let of_network = self.waiting_of_network(network);
+        let expected = match (own, self.waiting.len(), of_network) {
+            (3.., _, _) => Err(Refusal::ClientFull { limit: 3 }),
+            (_, 8.., _) => Err(Refusal::Full { limit: 8 }),
+            (_, _, 6..) => Err(Refusal::NetworkFull { limit: 6 }),
             _ => Ok(()),
         };
         if !self.waits(number) {
             self.overtaken[number] = [0; 5];
         }
-        prop_assert_eq!(self.sender.submit(client(number), item.clone()), expected);
+        if of_network == 0 {
+            self.networks_overtaken[network] = [0; 3];
+        }
+        prop_assert_eq!(self.sender.submit(client(number), address, item.clone()), expected);
         if expected.is_ok() {
             self.waiting.push((number, item));
         }
@@ -244,12 +313,26 @@ impl Watched {
         let older = |(other, item): &(usize, Item)| *other == number && item.position() == 0;
         prop_assert!(!self.waiting.iter().any(older));
         self.running.push(permit);
+        self.note_served_network(network_of(number).0)?;
         self.overtaken[number] = [0; 5];
-        for other in (0..5).filter(|other| *other != number) {
+        let is_beside = |other: &usize| *other != number && network_of(*other).0 == network_of(number).0;
+        for other in (0..5).filter(is_beside) {
             self.overtaken[other][number] += 1;
             prop_assert!(
                 !self.waits(other) || self.overtaken[other][number] <= 1,
                 "{other} waited while {number} was served twice"
+            );
+        }
+        Ok(())
+    }
+
+    fn note_served_network(&mut self, served: usize) -> Result<(), TestCaseError> {
+        self.networks_overtaken[served] = [0; 3];
+        for other in (0..3).filter(|other| *other != served) {
+            self.networks_overtaken[other][served] += 1;
+            prop_assert!(
+                self.waiting_of_network(other) == 0 || self.networks_overtaken[other][served] <= 1,
+                "network {other} waited while {served} was served twice"
             );
         }
         Ok(())
@@ -279,7 +362,7 @@ impl Watched {
 
 proptest! {
     #[test]
-    fn nobody_is_overtaken_twice_by_the_same_client_and_positions_are_true(steps in steps()) {
+    fn nobody_is_overtaken_twice_by_the_same_network_or_a_neighbour_and_positions_are_true(steps in steps()) {
         let (sender, queue) = open(8, 3);
         let mut watched = Watched {
             sender,
@@ -287,6 +370,7 @@ proptest! {
             waiting: Vec::new(),
             running: Vec::new(),
             overtaken: [[0; 5]; 5],
+            networks_overtaken: [[0; 3]; 3],
         };
         for step in &steps {
             watched.step(step)?;

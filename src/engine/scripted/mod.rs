@@ -16,6 +16,7 @@
 //! let engine = ScriptedEngine::start(Script::default(), limits, gates.clone())?;
 //! let mut events = engine.submit(Submission {
 //!     client: ClientKey::from(1),
+//!     network: None,
 //!     deadline: None,
 //!     picture: engine.prepare(&glimpse::processor::Picture { width: 1, height: 1, rgb: vec![1, 2, 3] }).into(),
 //!     instruction: Instruction::question("how many?"),

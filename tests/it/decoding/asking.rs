@@ -26,6 +26,7 @@ pub fn engine(capacity: usize) -> AnyResult<(LocalEngine, TinyCheckpoint)> {
 pub fn question(picture: u64, options: GenerationOptions) -> Submission {
     Submission {
         client: ClientKey::from(1),
+        network: None,
         deadline: None,
         picture: Arc::new(draw(picture)),
         instruction: Instruction::question("what?"),
