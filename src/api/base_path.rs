@@ -68,6 +68,7 @@ mod tests {
             ("/a/b-c_d.e~f/", "/a/b-c_d.e~f"),
             ("/", ""),
             ("", ""),
+            ("//", ""),
         ] {
             assert_eq!(read(written).as_deref(), Some(base), "{written}");
         }
@@ -78,12 +79,11 @@ mod tests {
             "/a b",
             "/a?b",
             "/a\"b",
-            "//",
             "/a%2fb",
             "http://x/a",
             "/é",
         ] {
-            assert!(wrong == "//" || read(wrong).is_none(), "{wrong}");
+            assert!(read(wrong).is_none(), "{wrong}");
         }
     }
 

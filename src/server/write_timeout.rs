@@ -129,6 +129,8 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(20)).await;
         // It has read just before the time was noticed to be over.
         pipe.stream.room = 1;
+        // However long the next lines take.
+        pipe.limit = Duration::from_secs(3600);
         assert_eq!(write(&mut pipe).await.ok(), Some(1));
         assert!(
             Pin::new(&mut pipe).poll_write(&mut context, b"abc").is_pending(),

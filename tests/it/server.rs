@@ -128,6 +128,8 @@ fn a_picture_comes_back_encoded_anew() {
     assert!(by_address.is_err(), "the conversation's address shows no picture");
     assert_eq!(response.headers()["content-type"], "image/jpeg");
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    // Of a conversation that is gone a browser shows it no longer than this.
+    assert_eq!(response.headers()["cache-control"], "private, max-age=3600, immutable");
 }
 
 #[test]

@@ -11,6 +11,10 @@ use crate::chat::{Error, Missing, PreviewKey};
 use crate::server::errors;
 use crate::service::Service;
 
+/// The address is as secret as the picture; no shared cache may keep it, and a browser no longer
+/// than a conversation that was deleted may still be seen.
+const CACHED: &str = "private, max-age=3600, immutable";
+
 pub async fn serve(State(service): State<Arc<Service>>, Path(key): Path<String>) -> Response {
     let missing = Error::NotFound { what: Missing::Picture };
     let found = match PreviewKey::parse(&key) {
@@ -21,8 +25,7 @@ pub async fn serve(State(service): State<Arc<Service>>, Path(key): Path<String>)
         Ok(preview) => (
             [
                 (header::CONTENT_TYPE, "image/jpeg"),
-                // The address is as secret as the picture; no shared cache may keep it.
-                (header::CACHE_CONTROL, "private, max-age=31536000, immutable"),
+                (header::CACHE_CONTROL, CACHED),
                 (header::CONTENT_DISPOSITION, "inline"),
             ],
             preview,

@@ -308,13 +308,13 @@ impl Server {
 
     /// Waits until this of its addresses answers well.
     pub fn when(self, path: &str) -> Self {
-        for _ in 0..200 {
+        for _ in 0..1200 {
             if ureq::get(format!("{}/{path}", self.address)).call().is_ok() {
                 return self;
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        panic!("/{path} does not answer within 10 seconds");
+        panic!("/{path} does not answer within a minute");
     }
 
     /// The exit status of a process that is about to end by itself.
