@@ -86,9 +86,18 @@ impl ApiError {
             ErrorCode::TooLargeForProxy
                 | ErrorCode::MemoryFull
                 | ErrorCode::QueueFull
+                | ErrorCode::NetworkQueueFull
                 | ErrorCode::TooManyQuestions
                 | ErrorCode::Unreachable
         )
+    }
+
+    /// The same with the flag by which a host can have it otherwise, which is no word for visitors.
+    #[cfg(feature = "ssr")]
+    #[must_use]
+    pub fn with_flag(mut self, flag: &str) -> Self {
+        self.data.insert("flag".into(), flag.into());
+        self
     }
 }
 

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 pub enum Error {
     #[error("the request was not understood: {detail}")]
     BadRequest { detail: String },
+    #[error("the request came slower than {bytes_per_second} bytes a second")]
+    BodyTooSlow { bytes_per_second: u32 },
+    #[error("the request has more than {limit} bytes")]
+    BodyTooLarge { limit: usize },
     #[error("the {what} is not there, or is not this visitor's")]
     NotFound { what: Missing },
     #[error("an answer of this conversation is still being given")]
@@ -25,6 +29,10 @@ pub enum Error {
     /// The model cannot be asked this: the prompt is too long for it, or has its own tokens.
     #[error("the question cannot be put to the model: {detail}")]
     QuestionRefused { detail: String },
+    #[error(
+        "reading the question for {rows} answers or beams takes {needed} bytes of memory, and {budget} are there for it"
+    )]
+    QuestionTooLarge { rows: usize, needed: u64, budget: u64 },
     /// A setting that is out of its range, or contradicts another.
     #[error("a setting was refused: {detail}")]
     SettingRefused {
@@ -73,6 +81,9 @@ impl Error {
     /// The flag of the limit that was met, by which a host can set another one.
     pub fn flag(&self) -> Option<&str> {
         Some(match self {
+            Self::BodyTooSlow { .. } => "--min-body-rate",
+            Self::BodyTooLarge { .. } => "--max-upload-bytes",
+            Self::QuestionTooLarge { .. } => "--max-memory",
             Self::TooManyTurns { .. } => "--max-turns",
             Self::QuestionTooLong { .. } => "--max-question-chars",
             Self::PictureTooLarge { limited, .. } => return limited.flag(),
@@ -119,6 +130,8 @@ pub enum PictureLimit {
     Side,
     /// Bytes that reading it would take.
     Memory,
+    /// Bytes that a visitor may keep.
+    Kept,
 }
 
 impl PictureLimit {
@@ -129,6 +142,7 @@ impl PictureLimit {
             Self::Pixels => Some("--max-pixels"),
             Self::Side => None,
             Self::Memory => Some("--max-picture-memory"),
+            Self::Kept => Some("--max-megabytes-per-visitor"),
         }
     }
 }
@@ -140,6 +154,7 @@ impl std::fmt::Display for PictureLimit {
             Self::Pixels => "pixels",
             Self::Side => "pixels on its longer side",
             Self::Memory => "bytes to hold while it is read",
+            Self::Kept => "bytes that a visitor may keep",
         })
     }
 }

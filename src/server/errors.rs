@@ -1,5 +1,7 @@
-//! Errors to HTTP: the one place where a code becomes a status, and the sentence that a
-//! visitor is told. Flags are the host's: they are in the log and in an error's data.
+//! Errors to HTTP: the one place where a code becomes a status, and where an error of the
+//! service becomes the sentence that a visitor is told. What is refused before the service is
+//! asked (a form that is none, a name that is not ours, a model that is still loading) has its
+//! sentence where it is refused. Flags are the host's: they are in the log and in an error's data.
 
 use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -27,7 +29,9 @@ pub fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::QuestionTooLong
         | ErrorCode::QuestionRefused
         | ErrorCode::TooManyTurns => StatusCode::UNPROCESSABLE_ENTITY,
-        ErrorCode::VisitorQueueFull | ErrorCode::NetworkQueueFull | ErrorCode::TooManyQuestions => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::VisitorQueueFull | ErrorCode::NetworkQueueFull | ErrorCode::TooManyQuestions => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         ErrorCode::MemoryFull
         | ErrorCode::FetchesFull
         | ErrorCode::QueueFull
@@ -41,7 +45,7 @@ pub fn status(code: ErrorCode) -> StatusCode {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let code = code(&error);
-        if status(code) == StatusCode::SERVICE_UNAVAILABLE {
+        if status(code) == StatusCode::SERVICE_UNAVAILABLE || error.flag().is_some() {
             // Limits that a host may want to raise.
             tracing::info!(flag = error.flag(), "{error}");
         }
@@ -56,12 +60,14 @@ impl From<Error> for ApiError {
 fn code(error: &Error) -> ErrorCode {
     match error {
         Error::BadRequest { .. } => ErrorCode::BadRequest,
+        Error::BodyTooSlow { .. } => ErrorCode::BadRequest,
+        Error::BodyTooLarge { .. } => ErrorCode::PictureTooLarge,
         Error::NotFound { .. } => ErrorCode::NotFound,
         Error::TurnInProgress => ErrorCode::TurnInProgress,
         Error::TooManyTurns { .. } => ErrorCode::TooManyTurns,
         Error::QuestionEmpty => ErrorCode::QuestionEmpty,
         Error::QuestionTooLong { .. } => ErrorCode::QuestionTooLong,
-        Error::QuestionRefused { .. } => ErrorCode::QuestionRefused,
+        Error::QuestionRefused { .. } | Error::QuestionTooLarge { .. } => ErrorCode::QuestionRefused,
         Error::SettingRefused { .. } => ErrorCode::SettingRefused,
         Error::PictureTooLarge { .. } => ErrorCode::PictureTooLarge,
         Error::PictureUnreadable { .. } => ErrorCode::PictureUnreadable,
@@ -101,6 +107,17 @@ fn sentence(error: &Error) -> String {
         | Error::SettingRefused { detail, .. }
         | Error::PictureUnreadable { detail }
         | Error::AddressRefused { detail } => detail.clone(),
+        Error::BodyTooSlow { bytes_per_second } => format!(
+            "The request came slower than the {bytes_per_second} bytes a second that are waited for. Try again, on a faster connection."
+        ),
+        Error::BodyTooLarge { limit } => {
+            format!("A request may have at most {limit} bytes. Send a smaller picture.")
+        }
+        Error::QuestionTooLarge { rows, needed, budget } => format!(
+            "Reading the question for {rows} answers or beams at once would take {:.2} GB of memory, and {:.2} are there for it. Ask for fewer beams or answers, or a shorter answer, or begin a new conversation.",
+            *needed as f64 / 1e9,
+            *budget as f64 / 1e9
+        ),
         Error::NotFound { what } => missing(*what).into(),
         Error::TurnInProgress => {
             "An answer of this conversation is still being given. Wait for it, or press Stop.".into()
@@ -167,6 +184,9 @@ fn too_large(limited: PictureLimit, actual: Option<u64>, limit: u64) -> String {
             megabytes(actual),
             megabytes(limit)
         ),
+        (PictureLimit::Kept, Some(actual)) => {
+            format!("The file has {actual} bytes, and a visitor may keep {limit} here. Choose a smaller file.")
+        }
         (limited, None) => {
             format!("The picture has more than the {limit} {limited} that are accepted. Choose a smaller one.")
         }

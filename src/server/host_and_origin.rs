@@ -11,9 +11,16 @@ use url::Url;
 
 use super::client_address::Proxied;
 
-pub const NOT_OURS: &str = "This server listens to this machine only, and not by this name. Open http://localhost with its port. (Behind a proxy, or by another name: start it with --host-name NAME or --public-url URL.)";
+pub const NOT_OURS: &str = "This server listens to this machine only, and not by this name. Open http://localhost with its port, or ask whoever runs it to give it this name.";
 
-pub const OTHER_SITE: &str = "This was sent by another site's page. Open Glimpse itself to ask. (A proxy before it has to pass on Host or X-Forwarded-Host, or name its address with --public-url.)";
+/// By which flags a host gives a server a name.
+pub const NAMING_FLAGS: &str = "--host-name, --public-url";
+
+pub const OTHER_SITE: &str = "This was sent by another site's page. Open Glimpse itself to ask. If this is Glimpse itself, whoever runs it has to tell it its address.";
+
+/// What a host does where his own page is refused.
+pub const OWN_ADDRESS: &str =
+    "a proxy before Glimpse passes on Host or X-Forwarded-Host, or --public-url names the address";
 
 /// What the server is called.
 #[derive(Clone, Debug, Default)]

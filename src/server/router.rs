@@ -127,7 +127,13 @@ fn header_layer(name: HeaderName, value: HeaderValue) -> SetResponseHeaderLayer<
 /// fill in his name.
 async fn refuse_other_sites(State(hosts): State<Arc<Hosts>>, request: Request<Body>, next: Next) -> Response {
     if request.method() == Method::POST && hosts.is_from_another_site(request.headers(), request.extensions().get()) {
-        return refuse_sender(StatusCode::FORBIDDEN, host_and_origin::OTHER_SITE, request).await;
+        return refuse_sender(
+            StatusCode::FORBIDDEN,
+            host_and_origin::OTHER_SITE,
+            host_and_origin::OWN_ADDRESS,
+            request,
+        )
+        .await;
     }
     next.run(request).await
 }
@@ -137,7 +143,13 @@ async fn refuse_other_names(State(hosts): State<Arc<Hosts>>, request: Request<Bo
     if hosts.serves(request.headers()) || matches!(request.uri().path(), "/healthz" | "/readyz") {
         return next.run(request).await;
     }
-    refuse_sender(StatusCode::MISDIRECTED_REQUEST, host_and_origin::NOT_OURS, request).await
+    refuse_sender(
+        StatusCode::MISDIRECTED_REQUEST,
+        host_and_origin::NOT_OURS,
+        host_and_origin::NAMING_FLAGS,
+        request,
+    )
+    .await
 }
 
 /// Reads what was sent, within the limits around us, and throws it away: a proxy that could not
@@ -147,11 +159,13 @@ pub async fn read_and_drop(body: Body) {
     while rest.next().await.is_some_and(|chunk| chunk.is_ok()) {}
 }
 
-async fn refuse_sender(status: StatusCode, sentence: &str, request: Request<Body>) -> Response {
+/// `flag` is for the host: it says what of his would let the sender in.
+async fn refuse_sender(status: StatusCode, sentence: &str, flag: &str, request: Request<Body>) -> Response {
+    tracing::info!(flag, "{sentence}");
     let (parts, body) = request.into_parts();
     read_and_drop(body).await;
     if parts.uri.path().starts_with(FUNCTIONS) {
-        let error = ApiError::new(ErrorCode::Forbidden, sentence);
+        let error = ApiError::new(ErrorCode::Forbidden, sentence).with_flag(flag);
         return (status, axum::Json(error)).into_response();
     }
     errors::page(
@@ -240,14 +254,12 @@ async fn say_too_large(State(most): State<usize>, request: Request<Body>, next: 
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let is_bare = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
     if response.status() == StatusCode::PAYLOAD_TOO_LARGE && is_bare {
-        let sentence = format!(
-            "A request may have at most {most} bytes (twice --max-upload-bytes, and a little). Send a smaller picture."
-        );
+        let error = ApiError::from(Error::BodyTooLarge { limit: most });
         if is_function {
-            return errors::refusal(&ApiError::new(ErrorCode::PictureTooLarge, sentence));
+            return errors::refusal(&error);
         }
         // Whoever has no JavaScript posts a form, and reads what comes.
-        return errors::page(StatusCode::PAYLOAD_TOO_LARGE, "Too large", &sentence, &reader);
+        return errors::page(StatusCode::PAYLOAD_TOO_LARGE, "Too large", &error.message, &reader);
     }
     response
 }

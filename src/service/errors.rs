@@ -73,6 +73,11 @@ impl From<StoreError> for Error {
                 what: Missing::Conversation,
             },
             StoreError::TurnInProgress => Self::TurnInProgress,
+            StoreError::VisitorFull { bytes, limit } => Self::PictureTooLarge {
+                limited: PictureLimit::Kept,
+                actual: Some(bytes),
+                limit,
+            },
             StoreError::TooManyTurns { limit } => Self::TooManyTurns { limit },
             other => internal(&other),
         }
@@ -85,12 +90,17 @@ impl From<EngineError> for Error {
             EngineError::QueueFull { limit } => Self::QueueFull { limit: *limit },
             EngineError::ClientQueueFull { limit } => Self::VisitorQueueFull { limit: *limit },
             EngineError::NetworkQueueFull { limit } => Self::NetworkQueueFull { limit: *limit },
-            EngineError::Prompt(TextError::ImageTokenInText)
-            | EngineError::Generation(GenerationError::PromptTooLong { .. } | GenerationError::TooMuchMemory { .. }) => {
-                Self::QuestionRefused {
-                    detail: error.to_string(),
+            EngineError::Generation(GenerationError::TooMuchMemory { rows, needed, budget }) => {
+                Self::QuestionTooLarge {
+                    rows: *rows,
+                    needed: *needed,
+                    budget: *budget,
                 }
             }
+            EngineError::Prompt(TextError::ImageTokenInText)
+            | EngineError::Generation(GenerationError::PromptTooLong { .. }) => Self::QuestionRefused {
+                detail: error.to_string(),
+            },
             EngineError::Generation(GenerationError::NothingToDraw) => Self::SettingRefused {
                 detail: error.to_string(),
                 flag: None,

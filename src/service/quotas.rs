@@ -205,7 +205,11 @@ mod tests {
         };
         let first: Vec<_> = (0..CLIENTS_OF_A_NETWORK).map(|_| begin(HOME, 10)).collect();
         assert!(first.iter().all(|(_, gone)| gone.is_empty()));
-        assert_eq!(begin(Ipv4Addr::new(192, 0, 2, 2), 10).1, [], "another network has its own");
+        assert_eq!(
+            begin(Ipv4Addr::new(192, 0, 2, 2), 10).1,
+            [],
+            "another network has its own"
+        );
         let both = [first[0].0.clone(), first[1].0.clone()];
         assert_eq!(begin(HOME, 11).1, both, "as many as make room");
         assert_eq!(begin(Ipv4Addr::LOCALHOST, 999).1, [], "a proxy's");

@@ -179,9 +179,9 @@ fn a_form_that_comes_too_slowly_is_cut_off_and_told_why() {
     let (_model, server) = serve(&["--min-body-rate", "1000000000"]);
     let paths = ["/ask", "/api/page/upload"];
     for mut stream in paths.map(|path| begin_form(&server, path, 1_000_000, PICTURE_HEAD.as_bytes())) {
-        let refused = answer(&mut stream, "--min-body-rate");
+        let refused = answer(&mut stream, "bytes a second");
         assert!(
-            refused.starts_with("HTTP/1.1 400") && refused.contains("--min-body-rate"),
+            refused.starts_with("HTTP/1.1 400") && refused.contains("1000000000 bytes a second"),
             "{refused}"
         );
     }

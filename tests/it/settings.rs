@@ -302,10 +302,11 @@ fn a_request_that_is_too_large_gets_a_sentence() {
     );
     let error: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
     assert_eq!(error["code"], "picture_too_large");
+    assert_eq!(error["data"]["flag"], "--max-upload-bytes", "{error}");
     assert!(
         error["message"]
             .as_str()
-            .is_some_and(|sentence| sentence.contains("--max-upload-bytes")),
+            .is_some_and(|sentence| sentence.contains("67174400 bytes") && !sentence.contains("--")),
         "{error}"
     );
 }

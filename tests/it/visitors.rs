@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::page::{
     STRANGER, VISITOR, VISITOR_HEADER, ask, begin, call, call_as, post_form, question, send_as, upload,
 };
+use crate::support::script::ScriptControl;
 use crate::support::{Server, TinyCheckpoint, png};
 
 fn server(further: &[&str]) -> (TinyCheckpoint, Server) {
@@ -15,17 +16,26 @@ fn server(further: &[&str]) -> (TinyCheckpoint, Server) {
     (model, server)
 }
 
-/// A conversation of this visitor's.
-fn begin_as(visitor: &str, server: &Server) -> String {
+/// What is answered to a picture's file that this visitor puts in, from this address.
+fn upload_as(visitor: &str, address: &str, server: &Server, file: &[u8]) -> (u16, Value) {
     let body = [
         &b"--edge\r\nContent-Disposition: form-data; name=\"picture\"; filename=\"p\"\r\n\r\n"[..],
-        &png([1, 2, 3]),
+        file,
         b"\r\n--edge--\r\n",
     ]
     .concat();
     let request =
         ureq::post(format!("{}/api/page/upload", server.address)).content_type("multipart/form-data; boundary=edge");
-    let (status, conversation) = send_as(visitor, request, &body);
+    send_as(visitor, request.header("x-forwarded-for", address), &body)
+}
+
+/// A conversation of this visitor's.
+fn begin_as(visitor: &str, server: &Server) -> String {
+    begin_from("127.0.0.1", visitor, server)
+}
+
+fn begin_from(address: &str, visitor: &str, server: &Server) -> String {
+    let (status, conversation) = upload_as(visitor, address, server, &png([1, 2, 3]));
     assert_eq!(status, 200, "{conversation}");
     conversation["id"].as_str().expect("it has one").to_owned()
 }
@@ -156,4 +166,142 @@ fn a_browser_without_a_secret_is_given_one() {
         cookie.starts_with(&format!("glimpse-visitor={VISITOR};")) && cookie.contains("HttpOnly"),
         "the cookie follows the header: {cookie}"
     );
+}
+
+/// Asks as a visitor from this address, and gives the response without reading on.
+fn ask_from(address: &str, visitor: &str, server: &Server) -> ureq::http::Response<ureq::Body> {
+    let id = begin_from(address, visitor, server);
+    ureq::post(format!("{}/api/page/ask", server.address))
+        .header(VISITOR_HEADER, visitor)
+        .header("x-forwarded-for", address)
+        .config()
+        .http_status_as_error(false)
+        .build()
+        .content_type("application/json")
+        .send(question(&id, 1).to_string())
+        .expect("the server answers")
+}
+
+#[test]
+fn fresh_secrets_from_one_address_leave_another_address_a_place() {
+    let limits = ["--trusted-proxies", "127.0.0.1", "--max-waiting", "8"];
+    let (server, script) = ScriptControl::start(&limits);
+    let mut crowd: Vec<_> = (0..8)
+        .map(|number| ask_from("192.0.2.1", &format!("{number:032x}"), &server))
+        .collect();
+    let statuses: Vec<u16> = crowd.iter().map(|response| response.status().as_u16()).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 429, 429]);
+    let refused = crowd.pop().map(|mut response| response.body_mut().read_to_string());
+    let refused = refused.expect("there are eight").expect("it is text");
+    assert!(refused.contains("network_queue_full"), "{refused}");
+    let mut other = ask_from("192.0.2.2", STRANGER, &server);
+    assert_eq!(other.status(), 200, "another address has a place");
+    let mut line = String::new();
+    let mut lines = BufReader::new(other.body_mut().as_reader());
+    lines.read_line(&mut line).expect("the stream holds");
+    let position = serde_json::from_str::<Value>(&line).expect("it is JSON")["position"].clone();
+    assert_eq!(position, 2, "it has the second turn, not the seventh: {line}");
+    script.post("open");
+}
+
+/// A picture of about 1.5 MB, which cannot be packed.
+fn large_png() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 1000, 500);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header().expect("it is written to memory");
+    let mut state = 1u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    let pixels: Vec<u8> = (0..1000 * 500 * 3).map(|_| noise()).collect();
+    writer.write_image_data(&pixels).expect("the size is right");
+    drop(writer);
+    bytes
+}
+
+#[test]
+fn a_picture_larger_than_a_visitor_may_keep_is_refused_with_the_limit() {
+    let (server, _script) = ScriptControl::start(&["--max-megabytes-per-visitor", "1"]);
+    let (status, error) = upload_as(VISITOR, "127.0.0.1", &server, &large_png());
+    assert_eq!((status, &error["code"]), (413, &json!("picture_too_large")), "{error}");
+    assert_eq!(error["data"]["flag"], "--max-megabytes-per-visitor");
+    let sentence = error["message"].as_str().unwrap_or_default();
+    assert!(sentence.contains("may keep 1000000"), "{sentence}");
+}
+
+#[test]
+fn what_visitors_are_told_has_no_flags_and_the_data_has_them() {
+    let limits = ["--max-megabytes-per-visitor", "1", "--max-upload-bytes", "2000000"];
+    let further = [
+        "--max-question-chars",
+        "9",
+        "--max-turns",
+        "1",
+        "--max-waiting-per-visitor",
+        "1",
+    ];
+    let (server, script) = ScriptControl::start(&[&limits[..], &further, &["--allow-picture-urls=no"]].concat());
+    let mut told = Vec::new();
+    let id = begin(&server);
+    told.push(upload(&server, &large_png()).1);
+    told.push(upload(&server, &vec![7; 3_000_000]).1);
+    let long = json!({"request": {"conversation": id, "question": "more than nine"}});
+    told.push(call(&server, "ask", &long).1);
+    let beams = json!({"request": {"conversation": id, "question": "hi", "num_beams": 11}});
+    told.push(call(&server, "ask", &beams).1);
+    told.push(call(&server, "address", &json!({"address": "http://192.0.2.1/p.png"})).1);
+    let waiting = ask(&server, &question(&id, 1));
+    let second = begin(&server);
+    told.push(call(&server, "ask", &question(&second, 1)).1);
+    script.post("fail?error=too_much_memory");
+    script.post("open");
+    told.push(waiting.last().expect("it ends"));
+    assert!(ask(&server, &question(&second, 1)).count() > 1);
+    told.push(call(&server, "ask", &question(&second, 1)).1);
+    let flags: Vec<&str> = told
+        .iter()
+        .map(|error| error["data"]["flag"].as_str().unwrap_or("none"))
+        .collect();
+    let expected = [
+        "--max-megabytes-per-visitor",
+        "--max-upload-bytes",
+        "--max-question-chars",
+        "--max-beams",
+        "--allow-picture-urls",
+        "--max-waiting-per-visitor",
+        "--max-memory",
+        "--max-turns",
+    ];
+    assert_eq!(flags, expected, "{told:#?}");
+    for error in &told {
+        let sentence = error["message"].as_str().expect("it has a sentence");
+        assert!(!sentence.contains("--"), "{sentence}");
+    }
+}
+
+/// A photo as phones of 108 megapixels make it: 12,000 x 9,000, every row the same gradient.
+fn phone_photo() -> std::io::Result<Vec<u8>> {
+    let (width, height) = (12_000, 9_000);
+    let row: Vec<u8> = (0..width).flat_map(|x| [(x * 255 / width) as u8, 90, 40]).collect();
+    let mut photo = mozjpeg::Compress::new(mozjpeg::ColorSpace::JCS_RGB);
+    photo.set_fastest_defaults();
+    photo.set_size(width, height);
+    let mut photo = photo.start_compress(Vec::new())?;
+    for _ in 0..height {
+        photo.write_scanlines(&row)?;
+    }
+    photo.finish()
+}
+
+#[test]
+fn a_photo_of_108_megapixels_is_taken_and_answered_by_default() {
+    let (_model, server) = server(&[]);
+    let photo = phone_photo().expect("it is written to memory");
+    let (status, conversation) = upload(&server, &photo);
+    assert_eq!(status, 200, "{conversation}");
+    let id = conversation["id"].as_str().expect("it has one");
+    let last = ask(&server, &question(id, 2)).last().expect("it is answered");
+    assert_eq!(last["event"], "done", "{last}");
 }

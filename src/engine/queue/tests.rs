@@ -61,7 +61,9 @@ fn open(waiting: usize, waiting_per_client: usize) -> (QueueSender<Item>, Queue<
 /// Puts a question of this client in.
 fn submit(sender: &QueueSender<Item>, number: usize) -> Item {
     let item = Item::default();
-    sender.submit(client(number), None, item.clone()).expect("there is a place");
+    sender
+        .submit(client(number), None, item.clone())
+        .expect("there is a place");
     item
 }
 
