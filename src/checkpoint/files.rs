@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::foreign;
-use super::hub::{HubSettings, Snapshot};
-use super::mapped::{PICKLED_FILES, SINGLE_FILE};
+use super::hub::{HubError, HubId, HubSettings, Snapshot, listed_names};
+use super::mapped::SINGLE_FILE;
 use super::shard_index::{INDEX_FILE, Index};
 use super::{CheckpointError, MappedTensors, Progress, Source, demo};
 
@@ -52,8 +52,7 @@ impl Files {
                 (name, shown, FileSource::Folder(folder.clone()), None)
             }
             Source::Hub(id) => {
-                let snapshot = Snapshot::find(id.clone(), HubSettings::from_env(), Arc::clone(&progress))?;
-                snapshot.need("config.json")?;
+                let snapshot = find_on_hub(id, Arc::clone(&progress))?;
                 let folder = FileSource::Folder(snapshot.folder());
                 (id.to_string(), id.to_string(), folder, Some(snapshot))
             }
@@ -212,13 +211,18 @@ impl Files {
             }
             return Ok(());
         }
-        for file in PICKLED_FILES {
-            if snapshot.has(file)? {
-                return Err(CheckpointError::PickledWeights {
-                    checkpoint: self.name.clone(),
-                });
-            }
-        }
+        foreign::check_pickled(&self.name, |file| snapshot.has(file))?;
         Err(snapshot.missing(SINGLE_FILE).into())
     }
+}
+
+/// A repository's commit, with its `config.json`; what has none is named for what it is.
+fn find_on_hub(id: &HubId, progress: Arc<dyn Progress>) -> Result<Snapshot, CheckpointError> {
+    let settings = HubSettings::from_env();
+    let found = Snapshot::find(id.clone(), settings.clone(), progress);
+    let found = found.and_then(|snapshot| snapshot.need("config.json").map(|()| snapshot));
+    if let Err(HubError::NoFile { .. }) = &found {
+        foreign::check_names(&listed_names(id, &settings), &id.to_string())?;
+    }
+    Ok(found?)
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::CheckpointError;
+use super::hub::HubError;
 
 /// How a pointer file of Git LFS begins.
 const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -16,27 +17,57 @@ const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
 /// # Errors
 /// [`CheckpointError::Foreign`], with the way out.
 pub fn check_folder(folder: &Path, checkpoint: &str) -> Result<(), CheckpointError> {
-    let foreign = |what: &str, advice: &str| CheckpointError::Foreign {
-        checkpoint: checkpoint.into(),
-        what: what.into(),
-        advice: advice.into(),
-    };
     let names = names(folder);
     if let Some(file) = names.iter().find(|name| is_pointer(&folder.join(name))) {
         let what = format!("has {file} as a Git LFS pointer, not the file itself");
-        return Err(foreign(&what, "Run `git lfs pull` in its folder."));
+        return Err(foreign(checkpoint, &what, "Run `git lfs pull` in its folder."));
     }
+    check_names(&names, checkpoint)
+}
+
+/// The same of the names alone, as the hub lists them.
+///
+/// # Errors
+/// [`CheckpointError::Foreign`], with the way out.
+pub fn check_names(names: &[String], checkpoint: &str) -> Result<(), CheckpointError> {
     if names.iter().any(|name| name == "config.json") {
         return Ok(());
     }
     if names.iter().any(|name| name == "adapter_config.json") {
         return Err(foreign(
+            checkpoint,
             "is an adapter (LoRA) without the model that it changes",
             ADAPTER,
         ));
     }
     if names.iter().any(|name| is_gguf(name)) {
-        return Err(foreign("holds GGUF files, which are llama.cpp's", GGUF));
+        return Err(foreign(checkpoint, "holds GGUF files, which are llama.cpp's", GGUF));
+    }
+    Ok(())
+}
+
+fn foreign(checkpoint: &str, what: &str, advice: &str) -> CheckpointError {
+    CheckpointError::Foreign {
+        checkpoint: checkpoint.into(),
+        what: what.into(),
+        advice: advice.into(),
+    }
+}
+
+/// Files that hold weights in Python's pickle format, which runs what is in them.
+const PICKLED_FILES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/// Refuses weights that are pickled, where there are no others; `has` tells of a file.
+///
+/// # Errors
+/// [`CheckpointError::PickledWeights`], or the hub's, where it cannot be asked.
+pub fn check_pickled(checkpoint: &str, has: impl Fn(&str) -> Result<bool, HubError>) -> Result<(), CheckpointError> {
+    for file in PICKLED_FILES {
+        if has(file)? {
+            return Err(CheckpointError::PickledWeights {
+                checkpoint: checkpoint.into(),
+            });
+        }
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::files::{FileSource, Files};
 use super::shard_index::{INDEX_FILE, Index};
-use super::{CheckpointError, demo};
+use super::{CheckpointError, demo, foreign};
 
 pub const SINGLE_FILE: &str = "model.safetensors";
 
@@ -100,11 +100,7 @@ impl MappedTensors {
             index.check(|name| weights.contains(name))?;
             return Ok(weights);
         }
-        if PICKLED_FILES.iter().any(|file| files.contains(file)) {
-            return Err(CheckpointError::PickledWeights {
-                checkpoint: files.shown().into(),
-            });
-        }
+        foreign::check_pickled(files.shown(), |file| Ok(files.contains(file)))?;
         Err(files.missing(SINGLE_FILE))
     }
 
@@ -224,9 +220,6 @@ impl MappedTensors {
         Ok(())
     }
 }
-
-/// Files that hold weights in Python's pickle format.
-pub const PICKLED_FILES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 fn map_file(path: &Path) -> std::io::Result<Mmap> {
     let file = std::fs::File::open(path)?;

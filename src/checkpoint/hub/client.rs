@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::{Agent, Body};
 use url::Url;
@@ -19,6 +20,9 @@ pub const ATTEMPTS: u32 = 4;
 /// The longest that we wait because the hub asks us to, in seconds: it counts requests
 /// within five minutes.
 const LONGEST_WAIT: u64 = 300;
+
+/// Bytes of a list of files, at most.
+const MOST_LISTING: u64 = 16 << 20;
 
 /// Hubs that a mirror may lead back to; as in Python, they may see the token.
 const OFFICIAL: [&str; 2] = ["https://huggingface.co", "https://hf.co"];
@@ -64,7 +68,7 @@ impl Client {
 
     /// As [`Client::facts`], with so many attempts: one, where there is another way on.
     pub fn facts_within(&self, attempts: u32, id: &HubId, file: &str) -> Result<FileFacts, HubError> {
-        let send = || self.request("HEAD", id, file, 0, false);
+        let send = || self.request("HEAD", self.address(id, file)?, 0, false);
         let response = self.with_retries(attempts, id, file, send)?;
         let header = |name: &str| text(response.headers(), name);
         let missing = |missing| HubError::NotAHub {
@@ -87,7 +91,21 @@ impl Client {
 
     /// A file's bytes from `start` on: the answer is 206, or 200 with all of them.
     pub fn get(&self, id: &HubId, file: &str, start: u64) -> Result<Response<Body>, HubError> {
-        self.with_retries(ATTEMPTS, id, file, || self.request("GET", id, file, start, true))
+        let send = || self.request("GET", self.address(id, file)?, start, true);
+        self.with_retries(ATTEMPTS, id, file, send)
+    }
+
+    /// The names of a repository's files, as Python's `list_repo_files` has them.
+    pub fn names(&self, id: &HubId) -> Result<Vec<String>, HubError> {
+        let send = || self.request("GET", self.listing(id)?, 0, false);
+        let response = self.with_retries(1, id, "its list of files", send)?;
+        let read = response.into_body().with_config().limit(MOST_LISTING).read_to_string();
+        let listing = read.map_err(|error| self.unreachable(&error))?;
+        let listing: Value = serde_json::from_str(&listing).unwrap_or_default();
+        let files = listing["siblings"].as_array().into_iter().flatten();
+        Ok(files
+            .filter_map(|file| Some(file["rfilename"].as_str()?.to_owned()))
+            .collect())
     }
 
     /// The error for an answer that makes no sense.
@@ -98,15 +116,7 @@ impl Client {
 
     /// One request, with its redirects: those within the hub always, those away from it
     /// (to where large files lie) only where the file itself is wanted.
-    fn request(
-        &self,
-        method: &str,
-        id: &HubId,
-        file: &str,
-        start: u64,
-        anywhere: bool,
-    ) -> Result<Response<Body>, ureq::Error> {
-        let mut url = self.address(id, file)?;
+    fn request(&self, method: &str, mut url: Url, start: u64, anywhere: bool) -> Result<Response<Body>, ureq::Error> {
         for _ in 0..10 {
             let mut request = match method {
                 "HEAD" => self.agent.head(url.as_str()),
@@ -132,14 +142,27 @@ impl Client {
 
     /// Where a file is: each part is one step of the path, whatever it is made of.
     fn address(&self, id: &HubId, file: &str) -> Result<Url, ureq::Error> {
+        let name = id.name.split('/');
+        self.at(name.chain(["resolve", &id.revision, file]))
+    }
+
+    /// Where the names of a repository's files are.
+    fn listing(&self, id: &HubId) -> Result<Url, ureq::Error> {
+        let name = id.name.split('/');
+        self.at(["api", "models"]
+            .into_iter()
+            .chain(name)
+            .chain(["revision", &id.revision]))
+    }
+
+    fn at<'a>(&self, steps: impl Iterator<Item = &'a str>) -> Result<Url, ureq::Error> {
         let endpoint = &self.settings.endpoint;
         let bad = || ureq::Error::BadUri(endpoint.clone());
         let mut url = Url::parse(endpoint).map_err(|_| bad())?;
         url.path_segments_mut()
             .map_err(|()| bad())?
             .pop_if_empty()
-            .extend(id.name.split('/'))
-            .extend(["resolve", &id.revision, file]);
+            .extend(steps);
         Ok(url)
     }
 

@@ -18,7 +18,7 @@ mod transfer;
 
 pub use error::HubError;
 pub use settings::HubSettings;
-pub use snapshot::{Snapshot, cached, cached_folder};
+pub use snapshot::{Snapshot, cached, cached_folder, listed_names};
 
 /// A repository on the hub, and which state of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

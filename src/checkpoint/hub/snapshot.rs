@@ -258,6 +258,14 @@ pub fn cached_folder(id: &HubId, settings: &HubSettings) -> Option<PathBuf> {
     Some(layout::snapshot(&settings.cache, id, &commit))
 }
 
+/// The names of a repository's files; none where they cannot be had.
+pub fn listed_names(id: &HubId, settings: &HubSettings) -> Vec<String> {
+    if settings.offline {
+        return Vec::new();
+    }
+    Client::new(settings).names(id).unwrap_or_default()
+}
+
 /// Why nothing is downloaded where the environment says so.
 const OFFLINE: &str = "HF_HUB_OFFLINE forbids to download it: unset HF_HUB_OFFLINE, or name a folder.";
 

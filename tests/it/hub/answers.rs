@@ -65,6 +65,9 @@ pub fn from_hub(state: &mut State, request: &Request) -> Answer {
     if let Some(file) = path.strip_prefix(&resolved) {
         return small_file(state, file);
     }
+    if path.starts_with(&format!("/api/models/{ID}/revision/")) {
+        return listing(state);
+    }
     let Some(rest) = path.strip_prefix(&format!("/{ID}/resolve/")) else {
         // The hub does not say whether a repository is private or not there at all.
         return Answer::error(401, "RepoNotFound", "Repository not found");
@@ -135,6 +138,18 @@ fn large_file(cdn: &str, bytes: &[u8], sizeless: bool) -> Answer {
         answer.headers.retain(|(name, _)| *name != "X-Linked-Size");
     }
     answer
+}
+
+/// What is in the repository, as the hub tells it among much else.
+fn listing(state: &State) -> Answer {
+    let names = state.files.keys();
+    let siblings: Vec<_> = names.map(|name| serde_json::json!({ "rfilename": name })).collect();
+    let listing = serde_json::json!({ "id": ID, "sha": COMMIT, "siblings": siblings });
+    Answer {
+        status: 200,
+        body: listing.to_string().into_bytes(),
+        ..Answer::default()
+    }
 }
 
 fn small_file(state: &State, file: &str) -> Answer {

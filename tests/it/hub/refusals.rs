@@ -52,6 +52,25 @@ fn weights_are_not_downloaded_for_what_cannot_run() {
 }
 
 #[test]
+fn what_is_no_checkpoint_is_named_for_what_it_is() {
+    for (files, words) in [
+        (
+            &["adapter_config.json", "adapter_model.safetensors"][..],
+            &[ID, "LoRA", "merge_and_unload"][..],
+        ),
+        (&["README.md", "tiny-Q4_K.gguf"], &[ID, "GGUF", "glimpse models"]),
+        (&["README.md"], &[ID, "no config.json"]),
+    ] {
+        let hub = Hub::empty();
+        for file in files {
+            hub.put(file, b"{}".to_vec());
+        }
+        let user = User::of(&hub);
+        refused(&user.fetch(), words);
+    }
+}
+
+#[test]
 fn pickled_weights_are_named_and_not_downloaded() {
     let checkpoint = TinyCheckpoint::new();
     let hub = Hub::serving(checkpoint.folder.path());
