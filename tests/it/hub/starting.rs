@@ -76,12 +76,53 @@ fn a_server_without_its_model_ends_when_it_is_asked_to() {
     let hub = Hub::empty();
     let user = User::of(&hub);
     let _held = hub.hold();
-    let mut server = serving_from(&user);
+    let temporary = tempfile::tempdir().expect("there is a folder for tests");
+    let mut program = user.command([]);
+    program.env("TMPDIR", temporary.path());
+    let server = Server::spawn(program, "127.0.0.1", &["--model", ID]).when("healthz");
+    let mut server = with_a_temporary_folder(server, temporary.path());
     assert!(
         server.asked_to_end(std::time::Duration::from_secs(60)),
         "it waits for nothing"
     );
     assert_eq!(server.exit_code(), Some(0));
+    assert_eq!(folders(temporary.path()), 0, "nothing is left behind");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_start_that_fails_leaves_no_temporary_folder() {
+    let hub = Hub::empty();
+    let user = User::of(&hub);
+    let held = hub.hold();
+    let temporary = tempfile::tempdir().expect("there is a folder for tests");
+    let mut program = user.command([]);
+    program.env("TMPDIR", temporary.path());
+    let server = Server::spawn(program, "127.0.0.1", &["--model", ID]).when("healthz");
+    let mut server = with_a_temporary_folder(server, temporary.path());
+    drop(held);
+    assert_eq!(server.exit_code(), Some(1));
+    assert_eq!(folders(temporary.path()), 0, "nothing is left behind");
+}
+
+/// How many folders of conversations there are.
+#[cfg(unix)]
+fn folders(temporary: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(temporary).expect("it is ours").flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("glimpse-")).count()
+}
+
+/// The server, once it has made its folder.
+#[cfg(unix)]
+fn with_a_temporary_folder(server: Server, temporary: &std::path::Path) -> Server {
+    for _ in 0..1200 {
+        if folders(temporary) == 1 {
+            return server;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("no folder was made within a minute");
 }
 
 #[test]
