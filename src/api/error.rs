@@ -47,6 +47,8 @@ pub enum ErrorCode {
     NetworkQueueFull,
     /// The visitor has asked as many as he may within a minute.
     TooManyQuestions,
+    /// As many pictures were fetched for him as may be within a minute.
+    TooManyFetches,
     /// The answer took too long.
     TooSlow,
     /// The model failed on this question.

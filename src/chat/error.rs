@@ -67,6 +67,8 @@ pub enum Error {
     NetworkQueueFull { limit: usize },
     #[error("this visitor, or his network, asked {limit} questions within a minute")]
     TooManyQuestions { limit: usize, retry_after_seconds: u64 },
+    #[error("this visitor, or his network, had {limit} pictures fetched within a minute")]
+    TooManyFetches { limit: usize, retry_after_seconds: u64 },
     #[error("the answer took longer than {seconds} seconds")]
     TooSlow { seconds: u64 },
     #[error("the model failed")]
@@ -92,6 +94,7 @@ impl Error {
             Self::QueueFull { .. } => "--max-waiting",
             Self::VisitorQueueFull { .. } | Self::NetworkQueueFull { .. } => "--max-waiting-per-visitor",
             Self::TooManyQuestions { .. } => "--max-questions-per-minute",
+            Self::TooManyFetches { .. } => "--max-fetches-per-minute",
             Self::TooSlow { .. } => "--max-answer-seconds",
             Self::SettingRefused { flag, .. } => return flag.as_deref(),
             _ => return None,
@@ -132,6 +135,8 @@ pub enum PictureLimit {
     Memory,
     /// Bytes that a visitor may keep.
     Kept,
+    /// Bytes that may be kept of all visitors.
+    Stored,
 }
 
 impl PictureLimit {
@@ -143,6 +148,7 @@ impl PictureLimit {
             Self::Side => None,
             Self::Memory => Some("--max-picture-memory"),
             Self::Kept => Some("--max-megabytes-per-visitor"),
+            Self::Stored => Some("--max-stored-megabytes"),
         }
     }
 }
@@ -155,6 +161,7 @@ impl std::fmt::Display for PictureLimit {
             Self::Side => "pixels on its longer side",
             Self::Memory => "bytes to hold while it is read",
             Self::Kept => "bytes that a visitor may keep",
+            Self::Stored => "bytes that may be kept",
         })
     }
 }

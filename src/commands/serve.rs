@@ -50,7 +50,7 @@ pub struct ServeArgs {
     pub log_format: LogFormat,
 
     /// A folder to keep conversations in, so that they outlive the process
-    /// [default: in memory only]
+    /// [default: a temporary folder, which is removed at the end]
     #[arg(long, env = "GLIMPSE_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
 
@@ -157,15 +157,25 @@ limits! {
     max_write_seconds: u16 = 30, "GLIMPSE_MAX_WRITE_SECONDS", 1..=u16::MAX.into();
     /// Seconds that a connection may take to send the head of its (next) request
     max_head_seconds: u16 = 10, "GLIMPSE_MAX_HEAD_SECONDS", 1..=u16::MAX.into();
-    /// Conversations that are kept; the one looked at longest ago makes room
+    /// Conversations that are kept; the one in which something was asked or answered longest ago
+    /// makes room
     max_conversations: u32 = 1000, "GLIMPSE_MAX_CONVERSATIONS", 1..=u32::MAX.into();
     /// Conversations of one visitor that are kept; his own oldest makes room
     max_conversations_per_visitor: u32 = 100, "GLIMPSE_MAX_CONVERSATIONS_PER_VISITOR", 1..=u32::MAX.into();
     /// Megabytes that the pictures of one visitor may take on the disk; his own oldest make room. A
     /// network's may take four times as many
     max_megabytes_per_visitor: u32 = 1000, "GLIMPSE_MAX_MEGABYTES_PER_VISITOR", 1..=u32::MAX.into();
+    /// Megabytes that everything kept may take on the disk; of all conversations, the one in which
+    /// something was asked or answered longest ago makes room
+    max_stored_megabytes: u32 = 10_000, "GLIMPSE_MAX_STORED_MEGABYTES", 1..=u32::MAX.into();
+    /// Days that a conversation is kept after something was last asked or answered in it; it goes
+    /// when the next one begins. 0 keeps it until another one needs its room
+    keep_conversations: u16 = 0, "GLIMPSE_KEEP_CONVERSATIONS", 0..=u16::MAX.into();
     /// Questions that a visitor may ask within a minute; a network may ask four times as many
     max_questions_per_minute: u32 = 60, "GLIMPSE_MAX_QUESTIONS_PER_MINUTE", 1..=u32::MAX.into();
+    /// Pictures that a visitor may have fetched from addresses within a minute; a network may have
+    /// four times as many
+    max_fetches_per_minute: u32 = 60, "GLIMPSE_MAX_FETCHES_PER_MINUTE", 1..=u32::MAX.into();
     /// Turns of a conversation
     max_turns: u16 = 100, "GLIMPSE_MAX_TURNS", 1..=u16::MAX.into();
     /// Seconds that an answer may take, waiting included
@@ -289,6 +299,11 @@ impl LimitArgs {
             conversations: self.max_conversations as usize,
             conversations_per_visitor: self.max_conversations_per_visitor as usize,
             bytes_per_visitor: u64::from(self.max_megabytes_per_visitor) * 1_000_000,
+            bytes: u64::from(self.max_stored_megabytes) * 1_000_000,
+            age: match self.keep_conversations {
+                0 => None,
+                days => Some(Duration::from_secs(u64::from(days) * 24 * 3600)),
+            },
             turns: self.max_turns.into(),
         }
     }
@@ -305,6 +320,7 @@ impl LimitArgs {
             grace: Duration::from_secs(self.grace_seconds.into()),
             keep_answers: Duration::from_secs(self.keep_answers.into()),
             questions_per_minute: self.max_questions_per_minute as usize,
+            fetches_per_minute: self.max_fetches_per_minute as usize,
             store: self.of_store(),
         }
     }

@@ -3,7 +3,7 @@
 //! asked (a form that is none, a name that is not ours, a model that is still loading) has its
 //! sentence where it is refused. Flags are the host's: they are in the log and in an error's data.
 
-use axum::http::{Extensions, HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::Value;
 
@@ -29,9 +29,10 @@ pub fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::QuestionTooLong
         | ErrorCode::QuestionRefused
         | ErrorCode::TooManyTurns => StatusCode::UNPROCESSABLE_ENTITY,
-        ErrorCode::VisitorQueueFull | ErrorCode::NetworkQueueFull | ErrorCode::TooManyQuestions => {
-            StatusCode::TOO_MANY_REQUESTS
-        }
+        ErrorCode::VisitorQueueFull
+        | ErrorCode::NetworkQueueFull
+        | ErrorCode::TooManyQuestions
+        | ErrorCode::TooManyFetches => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::MemoryFull
         | ErrorCode::FetchesFull
         | ErrorCode::QueueFull
@@ -79,6 +80,7 @@ fn code(error: &Error) -> ErrorCode {
         Error::VisitorQueueFull { .. } => ErrorCode::VisitorQueueFull,
         Error::NetworkQueueFull { .. } => ErrorCode::NetworkQueueFull,
         Error::TooManyQuestions { .. } => ErrorCode::TooManyQuestions,
+        Error::TooManyFetches { .. } => ErrorCode::TooManyFetches,
         Error::TooSlow { .. } => ErrorCode::TooSlow,
         Error::ModelFailed => ErrorCode::ModelFailed,
         Error::ModelGone => ErrorCode::ModelGone,
@@ -97,6 +99,11 @@ fn data(error: &Error) -> serde_json::Map<String, Value> {
         data.insert("flag".into(), flag.into());
     }
     data
+}
+
+/// When what was refused may be tried again, where that is known.
+pub fn retry_after(error: &ApiError) -> Option<HeaderValue> {
+    error.data.get("retry_after_seconds")?.as_u64().map(HeaderValue::from)
 }
 
 /// What is wrong and what to do, for a visitor.
@@ -147,6 +154,11 @@ fn sentence(error: &Error) -> String {
         Error::TooManyQuestions {
             retry_after_seconds, ..
         } => format!("You have asked many questions within a minute. Ask again in {retry_after_seconds} seconds."),
+        Error::TooManyFetches {
+            retry_after_seconds, ..
+        } => format!(
+            "You have had many pictures fetched within a minute. Try again in {retry_after_seconds} seconds, or choose a file."
+        ),
         Error::TooSlow { seconds } => {
             format!("The answer took longer than the {seconds} seconds that it may. Try again later, or ask for less.")
         }
@@ -186,6 +198,9 @@ fn too_large(limited: PictureLimit, actual: Option<u64>, limit: u64) -> String {
         ),
         (PictureLimit::Kept, Some(actual)) => {
             format!("The file has {actual} bytes, and a visitor may keep {limit} here. Choose a smaller file.")
+        }
+        (PictureLimit::Stored, Some(actual)) => {
+            format!("The file has {actual} bytes, and at most {limit} can be kept here. Choose a smaller file.")
         }
         (limited, None) => {
             format!("The picture has more than the {limit} {limited} that are accepted. Choose a smaller one.")

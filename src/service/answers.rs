@@ -448,10 +448,13 @@ mod tests {
             grace,
             keep_answers: MINUTE,
             questions_per_minute: 9,
+            fetches_per_minute: 9,
             store: store::Limits {
                 conversations: 9,
                 conversations_per_visitor: 9,
                 bytes_per_visitor: 99,
+                bytes: 1 << 30,
+                age: None,
                 turns: 9,
             },
         }

@@ -79,6 +79,11 @@ impl From<StoreError> for Error {
                 limit,
             },
             StoreError::TooManyTurns { limit } => Self::TooManyTurns { limit },
+            StoreError::Full { bytes, limit } => Self::PictureTooLarge {
+                limited: PictureLimit::Stored,
+                actual: Some(bytes),
+                limit,
+            },
             other => internal(&other),
         }
     }

@@ -12,6 +12,7 @@ mod asking;
 mod blocking;
 mod conversations;
 mod errors;
+mod fetches;
 mod memory;
 mod pictures;
 mod quotas;
@@ -57,6 +58,8 @@ pub struct Limits {
     pub keep_answers: Duration,
     /// Questions that a visitor may ask within a minute; a network may ask four times as many.
     pub questions_per_minute: usize,
+    /// Pictures that a visitor may have fetched from addresses within a minute; likewise.
+    pub fetches_per_minute: usize,
     pub store: store::Limits,
 }
 
@@ -76,11 +79,7 @@ impl Service {
         Self {
             answers: AnswerRegistry::new(Arc::clone(&store), &limits),
             pictures: Pictures::new(Arc::clone(&engine), Arc::clone(&store), &limits, fetcher),
-            quotas: Quotas::new(
-                limits.questions_per_minute,
-                limits.store.conversations_per_visitor,
-                limits.store.bytes_per_visitor,
-            ),
+            quotas: Quotas::new(&limits),
             engine,
             store,
             limits,

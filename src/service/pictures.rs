@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
 use tokio_util::bytes::Bytes;
 
 use super::blocking::run_within;
 use super::errors::internal;
+use super::fetches::{Fetches, Place};
 use super::memory::{MemoryBudget, Reservation};
 use super::{Limits, Result, Service};
 use crate::chat::{Conversation, ConversationId, Error, PictureId, PreviewKey, Visitor};
@@ -19,16 +19,6 @@ use crate::store::{NewConversation, NewPicture, Store};
 
 /// How many pictures are decoded at the same time, since each takes a core.
 const DECODERS: usize = 2;
-
-/// How many pictures are fetched from addresses at the same time, at most: each holds a thread.
-const FETCHES: u64 = 16;
-
-/// As many as leave room for other bodies, each holding as much as a picture may have.
-fn fetches(limits: &Limits) -> usize {
-    let fit = limits.picture_memory / 4 / (limits.picture.max_bytes as u64).max(1);
-    // Not more than the constant.
-    fit.clamp(1, FETCHES) as usize
-}
 
 /// Bytes of pictures that are kept as the model sees them, for the next question about one.
 const PREPARED_BYTES: usize = 64 << 20;
@@ -42,7 +32,7 @@ pub struct Pictures {
     pub memory: MemoryBudget,
     /// Fetches pictures from addresses, where that is allowed.
     fetcher: Option<Fetcher>,
-    fetching: Arc<Semaphore>,
+    fetches: Fetches,
     prepared: Mutex<Prepared>,
 }
 
@@ -111,7 +101,10 @@ impl Service {
         address: String,
         room: Reservation,
     ) -> Result<Conversation> {
-        let (file, room) = self.pictures.fetch(address, room).await?;
+        let fetcher = self.pictures.fetcher.clone().ok_or(Error::AddressesNotAllowed)?;
+        self.quotas.count_fetch(visitor)?;
+        let place = self.pictures.fetches.begin(visitor)?;
+        let (file, room) = self.pictures.fetch(fetcher, address, place, room).await?;
         self.begin_conversation(visitor, file, room).await
     }
 }
@@ -124,7 +117,7 @@ impl Pictures {
             limits: limits.picture,
             memory: MemoryBudget::new(limits.picture_memory, DECODERS).trimming(give_freed_memory_back),
             fetcher,
-            fetching: Arc::new(Semaphore::new(fetches(limits))),
+            fetches: Fetches::new(limits),
             prepared: Mutex::default(),
         }
     }
@@ -133,15 +126,17 @@ impl Pictures {
         self.fetcher.is_some()
     }
 
-    async fn fetch(&self, address: String, mut room: Reservation) -> Result<(Vec<u8>, Reservation)> {
-        let fetcher = self.fetcher.clone().ok_or(Error::AddressesNotAllowed)?;
-        let permit = Arc::clone(&self.fetching)
-            .try_acquire_owned()
-            .map_err(|_| Error::FetchesFull)?;
+    async fn fetch(
+        &self,
+        fetcher: Fetcher,
+        address: String,
+        place: Place,
+        mut room: Reservation,
+    ) -> Result<(Vec<u8>, Reservation)> {
         // How large it is, its server says late or not at all.
         room.take_arrival(self.limits.max_bytes).await?;
         room.stays();
-        let ((_permit, room), fetched) = run_within((permit, room), move || fetcher.fetch(&address)).await?;
+        let ((_place, room), fetched) = run_within((place, room), move || fetcher.fetch(&address)).await?;
         let mut file = fetched?;
         file.shrink_to_fit();
         room.shrink_arrival(file.len());

@@ -1,4 +1,5 @@
-//! Who has asked enough for a minute, and how many conversations and bytes a network keeps.
+//! Who has asked, or had fetched, enough for a minute, and how many conversations and bytes a network
+//! keeps.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -6,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::Limits;
 use crate::chat::{ConversationId, Error, Visitor, VisitorId};
 use crate::engine::CLIENTS_OF_A_NETWORK;
 
@@ -15,16 +17,30 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// takes as many addresses as only a large attacker has.
 const MAX_NETWORKS: usize = 10_000;
 
-/// The questions of the last minute, and the conversations that networks have begun since the
-/// process did: whoever makes a new secret for each is one network still.
+/// The questions and the fetches of the last minute, and the conversations that networks have begun
+/// since the process did: whoever makes a new secret for each is one network still.
 pub struct Quotas {
-    limit: usize,
+    questions: Rate,
+    fetches: Rate,
     conversations: usize,
     bytes: u64,
-    recent: Mutex<Recent>,
     begun: Mutex<HashMap<IpAddr, VecDeque<(ConversationId, u64)>>>,
 }
 
+/// How often something may be done within a minute.
+struct Rate {
+    limit: usize,
+    recent: Mutex<Recent>,
+}
+
+/// It was done as often as it may.
+#[derive(Debug, PartialEq)]
+struct Exceeded {
+    limit: usize,
+    retry_after_seconds: u64,
+}
+
+/// When it was done within the last minute.
 #[derive(Default)]
 struct Recent {
     visitors: HashMap<VisitorId, VecDeque<Instant>>,
@@ -32,13 +48,12 @@ struct Recent {
 }
 
 impl Quotas {
-    /// `limit` questions a minute, `conversations`, and `bytes` of their pictures, for a visitor.
-    pub fn new(limit: usize, conversations: usize, bytes: u64) -> Self {
+    pub fn new(limits: &Limits) -> Self {
         Self {
-            limit,
-            conversations,
-            bytes,
-            recent: Mutex::default(),
+            questions: Rate::new(limits.questions_per_minute),
+            fetches: Rate::new(limits.fetches_per_minute),
+            conversations: limits.store.conversations_per_visitor,
+            bytes: limits.store.bytes_per_visitor,
             begun: Mutex::default(),
         }
     }
@@ -75,10 +90,35 @@ impl Quotas {
     /// # Errors
     /// The visitor, or his network, has asked as many as may be within the last minute.
     pub fn count_question(&self, visitor: &Visitor) -> Result<(), Error> {
-        self.count_at(visitor, Instant::now())
+        let counted = self.questions.count(visitor, Instant::now());
+        counted.map_err(|exceeded| Error::TooManyQuestions {
+            limit: exceeded.limit,
+            retry_after_seconds: exceeded.retry_after_seconds,
+        })
     }
 
-    fn count_at(&self, visitor: &Visitor, now: Instant) -> Result<(), Error> {
+    /// Counts a picture that is to be fetched from an address.
+    ///
+    /// # Errors
+    /// As many were fetched for the visitor, or his network, as may be within the last minute.
+    pub fn count_fetch(&self, visitor: &Visitor) -> Result<(), Error> {
+        let counted = self.fetches.count(visitor, Instant::now());
+        counted.map_err(|exceeded| Error::TooManyFetches {
+            limit: exceeded.limit,
+            retry_after_seconds: exceeded.retry_after_seconds,
+        })
+    }
+}
+
+impl Rate {
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            recent: Mutex::default(),
+        }
+    }
+
+    fn count(&self, visitor: &Visitor, now: Instant) -> Result<(), Exceeded> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.forget_before(now);
         let network_limit = self.limit.saturating_mul(CLIENTS_OF_A_NETWORK);
@@ -86,7 +126,7 @@ impl Quotas {
         let of_visitor = full_until(recent.visitors.get(&visitor.id), self.limit);
         let of_network = counted.and_then(|network| full_until(recent.networks.get(&network), network_limit));
         if let Some(until) = of_visitor.max(of_network) {
-            return Err(Error::TooManyQuestions {
+            return Err(Exceeded {
                 limit: if of_visitor.is_some() {
                     self.limit
                 } else {
@@ -148,36 +188,46 @@ mod tests {
 
     #[test]
     fn a_visitor_has_so_many_questions_a_minute_and_is_told_when_there_are_more() {
-        let (quotas, now) = (Quotas::new(2, 9, 9), Instant::now());
+        let (rate, now) = (Rate::new(2), Instant::now());
         let [me, other] = [(); 2].map(|()| visitor(HOME));
-        assert_eq!(quotas.count_at(&me, now), Ok(()));
+        assert_eq!(rate.count(&me, now), Ok(()));
         let later = now + Duration::from_secs(20);
-        assert_eq!(quotas.count_at(&me, later), Ok(()));
-        let refused = Error::TooManyQuestions {
+        assert_eq!(rate.count(&me, later), Ok(()));
+        let refused = Exceeded {
             limit: 2,
             retry_after_seconds: 41,
         };
-        assert_eq!(quotas.count_at(&me, later), Err(refused));
-        assert_eq!(quotas.count_at(&other, later), Ok(()), "another one has his own");
-        assert_eq!(quotas.count_at(&me, now + MINUTE), Ok(()));
+        assert_eq!(rate.count(&me, later), Err(refused));
+        assert_eq!(rate.count(&other, later), Ok(()), "another one has his own");
+        assert_eq!(rate.count(&me, now + MINUTE), Ok(()));
     }
 
     #[test]
     fn new_secrets_do_not_make_a_network_larger_than_it_is() {
-        let (quotas, now) = (Quotas::new(1, 9, 9), Instant::now());
+        let (rate, now) = (Rate::new(1), Instant::now());
         for _ in 0..CLIENTS_OF_A_NETWORK {
-            assert_eq!(quotas.count_at(&visitor(HOME), now), Ok(()));
+            assert_eq!(rate.count(&visitor(HOME), now), Ok(()));
         }
-        assert!(quotas.count_at(&visitor(HOME), now).is_err());
-        assert_eq!(quotas.count_at(&visitor(Ipv4Addr::new(192, 0, 2, 2)), now), Ok(()));
+        assert!(rate.count(&visitor(HOME), now).is_err());
+        assert_eq!(rate.count(&visitor(Ipv4Addr::new(192, 0, 2, 2)), now), Ok(()));
         for _ in 0..9 {
-            assert_eq!(quotas.count_at(&visitor(Ipv4Addr::LOCALHOST), now), Ok(()), "a proxy's");
+            assert_eq!(rate.count(&visitor(Ipv4Addr::LOCALHOST), now), Ok(()), "a proxy's");
+        }
+    }
+
+    fn with_room_for(conversations: usize, bytes: u64) -> Quotas {
+        Quotas {
+            questions: Rate::new(9),
+            fetches: Rate::new(9),
+            conversations,
+            bytes,
+            begun: Mutex::default(),
         }
     }
 
     #[test]
     fn a_networks_own_oldest_conversations_make_room() {
-        let quotas = Quotas::new(9, 1, 9);
+        let quotas = with_room_for(1, 9);
         let begin = |network| {
             let id = ConversationId::random();
             let gone = quotas.count_conversation(&visitor(network), &id, 1);
@@ -197,7 +247,7 @@ mod tests {
 
     #[test]
     fn new_secrets_do_not_give_a_network_more_bytes() {
-        let quotas = Quotas::new(9, 9, 10);
+        let quotas = with_room_for(9, 10);
         let begin = |network, bytes| {
             let id = ConversationId::random();
             let gone = quotas.count_conversation(&visitor(network), &id, bytes);
@@ -217,11 +267,11 @@ mod tests {
 
     #[test]
     fn nobody_is_remembered_for_longer_than_he_counts() {
-        let (quotas, now) = (Quotas::new(9, 9, 9), Instant::now());
-        assert_eq!(quotas.count_at(&visitor(HOME), now), Ok(()));
+        let (rate, now) = (Rate::new(9), Instant::now());
+        assert_eq!(rate.count(&visitor(HOME), now), Ok(()));
         let later = now + 2 * MINUTE;
-        quotas.recent.lock().expect("no panic").forget_before(later);
-        let recent = quotas.recent.lock().expect("no panic");
+        rate.recent.lock().expect("no panic").forget_before(later);
+        let recent = rate.recent.lock().expect("no panic");
         assert!(recent.visitors.is_empty() && recent.networks.is_empty());
     }
 }

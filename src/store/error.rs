@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::io;
 
-/// Use the first four where a visitor has something to do about it.
+/// Use the first five where a visitor has something to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("it is not kept here (any more)")]
@@ -15,6 +15,8 @@ pub enum StoreError {
     TooManyTurns { limit: usize },
     #[error("the picture takes {bytes} bytes, and a visitor may keep {limit} (--max-megabytes-per-visitor)")]
     VisitorFull { bytes: u64, limit: u64 },
+    #[error("the picture takes {bytes} bytes, and {limit} may be kept (--max-stored-megabytes)")]
+    Full { bytes: u64, limit: u64 },
     /// The folder is no good from the start.
     #[error("The folder {folder} cannot be used for conversations: {reason}. Name another one with --data.")]
     Folder { folder: String, reason: String },

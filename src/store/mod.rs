@@ -9,6 +9,8 @@ mod folder;
 mod pictures;
 mod sqlite;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tokio_util::bytes::Bytes;
 
@@ -40,12 +42,13 @@ pub trait Store: Send + Sync {
     /// There is none, or the disk refuses.
     async fn preview(&self, key: &PreviewKey) -> Result<Bytes, StoreError>;
 
-    /// Begins a conversation about a picture that is kept. Where its owner then has too many,
-    /// his own go that were used longest ago, and where all have too many, others'. None goes
-    /// whose answer is being given.
+    /// Begins a conversation about a picture that is kept. Those go first that are older than
+    /// they may be. Where its owner then has too many, his own go that were used longest ago, and
+    /// where all have too many, or take too much of the disk, others'. None goes whose answer is
+    /// being given.
     ///
     /// # Errors
-    /// The picture is not kept, or is larger than all that a visitor may keep; nothing goes then.
+    /// The picture is not kept, or is larger than all that may be kept; nothing goes then.
     async fn begin_conversation(&self, new: &NewConversation, limits: &Limits) -> Result<Evicted, StoreError>;
 
     /// All that was said.
@@ -137,6 +140,10 @@ pub struct Limits {
     pub conversations_per_visitor: usize,
     /// Bytes of the pictures of a visitor's conversations.
     pub bytes_per_visitor: u64,
+    /// Bytes on the disk: of the pictures of all conversations, and of what was said.
+    pub bytes: u64,
+    /// How long a conversation is kept after its last use, if not for ever.
+    pub age: Option<Duration>,
     /// Turns of a conversation.
     pub turns: usize,
 }
@@ -144,6 +151,8 @@ pub struct Limits {
 /// What made room for a new conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evicted {
+    /// Older than they may be, whoever's.
+    pub aged: Vec<ConversationId>,
     /// Its owner's.
     pub own: Vec<ConversationId>,
     pub others: Vec<ConversationId>,

@@ -1,7 +1,7 @@
 //! Pictures from addresses, checked from outside. Every refusal has its unit test in
 //! `src/remote`; here it is that they hold where visitors and scripts come in.
 
-use crate::support::page::{ask, call, get, post_form, question};
+use crate::support::page::{STRANGER, VISITOR, VISITOR_HEADER, ask, call, call_as, get, post_form, question};
 use crate::support::site::{SECRET, Site};
 use crate::support::{PictureFile, Server, TinyCheckpoint, glimpse, stderr};
 use serde_json::{Value, json};
@@ -327,4 +327,40 @@ fn a_line_of_a_batch_may_name_an_address() {
         "{lines:?}"
     );
     assert_eq!(site.requests(), 2, "a picture that was just there is not fetched again");
+}
+
+#[test]
+fn a_visitor_has_so_many_pictures_fetched_a_minute() {
+    let (model, site) = (TinyCheckpoint::new(), Site::start());
+    let place = site.place.to_string();
+    let mut arguments = vec!["--model", model.path(), "--allow-picture-source", &place];
+    arguments.extend(["--max-fetches-per-minute", "1"]);
+    let server = Server::start(&arguments);
+    let picture = site.url("/a.png");
+    assert_eq!(open(&server, &picture).0, 200);
+    let refused = ureq::post(format!("{}/api/page/address", server.address))
+        .header(VISITOR_HEADER, VISITOR)
+        .config()
+        .http_status_as_error(false)
+        .build()
+        .content_type("application/json")
+        .send(json!({ "address": picture }).to_string());
+    let mut refused = refused.expect("the server answers");
+    assert_eq!(refused.status(), 429);
+    let seconds = refused.headers()["retry-after"].to_str().ok();
+    let seconds = seconds.and_then(|seconds| seconds.parse::<u64>().ok());
+    assert!(
+        seconds.is_some_and(|seconds| (1..=60).contains(&seconds)),
+        "{seconds:?}"
+    );
+    let error = refused.body_mut().read_to_string().expect("it is text");
+    assert!(
+        error.contains("too_many_fetches") && error.contains("--max-fetches-per-minute"),
+        "{error}"
+    );
+    assert_eq!(site.requests(), 1, "nothing was fetched for it");
+    let (status, page) = post_form(&server, &[("address", "", picture.as_bytes()), ("action", "", b"open")]);
+    assert!(status == 429 && page.contains("many pictures fetched"), "{page}");
+    let (status, _) = call_as(STRANGER, &server, "address", &json!({ "address": picture }));
+    assert_eq!(status, 200, "another one has his own");
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{Extension, FromRequest, State};
-use axum::http::{Request, StatusCode};
+use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::StreamExt;
 use leptos::prelude::provide_context;
@@ -247,6 +247,7 @@ async fn page(state: &AppState, base: Base, visitor: Visitor, failed: FailedForm
         .error
         .as_ref()
         .map_or(StatusCode::OK, |error| errors::status(error.code));
+    let retry_after = failed.error.as_ref().and_then(errors::retry_after);
     let service = Arc::clone(&state.service);
     let leptos = state.leptos.clone();
     let render = leptos_axum::render_app_async_with_context(
@@ -262,6 +263,9 @@ async fn page(state: &AppState, base: Base, visitor: Visitor, failed: FailedForm
     request.extensions_mut().insert(visitor);
     let mut response = render(request).await;
     *response.status_mut() = status;
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
     response
 }
 

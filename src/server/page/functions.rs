@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::http::header;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
 use leptos::prelude::use_context;
 use leptos::server_fn::codec::{ByteStream, MultipartData};
 use leptos_axum::ResponseOptions;
@@ -184,16 +184,10 @@ fn is_page() -> bool {
 
 /// Gives the response the status that goes with its error.
 fn refuse(error: Error) -> ApiError {
-    let retry_after = match &error {
-        Error::TooManyQuestions {
-            retry_after_seconds, ..
-        } => Some(HeaderValue::from(*retry_after_seconds)),
-        _ => None,
-    };
     let error = ApiError::from(error);
     if let Some(response) = use_context::<ResponseOptions>() {
         response.set_status(errors::status(error.code));
-        if let Some(seconds) = retry_after {
+        if let Some(seconds) = errors::retry_after(&error) {
             response.insert_header(header::RETRY_AFTER, seconds);
         }
     }

@@ -1,6 +1,7 @@
 //! What makes room for a new conversation.
 //!
-//! A visitor's quota takes his own. The bound over all takes whose last use is longest ago,
+//! Age comes before number: what was not used for longer than it may be kept goes first. A
+//! visitor's quota then takes his own. The bounds over all take whose last use is longest ago,
 //! whoever's; but a flood of pictures that nobody asks about, from visitors made up for each,
 //! drives out itself: those may have a quarter of the room.
 
@@ -8,11 +9,14 @@ use sqlx::SqliteConnection;
 
 use super::read::{number, picture_id};
 use crate::chat::{ConversationId, PictureId, VisitorId};
-use crate::store::{Evicted, Limits, StoreError, Usage};
+use crate::store::{Evicted, Limits, NewConversation, StoreError, Usage};
 
 /// Conversations that go for one that begins, where there are far too many: a limit that was
 /// set too low by mistake does not cost all of them at once.
 pub(super) const MOST_GONE_AT_ONCE: usize = 2;
+
+/// Conversations that go for their age when one begins: the transaction stays short.
+pub(super) const MOST_AGED_AT_ONCE: i64 = 100;
 
 /// What went, and the pictures that it was about.
 #[derive(Default)]
@@ -28,44 +32,101 @@ struct Candidate {
     picture: Vec<u8>,
 }
 
-/// Makes room for a conversation of a visitor's about a picture of this many bytes.
+/// Makes room, `now`, for a conversation about a picture of this many bytes.
 pub async fn make_room(
+    connection: &mut SqliteConnection,
+    new: &NewConversation,
+    bytes: i64,
+    limits: &Limits,
+    now: i64,
+) -> Result<Gone, StoreError> {
+    check_size(bytes.cast_unsigned(), limits)?;
+    let mut gone = Gone::default();
+    if let Some(age) = limits.age {
+        remove_aged(&mut *connection, now.saturating_sub(number(age.as_millis())), &mut gone).await?;
+    }
+    remove_own(&mut *connection, &new.owner, bytes, limits, &mut gone).await?;
+    remove_others(connection, new, limits, &mut gone).await?;
+    Ok(gone)
+}
+
+/// Whether a picture of this many bytes fits in at all.
+fn check_size(bytes: u64, limits: &Limits) -> Result<(), StoreError> {
+    if bytes > limits.bytes {
+        let limit = limits.bytes;
+        return Err(StoreError::Full { bytes, limit });
+    }
+    if bytes > limits.bytes_per_visitor {
+        let limit = limits.bytes_per_visitor;
+        return Err(StoreError::VisitorFull { bytes, limit });
+    }
+    Ok(())
+}
+
+/// Removes what was last used before `oldest`.
+async fn remove_aged(connection: &mut SqliteConnection, oldest: i64, gone: &mut Gone) -> Result<(), StoreError> {
+    let aged = sqlx::query_as!(
+        Candidate,
+        "SELECT id, owner, picture FROM conversation WHERE updated < ?1 AND NOT EXISTS (SELECT 1 FROM turn JOIN answer ON turn = turn.id WHERE conversation = conversation.id AND state = 'running') ORDER BY updated, id LIMIT ?2",
+        oldest,
+        MOST_AGED_AT_ONCE
+    );
+    for candidate in aged.fetch_all(&mut *connection).await? {
+        let id = remove(&mut *connection, candidate, &mut gone.pictures).await?;
+        gone.evicted.aged.push(id);
+    }
+    Ok(())
+}
+
+/// Removes a visitor's own, where he has too many or too much.
+async fn remove_own(
     connection: &mut SqliteConnection,
     owner: &VisitorId,
     bytes: i64,
     limits: &Limits,
-) -> Result<Gone, StoreError> {
-    let limit = limits.bytes_per_visitor;
-    if bytes > number(limit) {
-        let bytes = bytes.cast_unsigned();
-        return Err(StoreError::VisitorFull { bytes, limit });
-    }
-    let mut gone = Gone::default();
+    gone: &mut Gone,
+) -> Result<(), StoreError> {
     loop {
         let usage = usage(&mut *connection, owner).await?;
         let too_many = usage.conversations >= limits.conversations_per_visitor.max(1)
             && gone.evicted.own.len() < MOST_GONE_AT_ONCE;
-        let too_much = usage.bytes.saturating_add(bytes.cast_unsigned()) > limit;
+        let too_much = usage.bytes.saturating_add(bytes.cast_unsigned()) > limits.bytes_per_visitor;
         if !too_many && !too_much {
-            break;
+            return Ok(());
         }
         let Some(oldest) = oldest_of(&mut *connection, owner).await? else {
-            break;
+            return Ok(());
         };
         let id = remove(&mut *connection, oldest, &mut gone.pictures).await?;
         gone.evicted.own.push(id);
     }
-    while gone.evicted.others.len() < MOST_GONE_AT_ONCE {
+}
+
+/// Removes anybody's, where there are too many of all, or they take too much of the disk.
+async fn remove_others(
+    connection: &mut SqliteConnection,
+    new: &NewConversation,
+    limits: &Limits,
+    gone: &mut Gone,
+) -> Result<(), StoreError> {
+    let limit = number(limits.bytes);
+    // More than may be is there only where the limit was higher before: it shrinks little by little.
+    let before = stored_bytes(&mut *connection, None).await?.max(limit);
+    loop {
         let conversations = count(&mut *connection).await?;
-        if conversations < number(limits.conversations.max(1)) {
-            break;
+        let bytes = stored_bytes(&mut *connection, Some(&new.picture)).await?;
+        let is_first_few = gone.evicted.others.len() < MOST_GONE_AT_ONCE;
+        let too_many = conversations >= number(limits.conversations.max(1)) && is_first_few;
+        let too_much = bytes > before || (bytes > limit && is_first_few);
+        if !too_many && !too_much {
+            return Ok(());
         }
         let unasked = conversations - count_asked(&mut *connection).await?;
         let is_flooded = unasked >= conversations / 4;
         let Some(oldest) = oldest_of_all(&mut *connection, is_flooded).await? else {
-            break;
+            return Ok(());
         };
-        let is_own = oldest.owner == owner.0;
+        let is_own = oldest.owner == new.owner.0;
         let id = remove(&mut *connection, oldest, &mut gone.pictures).await?;
         if is_own {
             gone.evicted.own.push(id);
@@ -73,7 +134,23 @@ pub async fn make_room(
             gone.evicted.others.push(id);
         }
     }
-    Ok(gone)
+}
+
+/// Bytes that the database uses, and the pictures that conversations are about, each once, with
+/// one that a conversation is to begin about.
+async fn stored_bytes(connection: &mut SqliteConnection, also: Option<&PictureId>) -> Result<i64, StoreError> {
+    let also = also.map(|picture| picture.0.as_slice());
+    let pictures = sqlx::query_scalar!(
+        r#"SELECT coalesce(sum(bytes), 0) AS "bytes!: i64" FROM picture WHERE sha256_pixels = ?1 OR EXISTS (SELECT 1 FROM conversation WHERE picture = sha256_pixels)"#,
+        also
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    // What was removed leaves pages that are used again.
+    let database: i64 = sqlx::query_scalar("SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size")
+        .fetch_one(connection)
+        .await?;
+    Ok(pictures.saturating_add(database))
 }
 
 /// Removes a conversation whose answer is not being given, and gives its picture.

@@ -252,7 +252,7 @@ impl Inner {
         let mut connection = self.writer(Durability::PowerCut).await?;
         let mut transaction = connection.begin_with(BEGIN).await?;
         let bytes = read::picture_bytes(&mut transaction, &new.picture).await?;
-        let gone = eviction::make_room(&mut transaction, &new.owner, bytes, limits).await?;
+        let gone = eviction::make_room(&mut transaction, new, bytes, limits, now).await?;
         write::insert_conversation(&mut transaction, new, bytes, now).await?;
         // Known before the end, since whoever waits for it may go.
         self.uses.suspect(gone.pictures);
@@ -285,15 +285,21 @@ impl Inner {
 
 impl Evicted {
     fn log(&self) {
+        if !self.aged.is_empty() {
+            tracing::info!(
+                "conversations that went since they were not used for longer than they are kept (--keep-conversations): {}",
+                self.aged.len()
+            );
+        }
         if !self.own.is_empty() {
             tracing::info!(
-                "a visitor's own conversations that made room for his new one: {}",
+                "a visitor's own conversations that made room for his new one (--max-conversations-per-visitor, --max-megabytes-per-visitor): {}",
                 self.own.len()
             );
         }
         if !self.others.is_empty() {
             tracing::info!(
-                "conversations that made room for a new one (--max-conversations): {}",
+                "conversations that made room for a new one (--max-conversations, --max-stored-megabytes): {}",
                 self.others.len()
             );
         }

@@ -18,6 +18,8 @@ const ROOMY: Limits = Limits {
     conversations: 1000,
     conversations_per_visitor: 100,
     bytes_per_visitor: 1 << 30,
+    bytes: 1 << 40,
+    age: None,
     turns: 100,
 };
 
@@ -412,6 +414,105 @@ async fn a_lower_limit_takes_nothing_at_the_start_and_little_at_once() {
     }
     let (_, evicted) = begin_within(&store, visitor(), 7, &limits).await;
     assert_eq!(evicted.others, all[..2]);
+    store.close().await;
+}
+
+/// A conversation about a picture of a megabyte, which something was asked about.
+async fn begin_large(store: &SqliteStore, number: u8, limits: &Limits) -> (ConversationId, Evicted) {
+    let large = NewPicture {
+        file: Bytes::from(vec![number; 1_000_000]),
+        ..picture(number)
+    };
+    store.keep_picture(large.clone()).await.expect("there is room");
+    let new = new_conversation(visitor(), large.id);
+    let evicted = store.begin_conversation(&new, limits).await.expect("it is kept");
+    say(store, &new.id, "what?").await;
+    (new.id, evicted)
+}
+
+#[tokio::test]
+async fn what_is_kept_of_all_visitors_is_bounded_in_bytes() {
+    let folder = folder();
+    let store = open(folder.path()).await;
+    let limits = Limits {
+        bytes: 3_900_000,
+        ..ROOMY
+    };
+    let mut all = Vec::new();
+    for number in 0..3 {
+        let (id, evicted) = begin_large(&store, number, &limits).await;
+        assert_eq!(evicted, Evicted::default());
+        all.push(id);
+    }
+    say(&store, &all[0], "used since").await;
+    let (_, evicted) = begin_large(&store, 3, &limits).await;
+    assert_eq!(evicted.others, all[1..2], "the one used longest ago, and no more");
+    assert_eq!(files(folder.path()).len(), 2 * 3, "its picture is off the disk");
+    // The same picture once more takes no room.
+    let (_, evicted) = begin_within(&store, visitor(), 3, &limits).await;
+    assert_eq!(evicted.others, []);
+    let too_large = NewPicture {
+        file: Bytes::from(vec![9; 4_000_000]),
+        ..picture(9)
+    };
+    store.keep_picture(too_large.clone()).await.expect("there is room");
+    let new = new_conversation(visitor(), too_large.id);
+    let refused = store.begin_conversation(&new, &limits).await;
+    assert!(matches!(refused, Err(StoreError::Full { limit: 3_900_000, .. })));
+    assert!(is_kept(&store, &all[0]).await, "nothing went for it");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_lower_bound_of_bytes_takes_little_at_once() {
+    let folder = folder();
+    let store = open(folder.path()).await;
+    let mut all = Vec::new();
+    for number in 0..6 {
+        all.push(begin_large(&store, number, &ROOMY).await.0);
+    }
+    let limits = Limits {
+        bytes: 1_500_000,
+        ..ROOMY
+    };
+    let (_, evicted) = begin_large(&store, 6, &limits).await;
+    assert_eq!(evicted.others, all[..MOST_GONE_AT_ONCE]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_was_not_used_for_too_long_goes_before_anything_else_and_not_at_the_start() {
+    let folder = folder();
+    let store = open(folder.path()).await;
+    let owner = visitor();
+    let mut own = Vec::new();
+    for number in 0..3 {
+        own.push(begin(&store, owner, number).await);
+    }
+    set(&store, "UPDATE conversation SET updated = 1 + rowid").await;
+    store.close().await;
+    drop(store);
+
+    let limits = Limits {
+        age: Some(std::time::Duration::from_secs(24 * 3600)),
+        conversations_per_visitor: 3,
+        ..ROOMY
+    };
+    let store = SqliteStore::in_folder(folder.path().into(), &limits)
+        .await
+        .expect("the folder is ours");
+    for id in &own {
+        assert!(is_kept(&store, id).await, "nothing goes at the start");
+    }
+    store
+        .begin_turn(&own[1], &turn("still coming"))
+        .await
+        .expect("it is free");
+    set(&store, "UPDATE conversation SET updated = 1 + rowid").await;
+    say(&store, &own[0], "used since").await;
+    let (_, evicted) = begin_within(&store, owner, 4, &limits).await;
+    assert_eq!(evicted.aged, own[2..], "and room for a third is there then");
+    assert_eq!((evicted.own, evicted.others), (vec![], vec![]));
     store.close().await;
 }
 

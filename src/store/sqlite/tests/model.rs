@@ -13,6 +13,8 @@ const LIMITS: Limits = Limits {
     conversations: 5,
     conversations_per_visitor: 2,
     bytes_per_visitor: 25,
+    bytes: 1 << 40,
+    age: None,
     turns: 3,
 };
 
