@@ -1,5 +1,7 @@
 //! A conversation about a picture.
 
+use serde::{Deserialize, Serialize};
+
 use super::{AnswerId, ConversationId, Error, PictureId, PreviewKey, Settings, TurnId, VisitorId};
 
 /// All that was said about one picture.
@@ -20,6 +22,8 @@ pub struct PictureInfo {
     /// Size of the picture that was put in, in pixels, after its EXIF orientation.
     pub width: u32,
     pub height: u32,
+    /// Of its file and its preview, as they were put in last.
+    pub bytes: usize,
 }
 
 /// A question and what was answered.
@@ -49,6 +53,8 @@ pub struct Answer {
     pub further_texts: Vec<String>,
     /// What the tokens were drawn from, where they were: with it the answer comes again.
     pub seed: Option<u64>,
+    /// Of an answer that came to its own end.
+    pub timings: Option<Timings>,
     pub state: AnswerState,
 }
 
@@ -75,15 +81,20 @@ pub enum FinishReason {
     Interrupted,
 }
 
-/// How long each part of an answer took, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// How long each part of an answer took, in milliseconds; kept in this form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Timings {
+    /// Waiting for the model.
+    pub queued: f64,
     /// Pixels, vision tower, Q-Former and projection.
     pub image: f64,
     /// The prompt, up to the first token's logits.
     pub prefill: f64,
     /// All further tokens.
     pub decode: f64,
+    /// Each of them, on average.
+    pub per_token: f64,
     /// From the first of these to the last token; waiting is not counted.
     pub total: f64,
 }

@@ -1,7 +1,7 @@
 //! Answers that are being given, or were given a moment ago.
 //!
 //! An answer outlives the request that asked for it: a task of its own takes the engine's
-//! events, gives each a number, writes the answer into the store about once a second and at
+//! events, gives each a number, writes the answer into the store more than once a second and at
 //! its end, and lets any number of followers read the events, from any number on. When
 //! nobody has followed for a grace period, or the visitor cancels it, the task drops the
 //! engine's receiver, and with it the work. After its end an answer can be followed for a
@@ -31,8 +31,9 @@ const LOOK_AROUND: Duration = Duration::from_millis(500);
 /// the grace period is longer: its place is for whoever still waits.
 const UNBEGUN_GRACE: Duration = Duration::from_secs(2);
 
-/// How often a growing answer is saved.
-const SAVE: Duration = Duration::from_secs(1);
+/// How long what has come of an answer waits at most until it begins to be saved: a process that is
+/// killed loses the last second, and a disk needs a moment.
+const SAVE: Duration = Duration::from_millis(750);
 
 /// Answers that are kept after their end, whatever their age: each has a few kilobytes.
 const MAX_ENDED: usize = 4096;
@@ -284,6 +285,8 @@ impl Task {
     async fn hand_on(&mut self, events: &mut engine::Events, saves: &mut Saves) -> Result<Completion> {
         let mut look_around = tokio::time::interval(LOOK_AROUND);
         let mut followed = Instant::now();
+        let began = Instant::now();
+        let mut queued = Duration::ZERO;
         let mut generated_tokens = 0;
         let mut grace = self.grace.min(UNBEGUN_GRACE);
         let in_flight = Arc::clone(&self.in_flight);
@@ -303,30 +306,31 @@ impl Task {
                     }),
                     Some(engine::Event::Started { prompt, num_beams }) => {
                         grace = self.grace;
+                        queued = began.elapsed();
                         self.answer.prompt = Some(prompt);
-                        saves.is_needed = true;
+                        saves.need(Instant::now());
                         in_flight.push(EventKind::Started { num_beams });
                     }
                     Some(engine::Event::Token { text, .. }) => {
                         generated_tokens += 1;
                         if !text.is_empty() {
                             self.answer.text.push_str(&text);
-                            saves.is_needed = true;
+                            saves.need(Instant::now());
                             in_flight.push(EventKind::Token { text });
                         }
                     }
-                    Some(engine::Event::Done(summary)) => return Ok(self.done(summary)),
+                    Some(engine::Event::Done(summary)) => return Ok(self.done(summary, queued)),
                     Some(engine::Event::Failed(engine::EngineError::Deadline)) => return Err(self.too_slow()),
                     Some(engine::Event::Failed(error)) => return Err(error.into()),
                     None => return Err(engine::EngineError::Gone.into()),
                 },
+                () = saves.due() => saves.begin(&self.store, &self.answer),
                 _ = look_around.tick() => {
                     if in_flight.followers.load(Ordering::Acquire) > 0 {
                         followed = Instant::now();
                     } else if followed.elapsed() >= grace {
                         return Ok(self.cut_off(FinishReason::Cancelled, generated_tokens));
                     }
-                    saves.begin_if_due(&self.store, &self.answer);
                     if Instant::now() >= self.deadline {
                         return Err(self.too_slow());
                     }
@@ -335,13 +339,15 @@ impl Task {
         }
     }
 
-    fn done(&mut self, summary: engine::Summary) -> Completion {
+    fn done(&mut self, summary: engine::Summary, queued: Duration) -> Completion {
+        let timings = timings(&summary, queued);
+        self.answer.timings = Some(timings);
         let further_texts: Vec<String> = summary.answers.into_iter().skip(1).map(|answer| answer.text).collect();
         self.answer.further_texts.clone_from(&further_texts);
         self.answer.seed = summary.seed;
         Completion {
             finish_reason: summary.finish_reason.into(),
-            timings: summary.timings.into(),
+            timings,
             prompt_tokens: summary.prompt_ids.len(),
             generated_tokens: summary.generated_tokens,
             prompt: self.answer.prompt.clone().unwrap_or_default(),
@@ -373,20 +379,36 @@ impl Task {
 /// Saves a growing answer, beside the events that make it grow: a slow disk holds up none.
 #[derive(Default)]
 struct Saves {
-    is_needed: bool,
+    /// When what has come since the last one is to be saved.
+    due: Option<Instant>,
     began: Option<Instant>,
     going_on: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Saves {
-    fn begin_if_due(&mut self, store: &Arc<dyn Store>, answer: &Answer) {
-        let is_due = self.began.is_none_or(|began| began.elapsed() >= SAVE);
-        let is_free = self.going_on.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
-        if self.is_needed && is_due && is_free {
-            let (store, answer) = (Arc::clone(store), answer.clone());
-            self.going_on = Some(tokio::spawn(async move { save(&store, &answer).await }));
-            (self.is_needed, self.began) = (false, Some(Instant::now()));
+    /// Something has come that is to be saved: at once, or a while after the last save began.
+    fn need(&mut self, now: Instant) {
+        let earliest = self.began.map_or(now, |began| began + SAVE);
+        self.due.get_or_insert(earliest.max(now));
+    }
+
+    /// Returns when a save is due and the last one has ended; never, where nothing has come.
+    async fn due(&mut self) {
+        let Some(due) = self.due else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep_until(due.into()).await;
+        if let Some(going_on) = &mut self.going_on {
+            // An error is a panic, which has been told.
+            let _ = going_on.await;
+            self.going_on = None;
         }
+    }
+
+    fn begin(&mut self, store: &Arc<dyn Store>, answer: &Answer) {
+        let (store, answer) = (Arc::clone(store), answer.clone());
+        self.going_on = Some(tokio::spawn(async move { save(&store, &answer).await }));
+        (self.due, self.began) = (None, Some(Instant::now()));
     }
 
     async fn finish(&mut self) {
@@ -412,14 +434,23 @@ impl From<generation::FinishReason> for FinishReason {
     }
 }
 
-impl From<engine::Timings> for Timings {
-    fn from(timings: engine::Timings) -> Self {
-        Self {
-            image: timings.image,
-            prefill: timings.prefill,
-            decode: timings.decode,
-            total: timings.total,
-        }
+fn timings(summary: &engine::Summary, queued: Duration) -> Timings {
+    let engine::Timings {
+        image,
+        prefill,
+        decode,
+        total,
+    } = summary.timings;
+    // The first token is the prompt's.
+    let further = summary.generated_tokens.saturating_sub(1).max(1);
+    Timings {
+        // Whole microseconds, which JSON gives back as they were.
+        queued: queued.as_micros() as f64 / 1e3,
+        image,
+        prefill,
+        decode,
+        per_token: decode / further as f64,
+        total,
     }
 }
 
@@ -496,6 +527,7 @@ mod tests {
             text: String::new(),
             further_texts: Vec::new(),
             seed: None,
+            timings: None,
             state: AnswerState::Running,
         };
         let turn = Turn {
@@ -613,5 +645,89 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert_eq!(asked.kept().await, ("two".into(), AnswerState::Running));
+    }
+
+    #[test]
+    fn what_has_come_is_saved_within_a_second() {
+        let second = Duration::from_secs(1);
+        let start = Instant::now();
+        let mut saves = Saves::default();
+        saves.need(start);
+        assert_eq!(saves.due, Some(start), "the first at once");
+        // Begun then; what comes right after it waits longest.
+        (saves.due, saves.began) = (None, Some(start));
+        for milliseconds in [0, 1, 400, 740, 760, 5000] {
+            let comes = start + Duration::from_millis(milliseconds);
+            saves.due = None;
+            saves.need(comes);
+            let due = saves.due.expect("it is needed");
+            assert!(
+                due >= start + SAVE && due >= comes && due < comes + second,
+                "{milliseconds}"
+            );
+            saves.need(comes + Duration::from_millis(300));
+            assert_eq!(saves.due, Some(due), "more puts nothing off");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_save_waits_for_the_one_before_and_for_no_tick() {
+        let (first, started) = tokio::sync::oneshot::channel::<()>();
+        let mut saves = Saves {
+            due: Some(Instant::now()),
+            began: Some(Instant::now()),
+            going_on: Some(tokio::spawn(async { drop(started.await) })),
+        };
+        assert!(
+            futures::poll!(Box::pin(saves.due())).is_pending(),
+            "a slow disk has one save at a time"
+        );
+        first.send(()).expect("it waits");
+        saves.due().await;
+        assert!(saves.going_on.is_none());
+        saves.due = None;
+        assert!(futures::poll!(Box::pin(saves.due())).is_pending(), "nothing has come");
+    }
+
+    #[tokio::test]
+    async fn how_long_an_answer_took_is_kept_with_it() {
+        let asked = asked(MINUTE).await;
+        let started = engine::Event::Started {
+            prompt: "Question: ? Answer:".into(),
+            num_beams: 1,
+        };
+        asked.engine.send(started).expect("the task listens");
+        let summary = engine::Summary {
+            finish_reason: generation::FinishReason::Stop,
+            prompt_ids: vec![1, 2],
+            generated_tokens: 3,
+            timings: engine::Timings {
+                image: 1.0,
+                prefill: 2.0,
+                decode: 4.0,
+                total: 7.0,
+            },
+            seed: None,
+            answers: Vec::new(),
+        };
+        asked
+            .engine
+            .send(engine::Event::Done(summary))
+            .expect("the task listens");
+        let events: Vec<Event> = asked.answer.follow(0).collect().await;
+        let Some(EventKind::Done(end)) = events.last().map(|event| &event.kind) else {
+            panic!("{events:?}");
+        };
+        let kept = asked
+            .store
+            .conversation(&asked.conversation)
+            .await
+            .expect("it is there");
+        let timings = kept.turns[0].answers[0].timings.expect("it came to its own end");
+        assert_eq!(timings, end.timings);
+        assert_eq!(
+            (timings.image, timings.prefill, timings.per_token, timings.total),
+            (1.0, 2.0, 2.0, 7.0)
+        );
     }
 }

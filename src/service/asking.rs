@@ -46,7 +46,7 @@ impl Service {
         let instruction = self.instruction(&conversation, question.clone(), &request.settings, context_turns)?;
         self.quotas.count_question(visitor)?;
         let room = self.room(visitor.network);
-        let picture = self.pictures.prepared(&conversation.picture.id, room).await?;
+        let picture = self.pictures.prepared(&conversation.picture, room).await?;
         let events = self.engine.submit(Submission {
             client: ClientKey::from(visitor.id),
             network: visitor.shared_network(),
@@ -64,6 +64,7 @@ impl Service {
             text: String::new(),
             further_texts: Vec::new(),
             seed: None,
+            timings: None,
             state: AnswerState::Running,
         };
         let turn = Turn {
@@ -82,7 +83,7 @@ impl Service {
     /// # Errors
     /// There is none to be followed, or the conversation is not his.
     pub async fn latest_answer(&self, visitor: &Visitor, id: &ConversationId) -> Result<Arc<InFlightAnswer>> {
-        self.conversation(visitor, id).await?;
+        self.check_owner(visitor, id).await?;
         self.answers.latest(id).ok_or(Error::NotFound { what: Missing::Answer })
     }
 
@@ -92,7 +93,7 @@ impl Service {
     /// # Errors
     /// The conversation is not his.
     pub async fn cancel(&self, visitor: &Visitor, id: &ConversationId) -> Result<()> {
-        self.conversation(visitor, id).await?;
+        self.check_owner(visitor, id).await?;
         if let Some(answer) = self.answers.latest(id) {
             answer.cancel();
         }

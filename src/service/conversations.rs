@@ -23,6 +23,21 @@ impl Service {
         Ok(conversation)
     }
 
+    /// Whether a conversation is a visitor's, as [`conversation`](Self::conversation) says, without
+    /// what was said in it.
+    pub(super) async fn check_owner(&self, visitor: &Visitor, id: &ConversationId) -> Result<()> {
+        let owner = self.store.owner(id).await?;
+        if owner == VisitorId::NOBODY {
+            return self.conversation(visitor, id).await.map(drop);
+        }
+        match visitor.owns(&owner) {
+            true => Ok(()),
+            false => Err(Error::NotFound {
+                what: Missing::Conversation,
+            }),
+        }
+    }
+
     /// The picture as browsers may see it: a JPEG, encoded anew. Its key is the proof.
     pub async fn preview(&self, key: &PreviewKey) -> Result<tokio_util::bytes::Bytes> {
         Ok(self.store.preview(key).await?)

@@ -10,7 +10,7 @@ use super::errors::internal;
 use super::fetches::{Fetches, Place};
 use super::memory::{MemoryBudget, Reservation};
 use super::{Limits, Result, Service};
-use crate::chat::{Conversation, ConversationId, Error, PictureId, PreviewKey, Visitor};
+use crate::chat::{Conversation, ConversationId, Error, PictureId, PictureInfo, PreviewKey, Visitor};
 use crate::engine::Engine;
 use crate::models::give_freed_memory_back;
 use crate::processor::{Picture, PictureError, PictureLimits, preview};
@@ -173,12 +173,19 @@ impl Pictures {
     ///
     /// # Errors
     /// It is not kept any more, or cannot be read.
-    pub async fn prepared(&self, id: &PictureId, mut room: Reservation) -> Result<Arc<Picture>> {
-        if let Some(picture) = self.recall(id) {
+    pub async fn prepared(&self, kept: &PictureInfo, mut room: Reservation) -> Result<Arc<Picture>> {
+        if let Some(picture) = self.recall(&kept.id) {
             return Ok(picture);
         }
-        let file = self.store.picture(id).await?;
-        room.take_arrival(file.len()).await?;
+        // As much as its upload took, so that it fits in again.
+        let expected = kept.bytes.min(self.limits.max_bytes);
+        room.take_arrival(expected).await?;
+        let file = self.store.picture(&kept.id).await?;
+        // Another file of the same pixels may have been put in meanwhile, or under other limits.
+        match file.len().checked_sub(expected) {
+            Some(more) => room.take_arrival(more).await?,
+            None => room.shrink_arrival(file.len()),
+        }
         let engine = Arc::clone(&self.engine);
         // It kept the limits of when it was put in.
         let limits = PictureLimits {
@@ -188,7 +195,7 @@ impl Pictures {
         };
         let prepare = move |picture: Picture| engine.prepare(&picture);
         let (picture, _file) = self.read(file.into(), limits, room, prepare).await?;
-        Ok(self.remember(*id, picture))
+        Ok(self.remember(kept.id, picture))
     }
 
     /// Decodes a file within the budget, and makes something of the picture.
@@ -272,6 +279,9 @@ fn work_bytes(file: &[u8], limits: &PictureLimits) -> std::result::Result<usize,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::scripted::{Gates, Script};
+    use crate::engine::{QueueLimits, ScriptedEngine};
+    use crate::store::{self, SqliteStore};
 
     #[test]
     fn what_the_limits_refuse_takes_no_memory_and_what_they_accept_its_pixels_at_least() {
@@ -286,5 +296,48 @@ mod tests {
             ..limits
         };
         assert_eq!(work_bytes(&png, &fewer), Ok(0));
+    }
+
+    #[tokio::test]
+    async fn a_kept_picture_is_not_read_before_there_is_memory_for_it() {
+        let queue = QueueLimits {
+            waiting: 1,
+            waiting_per_client: 1,
+        };
+        let engine = ScriptedEngine::start(Script::default(), queue, Gates::opened());
+        let kept = store::Limits {
+            conversations: 1,
+            conversations_per_visitor: 1,
+            bytes_per_visitor: 1,
+            bytes: 1,
+            age: None,
+            turns: 1,
+        };
+        let store = SqliteStore::temporary(std::env::temp_dir(), &kept).await;
+        let pictures = Pictures {
+            engine: Arc::new(engine.expect("there are threads")),
+            store: Arc::new(store.expect("there is a folder for tests")),
+            limits: PictureLimits::default(),
+            memory: MemoryBudget::new(1000, 1),
+            fetcher: None,
+            fetches: Fetches::with_places(1),
+            prepared: Mutex::default(),
+        };
+        // Whether it is read is seen by what is said: it is not there.
+        let info = |bytes| PictureInfo {
+            id: PictureId([7; 32]),
+            preview: PreviewKey::random(),
+            width: 1,
+            height: 1,
+            bytes,
+        };
+        let prepare = async |bytes| {
+            let room = pictures.memory.reservation(None);
+            pictures.prepared(&info(bytes), room).await.map(drop)
+        };
+        let too_large = prepare(5000).await;
+        assert!(matches!(too_large, Err(Error::PictureTooLarge { .. })), "{too_large:?}");
+        let read = prepare(5).await;
+        assert!(matches!(read, Err(Error::NotFound { .. })), "{read:?}");
     }
 }

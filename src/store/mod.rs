@@ -57,6 +57,12 @@ pub trait Store: Send + Sync {
     /// There is no such conversation.
     async fn conversation(&self, id: &ConversationId) -> Result<Conversation, StoreError>;
 
+    /// Whose a conversation is.
+    ///
+    /// # Errors
+    /// There is no such conversation.
+    async fn owner(&self, id: &ConversationId) -> Result<VisitorId, StoreError>;
+
     /// Gives a conversation that belongs to [`VisitorId::NOBODY`] to a visitor. One that is
     /// his already stays his.
     ///

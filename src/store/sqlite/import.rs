@@ -228,6 +228,7 @@ fn turn(id: TurnId, parent: Option<TurnId>, older: OlderTurn) -> Turn {
         text: older.answer,
         further_texts: older.further_answers,
         seed: older.seed,
+        timings: None,
         state: state(older.state),
     };
     Turn {

@@ -166,6 +166,11 @@ impl Store for SqliteStore {
         Ok(conversation)
     }
 
+    async fn owner(&self, id: &ConversationId) -> Result<VisitorId, StoreError> {
+        let mut connection = self.inner.readers.acquire().await?;
+        read::owner(&mut connection, id).await
+    }
+
     async fn adopt(&self, conversation: &ConversationId, visitor: &VisitorId) -> Result<(), StoreError> {
         self.inner.adopt(conversation, visitor).await
     }
@@ -198,6 +203,7 @@ impl Store for SqliteStore {
     }
 
     async fn withdraw(&self, answer: &AnswerId) -> Result<(), StoreError> {
+        self.inner.save_unsaved().await;
         let mut connection = self.inner.writer(Durability::PowerCut).await?;
         let mut transaction = connection.begin_with(BEGIN).await?;
         write::withdraw(&mut transaction, answer).await?;
@@ -238,6 +244,8 @@ impl Inner {
     }
 
     async fn begin_conversation(&self, new: &NewConversation, limits: &Limits) -> Result<Evicted, StoreError> {
+        // What is held is not running any more, and may make room.
+        self.save_unsaved().await;
         let begun = self.insert_conversation(new, limits).await;
         self.uses.arrived(&new.picture);
         if begun.is_err() {
@@ -262,6 +270,7 @@ impl Inner {
     }
 
     async fn remove(&self, conversation: &ConversationId) -> Result<(), StoreError> {
+        self.save_unsaved().await;
         let mut connection = self.writer(Durability::PowerCut).await?;
         let mut transaction = connection.begin_with(BEGIN).await?;
         let pictures = eviction::remove_idle(&mut transaction, conversation).await?;

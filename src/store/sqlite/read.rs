@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use crate::chat::{
     Answer, AnswerId, AnswerState, Conversation, ConversationId, Error, FinishReason, PictureId, PictureInfo,
-    PreviewKey, Settings, Turn, TurnId, VisitorId,
+    PreviewKey, Settings, Timings, Turn, TurnId, VisitorId,
 };
 use crate::store::StoreError;
 
@@ -15,7 +15,7 @@ use crate::store::StoreError;
 pub async fn conversation(connection: &mut SqliteConnection, id: &ConversationId) -> Result<Conversation, StoreError> {
     let key = id.as_str();
     let row = sqlx::query!(
-        "SELECT owner, preview_key, picture, width, height FROM conversation JOIN picture ON sha256_pixels = picture WHERE id = ?",
+        "SELECT owner, preview_key, picture, width, height, picture.bytes FROM conversation JOIN picture ON sha256_pixels = picture WHERE id = ?",
         key
     )
     .fetch_one(&mut *connection)
@@ -28,6 +28,7 @@ pub async fn conversation(connection: &mut SqliteConnection, id: &ConversationId
             preview: PreviewKey::parse(&row.preview_key).ok_or_else(|| damaged("a preview's key"))?,
             width: side(row.width)?,
             height: side(row.height)?,
+            bytes: row.bytes.try_into().map_err(|_| damaged("a picture's size"))?,
         },
         turns: turns(connection, id).await?,
     })
@@ -62,7 +63,7 @@ async fn answers(
 ) -> Result<HashMap<String, Vec<Answer>>, StoreError> {
     let key = conversation.as_str();
     let rows = sqlx::query!(
-        "SELECT answer.id, turn, model, settings, seed, prompt, text, further, state, finish, error FROM answer JOIN turn ON turn.id = turn WHERE conversation = ? ORDER BY turn, attempt",
+        "SELECT answer.id, turn, model, settings, seed, prompt, text, further, timings, state, finish, error FROM answer JOIN turn ON turn.id = turn WHERE conversation = ? ORDER BY turn, attempt",
         key
     )
     .fetch_all(connection)
@@ -77,6 +78,7 @@ async fn answers(
             text: row.text,
             further_texts: json(&row.further).unwrap_or_default(),
             seed: row.seed.map(i64::cast_unsigned),
+            timings: row.timings.as_deref().and_then(json::<Timings>),
             state: state(&row.state, row.finish.as_deref(), row.error.as_deref())?,
         };
         found.entry(row.turn).or_default().push(answer);
@@ -122,6 +124,15 @@ pub async fn conversation_of(connection: &mut SqliteConnection, turn: &TurnId) -
         .fetch_one(connection)
         .await?;
     ConversationId::parse(&id).ok_or_else(|| damaged("a conversation's id"))
+}
+
+/// Whose a conversation is.
+pub async fn owner(connection: &mut SqliteConnection, id: &ConversationId) -> Result<VisitorId, StoreError> {
+    let key = id.as_str();
+    let owner = sqlx::query_scalar!("SELECT owner FROM conversation WHERE id = ?", key)
+        .fetch_one(connection)
+        .await?;
+    VisitorId::from_bytes(&owner).ok_or_else(|| damaged("an owner"))
 }
 
 /// How many bytes a picture takes that is kept.

@@ -11,7 +11,7 @@ use sqlx::Executor;
 
 use super::eviction::MOST_GONE_AT_ONCE;
 use super::*;
-use crate::chat::{AnswerState, Error, FinishReason, Secret, Settings};
+use crate::chat::{AnswerState, Error, FinishReason, Secret, Settings, Timings};
 use crate::store::Limits;
 
 const ROOMY: Limits = Limits {
@@ -81,6 +81,7 @@ fn running() -> Answer {
         text: String::new(),
         further_texts: Vec::new(),
         seed: None,
+        timings: None,
         state: AnswerState::Running,
     }
 }
@@ -101,6 +102,11 @@ fn done(answer: &Answer, text: &str) -> Answer {
         text: text.into(),
         further_texts: vec!["a cat".into(), "  ".into()],
         seed: Some(u64::MAX),
+        timings: Some(Timings {
+            queued: 0.5,
+            total: 1e3 / 3.0,
+            ..Timings::default()
+        }),
         state: AnswerState::Done(FinishReason::Stop),
         ..answer.clone()
     }
@@ -158,6 +164,7 @@ async fn what_was_said_is_there_after_a_restart() {
 
     let before = store.conversation(&id).await.expect("it is kept");
     assert_eq!(before.turns, [first, second]);
+    assert_eq!(store.owner(&id).await.expect("it is kept"), owner);
     assert_eq!(
         (before.owner, before.picture.width, before.picture.height),
         (owner, 640, 480)
@@ -249,6 +256,7 @@ async fn what_is_not_there_is_not_found() {
         store.save_answer(&running()).await,
         store.withdraw(&AnswerId::random()).await,
         store.conversation(&ConversationId::random()).await.map(drop),
+        store.owner(&ConversationId::random()).await.map(drop),
         store.picture(&picture(3).id).await.map(drop),
         store.begin_conversation(&nowhere, &ROOMY).await.map(drop),
     ];
@@ -665,6 +673,52 @@ async fn the_end_of_an_answer_that_a_disk_refused_is_held_until_it_takes_it() {
     drop(store);
     let store = open(folder.path()).await;
     assert_eq!(store.conversation(&id).await.expect("it is kept"), before);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_end_that_is_held_is_no_answer_that_runs() {
+    let folder = folder();
+    let store = open(folder.path()).await;
+    let [id, removed] = [begin(&store, visitor(), 1).await, begin(&store, visitor(), 2).await];
+    let [mut kept, gone] = [turn("what?"), turn("what?")];
+    store.begin_turn(&id, &kept).await.expect("it is free");
+    store.begin_turn(&removed, &gone).await.expect("it is free");
+    set(&store, "PRAGMA query_only = ON").await;
+    kept.answers[0] = done(&kept.answers[0], "two cats");
+    for end in [&kept.answers[0], &done(&gone.answers[0], "one cat")] {
+        store.save_answer(end).await.expect_err("it is not taken");
+    }
+    set(&store, "PRAGMA query_only = OFF").await;
+    let withdrawn = store.withdraw(&kept.answers[0].id).await;
+    assert!(
+        matches!(withdrawn, Err(StoreError::NotFound)),
+        "it has ended, and stays"
+    );
+    assert_eq!(store.conversation(&id).await.expect("it is kept").turns, [kept]);
+    store.remove(&removed).await.expect("its answer has ended");
+    assert!(!is_kept(&store, &removed).await);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_end_that_is_held_keeps_no_conversation_from_making_room() {
+    let folder = folder();
+    let store = open(folder.path()).await;
+    let limits = Limits {
+        conversations_per_visitor: 1,
+        ..ROOMY
+    };
+    let owner = visitor();
+    let id = begin(&store, owner, 1).await;
+    let turn = turn("what?");
+    store.begin_turn(&id, &turn).await.expect("it is free");
+    set(&store, "PRAGMA query_only = ON").await;
+    let end = done(&turn.answers[0], "two cats");
+    store.save_answer(&end).await.expect_err("it is not taken");
+    set(&store, "PRAGMA query_only = OFF").await;
+    let (_, evicted) = begin_within(&store, owner, 2, &limits).await;
+    assert_eq!(evicted.own, [id]);
     store.close().await;
 }
 

@@ -129,9 +129,10 @@ pub async fn update_answer(connection: &mut SqliteConnection, answer: &Answer, n
     let (settings, further) = (json(&answer.settings)?, json(&answer.further_texts)?);
     let seed = answer.seed.map(u64::cast_signed);
     let (state, finish, error) = state(&answer.state)?;
+    let timings = answer.timings.as_ref().map(json).transpose()?;
     let changed = sqlx::query!(
-        "UPDATE answer SET model = ?2, settings = ?3, seed = ?4, prompt = ?5, text = ?6, further = ?7, state = ?8, finish = ?9, error = ?10, updated = ?11 WHERE id = ?1 AND state = 'running'",
-        id, answer.model, settings, seed, answer.prompt, answer.text, further, state, finish, error, now
+        "UPDATE answer SET model = ?2, settings = ?3, seed = ?4, prompt = ?5, text = ?6, further = ?7, state = ?8, finish = ?9, error = ?10, timings = ?11, updated = ?12 WHERE id = ?1 AND state = 'running'",
+        id, answer.model, settings, seed, answer.prompt, answer.text, further, state, finish, error, timings, now
     )
     .execute(&mut *connection)
     .await?

@@ -128,6 +128,7 @@ impl Model {
                 preview: new.preview.clone(),
                 width: 640,
                 height: 480,
+                bytes: 10,
             },
             turns: Vec::new(),
         });
