@@ -353,4 +353,26 @@ test.describe('on a bad line', () => {
     await expect(glimpse.last.locator('.answer')).toHaveText(whole)
     await expect(glimpse.alert).toHaveCount(0)
   })
+
+  test('an answer that was given up is taken up when the network is back', async ({ page, scripted }) => {
+    const glimpse = new Glimpse(page)
+    await page.clock.install()
+    await begun(glimpse, scripted, address())
+    await page.context().setOffline(true)
+    server.closeAllConnections()
+    await expect(glimpse.status).toContainText('Connection lost')
+    const again = glimpse.last.getByRole('button', { name: 'Ask again' })
+    // Each wait begins when a try has failed: one long leap is one wait.
+    await expect(async () => {
+      await page.clock.fastForward(11 * 60_000)
+      await expect(again).toBeVisible({ timeout: 500 })
+    }).toPass()
+    await expect(glimpse.last).toHaveAttribute('aria-busy', 'false')
+    await scripted.open()
+    await scripted.wait({ answered: 1 })
+    await page.context().setOffline(false)
+    await expect(glimpse.last.locator('.answer')).toHaveText(whole)
+    await expect(again).toHaveCount(0)
+    await glimpse.answered(1)
+  })
 })

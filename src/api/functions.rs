@@ -51,7 +51,7 @@ pub async fn follow(
 }
 
 /// Cancels the answer that is being generated; what has come of it stays.
-#[server(prefix = "/api/page", endpoint = "stop", input = Json, client = PageClient)]
-pub async fn stop(conversation: ConversationId) -> Result<(), ApiError> {
-    server_side::stop(conversation).await
+#[server(prefix = "/api/page", endpoint = "cancel", input = Json, client = PageClient)]
+pub async fn cancel(conversation: ConversationId) -> Result<(), ApiError> {
+    server_side::cancel(conversation).await
 }

@@ -103,9 +103,9 @@ pub enum FinishReason {
     Stop,
     /// The answer reached the allowed number of tokens.
     Length,
-    /// The visitor pressed Stop, or went away.
+    /// The visitor pressed Stop.
     Cancelled,
-    /// The server ended in the middle of it.
+    /// The server ended in the middle of it, or nobody followed it any more.
     Interrupted,
 }
 
@@ -223,5 +223,7 @@ pub struct PageState {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PageLimits {
     pub upload_bytes: usize,
+    /// For how long an answer can be taken up after its end.
+    pub keep_answers_seconds: u64,
     pub question_chars: usize,
 }

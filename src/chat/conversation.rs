@@ -75,9 +75,9 @@ pub enum FinishReason {
     Stop,
     /// It reached the allowed number of tokens.
     Length,
-    /// The visitor cancelled it, or went away.
+    /// The visitor cancelled it.
     Cancelled,
-    /// The process ended in the middle of it.
+    /// The process ended in the middle of it, or nobody followed it any more.
     Interrupted,
 }
 

@@ -329,7 +329,7 @@ impl Task {
                     if in_flight.followers.load(Ordering::Acquire) > 0 {
                         followed = Instant::now();
                     } else if followed.elapsed() >= grace {
-                        return Ok(self.cut_off(FinishReason::Cancelled, generated_tokens));
+                        return Ok(self.cut_off(FinishReason::Interrupted, generated_tokens));
                     }
                     if Instant::now() >= self.deadline {
                         return Err(self.too_slow());
@@ -606,13 +606,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_following_for_the_grace_period_cancels() {
+    async fn nobody_following_for_the_grace_period_interrupts() {
         let asked = asked(Duration::ZERO).await;
         asked.engine.closed().await;
         let events: Vec<Event> = asked.answer.follow(0).collect().await;
         let last = events.last().map(|event| &event.kind);
         assert!(
-            matches!(last, Some(EventKind::Done(end)) if end.finish_reason == FinishReason::Cancelled),
+            matches!(last, Some(EventKind::Done(end)) if end.finish_reason == FinishReason::Interrupted),
             "{last:?}"
         );
     }

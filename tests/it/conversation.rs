@@ -69,7 +69,7 @@ fn a_stopped_turn_takes_no_part() {
     let request = json!({"request": {"conversation": id, "question": "long?", "max_new_tokens": 4000}});
     let mut answer = ask(&server, &request);
     assert!(answer.by_ref().any(|event| event["event"] == "token"));
-    assert_eq!(call(&server, "stop", &json!({"conversation": id})).0, 200);
+    assert_eq!(call(&server, "cancel", &json!({"conversation": id})).0, 200);
     let last = answer.last().expect("the stream says how it ended");
     assert_eq!(
         (&last["finish_reason"], &last["prompt"]),

@@ -63,7 +63,7 @@ fn two_visitors_never_meet() {
 fn strangers_are_kept_out(server: &Server, id: &str) {
     for (function, arguments) in [
         ("ask", question(id, 3)),
-        ("stop", json!({"conversation": id})),
+        ("cancel", json!({"conversation": id})),
         ("follow", json!({"conversation": id})),
     ] {
         let (status, error) = call_as(STRANGER, server, function, &arguments);
@@ -276,7 +276,10 @@ fn stop_frees_the_model_and_keeps_the_beginning() {
     assert!(started.is_some());
     let (status, _) = call(&server, "ask", &question(&mine, 5));
     assert_eq!(status, 409, "one answer at a time in a conversation");
-    assert_eq!(call(&server, "stop", &json!({"id": mine, "conversation": mine})).0, 200);
+    assert_eq!(
+        call(&server, "cancel", &json!({"id": mine, "conversation": mine})).0,
+        200
+    );
     let last = answer.last().expect("the stream says how it ended");
     assert_eq!(last["finish_reason"], "cancelled");
     assert!(last["generated_tokens"].as_u64().is_some_and(|tokens| tokens < 4000));
@@ -305,7 +308,7 @@ fn a_closed_connection_frees_the_model_after_the_grace_period() {
         let (_, state) = call(&server, "state", &json!({"conversation": id}));
         let turn = &state["conversation"]["turns"][0];
         if turn["state"] == "done" {
-            assert_eq!(turn["finish_reason"], "cancelled");
+            assert_eq!(turn["finish_reason"], "interrupted");
             break;
         }
         assert!(Instant::now() < deadline, "the answer still goes on: {turn}");
@@ -338,7 +341,7 @@ fn a_full_queue_says_so_and_positions_count_down() {
     assert_eq!(third.next().and_then(position), Some(2));
     let (status, error) = call(&server, "ask", &question(&visitors[3], 2));
     assert_eq!((status, error["code"].as_str()), (503, Some("queue_full")), "{error}");
-    assert_eq!(call(&server, "stop", &json!({"conversation": visitors[0]})).0, 200);
+    assert_eq!(call(&server, "cancel", &json!({"conversation": visitors[0]})).0, 200);
     let third: Vec<Value> = third.collect();
     assert!(
         third.iter().any(|event| position(event.clone()) == Some(1)),

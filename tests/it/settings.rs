@@ -152,7 +152,7 @@ fn stop_ends_a_search_at_once() {
     let mut answer = ask(&server, &with(&id, &json!({"num_beams": 10, "max_new_tokens": 4000})));
     assert!(answer.by_ref().any(|event| event["event"] == "started"));
     let pressed = std::time::Instant::now();
-    assert_eq!(call(&server, "stop", &json!({"conversation": id})).0, 200);
+    assert_eq!(call(&server, "cancel", &json!({"conversation": id})).0, 200);
     let last = answer.last().expect("the stream says how it ended");
     assert_eq!(last["finish_reason"], "cancelled", "{last}");
     assert!(

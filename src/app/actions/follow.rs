@@ -17,8 +17,8 @@ use crate::app::state::{FocusQuestion, LiveTurn, State};
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// For how long that is tried: so long the server keeps what it answered.
-const TRIED_FOR: Duration = Duration::from_secs(600);
+/// How long a turn that was given up waits for the network to be back or the page to be seen.
+const GIVEN_UP_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a try may take; nothing comes back over a connection that died without a word.
 const TRY_TAKES: Duration = Duration::from_secs(20);
@@ -65,12 +65,16 @@ pub async fn follow(state: State, conversation: ConversationId, turn: LiveTurn, 
 
 /// Takes up a stream that broke off. None where that is not possible; the turn then shows
 /// what the server knows, or that it cannot be reached.
+///
+/// It is tried for as long as the server keeps an answer after its end. Then the turn says that
+/// it failed, and is tried again only when the network is back or the page is looked at.
 async fn reconnect(state: State, conversation: &ConversationId, turn: &LiveTurn) -> Option<ByteStream<ApiError>> {
-    let mut last = None;
     let mut wait = FIRST_WAIT;
+    let mut is_given_up = false;
+    let tried_for = Duration::from_secs(state.limits.keep_answers_seconds);
     let began = time::now();
-    // A device that slept for longer has its one try when it wakes.
-    while last.is_none() || time::now().saturating_sub(began) < TRIED_FOR {
+    loop {
+        let last;
         match within_try(api::follow(
             conversation.clone(),
             turn.answer_id(),
@@ -79,8 +83,11 @@ async fn reconnect(state: State, conversation: &ConversationId, turn: &LiveTurn)
         .await
         {
             _ if !state.conversation.has(turn) => return None,
-            Ok(stream) => return Some(stream),
-            Err(error) if error.code == ErrorCode::Unreachable => last = Some(error),
+            Ok(stream) => {
+                turn.state.set(TurnState::Answering);
+                return Some(stream);
+            }
+            Err(error) if error.code == ErrorCode::Unreachable => last = error,
             // The answer is not kept any more, was never begun, or the conversation is gone.
             Err(error) => match within_try(api::page_state(Some(conversation.clone()))).await {
                 _ if !state.conversation.has(turn) => return None,
@@ -97,21 +104,30 @@ async fn reconnect(state: State, conversation: &ConversationId, turn: &LiveTurn)
                     error: gone,
                     ..
                 }) => {
-                    last = gone.or(Some(error));
-                    break;
+                    fail(state, turn, gone.unwrap_or(error));
+                    return None;
                 }
-                _ => last = Some(error),
+                _ => last = error,
             },
         }
-        state.progress.set(Some(LOST.to_owned()));
+        // A device that slept for longer has had its one try when it woke.
+        if !is_given_up && time::now().saturating_sub(began) >= tried_for {
+            is_given_up = true;
+            wait = GIVEN_UP_WAIT;
+            fail(state, turn, last);
+        }
+        if !is_given_up {
+            state.progress.set(Some(LOST.to_owned()));
+        }
         time::sleep_or_wake(wait).await;
-        if !state.conversation.has(turn) {
+        // The page shows something else, or the visitor has asked on.
+        if !state.conversation.has(turn) || (is_given_up && !state.conversation.is_last(turn)) {
             return None;
         }
-        wait = (wait * 2).min(LONGEST_WAIT);
+        if !is_given_up {
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
     }
-    fail(state, turn, last.unwrap_or_else(unreachable));
-    None
 }
 
 /// Ends a turn without an answer. The turn says why; the page's alert is for what has no turn.

@@ -2,14 +2,14 @@
 //! page's [`State`](super::state::State), and knows no component.
 
 mod ask;
+mod cancel;
 mod events;
 mod follow;
 mod lines;
+mod navigation;
 mod open;
-mod stop;
-mod travel;
 
 pub use ask::{ask_again, ask_draft, describe};
+pub use cancel::cancel;
+pub use navigation::{arrive, begin_anew, travel};
 pub use open::{open_address, open_example, open_file};
-pub use stop::stop;
-pub use travel::{arrive, begin_anew, travel};

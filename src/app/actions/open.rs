@@ -5,7 +5,7 @@ use leptos::task::spawn_local;
 use leptos::web_sys::{File, FormData, Url};
 
 use super::ask::ask;
-use super::stop::abandon;
+use super::cancel::cancel_unseen;
 use crate::api::{self, ApiError, Base, Conversation, Example};
 use crate::app::browser::history;
 use crate::app::state::{FocusQuestion, KeptPicture, NewQuestion, ShownPicture, State};
@@ -105,7 +105,7 @@ fn open(
 /// Turns to a new conversation, and asks what was asked while its picture was on its way.
 fn begin(state: State, conversation: Conversation, shown: ShownPicture) {
     let question = state.opening.take_question();
-    abandon(state);
+    cancel_unseen(state);
     let picture = state.conversation.picture;
     picture.with_untracked(|old| old.as_ref().map(forget));
     state.show(Some(conversation));

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos::wasm_bindgen::JsCast;
 use leptos::web_sys::{Element, EventTarget, HtmlBodyElement, HtmlSelectElement};
 
-use super::control::takes_text;
+use super::form_fields::takes_text;
 
 /// Whether fingers are used, so that the focus in a text box raises a keyboard over the page.
 pub fn is_touched() -> bool {

@@ -1,12 +1,12 @@
 //! What the page asks of the browser. Knows no component and no state of the page.
 
-pub mod control;
+pub mod clipboard_and_drag;
 pub mod focus;
+pub mod form_fields;
 pub mod history;
 pub mod popover;
 pub mod storage;
 pub mod time;
-pub mod transfer;
 
 use leptos::prelude::document;
 

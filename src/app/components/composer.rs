@@ -4,8 +4,8 @@ use leptos::ev;
 use leptos::html::Textarea;
 use leptos::prelude::*;
 
-use super::bound::{as_html, bound};
 use super::from_address::FromAddress;
+use super::text_box::{as_html, bound};
 use crate::api::Base;
 use crate::app::actions;
 use crate::app::browser::focus;
@@ -15,12 +15,12 @@ use crate::app::state::{FocusQuestion, State};
 #[component]
 pub fn Composer(state: State) -> impl IntoView {
     let is_answering = move || state.conversation.is_answering();
-    let ask_or_stop = move |event: ev::MouseEvent| {
+    let ask_or_cancel = move |event: ev::MouseEvent| {
         event.prevent_default();
         if !is_answering() {
             actions::ask_draft(state);
         } else if event.detail() != 2 {
-            actions::stop(state); // the second click of a double click asks no more than the first
+            actions::cancel(state); // the second click of a double click asks no more than the first
         }
     };
     let describe = move |event: ev::MouseEvent| {
@@ -35,7 +35,7 @@ pub fn Composer(state: State) -> impl IntoView {
             {move || state.conversation.id.get().map(|id| view! { <input type="hidden" name="conversation" value=id.0/> })}
             <Question state/>
             <div class="buttons">
-                <button type="submit" name="action" value="ask" class="ask" on:click=ask_or_stop>
+                <button type="submit" name="action" value="ask" class="ask" on:click=ask_or_cancel>
                     {move || if is_answering() { "Stop" } else { "Ask" }}
                 </button>
                 <button

@@ -3,10 +3,10 @@
 use leptos::ev;
 use leptos::prelude::*;
 
-use super::bound::bound;
+use super::text_box::bound;
 use crate::app::actions::open_address;
+use crate::app::browser::clipboard_and_drag::is_web_address;
 use crate::app::browser::popover;
-use crate::app::browser::transfer::is_web_address;
 use crate::app::state::State;
 
 const PANEL: &str = "from-address";

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::model;
+use super::about_model;
 use super::settings::Settings;
 use crate::api::{Base, ModelInfo};
 use crate::app::actions;
@@ -24,7 +24,7 @@ pub fn Header(state: State, model: ModelInfo) -> impl IntoView {
                 <span>"Glimpse"</span>
             </h1>
             <p class="status" role="status" aria-atomic="false">
-                <span class="model">{model::line(&model)}</span>
+                <span class="model">{about_model::line(&model)}</span>
                 <span class="progress">{move || state.progress.get()}</span>
             </p>
             <form class="anew" method="get" action=Base::current().at("/")>

@@ -1,16 +1,16 @@
 //! The pieces of the page, from top to bottom.
 
+mod about_model;
 mod alert;
-mod bound;
 mod composer;
 mod examples;
 mod from_address;
 mod header;
-mod listeners;
-mod model;
 mod page;
+mod paste_and_drop;
 mod picture;
 mod settings;
+mod text_box;
 mod transcript;
 mod turn;
 mod welcome;

@@ -1,18 +1,19 @@
 //! Loads what the address names, and lays the page out.
 
 use leptos::either::Either;
+use leptos::ev;
 use leptos::prelude::*;
 
 use super::alert::Alert;
 use super::composer::Composer;
 use super::examples::Examples;
 use super::header::Header;
-use super::listeners::listen;
+use super::paste_and_drop::listen;
 use super::picture::Picture;
 use super::transcript::Transcript;
 use super::welcome::Welcome;
 use crate::api::{self, Base, PageState};
-use crate::app::actions::arrive;
+use crate::app::actions::{arrive, travel};
 use crate::app::browser::{self, history};
 use crate::app::state::State;
 
@@ -45,6 +46,7 @@ fn Desk(page: PageState) -> impl IntoView {
         }
         arrive(state);
         listen(state, over);
+        window_event_listener(ev::popstate, move |_| travel(state));
         browser::mark_hydrated();
     });
     // The picture gets its room at once, while the visitor expects the page to move.

@@ -6,7 +6,7 @@ use leptos::prelude::*;
 
 use super::from_address::FromAddressButton;
 use crate::app::actions::open_file;
-use crate::app::browser::transfer::first_file;
+use crate::app::browser::clipboard_and_drag::first_file;
 use crate::app::state::State;
 
 /// A file input lies over all of it, so that clicking, dropping and the

@@ -137,7 +137,10 @@ fn note(state: &TurnState, is_empty: bool, is_caption: bool) -> Option<String> {
         } => Some("Stopped".to_owned()),
         TurnState::Done {
             finish_reason: FinishReason::Interrupted,
-        } => Some("Interrupted: the server ended in the middle of this answer. Ask again.".to_owned()),
+        } => Some(
+            "Interrupted: the server ended in the middle of this answer, or nobody was connected any more. Ask again."
+                .to_owned(),
+        ),
         TurnState::Done {
             finish_reason: FinishReason::Length,
         } => Some("As long as allowed".to_owned()),

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::model::AboutModel;
+use super::about_model::AboutModel;
 use crate::api::ModelInfo;
 
 #[component]

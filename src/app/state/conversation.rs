@@ -43,6 +43,12 @@ impl ConversationState {
             .with_untracked(|turns| turns.iter().any(|other| other.key == turn.key))
     }
 
+    /// Whether a turn is the last on the page.
+    pub fn is_last(self, turn: &LiveTurn) -> bool {
+        self.turns
+            .with_untracked(|turns| turns.last().is_some_and(|last| last.key == turn.key))
+    }
+
     /// Shows a conversation, or none, in the place of what is there.
     pub fn show(self, conversation: Option<Conversation>) {
         let Some(conversation) = conversation else {

@@ -36,6 +36,7 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
         takes_addresses: service.takes_addresses(),
         limits: api::PageLimits {
             upload_bytes: service.limits().picture.max_bytes,
+            keep_answers_seconds: service.limits().keep_answers.as_secs(),
             question_chars: service.limits().question_chars,
         },
     };
@@ -153,7 +154,7 @@ pub async fn follow(
     Ok(answer_stream::lines(&latest, after.unwrap_or_default()))
 }
 
-pub async fn stop(id: ConversationId) -> Result<(), ApiError> {
+pub async fn cancel(id: ConversationId) -> Result<(), ApiError> {
     let id = parse(&id).map_err(refuse)?;
     service()?.cancel(&visitor()?, &id).await.map_err(refuse)
 }

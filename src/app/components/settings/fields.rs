@@ -8,8 +8,8 @@ use leptos::prelude::*;
 use leptos::web_sys::Element;
 
 use crate::api::{NumberSetting, label};
-use crate::app::browser::control::Control;
-use crate::app::components::bound::as_html;
+use crate::app::browser::form_fields::Control;
+use crate::app::components::text_box::as_html;
 use crate::app::state::SettingsState;
 
 /// Keeps a field, used as `use:bound=settings`, as its setting says, by its name. What was

@@ -12,7 +12,7 @@ use leptos::prelude::*;
 
 use self::panel::Panel;
 use crate::api::{Fields, ModelInfo};
-use crate::app::browser::control::Control;
+use crate::app::browser::form_fields::Control;
 use crate::app::browser::{focus, storage};
 use crate::app::state::State;
 

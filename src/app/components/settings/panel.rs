@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use super::fields;
 use crate::api::ModelInfo;
-use crate::app::components::model::AboutModel;
+use crate::app::components::about_model::AboutModel;
 use crate::app::state::SettingsState;
 
 #[component]

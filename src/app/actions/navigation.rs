@@ -3,15 +3,15 @@
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
+use super::cancel::cancel_unseen;
 use super::follow::take_up;
-use super::stop::abandon;
 use crate::api;
 use crate::app::browser::history;
 use crate::app::state::{FocusQuestion, State};
 
 /// Starts over with an empty page.
 pub fn begin_anew(state: State) {
-    abandon(state);
+    cancel_unseen(state);
     state.alert.set(None);
     state.show(None);
     history::go(None);

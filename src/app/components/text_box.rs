@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use leptos::web_sys::Element;
 
-use crate::app::browser::control::Control;
+use crate::app::browser::form_fields::Control;
 
 /// Keeps a text box, used as `use:bound=text`, as the signal says. What was typed before the
 /// page listened holds; Leptos' own `bind:value` would put the signal's first value over it.
