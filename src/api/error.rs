@@ -123,7 +123,7 @@ impl FromServerFnError for ApiError {
                 ErrorCode::BadRequest,
                 format!("The request was not understood ({detail}). Load the page again."),
             ),
-            _ => Self::new(ErrorCode::Internal, "Something went wrong on our side. Try again."),
+            _ => Self::new(ErrorCode::Internal, "Something went wrong on the server. Try again."),
         }
     }
 }

@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::RequestId;
+
 /// A code with its data; kept with a failed answer in this form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "code", rename_all = "snake_case")]
@@ -72,11 +74,39 @@ pub enum Error {
     #[error("the answer took longer than {seconds} seconds")]
     TooSlow { seconds: u64 },
     #[error("the model failed")]
-    ModelFailed,
+    ModelFailed {
+        /// The request that the log tells more of; so with those that follow.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
+    },
     #[error("the model has stopped; start Glimpse again")]
-    ModelGone,
+    ModelGone {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
+    },
     #[error("something failed on our side")]
-    Internal,
+    Internal {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
+    },
+}
+
+/// Faults, which name the request that met them: each is to be logged where it is made.
+impl Error {
+    pub fn model_failed() -> Self {
+        let request = RequestId::current();
+        Self::ModelFailed { request }
+    }
+
+    pub fn model_gone() -> Self {
+        let request = RequestId::current();
+        Self::ModelGone { request }
+    }
+
+    pub fn internal() -> Self {
+        let request = RequestId::current();
+        Self::Internal { request }
+    }
 }
 
 impl Error {

@@ -10,6 +10,7 @@ mod conversation;
 mod error;
 mod event;
 mod ids;
+mod request_id;
 mod settings;
 mod visitor;
 
@@ -17,5 +18,6 @@ pub use conversation::{Answer, AnswerState, Conversation, FinishReason, PictureI
 pub use error::{Error, Missing, PictureLimit};
 pub use event::{Completion, Event, EventKind};
 pub use ids::{AnswerId, ConversationId, PictureId, PreviewKey, TurnId};
+pub use request_id::RequestId;
 pub use settings::{EarlyStopping, Never, Settings};
 pub use visitor::{Secret, Visitor, VisitorId};

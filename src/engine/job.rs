@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tracing::Span;
 
 use super::queue::{QueueSender, Waiting};
 use super::{EngineError, Event, Events, Submission};
@@ -11,6 +12,8 @@ use super::{EngineError, Event, Events, Submission};
 pub struct Job {
     pub submission: Submission,
     events: UnboundedSender<Event>,
+    /// Of the request that asked: what goes wrong in the model's thread is logged for it.
+    span: Span,
 }
 
 impl Job {
@@ -21,8 +24,19 @@ impl Job {
     pub fn submit(submission: Submission, queue: &QueueSender<Self>) -> Result<Events, EngineError> {
         // Unbounded, but an answer has a bounded number of tokens.
         let (events, receiver) = unbounded_channel();
-        queue.submit(submission.client, submission.network, Self { submission, events })?;
+        let (client, network) = (submission.client, submission.network);
+        let job = Self {
+            submission,
+            events,
+            span: Span::current(),
+        };
+        queue.submit(client, network, job)?;
         Ok(receiver)
+    }
+
+    /// Does work whose lines in the log name the request that asked.
+    pub fn for_its_request<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.span.in_scope(work)
     }
 
     /// Sends an event, and says whether somebody still listens.

@@ -50,7 +50,7 @@ impl Worker {
     /// Runs until no more questions can come.
     pub fn run(mut self) {
         while let Some((job, permit)) = self.queue.next() {
-            let last = match self.answer_catching_panics(&job) {
+            let last = match job.for_its_request(|| self.answer_catching_panics(&job)) {
                 Ok(summary) => Event::Done(summary),
                 Err(Ended::Cancelled) => continue,
                 Err(Ended::Failed(error)) => Event::Failed(error),

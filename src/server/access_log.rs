@@ -1,4 +1,4 @@
-//! A line in the log for each request, with a number that its answer carries too.
+//! A line in the log for each request, with an id that its answer carries too.
 
 use std::time::Instant;
 
@@ -7,40 +7,44 @@ use axum::extract::MatchedPath;
 use axum::http::{HeaderName, HeaderValue, Request};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument;
 
-use super::client_address::ClientAddress;
+use super::client_address::{ClientAddress, Proxied};
+use crate::chat::RequestId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Of a proxy's number, which stands in our log.
-const MAX_ID_CHARS: usize = 64;
-
-pub async fn log(request: Request<Body>, next: Next) -> Response {
-    let id = proxys_id(&request).unwrap_or_else(|| format!("{:016x}", rand::random::<u64>()));
-    let span = tracing::info_span!("request", %id);
-    let (method, path) = (request.method().clone(), path(&request));
-    let client = ClientAddress::of(request.extensions());
-    let began = Instant::now();
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let (status, ms) = (response.status().as_u16(), began.elapsed().as_millis() as u64);
-    span.in_scope(|| match path.as_str() {
-        // Asked for every few seconds by whoever watches us.
-        "/healthz" | "/readyz" => tracing::debug!(%client, status, ms, "{method} {path}"),
-        _ => tracing::info!(%client, status, ms, "{method} {path}"),
-    });
+/// Gives each request its id, and logs what came of it.
+pub async fn log(mut request: Request<Body>, next: Next) -> Response {
+    let id = proxys_id(&request).unwrap_or_else(RequestId::random);
+    request.extensions_mut().insert(id.clone());
     // Hexadecimal, or one that came in a header.
-    if let Ok(id) = HeaderValue::try_from(id) {
+    let header = HeaderValue::try_from(id.as_str());
+    let mut response = id.scope(answer(request, next)).await;
+    if let Ok(id) = header {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }
 
-/// The number that a proxy gave the request, where it is fit for a log.
-fn proxys_id(request: &Request<Body>) -> Option<String> {
-    let id = request.headers().get(REQUEST_ID)?.to_str().ok()?;
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    ((1..=MAX_ID_CHARS).contains(&id.len()) && id.bytes().all(is_plain)).then(|| id.to_owned())
+async fn answer(request: Request<Body>, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), path(&request));
+    let client = ClientAddress::of(request.extensions());
+    let began = Instant::now();
+    let response = next.run(request).await;
+    let (status, ms) = (response.status().as_u16(), began.elapsed().as_millis() as u64);
+    match path.as_str() {
+        // Asked for every few seconds by whoever watches us.
+        "/healthz" | "/readyz" => tracing::debug!(%client, status, ms, "{method} {path}"),
+        _ => tracing::info!(%client, status, ms, "{method} {path}"),
+    }
+    response
+}
+
+/// The id that a trusted proxy gave the request: what a stranger writes would stand in the log
+/// for another's request.
+fn proxys_id(request: &Request<Body>) -> Option<RequestId> {
+    request.extensions().get::<Proxied>()?;
+    RequestId::parse(request.headers().get(REQUEST_ID)?.to_str().ok()?)
 }
 
 /// What was asked for, by its route: the address of a conversation is as secret as the

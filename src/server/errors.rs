@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::csp;
 use super::multipart::FormError;
 use crate::api::{ApiError, Base, ErrorCode};
-use crate::chat::{Error, Missing, PictureLimit};
+use crate::chat::{Error, Missing, PictureLimit, RequestId};
 
 /// How soon a page is asked for again that is not there yet.
 const RELOAD_SECONDS: u32 = 2;
@@ -82,9 +82,9 @@ fn code(error: &Error) -> ErrorCode {
         Error::TooManyQuestions { .. } => ErrorCode::TooManyQuestions,
         Error::TooManyFetches { .. } => ErrorCode::TooManyFetches,
         Error::TooSlow { .. } => ErrorCode::TooSlow,
-        Error::ModelFailed => ErrorCode::ModelFailed,
-        Error::ModelGone => ErrorCode::ModelGone,
-        Error::Internal => ErrorCode::Internal,
+        Error::ModelFailed { .. } => ErrorCode::ModelFailed,
+        Error::ModelGone { .. } => ErrorCode::ModelGone,
+        Error::Internal { .. } => ErrorCode::Internal,
     }
 }
 
@@ -162,10 +162,24 @@ fn sentence(error: &Error) -> String {
         Error::TooSlow { seconds } => {
             format!("The answer took longer than the {seconds} seconds that it may. Try again later, or ask for less.")
         }
-        Error::ModelFailed => "The model failed on this question. Ask another one.".into(),
-        Error::ModelGone => "The model has stopped, and whoever runs this page has to start it again.".into(),
-        Error::Internal => "Something went wrong on our side. Try again.".into(),
+        Error::ModelFailed { request } => {
+            format!("The model failed on this question{}. Ask another one.", named(request))
+        }
+        Error::ModelGone { request } => format!(
+            "The model has stopped{}, and whoever runs this page has to start it again.",
+            named(request)
+        ),
+        Error::Internal { request } => format!(
+            "Something went wrong on the server{}. Try again; if it stays so, tell whoever runs this page.",
+            named(request)
+        ),
     }
+}
+
+/// The request that a host finds in the log.
+fn named(request: &Option<RequestId>) -> String {
+    let request = request.as_ref();
+    request.map_or_else(String::new, |id| format!(" (request {id})"))
 }
 
 fn missing(what: Missing) -> &'static str {
@@ -289,6 +303,15 @@ impl From<FormError> for Error {
             detail: error.to_string(),
         }
     }
+}
+
+/// A fault's response: for the page's calls, or a page that says so.
+pub fn fault(error: Error, is_function: bool, reader: &Reader) -> Response {
+    let error = ApiError::from(error);
+    if is_function {
+        return refusal(&error);
+    }
+    page(status(error.code), "Something went wrong", &error.message, reader)
 }
 
 /// A code's own response, as the page's calls get it.

@@ -52,6 +52,18 @@ impl Hosts {
         names.any(|name| name.eq_ignore_ascii_case(host))
     }
 
+    /// Whether the browser speaks https to whoever is before us: a trusted proxy says so, or it
+    /// asks for the host of a `--public-url` that is https.
+    pub fn is_https(&self, headers: &HeaderMap, proxied: Option<&Proxied>) -> bool {
+        if let Some(scheme) = proxied.and_then(|proxied| proxied.schemes.first()) {
+            return scheme.eq_ignore_ascii_case("https");
+        }
+        let public = self.public.as_ref().filter(|url| url.scheme() == "https");
+        public
+            .and_then(Url::host_str)
+            .is_some_and(|public| asked_for(headers).any(|host| name(host).eq_ignore_ascii_case(public)))
+    }
+
     /// Whether another site's page sent this. Browsers say where a request comes from on https
     /// and on localhost; otherwise, and where they say no more than "not from this site", the
     /// page's origin has to be the host that was asked, by our name or by one that a proxy was

@@ -1,11 +1,12 @@
 //! The routes, and the layers around them.
 //!
-//! From the outside in: every request is traced; a panic becomes a 500 and harms nobody
+//! From the outside in: every request gets an id and a line in the log; a panic becomes a 500 and harms nobody
 //! else; headers for security and caching are set; a body that stands still is cut off, and
 //! one that is refused unread is read on for a while; what is beyond the limit, comes by another
 //! name or from another site's page is refused; what the server functions cannot take is refused
 //! before them.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +17,11 @@ use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use leptos_axum::{LeptosRoutes, generate_route_list};
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
-use tower_http::trace::TraceLayer;
 
 use super::body::{self, BodyError};
 use super::client_address::ClientAddress;
@@ -76,7 +75,7 @@ pub fn router(state: AppState, hosts: Hosts) -> Router {
         .route("/{*path}", get(assets::serve))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(&state.service), guard_functions))
-        .layer(from_fn(visitor::identify))
+        .layer(from_fn_with_state(Arc::new(hosts.clone()), visitor::identify))
         .with_state(state);
     behind_edge(routes, hosts, most, limits.pace)
 }
@@ -113,9 +112,7 @@ pub fn behind_edge(routes: Router, hosts: Hosts, max_body_bytes: usize, pace: Pa
             header::CONTENT_SECURITY_POLICY,
             csp::strict(),
         ))
-        .layer(CatchPanicLayer::custom(panicked))
-        // What is our fault is logged in `errors`; a full queue is nobody's.
-        .layer(TraceLayer::new_for_http().on_failure(()))
+        .layer(from_fn(catch_panics))
         .layer(from_fn(access_log::log))
 }
 
@@ -291,15 +288,80 @@ async fn set_status(response: Response) -> Response {
     let Ok(bytes) = axum::body::to_bytes(body, MAX_CALL_BYTES).await else {
         return parts.status.into_response();
     };
-    if let Ok(error) = serde_json::from_slice::<ApiError>(&bytes) {
-        parts.status = errors::status(error.code);
+    let Ok(error) = serde_json::from_slice::<ApiError>(&bytes) else {
+        return Response::from_parts(parts, Body::from(bytes));
+    };
+    if error.code == ErrorCode::Internal && !error.data.contains_key("request") {
+        // Of server_fn's own making: nobody has told the log yet.
+        tracing::error!("a server function failed: {error}");
+        return errors::refusal(&Error::internal().into());
     }
+    parts.status = errors::status(error.code);
     Response::from_parts(parts, Body::from(bytes))
 }
 
-fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
-    errors::refusal(&ApiError::new(
-        ErrorCode::Internal,
-        "Something went wrong on our side. Try again.",
-    ))
+/// Makes a panic an answer, which says by its id where the log tells more, and keeps it from
+/// the other requests of the connection.
+async fn catch_panics(request: Request<Body>, next: Next) -> Response {
+    let is_function = request.uri().path().starts_with(FUNCTIONS);
+    let reader = Reader::of(request.headers(), request.extensions());
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => {
+            let words = panic.downcast_ref::<&str>().copied();
+            let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            tracing::error!("a request was not answered: {}", words.unwrap_or("it panicked"));
+            errors::fault(Error::internal(), is_function, &reader)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+
+    use super::*;
+
+    async fn broken() -> StatusCode {
+        panic!("on purpose")
+    }
+
+    /// Status, id in the header, and text of what a visitor gets whose request panics.
+    async fn panics(path: &str, accept: &str) -> (StatusCode, String, String) {
+        let routes = Router::new().fallback(broken);
+        let pace = Pace {
+            start: BODY_IDLE,
+            bytes_per_second: 1,
+        };
+        let router = behind_edge(routes, Hosts::default(), MAX_CALL_BYTES, pace);
+        let request = Request::builder().uri(path).header(header::ACCEPT, accept);
+        let request = request.body(Body::empty()).expect("it is a request");
+        let Ok(response) = TowerToHyperService::new(router).call(request).await;
+        let id = response.headers()["x-request-id"]
+            .to_str()
+            .expect("it is plain")
+            .to_owned();
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), MAX_CALL_BYTES)
+            .await
+            .expect("it is short");
+        (status, id, String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    #[tokio::test]
+    async fn whoever_meets_a_panic_is_told_the_id_of_his_request() {
+        let (status, id, page) = panics("/", "text/html").await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(
+            page.contains(&format!("(request {id})")) && page.contains("Open Glimpse"),
+            "{page}"
+        );
+        let (status, id, answer) = panics("/api/page/state", "*/*").await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        let error: ApiError = serde_json::from_str(&answer).expect("it is an error");
+        assert_eq!(error.data["request"], *id);
+        assert!(error.message.contains(&id), "{error}");
+    }
 }

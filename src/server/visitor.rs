@@ -5,11 +5,15 @@
 //! where the connection is safe, for what a browser asks by itself: the page at a
 //! conversation's address, and the form without JavaScript.
 
+use std::sync::Arc;
+
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::Hosts;
 use super::client_address::ClientAddress;
 use crate::api::Base;
 use crate::chat::{Secret, Visitor};
@@ -23,9 +27,9 @@ const COOKIE: &str = "glimpse-visitor";
 const COOKIE_SECONDS: u32 = 365 * 24 * 3600;
 
 /// Finds out who asks, tells the rooms behind, and lets the cookie follow the header.
-pub async fn identify(mut request: Request<Body>, next: Next) -> Response {
-    let is_safe = is_safe(request.headers());
-    let base = request.extensions().get().cloned().unwrap_or_default();
+pub async fn identify(State(hosts): State<Arc<Hosts>>, mut request: Request<Body>, next: Next) -> Response {
+    let is_safe = hosts.is_https(request.headers(), request.extensions().get());
+    let base: Base = request.extensions().get().cloned().unwrap_or_default();
     let from_header = header_secret(request.headers());
     let from_cookie = cookie_secret(request.headers());
     let secret = from_header.clone().or_else(|| from_cookie.clone());
@@ -62,16 +66,8 @@ fn cookie_secret(headers: &HeaderMap) -> Option<Secret> {
     pairs.find_map(|(name, value)| (name == COOKIE).then(|| Secret::parse(value))?)
 }
 
-/// Whether the browser speaks https to the proxy before us, so that it takes secure cookies.
-fn is_safe(headers: &HeaderMap) -> bool {
-    // Said by a proxy or a stranger; a cookie too safe for the stranger harms nobody else.
-    let forwarded = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
-    // Each of several proxies adds what it was spoken to by; the first of them is the browser's.
-    let outermost = forwarded.and_then(|schemes| schemes.split(',').next());
-    outermost.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
-}
-
-/// Below a path of a host it is for this path only: what else is there has no use for it.
+/// Below a path of a host it is for this path only: what else is there has no use for it, and
+/// another Glimpse there has its own.
 fn cookie(secret: &Secret, base: &Base, is_safe: bool) -> HeaderValue {
     // Without https a browser takes no secure cookie, and only secure ones go into frames.
     let site = if is_safe {
@@ -84,7 +80,7 @@ fn cookie(secret: &Secret, base: &Base, is_safe: bool) -> HeaderValue {
         "{COOKIE}={}; Path={path}; Max-Age={COOKIE_SECONDS}; HttpOnly{site}",
         secret.expose()
     );
-    // Hexadecimal digits and our own words.
+    // Hexadecimal digits, plain names and our own words.
     HeaderValue::try_from(cookie).unwrap_or(HeaderValue::from_static(""))
 }
 
@@ -120,13 +116,6 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_is_the_one_that_the_browser_speaks() {
-        let is_safe = |schemes| is_safe(&headers(&[("x-forwarded-proto", schemes)]));
-        assert!(is_safe("https") && is_safe("HTTPS, http"));
-        assert!(!is_safe("http") && !is_safe("http,https") && !is_safe(""));
-    }
-
-    #[test]
     fn a_cookie_is_out_of_scripts_reach_and_goes_into_frames_where_it_can() {
         let text = |is_safe| {
             let cookie = cookie(&Secret::random(), &Base::default(), is_safe);
@@ -134,5 +123,19 @@ mod tests {
         };
         assert!(text(false).ends_with("HttpOnly; SameSite=Lax"));
         assert!(text(true).ends_with("HttpOnly; SameSite=None; Secure; Partitioned"));
+    }
+
+    #[test]
+    fn a_cookie_is_for_our_own_path() {
+        let path = |base: &str| {
+            let base = Base::read(base).expect(base);
+            let cookie = cookie(&Secret::random(), &base, false);
+            let cookie = cookie.to_str().expect("it is plain").to_owned();
+            cookie
+                .split("; ")
+                .find_map(|part| part.strip_prefix("Path=").map(str::to_owned))
+        };
+        assert_eq!(path("/").as_deref(), Some("/"));
+        assert_eq!(path("/glimpse").as_deref(), Some("/glimpse"));
     }
 }

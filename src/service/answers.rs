@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Limits, Result};
 use crate::chat::{
-    Answer, AnswerId, AnswerState, Completion, ConversationId, Error, Event, EventKind, FinishReason, Timings, TurnId,
+    Answer, AnswerId, AnswerState, Completion, ConversationId, Error, Event, EventKind, FinishReason, RequestId,
+    Timings, TurnId,
 };
 use crate::engine;
 use crate::generation;
@@ -135,10 +136,10 @@ impl AnswerRegistry {
             time: self.time,
         };
         let counted = Counted::new(&self.tasks);
-        tokio::spawn(async move {
+        tokio::spawn(RequestId::carry(async move {
             task.run(events).await;
             drop(counted);
-        });
+        }));
         in_flight
     }
 
@@ -407,7 +408,9 @@ impl Saves {
 
     fn begin(&mut self, store: &Arc<dyn Store>, answer: &Answer) {
         let (store, answer) = (Arc::clone(store), answer.clone());
-        self.going_on = Some(tokio::spawn(async move { save(&store, &answer).await }));
+        self.going_on = Some(tokio::spawn(RequestId::carry(async move {
+            save(&store, &answer).await;
+        })));
         (self.due, self.began) = (None, Some(Instant::now()));
     }
 

@@ -54,7 +54,7 @@ mod tests {
         let permits = Arc::new(Semaphore::new(1));
         let permit = Arc::clone(&permits).try_acquire_owned().expect("one is free");
         let failed = run_within(permit, || panic!("on purpose")).await.map(drop);
-        assert_eq!(failed, Err(Error::Internal));
+        assert_eq!(failed, Err(Error::internal()));
         assert_eq!(permits.available_permits(), 1);
     }
 }

@@ -112,11 +112,11 @@ impl From<EngineError> for Error {
             },
             EngineError::Gone | EngineError::DeviceFailed => {
                 tracing::error!("{error}");
-                Self::ModelGone
+                Self::model_gone()
             }
             _ => {
                 tracing::error!("{}", with_sources(&error));
-                Self::ModelFailed
+                Self::model_failed()
             }
         }
     }
@@ -125,7 +125,7 @@ impl From<EngineError> for Error {
 /// Something that only the host can mend: it goes into the log.
 pub fn internal(error: &dyn std::error::Error) -> Error {
     tracing::error!("{}", with_sources(error));
-    Error::Internal
+    Error::internal()
 }
 
 /// An error with all that it came from.

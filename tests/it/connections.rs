@@ -127,17 +127,3 @@ fn whoever_says_far_too_much_is_heard_out_and_hears_why() {
         assert!(heard.contains("Send a smaller picture."), "{path}: {heard}");
     }
 }
-
-#[test]
-fn an_answer_carries_the_number_that_the_log_knows_it_by() {
-    let model = TinyCheckpoint::new();
-    let server = Server::start(&["--model", model.path()]);
-    let number = |given: &str| {
-        let request = ureq::get(format!("{}/healthz", server.address)).header("x-request-id", given);
-        let response = request.call().expect("it lives");
-        let number = response.headers()["x-request-id"].to_str().expect("it is plain");
-        number.to_owned()
-    };
-    assert_eq!(number("a-proxys.number_1"), "a-proxys.number_1");
-    assert_eq!(number("not fit for a log").len(), 16);
-}

@@ -15,8 +15,9 @@ use serde_json::Value;
 
 use crate::decoding::asking;
 use crate::support::page::{ask, begin, question};
+use crate::support::ports::Port;
 use crate::support::script::ScriptControl;
-use crate::support::{free_port, glimpse, stderr};
+use crate::support::{glimpse, stderr};
 
 /// Longer than anything takes that happens at all.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -303,7 +304,8 @@ fn a_script_is_controlled_from_this_machine_alone_and_only_where_it_is_chosen() 
         (&["--engine", "wishful"], "local, scripted"),
         (&["--engine", "scripted:/nowhere/script.json"], "/nowhere/script.json"),
     ] {
-        let address = format!("127.0.0.1:{}", free_port());
+        let port = Port::reserve();
+        let address = format!("127.0.0.1:{}", port.number);
         let serve = ["serve", "--addr", &address];
         let output = glimpse().args(serve).args(arguments).output();
         let output = output.expect("the program starts");

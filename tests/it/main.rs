@@ -16,6 +16,7 @@ mod parity;
 mod picture_memory;
 mod pictures;
 mod proxies;
+mod request_ids;
 mod server;
 mod settings;
 mod support;

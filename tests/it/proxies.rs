@@ -25,7 +25,8 @@ fn logged(arguments: &[&str], headers: &[(&str, &str)]) -> String {
 
 #[test]
 fn a_log_for_programs_is_an_object_a_line() {
-    let line = logged(&["--log-format", "json"], &[("x-request-id", "number-1")]);
+    let trusting = ["--log-format", "json", "--trusted-proxies", "127.0.0.1"];
+    let line = logged(&trusting, &[("x-request-id", "number-1")]);
     let line: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
     assert_eq!(line["message"], "GET /");
     assert_eq!((&line["status"], &line["client"]), (&200.into(), &"127.0.0.1".into()));
@@ -173,4 +174,39 @@ fn a_root_path_that_cannot_be_is_wrong_usage() {
         assert_eq!(output.status.code(), Some(2), "{flag} {value}");
         assert!(stderr(&output).contains(flag), "{}", stderr(&output));
     }
+}
+
+/// The cookie that a visitor gets who begins something, by a request with these headers.
+fn cookie(server: &Server, headers: &[(&str, &str)]) -> String {
+    let mut request = ureq::post(format!("{}/api/page/state", server.address)).content_type("application/json");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = request.send(r#"{"conversation": null}"#).expect("the server answers");
+    response.headers()["set-cookie"]
+        .to_str()
+        .expect("it is plain")
+        .to_owned()
+}
+
+#[test]
+fn two_servers_of_one_host_keep_cookies_of_their_own() {
+    let below = Server::start(&["--engine", "scripted", "--root-path", "/glimpse"]);
+    assert!(cookie(&below, &[]).contains("; Path=/glimpse;"));
+    let proxied = Server::start(&["--engine", "scripted", "--trusted-proxies", "127.0.0.1"]);
+    assert!(cookie(&proxied, &[("x-forwarded-prefix", "/other")]).contains("; Path=/other;"));
+    assert!(cookie(&proxied, &[]).contains("; Path=/;"));
+}
+
+#[test]
+fn only_a_named_proxy_or_the_host_says_that_visitors_speak_https() {
+    let https = [("x-forwarded-proto", "https")];
+    let proxied = Server::start(&["--engine", "scripted", "--trusted-proxies", "127.0.0.1"]);
+    assert!(cookie(&proxied, &https).contains("; Secure"));
+    assert!(!cookie(&proxied, &[("x-forwarded-proto", "http")]).contains("; Secure"));
+    let open = Server::start(&["--engine", "scripted"]);
+    assert!(!cookie(&open, &https).contains("; Secure"), "anybody can write it");
+    let public = Server::start(&["--engine", "scripted", "--public-url", "https://demo.example"]);
+    assert!(cookie(&public, &[("host", "demo.example")]).contains("; Secure"));
+    assert!(!cookie(&public, &[]).contains("; Secure"), "asked for by another name");
 }

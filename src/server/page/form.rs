@@ -18,7 +18,7 @@ use leptos::prelude::provide_context;
 use super::{examples, functions};
 use crate::api::{self, ApiError, AskRequest, Base, Conversation, ConversationId, Fields};
 use crate::app;
-use crate::chat::{Error, Missing, Visitor};
+use crate::chat::{Error, Missing, RequestId, Visitor};
 use crate::remote::address;
 use crate::server::body::{self, BodyError};
 use crate::server::errors;
@@ -64,6 +64,7 @@ enum Action {
 pub async fn post(
     State(state): State<AppState>,
     Extension(visitor): Extension<Visitor>,
+    Extension(id): Extension<RequestId>,
     request: Request<Body>,
 ) -> Response {
     let base: Base = request.extensions().get().cloned().unwrap_or_default();
@@ -78,7 +79,7 @@ pub async fn post(
             ..FailedForm::default()
         },
     };
-    page(&state, base, visitor, failed).await
+    page(&state, base, visitor, id, failed).await
 }
 
 impl Form {
@@ -242,7 +243,7 @@ async fn text(field: Field<'_>, limit: usize, room: &mut Reservation) -> Result<
 }
 
 /// The page at `/ask`, with what went wrong.
-async fn page(state: &AppState, base: Base, visitor: Visitor, failed: FailedForm) -> Response {
+async fn page(state: &AppState, base: Base, visitor: Visitor, id: RequestId, failed: FailedForm) -> Response {
     let status = failed
         .error
         .as_ref()
@@ -261,6 +262,7 @@ async fn page(state: &AppState, base: Base, visitor: Visitor, failed: FailedForm
     request.extensions_mut().insert(base);
     *request.uri_mut() = axum::http::Uri::from_static("/ask");
     request.extensions_mut().insert(visitor);
+    request.extensions_mut().insert(id);
     let mut response = render(request).await;
     *response.status_mut() = status;
     if let Some(seconds) = retry_after {

@@ -11,7 +11,7 @@ use leptos_axum::ResponseOptions;
 use super::form::FailedForm;
 use super::{answer_stream, examples, settings};
 use crate::api::{self, AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState, SettingsPanel};
-use crate::chat::{self, Error, Missing, Visitor};
+use crate::chat::{self, Error, Missing, RequestId, Visitor};
 use crate::server::body::{self, BodyError};
 use crate::server::errors;
 use crate::service::{InFlightAnswer, Request, Service};
@@ -41,7 +41,7 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
         },
     };
     if let Some(id) = id {
-        match own(&service, &visitor, &id).await {
+        match for_request(own(&service, &visitor, &id)).await {
             Ok(conversation) => state.conversation = Some(conversation),
             // A page that says so has the error's status; this call of the page's own has succeeded.
             Err(error) if is_page() => state.error = Some(refuse(error)),
@@ -168,14 +168,28 @@ fn parse(id: &ConversationId) -> Result<chat::ConversationId, Error> {
 
 /// The router provides it.
 fn service() -> Result<Arc<Service>, ApiError> {
-    use_context().ok_or_else(|| refuse(Error::Internal))
+    use_context().ok_or_else(|| refuse(unprovided("service")))
 }
 
 /// Who asks, as the layers before have found out.
 fn visitor() -> Result<Visitor, ApiError> {
     let request = use_context::<Parts>();
     let visitor = request.and_then(|request| request.extensions.get().cloned());
-    visitor.ok_or_else(|| refuse(Error::Internal))
+    visitor.ok_or_else(|| refuse(unprovided("visitor")))
+}
+
+fn unprovided(what: &str) -> Error {
+    tracing::error!("a server function was called without a {what}");
+    Error::internal()
+}
+
+/// Works for the request that is being answered: a page is rendered in tasks of its own.
+async fn for_request<F: Future>(work: F) -> F::Output {
+    let request = use_context::<Parts>();
+    match request.and_then(|request| request.extensions.get::<RequestId>().cloned()) {
+        Some(id) => id.scope(work).await,
+        None => work.await,
+    }
 }
 
 /// Whether a page is being rendered, rather than a function called by one.

@@ -262,6 +262,6 @@ fn code(OlderError { kind, message }: OlderError) -> Error {
             flag: None,
         },
         ("overloaded", Some(seconds)) => Error::TooSlow { seconds },
-        _ => Error::ModelFailed,
+        _ => Error::model_failed(),
     }
 }

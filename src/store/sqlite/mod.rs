@@ -32,7 +32,9 @@ use tokio_util::bytes::Bytes;
 use super::folder::Folder;
 use super::pictures::PictureFiles;
 use super::{Evicted, Limits, NewConversation, NewPicture, Store, StoreError, Usage};
-use crate::chat::{Answer, AnswerId, Conversation, ConversationId, PictureId, PreviewKey, Turn, TurnId, VisitorId};
+use crate::chat::{
+    Answer, AnswerId, Conversation, ConversationId, PictureId, PreviewKey, RequestId, Turn, TurnId, VisitorId,
+};
 use read::number;
 use unsaved_answers::Unsaved;
 use unused_pictures::PictureUses;
@@ -139,7 +141,8 @@ impl Store for SqliteStore {
     async fn keep_picture(&self, picture: NewPicture) -> Result<(), StoreError> {
         // In a task of its own: begun, it is finished, whoever waits.
         let inner = Arc::clone(&self.inner);
-        ended(tokio::spawn(async move { inner.keep_picture(picture).await }).await)?
+        let kept = tokio::spawn(RequestId::carry(async move { inner.keep_picture(picture).await }));
+        ended(kept.await)?
     }
 
     async fn picture(&self, id: &PictureId) -> Result<Bytes, StoreError> {

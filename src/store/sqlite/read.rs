@@ -94,7 +94,9 @@ fn state(state: &str, finish: Option<&str>, error: Option<&str>) -> Result<Answe
                 .and_then(finish_reason)
                 .ok_or_else(|| damaged("a finish reason"))?,
         )),
-        "failed" => Ok(AnswerState::Failed(error.and_then(json).unwrap_or(Error::Internal))),
+        "failed" => Ok(AnswerState::Failed(
+            error.and_then(json).unwrap_or_else(Error::internal),
+        )),
         _ => Err(damaged("an answer's state")),
     }
 }

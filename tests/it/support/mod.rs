@@ -3,6 +3,7 @@
 
 pub mod memory;
 pub mod page;
+pub mod ports;
 pub mod script;
 pub mod site;
 
@@ -12,6 +13,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use candle_core::{Device, Tensor};
 use tempfile::TempDir;
+
+use ports::Port;
 
 /// The program under test.
 pub fn glimpse() -> Command {
@@ -262,16 +265,11 @@ fn tensors() -> HashMap<String, Tensor> {
     all
 }
 
-/// A port of loopback that nobody listens on.
-pub fn free_port() -> u16 {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    address.expect("loopback has free ports").port()
-}
-
 /// A server of our own, ended when dropped.
 pub struct Server {
     process: Child,
     pub address: String,
+    _port: Port,
 }
 
 impl Server {
@@ -292,17 +290,18 @@ impl Server {
 
     /// Starts the program as `program` has it.
     pub fn spawn(mut program: Command, host: &str, arguments: &[&str]) -> Self {
-        let port = free_port();
-        let address = format!("127.0.0.1:{port}");
+        let port = Port::reserve();
+        let number = port.number;
         let process = program
-            .args(["serve", "--addr", &format!("{host}:{port}")])
+            .args(["serve", "--addr", &format!("{host}:{number}")])
             .args(arguments)
             .stdin(Stdio::null())
             .spawn()
             .expect("the program starts");
         Self {
             process,
-            address: format!("http://{address}"),
+            address: format!("http://127.0.0.1:{number}"),
+            _port: port,
         }
     }
 

@@ -2,20 +2,30 @@
 
 use serde_json::Value;
 
-use super::{Server, free_port};
+use std::process::Command;
+
+use super::ports::Port;
+use super::{Server, glimpse};
 
 /// The gates of a server's script (`glimpse::engine`, module `scripted`, lists them all).
 pub struct ScriptControl {
     address: String,
+    _port: Port,
 }
 
 impl ScriptControl {
     /// Starts `glimpse serve` with a script, whose gates are closed, and these further arguments.
     pub fn start(arguments: &[&str]) -> (Server, Self) {
-        let address = format!("127.0.0.1:{}", free_port());
+        Self::start_as(glimpse(), arguments)
+    }
+
+    /// Starts the program as `program` has it.
+    pub fn start_as(program: Command, arguments: &[&str]) -> (Server, Self) {
+        let port = Port::reserve();
+        let address = format!("127.0.0.1:{}", port.number);
         let script = ["--engine", "scripted", "--script-control", &address];
-        let server = Server::start(&[&script, arguments].concat());
-        (server, Self { address })
+        let server = Server::start_as(program, "127.0.0.1", &[&script, arguments].concat());
+        (server, Self { address, _port: port })
     }
 
     /// Moves a gate, as `release?tokens=2`; gives the state.

@@ -161,7 +161,7 @@ async fn what_an_older_answer_came_to_is_said_in_a_code() {
         AnswerState::Done(FinishReason::Interrupted),
         AnswerState::Done(FinishReason::Interrupted),
         AnswerState::Failed(Error::TooSlow { seconds: 600 }),
-        AnswerState::Failed(Error::ModelFailed),
+        AnswerState::Failed(Error::model_failed()),
         AnswerState::Failed(Error::QuestionRefused {
             detail: "It is too long.".into(),
         }),

@@ -56,7 +56,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     let state = prop_oneof![
         Just(AnswerState::Done(FinishReason::Stop)),
         Just(AnswerState::Done(FinishReason::Cancelled)),
-        Just(AnswerState::Failed(Error::ModelFailed)),
+        Just(AnswerState::Failed(Error::model_failed())),
         Just(AnswerState::Failed(Error::TooSlow { seconds: 3 })),
     ];
     prop_oneof![
