@@ -71,6 +71,7 @@ lint: tools ## format and lint checks of both builds
 	@cargo clippy --quiet $(SERVER) --all-targets -- -D warnings
 	@if [ -f .tools/wasm-compiler.env ]; then . .tools/wasm-compiler.env; cargo check --quiet $(WASM); \
 	else cargo clippy --quiet $(WASM) -- -D warnings; fi
+	@RUSTDOCFLAGS="-D warnings" cargo doc --quiet $(SERVER) --lib --no-deps --document-private-items
 	@node_modules/.bin/tsc --noEmit -p end2end
 
 .PHONY: dev
@@ -119,6 +120,16 @@ nginx-check: build ## a real nginx before target/release/glimpse, in a browser: 
 .PHONY: loom
 loom: ## the queue before the model, in every order that its threads can run in (a minute the first time)
 	@RUSTFLAGS="--cfg loom" cargo test --release --manifest-path loom/Cargo.toml --target-dir target/loom
+
+.PHONY: miri
+miri: ## the CPU kernels' packing, formats and products under Miri (5 minutes; takes a nightly Rust with miri)
+	@MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-disable-isolation -Zmiri-ignore-leaks" \
+	  cargo +nightly miri test --manifest-path miri/Cargo.toml --target-dir target/miri -- \
+	  cpu::lanes cpu::product::tests::rows cpu::product::tests::products
+
+.PHONY: deny
+deny: ## licences, sources and known faults of all dependencies (takes cargo-deny)
+	@cargo deny check
 
 .PHONY: gpu-check
 gpu-check: ## on a machine with a GPU: parity in f32, f16 and bf16, and speed beside transformers

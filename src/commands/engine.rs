@@ -15,7 +15,7 @@ use crate::engine::{Engine, LocalEngine, QueueLimits, ScriptedEngine};
 /// For tests: what answers in place of a model. `--help` does not list it.
 #[derive(Args)]
 pub struct EngineArgs {
-    /// local, a model on this machine; or scripted[:FILE], answers from a script
+    /// `local`, a model on this machine; or `scripted` or `scripted:FILE`, answers from a script
     #[arg(
         long,
         env = "GLIMPSE_ENGINE",

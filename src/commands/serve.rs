@@ -36,7 +36,7 @@ pub struct ServeArgs {
     engine: EngineArgs,
 
     /// Where to listen; 0.0.0.0:7860 lets other machines in. A port alone, as 7860 or :7860,
-    /// is this machine alone, and localhost is both 127.0.0.1 and [::1]
+    /// is this machine alone, and localhost is both 127.0.0.1 and ::1
     #[arg(
         long,
         env = "GLIMPSE_ADDR",
@@ -72,7 +72,7 @@ pub struct ServeArgs {
     allow_picture_source: Vec<SocketAddr>,
 
     /// Where visitors find this server, where it is not told so by them: behind a proxy that
-    /// changes the host, such as https://demo.example
+    /// changes the host, such as `https://demo.example`
     #[arg(long, env = "GLIMPSE_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
     public_url: Option<Url>,
 

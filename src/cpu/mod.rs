@@ -5,7 +5,7 @@
 //!
 //! - [`isa`]: the instruction sets of this processor, and how a kernel is compiled for each;
 //!   [`lanes`]: what kernels need of one, sixteen numbers at a time.
-//! - [`format`]: the number formats, and how a block of weights is laid out.
+//! - [`mod@format`]: the number formats, and how a block of weights is laid out.
 //! - [`matrix`]: a packed matrix; `pack` and `quantise`: how weights come into it.
 //! - [`product`]: a matrix product on all cores; `product_kernel`: its inner loops.
 //! - [`attention`]: softmax attention of one head.

@@ -2,14 +2,14 @@
 //!
 //! A checkpoint is opened in three steps, so that a wrong one is refused as early as can be:
 //!
-//! 1. [`CheckpointMetadata::find`] has the small files and a sound config, and [`memory`] says
+//! 1. [`CheckpointMetadata::find`] has the small files and a sound config, and [`memory_estimate`] says
 //!    what that model needs;
 //! 2. [`CheckpointMetadata::open`] downloads the weights, maps them, and checks the tensors'
 //!    names and shapes against the [`inventory`], all from the files' headers;
 //! 3. [`Checkpoint::load`] takes the tensors, [`Checkpoint::processor`] the other files.
 //!
-//! [`open`] does all of it for what the command line asks. [`known`] are the published models,
-//! [`cached`] those that were downloaded; [`machine`] knows how much memory is free, [`fit`]
+//! [`open()`] does all of it for what the command line asks. [`mod@known`] are the published models,
+//! [`hub_cache`] those that were downloaded; [`available_memory`] knows how much memory is free, [`fit`]
 //! whether it is enough, [`device`] and [`dtype`] what `--device` and `--dtype` mean.
 
 mod allocator;

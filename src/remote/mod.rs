@@ -4,7 +4,7 @@
 //! that comes back whether it is public ([`policy`]), and connects to these numbers and to
 //! no other: a name that leads elsewhere a moment later does not lead us there. Each
 //! redirect goes the same way again. No proxy, cookie or password takes part. The addresses of
-//! this machine are out of reach also where they are public ([`own`]).
+//! this machine are out of reach also where they are public ([`own_addresses`]).
 //!
 //! What a server says its bytes are keeps out what is certainly no picture, early and with
 //! a fitting sentence. Stores of files often do not know and say nothing: then, as always,
