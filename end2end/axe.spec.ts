@@ -55,6 +55,13 @@ const states: Record<string, Step> = {
     await scripted.fail()
     await expect(glimpse.last.getByRole('button', { name: 'Ask again' })).toBeVisible()
   },
+  'an answer without words': async (glimpse, scripted) => {
+    await scripted.answers({ 'What is this?': [] })
+    await asked(glimpse, scripted)
+    await scripted.open()
+    await glimpse.answered(1)
+    await expect(glimpse.last).toContainText('The model gave no answer.')
+  },
   'several answers': async (glimpse, scripted) => {
     await glimpse.open()
     await glimpse.put(asFile(square(red)))
@@ -80,19 +87,47 @@ const states: Record<string, Step> = {
   'the settings, greedy': settings('Greedy'),
   'the settings, beam search': settings('Beam search'),
   'the settings, sampling': settings('Sampling'),
+  'the page after a form that was posted and refused': async (glimpse) => {
+    await glimpse.open()
+    // As a browser without scripts sends it.
+    await glimpse.page.evaluate(() =>
+      HTMLFormElement.prototype.submit.call(document.querySelector('form:has(textarea)')),
+    )
+    await expect(glimpse.alert).toHaveCount(1)
+    await glimpse.hydrated()
+  },
   'a conversation that is not there': (glimpse) => glimpse.open(`/c/${'0'.repeat(32)}`),
   'an address that is not there': (glimpse) => glimpse.page.goto('/nowhere'),
 }
 
+/** Those for which connections are cut. */
+const cutOff: Record<string, Step> = {
+  'a connection that is lost': async (glimpse, scripted) => {
+    await answering(glimpse, scripted)
+    await scripted.kill()
+    await expect(glimpse.status).toContainText('Connection lost')
+  },
+  'an answer that was interrupted': async (glimpse, scripted) => {
+    await answering(glimpse, scripted)
+    await scripted.kill()
+    await scripted.start()
+    await glimpse.page.reload()
+    await glimpse.hydrated()
+    await expect(glimpse.last).toContainText('Interrupted')
+  },
+}
+
 for (const colorScheme of ['light', 'dark'] as const) {
-  test.describe(colorScheme, () => {
-    test.use({ colorScheme, refusals: true })
-    for (const [state, reach] of Object.entries(states)) {
-      test(state, async ({ glimpse, scripted }) => {
-        await reach(glimpse, scripted)
-        const { violations } = await new AxeBuilder({ page: glimpse.page }).analyze()
-        expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([])
-      })
-    }
-  })
+  for (const [cuts, those] of [[false, states], [true, cutOff]] as const) {
+    test.describe(colorScheme, () => {
+      test.use({ colorScheme, refusals: true, cuts })
+      for (const [state, reach] of Object.entries(those)) {
+        test(state, async ({ glimpse, scripted }) => {
+          await reach(glimpse, scripted)
+          const { violations } = await new AxeBuilder({ page: glimpse.page }).analyze()
+          expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([])
+        })
+      }
+    })
+  }
 }
