@@ -64,6 +64,9 @@ pub struct Visitor {
     /// Who he can prove to be besides: the page's secret and the cookie of the form without
     /// JavaScript may differ.
     pub also: Option<VisitorId>,
+    /// Whether he has the secret, or is given it with the answer. Whoever only looks at a page
+    /// without one is nobody, and can own nothing by that.
+    pub is_known: bool,
     /// The network that he comes from, for what is bounded by address: an IPv4 address, or
     /// the first 64 bits of an IPv6 one.
     pub network: std::net::IpAddr,
@@ -99,6 +102,7 @@ mod tests {
     fn a_visitor_owns_what_he_can_prove_and_nobodys_is_nobodys() {
         let [page, cookie, other] = [(); 3].map(|()| Secret::random().visitor());
         let visitor = Visitor {
+            is_known: true,
             id: page,
             also: Some(cookie),
             network: std::net::Ipv4Addr::LOCALHOST.into(),

@@ -37,15 +37,16 @@ pub async fn identify(State(hosts): State<Arc<Hosts>>, mut request: Request<Body
     let secret = secret.unwrap_or_else(Secret::random);
     let network = ClientAddress::of(request.extensions()).network();
     let is_cookies = from_cookie.as_ref() == Some(&secret);
+    // A page that is only looked at is nobody's yet.
+    let is_known = is_known || request.method() == axum::http::Method::POST;
     request.extensions_mut().insert(Visitor {
+        is_known,
         id: secret.visitor(),
         also: from_cookie.map(|secret| secret.visitor()),
         network,
     });
-    // A page that is only looked at is nobody's yet.
-    let begins_something = is_known || request.method() == axum::http::Method::POST;
     let mut response = next.run(request).await;
-    if begins_something && !is_cookies {
+    if is_known && !is_cookies {
         response
             .headers_mut()
             .append(header::SET_COOKIE, cookie(&secret, &base, is_safe));

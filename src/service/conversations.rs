@@ -10,7 +10,7 @@ impl Service {
     /// It is not there, or another visitor's, which is the same to whoever asks.
     pub async fn conversation(&self, visitor: &Visitor, id: &ConversationId) -> Result<Conversation> {
         let conversation = self.store.conversation(id).await?;
-        if conversation.owner == VisitorId::NOBODY {
+        if conversation.owner == VisitorId::NOBODY && visitor.is_known {
             // Kept by a Glimpse that knew no visitors: whoever had the address could use it.
             self.store.adopt(id, &visitor.id).await?;
             return Ok(self.store.conversation(id).await?);

@@ -99,6 +99,7 @@ mod tests {
 
     fn visitor(network: Ipv4Addr) -> Visitor {
         Visitor {
+            is_known: true,
             id: Secret::random().visitor(),
             also: None,
             network: network.into(),

@@ -305,3 +305,29 @@ fn a_photo_of_108_megapixels_is_taken_and_answered_by_default() {
     let last = ask(&server, &question(id, 2)).last().expect("it is answered");
     assert_eq!(last["event"], "done", "{last}");
 }
+
+/// A browser that comes by the address has no cookie yet, and a program that previews links never
+/// will: what either reads first is the page's own call's later.
+#[test]
+fn a_conversation_of_an_older_glimpse_goes_to_whoever_opens_it_with_a_secret() {
+    let id = "0765e9d1d70629de3fd989e9e7bf9b2c";
+    let data = tempfile::tempdir().expect("there is a folder for tests");
+    let (from, to) = (format!("src/store/sqlite/tests/older/{id}"), data.path().join(id));
+    std::fs::create_dir(&to).expect("it is ours");
+    for file in std::fs::read_dir(from).expect("it is part of the source") {
+        let file = file.expect("it can be read");
+        std::fs::copy(file.path(), to.join(file.file_name())).expect("it is ours");
+    }
+    let folder = data.path().to_str().expect("it is plain");
+    let server = Server::start(&["--engine", "scripted", "--data", folder]);
+    let page = ureq::get(format!("{}/c/{id}", server.address)).config();
+    let page = page.http_status_as_error(false).build();
+    let response = page.call().expect("the server answers");
+    assert!(
+        !response.headers().contains_key("set-cookie"),
+        "a look makes nobody a visitor"
+    );
+    assert!(is_there(VISITOR, &server, id), "it was still nobody's");
+    assert!(!is_there(STRANGER, &server, id), "now it is a visitor's");
+    assert!(is_there(VISITOR, &server, id));
+}
