@@ -188,6 +188,19 @@ mod tests {
     }
 
     #[test]
+    fn the_scheme_is_the_one_that_the_browser_spoke_to_the_first_proxy() {
+        let is_https = |schemes: &[&str]| {
+            let proxied = Proxied {
+                schemes: schemes.iter().map(|&scheme| scheme.into()).collect(),
+                ..Proxied::default()
+            };
+            Hosts::default().is_https(&headers(&[]), Some(&proxied))
+        };
+        assert!(is_https(&["https"]) && is_https(&["HTTPS", "http"]));
+        assert!(!is_https(&["http"]) && !is_https(&["http", "https"]) && !is_https(&[]));
+    }
+
+    #[test]
     fn only_our_own_page_may_send_for_a_visitor() {
         let hosts = Hosts {
             public: Url::parse("https://demo.example").ok(),
