@@ -224,7 +224,7 @@ test.describe('by a name that Glimpse was not told, without https', () => {
   test('the page says what the host has to do', async ({ glimpse }) => {
     await glimpse.open()
     await glimpse.picture.setInputFiles(asFile(square(red)))
-    await expect(glimpse.alert).toHaveText(/pass on Host or X-Forwarded-Host, or name its address with --public-url/)
+    await expect(glimpse.alert).toHaveText(/whoever runs it has to tell it its address/)
     await glimpse.picture.setInputFiles(asFile(large()))
     await expect(glimpse.alert).toHaveText(/the limit is the proxy's/)
   })
