@@ -3,6 +3,7 @@
 import { createServer, request as forward, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Page } from '@playwright/test'
 import { asFile, red, square } from './pictures'
 import { answer, expect, Glimpse, type Scripted, test } from './scripted'
 
@@ -287,6 +288,18 @@ test.describe('on a bad line', () => {
   })
   const address = () => `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
 
+  /** A question that is being answered, and a page that was cut off from the network since. */
+  async function offline(page: Page, scripted: Scripted) {
+    const glimpse = new Glimpse(page)
+    await page.clock.install()
+    await begun(glimpse, scripted, address())
+    // The browser's own switch leaves the connections that there are.
+    await page.context().setOffline(true)
+    server.closeAllConnections()
+    await expect(glimpse.status).toContainText('Connection lost')
+    return glimpse
+  }
+
   test('pieces of lines and characters make the answer grow', async ({ page, scripted }) => {
     const glimpse = new Glimpse(page)
     const words = ['Käse', ' 🧀', ' und Brot']
@@ -336,13 +349,7 @@ test.describe('on a bad line', () => {
   })
 
   test('offline for 20 seconds and back: the answer goes on', async ({ page, scripted }) => {
-    const glimpse = new Glimpse(page)
-    await page.clock.install()
-    await begun(glimpse, scripted, address())
-    // The browser's own switch leaves the connections that there are.
-    await page.context().setOffline(true)
-    server.closeAllConnections()
-    await expect(glimpse.status).toContainText('Connection lost')
+    const glimpse = await offline(page, scripted)
     await page.clock.fastForward(20_000)
     await scripted.open()
     await scripted.wait({ answered: 1 })
@@ -355,12 +362,7 @@ test.describe('on a bad line', () => {
   })
 
   test('an answer that was given up is taken up when the network is back', async ({ page, scripted }) => {
-    const glimpse = new Glimpse(page)
-    await page.clock.install()
-    await begun(glimpse, scripted, address())
-    await page.context().setOffline(true)
-    server.closeAllConnections()
-    await expect(glimpse.status).toContainText('Connection lost')
+    const glimpse = await offline(page, scripted)
     const again = glimpse.last.getByRole('button', { name: 'Ask again' })
     // Each wait begins when a try has failed: one long leap is one wait.
     await expect(async () => {

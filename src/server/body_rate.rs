@@ -60,28 +60,24 @@ pub async fn keep(State(pace): State<Pace>, request: Request<Body>, next: Next) 
 fn paced<E: Into<BoxError> + 'static>(
     body: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
     pace: Pace,
-    cut: impl Fn() + Send + Sync + 'static,
+    cut: impl FnOnce() + Send + 'static,
 ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send {
-    let state = Some((Box::pin(body), 0, Duration::ZERO));
-    let cut = Arc::new(cut);
-    futures::stream::unfold(state, move |state| {
-        let cut = Arc::clone(&cut);
-        async move {
-            let (mut body, received, waited) = state?;
-            // Only while we wait for the sender: it may be we who are slow.
-            let began = Instant::now();
-            let left = pace.time_for(received).saturating_sub(waited);
-            match timeout(left, body.next()).await {
-                Ok(None) => None,
-                Ok(Some(Ok(chunk))) => {
-                    let received = received + chunk.len();
-                    Some((Ok(chunk), Some((body, received, waited + began.elapsed()))))
-                }
-                Ok(Some(Err(error))) => Some((Err(error.into()), None)),
-                Err(_) => {
-                    cut();
-                    Some((Err(TooSlow(pace.bytes_per_second).into()), None))
-                }
+    let state = Some((Box::pin(body), 0, Duration::ZERO, cut));
+    futures::stream::unfold(state, move |state| async move {
+        let (mut body, received, waited, cut) = state?;
+        // Only while we wait for the sender: it may be we who are slow.
+        let began = Instant::now();
+        let left = pace.time_for(received).saturating_sub(waited);
+        match timeout(left, body.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(chunk))) => {
+                let received = received + chunk.len();
+                Some((Ok(chunk), Some((body, received, waited + began.elapsed(), cut))))
+            }
+            Ok(Some(Err(error))) => Some((Err(error.into()), None)),
+            Err(_) => {
+                cut();
+                Some((Err(TooSlow(pace.bytes_per_second).into()), None))
             }
         }
     })

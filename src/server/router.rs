@@ -17,7 +17,7 @@ use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use leptos_axum::{LeptosRoutes, generate_route_list};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -149,18 +149,11 @@ async fn refuse_other_names(State(hosts): State<Arc<Hosts>>, request: Request<Bo
     .await
 }
 
-/// Reads what was sent, within the limits around us, and throws it away: a proxy that could not
-/// finish speaking shows its own error in place of our sentence.
-pub async fn read_and_drop(body: Body) {
-    let mut rest = body.into_data_stream();
-    while rest.next().await.is_some_and(|chunk| chunk.is_ok()) {}
-}
-
 /// `flag` is for the host: it says what of his would let the sender in.
 async fn refuse_sender(status: StatusCode, sentence: &str, flag: &str, request: Request<Body>) -> Response {
     tracing::info!(flag, "{sentence}");
     let (parts, body) = request.into_parts();
-    read_and_drop(body).await;
+    unread_body::read_and_drop(body.into_data_stream()).await;
     if parts.uri.path().starts_with(FUNCTIONS) {
         let error = ApiError::new(ErrorCode::Forbidden, sentence).with_flag(flag);
         return (status, axum::Json(error)).into_response();

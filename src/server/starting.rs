@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::errors::{self, Reader};
 use super::ops::health;
-use super::router::{self, FUNCTIONS, read_and_drop};
+use super::router::{self, FUNCTIONS};
+use super::unread_body::read_and_drop;
 use super::{Hosts, Pace};
 use crate::api::{ApiError, ErrorCode};
 
@@ -34,7 +35,7 @@ async fn readyz() -> Response {
 
 async fn not_yet(request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    read_and_drop(body).await;
+    read_and_drop(body.into_data_stream()).await;
     if parts.uri.path().starts_with(FUNCTIONS) {
         let error = ApiError::new(
             ErrorCode::Unreachable,

@@ -27,6 +27,12 @@ pub async fn drain(request: Request<Body>, next: Next) -> Response {
     next.run(request.map(drained)).await
 }
 
+/// Reads what was sent, within the limits around us, and throws it away: a proxy that could not
+/// finish speaking shows its own error in place of our sentence.
+pub async fn read_and_drop(mut body: BodyDataStream) {
+    while body.next().await.is_some_and(|chunk| chunk.is_ok()) {}
+}
+
 fn has_body(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH);
     headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
@@ -52,11 +58,10 @@ impl Stream for Drained {
 
 impl Drop for Drained {
     fn drop(&mut self) {
-        if let Some(mut body) = self.0.take()
+        if let Some(body) = self.0.take()
             && let Ok(runtime) = Handle::try_current()
         {
-            let rest = async move { while body.next().await.is_some_and(|chunk| chunk.is_ok()) {} };
-            runtime.spawn(tokio::time::timeout(LINGERING, rest));
+            runtime.spawn(tokio::time::timeout(LINGERING, read_and_drop(body)));
         }
     }
 }

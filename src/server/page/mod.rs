@@ -1,5 +1,5 @@
 //! The page's own way in: the server's side of its server functions, the form of a browser
-//! without JavaScript, its examples, and the pictures that it shows. `words` translates what
+//! without JavaScript, its examples, and the pictures that it shows. `conversions` translates what
 //! the service says, `settings` what the page's fields and scripts' settings mean.
 
 mod answer_stream;
