@@ -58,6 +58,23 @@ pub struct Answer {
     pub state: AnswerState,
 }
 
+impl Answer {
+    /// One of which nothing has come yet.
+    pub fn begun(model: String, settings: Settings) -> Self {
+        Self {
+            id: AnswerId::random(),
+            model,
+            settings,
+            prompt: None,
+            text: String::new(),
+            further_texts: Vec::new(),
+            seed: None,
+            timings: None,
+            state: AnswerState::Running,
+        }
+    }
+}
+
 /// What became of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnswerState {

@@ -79,6 +79,17 @@ impl Visitor {
         Some(self.network).filter(|network| !network.is_loopback())
     }
 
+    /// A new one from this network.
+    #[cfg(test)]
+    pub fn from_network(network: std::net::Ipv4Addr) -> Self {
+        Self {
+            id: Secret::random().visitor(),
+            also: None,
+            is_known: true,
+            network: network.into(),
+        }
+    }
+
     /// Whether something is his.
     pub fn owns(&self, owner: &VisitorId) -> bool {
         *owner != VisitorId::NOBODY && (self.id == *owner || self.also.as_ref() == Some(owner))

@@ -463,7 +463,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::chat::{PictureId, PreviewKey, Secret, Settings, Turn};
+    use crate::chat::{PictureId, Secret, Settings, Turn};
     use crate::generation::GeneratedToken;
     use crate::processor::PictureLimits;
     use crate::store::{self, NewConversation, NewPicture, SqliteStore};
@@ -514,25 +514,10 @@ mod tests {
             file: Vec::from(*b"file").into(),
             preview: Vec::from(*b"preview").into(),
         };
-        let new = NewConversation {
-            id: ConversationId::random(),
-            owner: Secret::random().visitor(),
-            picture: picture.id,
-            preview: PreviewKey::random(),
-        };
+        let new = NewConversation::about(picture.id, Secret::random().visitor());
         store.keep_picture(picture).await.expect("there is room");
         store.begin_conversation(&new, &limits.store).await.expect("it is kept");
-        let answer = Answer {
-            id: AnswerId::random(),
-            model: "test".into(),
-            settings: Settings::default(),
-            prompt: None,
-            text: String::new(),
-            further_texts: Vec::new(),
-            seed: None,
-            timings: None,
-            state: AnswerState::Running,
-        };
+        let answer = Answer::begun("test".into(), Settings::default());
         let turn = Turn {
             id: TurnId::random(),
             parent: None,

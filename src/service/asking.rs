@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::answers::InFlightAnswer;
 use super::{Result, Service};
 use crate::chat::{
-    Answer, AnswerId, AnswerState, Conversation, ConversationId, Error, FinishReason, Missing, Settings, Turn, TurnId,
-    Visitor,
+    Answer, AnswerState, Conversation, ConversationId, Error, FinishReason, Missing, Settings, Turn, TurnId, Visitor,
 };
 use crate::engine::{ClientKey, Instruction, Submission};
 use crate::generation::OptionsError;
@@ -56,17 +55,7 @@ impl Service {
             options,
             stop_strings,
         })?;
-        let answer = Answer {
-            id: AnswerId::random(),
-            model: self.model().name.clone(),
-            settings: request.settings,
-            prompt: None,
-            text: String::new(),
-            further_texts: Vec::new(),
-            seed: None,
-            timings: None,
-            state: AnswerState::Running,
-        };
+        let answer = Answer::begun(self.model().name.clone(), request.settings);
         let turn = Turn {
             id: TurnId::random(),
             parent: conversation.turns.last().map(|turn| turn.id.clone()),

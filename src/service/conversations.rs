@@ -9,26 +9,17 @@ impl Service {
     /// # Errors
     /// It is not there, or another visitor's, which is the same to whoever asks.
     pub async fn conversation(&self, visitor: &Visitor, id: &ConversationId) -> Result<Conversation> {
-        let conversation = self.store.conversation(id).await?;
-        if conversation.owner == VisitorId::NOBODY && visitor.is_known {
-            // Kept by a Glimpse that knew no visitors: whoever had the address could use it.
-            self.store.adopt(id, &visitor.id).await?;
-            return Ok(self.store.conversation(id).await?);
-        }
-        if !visitor.owns(&conversation.owner) {
-            return Err(Error::NotFound {
-                what: Missing::Conversation,
-            });
-        }
-        Ok(conversation)
+        self.check_owner(visitor, id).await?;
+        Ok(self.store.conversation(id).await?)
     }
 
     /// Whether a conversation is a visitor's, as [`conversation`](Self::conversation) says, without
     /// what was said in it.
     pub(super) async fn check_owner(&self, visitor: &Visitor, id: &ConversationId) -> Result<()> {
         let owner = self.store.owner(id).await?;
-        if owner == VisitorId::NOBODY {
-            return self.conversation(visitor, id).await.map(drop);
+        if owner == VisitorId::NOBODY && visitor.is_known {
+            // Kept by a Glimpse that knew no visitors: whoever had the address could use it.
+            return Ok(self.store.adopt(id, &visitor.id).await?);
         }
         match visitor.owns(&owner) {
             true => Ok(()),

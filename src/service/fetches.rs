@@ -55,10 +55,8 @@ impl Fetches {
     /// # Errors
     /// All are taken, or those that he may have.
     pub fn begin(&self, visitor: &Visitor) -> Result<Place, Error> {
-        let asker = match visitor.network.is_loopback() {
-            true => Asker::Visitor(visitor.id),
-            false => Asker::Network(visitor.network),
-        };
+        let own = Asker::Visitor(visitor.id);
+        let asker = visitor.shared_network().map_or(own, Asker::Network);
         let mut taken = lock(&self.taken);
         let own = taken.get(&asker).copied().unwrap_or_default();
         if own >= self.most_of_one {
@@ -95,34 +93,30 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::chat::Secret;
-
-    fn visitor(network: Ipv4Addr) -> Visitor {
-        Visitor {
-            is_known: true,
-            id: Secret::random().visitor(),
-            also: None,
-            network: network.into(),
-        }
-    }
 
     #[test]
     fn one_network_leaves_half_of_the_places_to_others() {
         let fetches = Fetches::with_places(4);
         let [home, elsewhere] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
-        let mut held = [home, home, elsewhere].map(|network| fetches.begin(&visitor(network)).ok());
+        let mut held = [home, home, elsewhere].map(|network| fetches.begin(&Visitor::from_network(network)).ok());
         assert!(held.iter().all(Option::is_some));
-        assert_eq!(fetches.begin(&visitor(home)).map(drop), Err(Error::FetchesFull));
-        let last = fetches.begin(&visitor(elsewhere));
+        assert_eq!(
+            fetches.begin(&Visitor::from_network(home)).map(drop),
+            Err(Error::FetchesFull)
+        );
+        let last = fetches.begin(&Visitor::from_network(elsewhere));
         assert!(last.is_ok(), "there is one more place");
-        let another = visitor(Ipv4Addr::new(192, 0, 2, 3));
+        let another = Visitor::from_network(Ipv4Addr::new(192, 0, 2, 3));
         assert_eq!(
             fetches.begin(&another).map(drop),
             Err(Error::FetchesFull),
             "all are taken"
         );
         held[0] = None;
-        assert!(fetches.begin(&visitor(home)).is_ok(), "his own is free again");
+        assert!(
+            fetches.begin(&Visitor::from_network(home)).is_ok(),
+            "his own is free again"
+        );
         drop((held, last));
         assert!(lock(&fetches.taken).is_empty(), "nobody is remembered");
     }
@@ -130,7 +124,7 @@ mod tests {
     #[test]
     fn behind_a_proxy_on_this_machine_each_visitor_has_places_of_his_own() {
         let fetches = Fetches::with_places(4);
-        let [one, other] = [(); 2].map(|()| visitor(Ipv4Addr::LOCALHOST));
+        let [one, other] = [(); 2].map(|()| Visitor::from_network(Ipv4Addr::LOCALHOST));
         let _held = [&one, &one].map(|visitor| fetches.begin(visitor).map_err(drop).expect("it is free"));
         assert!(fetches.begin(&one).is_err());
         assert!(fetches.begin(&other).is_ok());

@@ -10,7 +10,7 @@ use super::errors::internal;
 use super::fetches::{Fetches, Place};
 use super::memory::{MemoryBudget, Reservation};
 use super::{Limits, Result, Service};
-use crate::chat::{Conversation, ConversationId, Error, PictureId, PictureInfo, PreviewKey, Visitor};
+use crate::chat::{Conversation, Error, PictureId, PictureInfo, Visitor};
 use crate::engine::Engine;
 use crate::models::give_freed_memory_back;
 use crate::processor::{Picture, PictureError, PictureLimits, preview};
@@ -77,12 +77,7 @@ impl Service {
     ) -> Result<Conversation> {
         let bytes = file.len() as u64;
         let picture = self.pictures.take_in(file, room).await?;
-        let new = NewConversation {
-            id: ConversationId::random(),
-            owner: visitor.id,
-            picture,
-            preview: PreviewKey::random(),
-        };
+        let new = NewConversation::about(picture, visitor.id);
         self.store.begin_conversation(&new, &self.limits.store).await?;
         for old in self.quotas.count_conversation(visitor, &new.id, bytes) {
             // One that is gone already, or whose answer is being given, makes no room.
@@ -279,6 +274,7 @@ fn work_bytes(file: &[u8], limits: &PictureLimits) -> std::result::Result<usize,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::PreviewKey;
     use crate::engine::scripted::{Gates, Script};
     use crate::engine::{QueueLimits, ScriptedEngine};
     use crate::store::{self, SqliteStore};

@@ -174,23 +174,13 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::chat::Secret;
-
-    fn visitor(network: Ipv4Addr) -> Visitor {
-        Visitor {
-            is_known: true,
-            id: Secret::random().visitor(),
-            also: None,
-            network: network.into(),
-        }
-    }
 
     const HOME: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
     #[test]
     fn a_visitor_has_so_many_questions_a_minute_and_is_told_when_there_are_more() {
         let (rate, now) = (Rate::new(2), Instant::now());
-        let [me, other] = [(); 2].map(|()| visitor(HOME));
+        let [me, other] = [(); 2].map(|()| Visitor::from_network(HOME));
         assert_eq!(rate.count(&me, now), Ok(()));
         let later = now + Duration::from_secs(20);
         assert_eq!(rate.count(&me, later), Ok(()));
@@ -207,12 +197,19 @@ mod tests {
     fn new_secrets_do_not_make_a_network_larger_than_it_is() {
         let (rate, now) = (Rate::new(1), Instant::now());
         for _ in 0..CLIENTS_OF_A_NETWORK {
-            assert_eq!(rate.count(&visitor(HOME), now), Ok(()));
+            assert_eq!(rate.count(&Visitor::from_network(HOME), now), Ok(()));
         }
-        assert!(rate.count(&visitor(HOME), now).is_err());
-        assert_eq!(rate.count(&visitor(Ipv4Addr::new(192, 0, 2, 2)), now), Ok(()));
+        assert!(rate.count(&Visitor::from_network(HOME), now).is_err());
+        assert_eq!(
+            rate.count(&Visitor::from_network(Ipv4Addr::new(192, 0, 2, 2)), now),
+            Ok(())
+        );
         for _ in 0..9 {
-            assert_eq!(rate.count(&visitor(Ipv4Addr::LOCALHOST), now), Ok(()), "a proxy's");
+            assert_eq!(
+                rate.count(&Visitor::from_network(Ipv4Addr::LOCALHOST), now),
+                Ok(()),
+                "a proxy's"
+            );
         }
     }
 
@@ -231,7 +228,7 @@ mod tests {
         let quotas = with_room_for(1, 9);
         let begin = |network| {
             let id = ConversationId::random();
-            let gone = quotas.count_conversation(&visitor(network), &id, 1);
+            let gone = quotas.count_conversation(&Visitor::from_network(network), &id, 1);
             (id, gone)
         };
         let (first, gone) = begin(HOME);
@@ -251,7 +248,7 @@ mod tests {
         let quotas = with_room_for(9, 10);
         let begin = |network, bytes| {
             let id = ConversationId::random();
-            let gone = quotas.count_conversation(&visitor(network), &id, bytes);
+            let gone = quotas.count_conversation(&Visitor::from_network(network), &id, bytes);
             (id, gone)
         };
         let first: Vec<_> = (0..CLIENTS_OF_A_NETWORK).map(|_| begin(HOME, 10)).collect();
@@ -269,7 +266,7 @@ mod tests {
     #[test]
     fn nobody_is_remembered_for_longer_than_he_counts() {
         let (rate, now) = (Rate::new(9), Instant::now());
-        assert_eq!(rate.count(&visitor(HOME), now), Ok(()));
+        assert_eq!(rate.count(&Visitor::from_network(HOME), now), Ok(()));
         let later = now + 2 * MINUTE;
         rate.recent.lock().expect("no panic").forget_before(later);
         let recent = rate.recent.lock().expect("no panic");

@@ -138,6 +138,18 @@ pub struct NewConversation {
     pub preview: PreviewKey,
 }
 
+impl NewConversation {
+    /// One about this picture, which has just been kept, with an address of its own.
+    pub fn about(picture: PictureId, owner: VisitorId) -> Self {
+        Self {
+            id: ConversationId::random(),
+            owner,
+            picture,
+            preview: PreviewKey::random(),
+        }
+    }
+}
+
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -48,19 +48,9 @@ fn picture(number: u8) -> NewPicture {
     }
 }
 
-/// A conversation that is about to begin.
-fn new_conversation(owner: VisitorId, picture: PictureId) -> NewConversation {
-    NewConversation {
-        id: ConversationId::random(),
-        owner,
-        picture,
-        preview: PreviewKey::random(),
-    }
-}
-
 async fn begin_within(store: &SqliteStore, owner: VisitorId, number: u8, limits: &Limits) -> (ConversationId, Evicted) {
     store.keep_picture(picture(number)).await.expect("there is room");
-    let new = new_conversation(owner, picture(number).id);
+    let new = NewConversation::about(picture(number).id, owner);
     let evicted = store.begin_conversation(&new, limits).await.expect("it is kept");
     (new.id, evicted)
 }
@@ -70,20 +60,11 @@ async fn begin(store: &SqliteStore, owner: VisitorId, number: u8) -> Conversatio
 }
 
 fn running() -> Answer {
-    Answer {
-        id: AnswerId::random(),
-        model: "demo".into(),
-        settings: Settings {
-            num_beams: Some(5.0),
-            ..Settings::default()
-        },
-        prompt: None,
-        text: String::new(),
-        further_texts: Vec::new(),
-        seed: None,
-        timings: None,
-        state: AnswerState::Running,
-    }
+    let settings = Settings {
+        num_beams: Some(5.0),
+        ..Settings::default()
+    };
+    Answer::begun("demo".into(), settings)
 }
 
 fn turn(question: &str) -> Turn {
@@ -248,7 +229,7 @@ async fn what_is_not_there_is_not_found() {
     let [here, elsewhere] = [begin(&store, visitor(), 1).await, begin(&store, visitor(), 2).await];
     let mut stray = turn("and?");
     stray.parent = Some(say(&store, &elsewhere, "what?").await.id);
-    let nowhere = new_conversation(visitor(), picture(3).id);
+    let nowhere = NewConversation::about(picture(3).id, visitor());
     let not_found = [
         store.begin_turn(&here, &stray).await,
         store.begin_turn(&ConversationId::random(), &turn("?")).await,
@@ -352,7 +333,7 @@ async fn a_visitors_pictures_are_bounded_in_bytes() {
         ..picture(5)
     };
     store.keep_picture(larger.clone()).await.expect("there is room");
-    let new = new_conversation(owner, larger.id);
+    let new = NewConversation::about(larger.id, owner);
     let evicted = store.begin_conversation(&new, &limits).await.expect("it is kept");
     assert_eq!(evicted.own, own[..2], "25 bytes more need 20 less than 40");
     let largest = NewPicture {
@@ -360,7 +341,7 @@ async fn a_visitors_pictures_are_bounded_in_bytes() {
         ..picture(6)
     };
     store.keep_picture(largest.clone()).await.expect("there is room");
-    let too_large = new_conversation(owner, largest.id);
+    let too_large = NewConversation::about(largest.id, owner);
     let refused = store.begin_conversation(&too_large, &limits).await;
     assert!(matches!(refused, Err(StoreError::VisitorFull { bytes: 46, limit: 45 })));
     assert!(matches!(store.picture(&largest.id).await, Err(StoreError::NotFound)));
@@ -432,7 +413,7 @@ async fn begin_large(store: &SqliteStore, number: u8, limits: &Limits) -> (Conve
         ..picture(number)
     };
     store.keep_picture(large.clone()).await.expect("there is room");
-    let new = new_conversation(visitor(), large.id);
+    let new = NewConversation::about(large.id, visitor());
     let evicted = store.begin_conversation(&new, limits).await.expect("it is kept");
     say(store, &new.id, "what?").await;
     (new.id, evicted)
@@ -464,7 +445,7 @@ async fn what_is_kept_of_all_visitors_is_bounded_in_bytes() {
         ..picture(9)
     };
     store.keep_picture(too_large.clone()).await.expect("there is room");
-    let new = new_conversation(visitor(), too_large.id);
+    let new = NewConversation::about(too_large.id, visitor());
     let refused = store.begin_conversation(&new, &limits).await;
     assert!(matches!(refused, Err(StoreError::Full { limit: 3_900_000, .. })));
     assert!(is_kept(&store, &all[0]).await, "nothing went for it");
@@ -540,7 +521,7 @@ async fn a_picture_is_kept_once_and_goes_with_its_last_conversation() {
         ..picture(1)
     };
     store.keep_picture(again.clone()).await.expect("there is room");
-    let new = new_conversation(two, again.id);
+    let new = NewConversation::about(again.id, two);
     store.begin_conversation(&new, &limits).await.expect("it is kept");
     assert_eq!(files(folder.path()).len(), 2, "one picture, one preview");
     let [first, second] = [&first, &new.id].map(|id| store.conversation(id));
@@ -570,7 +551,7 @@ async fn a_picture_that_is_about_to_be_used_stays() {
     // Somebody else puts it in again, just before it goes.
     store.keep_picture(picture(1)).await.expect("there is room");
     begin_within(&store, owner, 2, &limits).await;
-    let new = new_conversation(visitor(), picture(1).id);
+    let new = NewConversation::about(picture(1).id, visitor());
     store.begin_conversation(&new, &limits).await.expect("it is still kept");
     assert_eq!(
         store.preview(&new.preview).await.expect("it is kept"),

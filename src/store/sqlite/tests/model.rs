@@ -207,7 +207,7 @@ impl Pair {
                 owner: number,
                 picture: about,
             } => {
-                let new = new_conversation(owner(number), picture(about).id);
+                let new = NewConversation::about(picture(about).id, owner(number));
                 let begun = self.store.begin_conversation(&new, &LIMITS).await;
                 assert_eq!(begun.is_ok(), model.begin(&new), "{begun:?}");
                 self.begun.push(new.id);
