@@ -22,6 +22,7 @@ mod serve;
 mod several_pictures;
 mod threads;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -85,7 +86,7 @@ pub fn run() -> ExitCode {
     bound_arenas();
     // Wrong usage ends here, with exit status 2.
     let matches = Cli::command()
-        .try_get_matches()
+        .try_get_matches_from(arguments())
         .unwrap_or_else(|error| flag_names::name_variable(error).exit());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Err(error) = Kernels::check_env() {
@@ -110,6 +111,16 @@ pub fn run() -> ExitCode {
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
     }
+}
+
+/// What the program was started with. `cargo leptos watch` and `cargo leptos serve` start it with
+/// nothing but variables, as they do every Leptos program: to serve.
+fn arguments() -> Vec<OsString> {
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    if arguments.len() == 1 && std::env::var_os("LEPTOS_OUTPUT_NAME").is_some() {
+        arguments.push("serve".into());
+    }
+    arguments
 }
 
 /// An empty variable is an unset one, as in `GLIMPSE_MODEL= glimpse serve`.

@@ -222,3 +222,14 @@ fn a_limit_of_the_server_that_is_out_of_range_is_refused_with_the_range() {
         assert!(message.contains(flag) && message.contains(range), "{message}");
     }
 }
+
+#[test]
+fn cargo_leptos_starts_the_server_without_arguments() {
+    let output = glimpse()
+        .env("LEPTOS_OUTPUT_NAME", "glimpse")
+        .env("GLIMPSE_ADDR", "nowhere:x")
+        .output()
+        .expect("the program starts");
+    let message = stderr(&output);
+    assert!(message.contains("'nowhere:x' for 'GLIMPSE_ADDR'"), "{message}");
+}
