@@ -22,8 +22,7 @@
 //! pixel, and CMYK in TIFFs, may differ by one level; what a run-length encoded
 //! BMP skips is black.
 //!
-//! The way back, to a file, is [`encode_png`] for keeping a picture as it is and
-//! [`preview`] for showing it.
+//! The way back, to a file, is [`preview`], for showing a picture.
 
 mod alpha;
 mod bmp;
@@ -45,7 +44,6 @@ mod webp_tables;
 pub use decode::{Picture, PictureLimits};
 pub use error::{PictureError, ProcessorError};
 pub use image_processor::ImageProcessor;
-pub use png::encode as encode_png;
 pub use preview::EncodeError;
 pub use resize::Resample;
 pub use text::{Exchange, Prompt, TextConfig, TextError, TextProcessor, TextStream};

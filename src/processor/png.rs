@@ -9,15 +9,11 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use png::{
-    BitDepth, ColorType, Compression, DecodeOptions, DecodingError, EncodingError, Info, Limits, Reader,
-    Transformations,
-};
+use png::{BitDepth, ColorType, DecodeOptions, DecodingError, Info, Limits, Reader, Transformations};
 
 use super::alpha::over_white;
 use super::decode::{DECODER, Declared, Decoded, RGB, TURNING, check_size};
 use super::image_crate::scale_grey16;
-use super::preview::EncodeError;
 use super::{Picture, PictureError, PictureLimits, orientation};
 
 pub(super) const FORMAT: &str = "PNG";
@@ -67,26 +63,6 @@ fn read(mut reader: Reader<Cursor<&[u8]>>, bytes: &[u8]) -> Result<Decoded, Pict
         picture: Picture { width, height, rgb },
         orientation: orientation(reader.info()),
     })
-}
-
-/// A PNG file of the picture, made quickly: about half the bytes of its pixels,
-/// where it is a photo.
-///
-/// # Errors
-///
-/// An [`EncodeError`] if the picture has no pixels, or not three bytes of each.
-pub fn encode(picture: &Picture) -> Result<Vec<u8>, EncodeError> {
-    let failed = |cause: EncodingError| EncodeError::new(&cause);
-    let side = |side: usize| u32::try_from(side).map_err(|cause| EncodeError::new(&cause));
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, side(picture.width)?, side(picture.height)?);
-    encoder.set_color(ColorType::Rgb);
-    encoder.set_depth(BitDepth::Eight);
-    encoder.set_compression(Compression::Fast);
-    let mut writer = encoder.write_header().map_err(failed)?;
-    writer.write_image_data(&picture.rgb).map_err(failed)?;
-    writer.finish().map_err(failed)?;
-    Ok(bytes)
 }
 
 /// What the head declares, and whether anything may ask for a turn.

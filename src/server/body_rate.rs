@@ -128,9 +128,9 @@ mod tests {
             tokio::task::yield_now().await;
             Ok::<_, BoxError>(Bytes::from_static(b"abc"))
         });
-        let mut body = Box::pin(paced(chunks, pace(Duration::from_secs(1)), || {}));
+        let mut body = Box::pin(paced(chunks, pace(Duration::from_secs(3)), || {}));
         for _ in 0..3 {
-            tokio::time::sleep(Duration::from_millis(400)).await;
+            tokio::time::sleep(Duration::from_millis(1200)).await;
             assert!(body.next().await.is_some_and(|chunk| chunk.is_ok()));
         }
     }

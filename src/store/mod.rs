@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::bytes::Bytes;
 
-use crate::chat::{Answer, AnswerId, Conversation, ConversationId, PictureId, PreviewKey, Turn, TurnId, VisitorId};
+use crate::chat::{Answer, Conversation, ConversationId, PictureId, PreviewKey, Turn, TurnId, VisitorId};
 
 pub use error::StoreError;
 pub use sqlite::SqliteStore;
@@ -88,13 +88,6 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// There is none, or its answer is being given.
     async fn remove(&self, conversation: &ConversationId) -> Result<(), StoreError>;
-
-    /// Takes back an answer that is running, and its turn if it was the only one: as if it had
-    /// never been asked for.
-    ///
-    /// # Errors
-    /// There is no such answer, or it has ended.
-    async fn withdraw(&self, answer: &AnswerId) -> Result<(), StoreError>;
 
     /// Keeps what there is of an answer. Its end is on the disk when this returns, and stays:
     /// what comes late of an answer that has ended changes nothing.

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::io::Cursor;
 
-use glimpse::processor::{Picture, PictureLimits, encode_png, preview};
+use glimpse::processor::{Picture, PictureLimits, preview};
 use image::{DynamicImage, ImageFormat, RgbImage};
 
 use crate::support::memory::peak_of;
@@ -149,26 +149,5 @@ fn a_preview_takes_at_most_what_was_said() -> Outcome {
             "{width} x {height}: {peak} bytes were held, and {said} said"
         );
     }
-    Ok(())
-}
-
-#[test]
-fn keeping_a_picture_takes_a_few_times_its_pixels() -> Outcome {
-    let noise: Vec<u8> = (0..600u64 * 500 * 3)
-        .map(|at| (at.wrapping_mul(at ^ 0x9e37_79b9) >> 7) as u8)
-        .collect();
-    let picture = Picture {
-        width: 600,
-        height: 500,
-        rgb: noise,
-    };
-    let (file, peak) = peak_of(|| encode_png(&picture));
-    let most = 5 * picture.rgb.len() as u64 + (1 << 20);
-    assert!(
-        peak <= most,
-        "{peak} bytes for {} of pixels, {} of file",
-        picture.rgb.len(),
-        file?.len()
-    );
     Ok(())
 }

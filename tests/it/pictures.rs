@@ -348,23 +348,6 @@ fn a_wrong_checksum_is_overlooked_behind_a_pngs_head_only() -> Outcome {
 }
 
 #[test]
-fn a_picture_kept_as_png_comes_back_as_it_was() -> Outcome {
-    for name in ["rgb-8.png", "444.jpg", "black-white.bmp", "grey.gif"] {
-        let picture = decode(&read(name)?)?;
-        let kept = glimpse::processor::encode_png(&picture)?;
-        assert_eq!(difference(&decode(&kept)?, &picture), None, "{name}");
-        assert_eq!(decode(&kept)?.pixel_hash(), picture.pixel_hash(), "{name}");
-    }
-    let none = Picture {
-        width: 2,
-        height: 2,
-        rgb: vec![0; 11],
-    };
-    assert!(glimpse::processor::encode_png(&none).is_err());
-    Ok(())
-}
-
-#[test]
 fn resizing_and_pixel_values_agree_with_the_reference() -> Outcome {
     let (tensors, expected) = (expected_tensors()?, expected()?);
     let cases = expected["processed"].as_array().ok_or("no cases")?;

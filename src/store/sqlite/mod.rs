@@ -32,9 +32,7 @@ use tokio_util::bytes::Bytes;
 use super::folder::Folder;
 use super::pictures::PictureFiles;
 use super::{Evicted, Limits, NewConversation, NewPicture, Store, StoreError, Usage};
-use crate::chat::{
-    Answer, AnswerId, Conversation, ConversationId, PictureId, PreviewKey, RequestId, Turn, TurnId, VisitorId,
-};
+use crate::chat::{Answer, Conversation, ConversationId, PictureId, PreviewKey, RequestId, Turn, TurnId, VisitorId};
 use read::number;
 use unsaved_answers::Unsaved;
 use unused_pictures::PictureUses;
@@ -203,14 +201,6 @@ impl Store for SqliteStore {
 
     async fn remove(&self, conversation: &ConversationId) -> Result<(), StoreError> {
         self.inner.remove(conversation).await
-    }
-
-    async fn withdraw(&self, answer: &AnswerId) -> Result<(), StoreError> {
-        self.inner.save_unsaved().await;
-        let mut connection = self.inner.writer(Durability::PowerCut).await?;
-        let mut transaction = connection.begin_with(BEGIN).await?;
-        write::withdraw(&mut transaction, answer).await?;
-        Ok(transaction.commit().await?)
     }
 
     async fn save_answer(&self, answer: &Answer) -> Result<(), StoreError> {

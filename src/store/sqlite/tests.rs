@@ -235,7 +235,6 @@ async fn what_is_not_there_is_not_found() {
         store.begin_turn(&ConversationId::random(), &turn("?")).await,
         store.begin_answer(&TurnId::random(), &running()).await,
         store.save_answer(&running()).await,
-        store.withdraw(&AnswerId::random()).await,
         store.conversation(&ConversationId::random()).await.map(drop),
         store.owner(&ConversationId::random()).await.map(drop),
         store.picture(&picture(3).id).await.map(drop),
@@ -245,27 +244,6 @@ async fn what_is_not_there_is_not_found() {
         assert!(matches!(result, Err(StoreError::NotFound)), "{index}: {result:?}");
     }
     assert_eq!(store.conversation(&here).await.expect("it is kept").turns, []);
-    store.close().await;
-}
-
-#[tokio::test]
-async fn a_question_that_was_withdrawn_does_not_come_back() {
-    let folder = folder();
-    let store = open(folder.path()).await;
-    let id = begin(&store, visitor(), 1).await;
-    let kept = say(&store, &id, "what?").await;
-    let withdrawn = turn("never asked");
-    store.begin_turn(&id, &withdrawn).await.expect("it is free");
-    store.withdraw(&withdrawn.answers[0].id).await.expect("it is running");
-    let again = running();
-    store.begin_answer(&kept.id, &again).await.expect("it is free");
-    store.withdraw(&again.id).await.expect("it is running");
-    let ended = store.withdraw(&kept.answers[0].id).await;
-    assert!(matches!(ended, Err(StoreError::NotFound)), "what was answered stays");
-    store.close().await;
-    drop(store);
-    let store = open(folder.path()).await;
-    assert_eq!(store.conversation(&id).await.expect("it is kept").turns, [kept]);
     store.close().await;
 }
 
@@ -671,11 +649,6 @@ async fn an_end_that_is_held_is_no_answer_that_runs() {
         store.save_answer(end).await.expect_err("it is not taken");
     }
     set(&store, "PRAGMA query_only = OFF").await;
-    let withdrawn = store.withdraw(&kept.answers[0].id).await;
-    assert!(
-        matches!(withdrawn, Err(StoreError::NotFound)),
-        "it has ended, and stays"
-    );
     assert_eq!(store.conversation(&id).await.expect("it is kept").turns, [kept]);
     store.remove(&removed).await.expect("its answer has ended");
     assert!(!is_kept(&store, &removed).await);

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::read::number;
-use crate::chat::{Answer, AnswerId, AnswerState, ConversationId, FinishReason, Turn, TurnId, VisitorId};
+use crate::chat::{Answer, AnswerState, ConversationId, FinishReason, Turn, TurnId, VisitorId};
 use crate::store::pictures::media_type;
 use crate::store::{NewConversation, NewPicture, StoreError};
 
@@ -146,24 +146,6 @@ pub async fn update_answer(connection: &mut SqliteConnection, answer: &Answer, n
     if changed > 0 && !answer.is_running() {
         touch_id(connection, &conversation, now).await?;
     }
-    Ok(())
-}
-
-/// Takes a running answer away, and its turn if it has no other.
-pub async fn withdraw(connection: &mut SqliteConnection, answer: &AnswerId) -> Result<(), StoreError> {
-    let key = answer.as_str();
-    let turn = sqlx::query_scalar!(
-        "DELETE FROM answer WHERE id = ? AND state = 'running' RETURNING turn",
-        key
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    sqlx::query!(
-        "DELETE FROM turn WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM answer WHERE turn = ?1)",
-        turn
-    )
-    .execute(connection)
-    .await?;
     Ok(())
 }
 

@@ -29,11 +29,8 @@ fn endless(begin: &'static str, again: &'static str, pause: Duration) -> (Result
         }
         sender.send(bytes).map_err(io::Error::other)
     });
-    let begin = Instant::now();
     let result = fetcher(&[&server]).fetch(&server.url("/"));
-    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
-    let patience = Duration::from_secs(10);
-    (result, taken.recv_timeout(patience).expect("the connection is closed"))
+    (result, taken.recv().expect("the connection is closed"))
 }
 
 /// What a socket's buffers may hold besides what was read.

@@ -41,9 +41,6 @@ enum Operation {
         answer: Index,
         state: AnswerState,
     },
-    Withdraw {
-        answer: Index,
-    },
     Adopt {
         conversation: Index,
         visitor: usize,
@@ -68,7 +65,6 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => any::<Index>().prop_map(|turn| Operation::Again { turn }),
         2 => (any::<Index>(), text).prop_map(|(answer, text)| Operation::Save { answer, text }),
         4 => (any::<Index>(), state).prop_map(|(answer, state)| Operation::End { answer, state }),
-        1 => any::<Index>().prop_map(|answer| Operation::Withdraw { answer }),
         1 => (any::<Index>(), 0..4usize).prop_map(|(conversation, visitor)| Operation::Adopt { conversation, visitor }),
         1 => Just(Operation::Restart),
     ]
@@ -266,17 +262,6 @@ impl Pair {
                 if answer.is_running() {
                     *answer = ended;
                     model.touch(conversation);
-                }
-            }
-            Operation::Withdraw { answer } if !answers.is_empty() => {
-                let (conversation, turn, index) = answers[answer.index(answers.len())];
-                let turns = &mut model.conversations[conversation].turns;
-                let answer = &turns[turn].answers[index];
-                let withdrawn = self.store.withdraw(&answer.id).await;
-                assert_eq!(withdrawn.is_ok(), answer.is_running(), "{withdrawn:?}");
-                if withdrawn.is_ok() {
-                    turns[turn].answers.remove(index);
-                    turns.retain(|turn| !turn.answers.is_empty());
                 }
             }
             Operation::Adopt { conversation, visitor } if !model.conversations.is_empty() => {
