@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+use super::lanes::{self, Lanes};
+
 /// The variable that names an instruction set in place of the best one.
 pub const VARIABLE: &str = "GLIMPSE_ISA";
 
@@ -121,6 +123,17 @@ impl Isa {
         self.0 == Level::Avx512Bf16
     }
 
+    /// Rows that a block of a product has at most: [`Lanes::TILE_ROWS`].
+    pub(super) fn tile_rows(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 | Level::Avx512 => lanes::Avx512Lanes::TILE_ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => lanes::Avx2Lanes::TILE_ROWS,
+            _ => lanes::BaselineLanes::TILE_ROWS,
+        }
+    }
+
     pub(super) fn level(self) -> Level {
         self.0
     }
@@ -181,7 +194,7 @@ macro_rules! compiled_for_each {
 
             #[target_feature(enable = "avx2,fma,f16c")]
             pub unsafe fn avx2(task: $task) {
-                unsafe { $generic::<$crate::cpu::lanes::Portable<true>>(task) }
+                unsafe { $generic::<$crate::cpu::lanes::Avx2Lanes>(task) }
             }
         }
         match $isa.level() {
@@ -191,7 +204,7 @@ macro_rules! compiled_for_each {
             $crate::cpu::isa::Level::Avx512 => compiled::avx512($value),
             #[cfg(target_arch = "x86_64")]
             $crate::cpu::isa::Level::Avx2 => compiled::avx2($value),
-            _ => $generic::<$crate::cpu::lanes::Portable<{ cfg!(target_arch = "aarch64") }>>($value),
+            _ => $generic::<$crate::cpu::lanes::BaselineLanes>($value),
         }
     }};
 }

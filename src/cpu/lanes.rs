@@ -61,6 +61,10 @@ pub fn maximum(numbers: &[f32]) -> f32 {
     reason = "one contract holds for all methods, and stands above"
 )]
 pub trait Lanes: Copy {
+    /// Rows of a product whose sums stay in registers, beside the weights that they are summed
+    /// with: at most 12.
+    const TILE_ROWS: usize;
+
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
@@ -95,6 +99,9 @@ impl<const FUSED: bool> Portable<FUSED> {
 }
 
 impl<const FUSED: bool> Lanes for Portable<FUSED> {
+    /// On ARM twenty-four of NEON's thirty-two registers, elsewhere eight of SSE's sixteen.
+    const TILE_ROWS: usize = if FUSED { 6 } else { 2 };
+
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         Self([x; LANES])
@@ -176,6 +183,9 @@ impl<const FUSED: bool> Lanes for Portable<FUSED> {
     }
 }
 
+/// The lanes of what the program was built for.
+pub type BaselineLanes = Portable<{ cfg!(target_arch = "aarch64") }>;
+
 /// Half precision to single without a table or a branch: scaling by a power of two
 /// normalises what is subnormal; infinities stay beyond every finite number.
 #[inline(always)]
@@ -208,13 +218,137 @@ fn bf16_bits(x: f32) -> u32 {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub use x86::Avx512Lanes;
+pub use x86::{Avx2Lanes, Avx512Lanes};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::Lanes;
+    use super::{LANES, Lanes, pair};
+
+    /// Sixteen lanes in two AVX registers.
+    #[derive(Clone, Copy)]
+    pub struct Avx2Lanes([__m256; 2]);
+
+    /// How many numbers one of them has.
+    const HALF: usize = LANES / 2;
+
+    // SAFETY of every method: see the trait; loads and stores are the unaligned ones.
+    impl Lanes for Avx2Lanes {
+        /// Twelve of the sixteen registers; two more for weights, one for a row's number.
+        const TILE_ROWS: usize = 6;
+
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            Self([unsafe { _mm256_set1_ps(x) }; 2])
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { Self([_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(HALF))]) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe {
+                _mm256_storeu_ps(to, self.0[0]);
+                _mm256_storeu_ps(to.add(HALF), self.0[1]);
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            let ([a, b], [c, d]) = (self.0, other.0);
+            unsafe { Self([_mm256_mul_ps(a, c), _mm256_mul_ps(b, d)]) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, factor: Self, sum: Self) -> Self {
+            let ([a, b], [c, d], [e, f]) = (self.0, factor.0, sum.0);
+            unsafe { Self([_mm256_fmadd_ps(a, c, e), _mm256_fmadd_ps(b, d, f)]) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_f16(from: *const u16) -> Self {
+            unsafe {
+                let first = _mm256_cvtph_ps(_mm_loadu_si128(from.cast()));
+                let second = _mm256_cvtph_ps(_mm_loadu_si128(from.add(HALF).cast()));
+                Self([first, second])
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store_f16(self, to: *mut u16) {
+            unsafe {
+                let [first, second] = self.0;
+                let first = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(first);
+                let second = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(second);
+                _mm_storeu_si128(to.cast(), first);
+                _mm_storeu_si128(to.add(HALF).cast(), second);
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn load_i8(from: *const i8) -> Self {
+            unsafe {
+                let first = _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()));
+                let second = _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.add(HALF).cast()));
+                Self([_mm256_cvtepi32_ps(first), _mm256_cvtepi32_ps(second)])
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn load_nibbles(from: *const u8) -> (Self, Self) {
+            unsafe {
+                let first = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
+                let second = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.add(HALF).cast()));
+                let fifteen = _mm256_set1_epi32(15);
+                let low = [_mm256_and_si256(first, fifteen), _mm256_and_si256(second, fifteen)];
+                let high = [_mm256_srli_epi32::<4>(first), _mm256_srli_epi32::<4>(second)];
+                (
+                    Self([_mm256_cvtepi32_ps(low[0]), _mm256_cvtepi32_ps(low[1])]),
+                    Self([_mm256_cvtepi32_ps(high[0]), _mm256_cvtepi32_ps(high[1])]),
+                )
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn load_pairs(from: *const u32) -> (Self, Self) {
+            unsafe {
+                let left = _mm256_loadu_si256(from.cast());
+                let right = _mm256_loadu_si256(from.add(HALF).cast());
+                let upper = _mm256_set1_epi32(-0x1_0000);
+                let first = [_mm256_slli_epi32::<16>(left), _mm256_slli_epi32::<16>(right)];
+                let second = [_mm256_and_si256(left, upper), _mm256_and_si256(right, upper)];
+                (
+                    Self([_mm256_castsi256_ps(first[0]), _mm256_castsi256_ps(first[1])]),
+                    Self([_mm256_castsi256_ps(second[0]), _mm256_castsi256_ps(second[1])]),
+                )
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store_pairs(first: Self, second: Self, to: *mut u32) {
+            // Nothing is rounded to pairs where there is no instruction for them.
+            let (mut firsts, mut seconds) = ([0.0; LANES], [0.0; LANES]);
+            unsafe {
+                first.store(firsts.as_mut_ptr());
+                second.store(seconds.as_mut_ptr());
+                for i in 0..LANES {
+                    to.add(i).write_unaligned(pair(firsts[i], seconds[i]));
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn dot_pairs(self, a: u32, b: *const u32) -> Self {
+            unsafe {
+                let (first, second) = Self::load_pairs(b);
+                let sum = first.mul_add(Self::splat(f32::from_bits(a << 16)), self);
+                second.mul_add(Self::splat(f32::from_bits(a & 0xffff_0000)), sum)
+            }
+        }
+    }
 
     /// Sixteen lanes in one AVX-512 register. Pairs need AVX512_BF16.
     #[derive(Clone, Copy)]
@@ -222,6 +356,8 @@ mod x86 {
 
     // SAFETY of every method: see the trait; loads and stores are the unaligned ones.
     impl Lanes for Avx512Lanes {
+        const TILE_ROWS: usize = 12;
+
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
             Self(unsafe { _mm512_set1_ps(x) })

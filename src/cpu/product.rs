@@ -1,4 +1,9 @@
 //! A whole product on the CPU: rows of inputs times a packed matrix, on all cores.
+//!
+//! There are two ways to one, which sum in different orders and precisions: see [`Rows`]. In
+//! each of them a row's outputs have the same bits whatever other rows are multiplied with it.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -6,25 +11,52 @@ use super::format::WeightFormat;
 use super::isa::Isa;
 use super::lanes::pair;
 use super::matrix::{BLOCK, PANEL, PackedMatrix};
-use super::product_kernel::{BLOCK_ROWS, BlockTask, Output, RowTask, multiply_blocks, multiply_row};
+use super::product_kernel::{BlockTask, Output, RowTask, multiply_blocks, multiply_row, multiply_tokens};
 
 /// Multiplications below which waking another core costs more than it brings.
 const WORTH_A_CORE: usize = 1 << 16;
 
-/// `rows` times the matrix, plus the bias: `[rows, inputs]` to `[rows, outputs]`.
+/// Whose rows they are, and so how they are multiplied.
 ///
-/// `bias` is padded with zeros to whole panels.
-pub fn product(rows: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
-    product_on(Isa::current(), rows, matrix, bias)
+/// The caller says it: if their number decided, an answer would depend on who else asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// One row, the newest token's, of each of some sequences: decoding. Weights are multiplied
+    /// as they are stored, in f32: made for few rows, where reading the weights takes the time.
+    Tokens,
+    /// The rows of whole sequences: prefill and pictures. Weights are unpacked first, and where
+    /// that is faster, weights and rows are rounded to bf16 ([`Isa::has_bf16_pairs`]): made
+    /// for many rows, where multiplying takes the time.
+    Prompt,
 }
 
-fn product_on(isa: Isa, rows: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
-    let count = rows.len() / matrix.inputs().max(1);
+/// `x` times the matrix, plus the bias: `[rows, inputs]` to `[rows, outputs]`.
+///
+/// A single row is taken for a token's, several are for a prompt's; [`product_of`] does not
+/// look at their number.
+///
+/// `bias` is padded with zeros to whole panels.
+pub fn product(x: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
+    let rows = if x.len() == matrix.inputs() {
+        Rows::Tokens
+    } else {
+        Rows::Prompt
+    };
+    product_of(rows, x, matrix, bias)
+}
+
+/// As [`product`], in the way that the caller chooses.
+pub fn product_of(rows: Rows, x: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
+    product_on(Isa::current(), rows, x, matrix, bias)
+}
+
+fn product_on(isa: Isa, rows: Rows, x: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
+    let count = x.len() / matrix.inputs().max(1);
     let mut output = vec![0f32; count * matrix.outputs()];
-    match count {
-        0 => {}
-        1 => one_row(isa, rows, matrix, bias, &mut output),
-        _ => many_rows(isa, rows, count, matrix, bias, &mut output),
+    match (rows, count) {
+        (_, 0) => {}
+        (Rows::Tokens, 1) => one_row(isa, x, matrix, bias, &mut output),
+        _ => several_rows(isa, rows, x, matrix, bias, &mut output),
     }
     output
 }
@@ -33,10 +65,16 @@ fn bias_of(bias: Option<&[f32]>, panel: usize) -> Option<&[f32; PANEL]> {
     bias.and_then(|bias| bias[panel * PANEL..].first_chunk())
 }
 
+/// The sum of each block of a row, which is padded to whole blocks here.
+fn block_sums(row: &[f32]) -> impl Iterator<Item = f32> {
+    // The zeros of the padding change no sum.
+    row.chunks(BLOCK).map(|block| block.iter().sum())
+}
+
 fn one_row(isa: Isa, row: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, output: &mut [f32]) {
     let mut padded = row.to_vec();
     padded.resize(matrix.padded_inputs(), 0.0);
-    let sums: Vec<f32> = padded.chunks(BLOCK).map(|block| block.iter().sum()).collect();
+    let sums: Vec<f32> = block_sums(row).collect();
     let panels_worth = (WORTH_A_CORE / (padded.len() * PANEL)).max(1);
     output
         .par_chunks_mut(PANEL)
@@ -58,41 +96,10 @@ fn one_row(isa: Isa, row: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, o
         });
 }
 
-fn many_rows(isa: Isa, rows: &[f32], count: usize, matrix: &PackedMatrix, bias: Option<&[f32]>, output: &mut [f32]) {
-    let pairs = isa.has_bf16_pairs() && !matches!(matrix.format(), WeightFormat::F32 | WeightFormat::F16);
-    let inputs = PackedRows::pack(rows, matrix.inputs(), count, pairs);
+fn several_rows(isa: Isa, rows: Rows, x: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, output: &mut [f32]) {
+    let inputs = PackedRows::pack(isa, rows, x, matrix);
     let stride = matrix.outputs();
     let target = SharedOutput(output.as_mut_ptr());
-    let task = |panel: usize, blocks: std::ops::Range<usize>| {
-        let (first, last) = (inputs.block(blocks.start).0, inputs.rows_before(blocks.end));
-        let columns = (stride - panel * PANEL).min(PANEL);
-        // SAFETY: the panel's first column of this row is within the output.
-        let start = unsafe { target.at(first * stride + panel * PANEL) };
-        let mut task = BlockTask {
-            panel: matrix.panel(panel),
-            inputs: &inputs,
-            blocks,
-            bias: bias_of(bias, panel),
-            output: Output { start, stride },
-        };
-        if columns == PANEL {
-            // SAFETY: these columns of these rows are within the output, and this task's alone.
-            unsafe { multiply_blocks(isa, &task) };
-            return;
-        }
-        // The last panel is not whole: its rows would run into the next ones.
-        let mut whole = vec![0f32; (last - first) * PANEL];
-        task.output = Output {
-            start: whole.as_mut_ptr(),
-            stride: PANEL,
-        };
-        // SAFETY: `whole` has 32 numbers for each row, and is this task's alone.
-        unsafe { multiply_blocks(isa, &task) };
-        for (row, from) in whole.chunks(PANEL).enumerate() {
-            // SAFETY: these columns of these rows are this task's alone.
-            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), start.add(row * stride), columns) };
-        }
-    };
     // Few panels are shared out with the rows cut as well, so that all cores have work.
     let threads = rayon::current_num_threads();
     let cuts = if matrix.panels() >= 8 * threads {
@@ -101,21 +108,69 @@ fn many_rows(isa: Isa, rows: &[f32], count: usize, matrix: &PackedMatrix, bias: 
         inputs.blocks().min(threads)
     };
     let tasks = matrix.panels() * cuts;
-    let work = count * matrix.padded_inputs() * PANEL / cuts;
+    let work = inputs.rows * inputs.padded * PANEL / cuts;
     (0..tasks)
         .into_par_iter()
         .with_min_len((WORTH_A_CORE / work.max(1)).max(1))
         .for_each(|index| {
             let (panel, cut) = (index / cuts, index % cuts);
-            let blocks = inputs.blocks();
-            task(panel, cut * blocks / cuts..(cut + 1) * blocks / cuts);
+            let blocks = cut * inputs.blocks() / cuts..(cut + 1) * inputs.blocks() / cuts;
+            let first = inputs.rows_before(blocks.start);
+            let task = BlockTask {
+                panel: matrix.panel(panel),
+                inputs: &inputs,
+                blocks,
+                bias: bias_of(bias, panel),
+                output: Output {
+                    // SAFETY: the panel's first column of this row is within the output.
+                    start: unsafe { target.at(first * stride + panel * PANEL) },
+                    stride,
+                },
+            };
+            let columns = (stride - panel * PANEL).min(PANEL);
+            // SAFETY: these columns of these rows are within the output, and this task's alone.
+            unsafe { multiply_columns(isa, rows, task, columns) };
         });
+}
+
+/// A task of a panel of which only the first columns are there.
+///
+/// # Safety
+/// So many numbers can be written, and nobody else reads or writes them, in each row of the
+/// blocks as [`BlockTask::output`] says where it is.
+unsafe fn multiply_columns(isa: Isa, rows: Rows, mut task: BlockTask, columns: usize) {
+    let multiply = match rows {
+        Rows::Tokens => multiply_tokens,
+        Rows::Prompt => multiply_blocks,
+    };
+    if columns == PANEL {
+        // SAFETY: says the caller.
+        unsafe { multiply(isa, &task) };
+        return;
+    }
+    // The last panel is not whole: its rows would run into the next ones.
+    let Range { start, end } = task.blocks;
+    let count = task.inputs.rows_before(end) - task.inputs.rows_before(start);
+    let mut whole = vec![0f32; count * PANEL];
+    let target = std::mem::replace(
+        &mut task.output,
+        Output {
+            start: whole.as_mut_ptr(),
+            stride: PANEL,
+        },
+    );
+    // SAFETY: `whole` has 32 numbers for each row, and is this task's alone.
+    unsafe { multiply(isa, &task) };
+    for (row, from) in whole.chunks(PANEL).enumerate() {
+        // SAFETY: says the caller.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), target.start.add(row * target.stride), columns) };
+    }
 }
 
 /// The output of a product, which its tasks write without overlap.
 struct SharedOutput(*mut f32);
 
-// SAFETY: each task writes its own columns and rows; see `many_rows`.
+// SAFETY: each task writes its own columns and rows; see `several_rows`.
 unsafe impl Sync for SharedOutput {}
 
 impl SharedOutput {
@@ -127,11 +182,13 @@ impl SharedOutput {
     }
 }
 
-/// Rows in blocks of up to twelve, and within a block input after input, so that the
-/// kernel reads them from front to back.
+/// Rows in blocks of as many as an instruction set's registers have sums for, and within a
+/// block input after input, so that the kernel reads them from front to back.
 pub struct PackedRows {
     /// `[blocks][padded inputs][rows of the block]` f32, or half as many pairs of bf16.
     numbers: Vec<u32>,
+    /// `[padded inputs / 32][rows]`: the sum of each 32 inputs, where the weights' way asks for it.
+    sums: Vec<f32>,
     rows: usize,
     blocks: usize,
     padded: usize,
@@ -139,30 +196,38 @@ pub struct PackedRows {
 }
 
 impl PackedRows {
-    fn pack(rows: &[f32], inputs: usize, count: usize, pairs: bool) -> Self {
-        let padded = inputs.next_multiple_of(BLOCK);
+    fn pack(isa: Isa, rows: Rows, x: &[f32], matrix: &PackedMatrix) -> Self {
+        let (inputs, padded) = (matrix.inputs(), matrix.padded_inputs());
+        let pairs = rows == Rows::Prompt
+            && isa.has_bf16_pairs()
+            && !matches!(matrix.format(), WeightFormat::F32 | WeightFormat::F16);
+        let count = x.len() / inputs;
         let width = if pairs { padded / 2 } else { padded };
         let mut packed = Self {
             numbers: vec![0; count * width],
+            sums: match rows {
+                Rows::Tokens => sums_of_blocks(x, inputs),
+                Rows::Prompt => Vec::new(),
+            },
             rows: count,
-            blocks: count.div_ceil(BLOCK_ROWS),
+            blocks: count.div_ceil(isa.tile_rows()),
             padded,
             pairs,
         };
         let mut rest = packed.numbers.as_mut_slice();
         let mut pieces = Vec::with_capacity(packed.blocks);
         for block in 0..packed.blocks {
-            let (start, size) = (
+            let (start, end) = (
                 start_of(block, packed.blocks, count),
                 start_of(block + 1, packed.blocks, count),
             );
-            let (piece, others) = rest.split_at_mut((size - start) * width);
-            pieces.push((piece, &rows[start * inputs..size * inputs]));
+            let (piece, others) = rest.split_at_mut((end - start) * width);
+            pieces.push((piece, &x[start * inputs..end * inputs]));
             rest = others;
         }
         pieces
             .into_par_iter()
-            .with_min_len((WORTH_A_CORE / (width * BLOCK_ROWS)).max(1))
+            .with_min_len((WORTH_A_CORE / (width * isa.tile_rows())).max(1))
             .for_each(|(piece, rows)| interleave(piece, rows, inputs, pairs));
         packed
     }
@@ -182,8 +247,18 @@ impl PackedRows {
         self.blocks
     }
 
-    fn rows_before(&self, block: usize) -> usize {
+    /// How many rows come before a block.
+    pub fn rows_before(&self, block: usize) -> usize {
         start_of(block, self.blocks, self.rows)
+    }
+
+    /// The sums of 32 inputs from `input` (a multiple of 32) on, one for each of the rows.
+    ///
+    /// # Panics
+    /// They are not those of [`Rows::Tokens`], or there are not so many inputs.
+    #[inline(always)]
+    pub fn sums(&self, input: usize) -> &[f32] {
+        &self.sums[input / BLOCK * self.rows..][..self.rows]
     }
 
     /// The first row of a block, and how many it has.
@@ -204,6 +279,17 @@ impl PackedRows {
         // SAFETY: it is within what was packed, says the caller.
         unsafe { self.numbers.as_ptr().add(index) }
     }
+}
+
+/// `[inputs / 32, rounded up][rows]`
+fn sums_of_blocks(x: &[f32], inputs: usize) -> Vec<f32> {
+    let count = x.len() / inputs;
+    let mut sums = vec![0.0; inputs.div_ceil(BLOCK) * count];
+    for (index, row) in x.chunks_exact(inputs).enumerate() {
+        let places = sums[index..].iter_mut().step_by(count);
+        places.zip(block_sums(row)).for_each(|(place, sum)| *place = sum);
+    }
+    sums
 }
 
 /// Rows are spread evenly: 32 rows are 11, 11 and 10 rather than 12, 12 and 8.
@@ -260,6 +346,12 @@ mod tests {
             .collect()
     }
 
+    /// All the ways that this processor has to a product.
+    fn ways() -> Vec<(Isa, Rows)> {
+        let both = |isa| [(isa, Rows::Tokens), (isa, Rows::Prompt)];
+        Isa::all().into_iter().flat_map(both).collect()
+    }
+
     #[test]
     fn products_are_the_textbooks_in_every_format_on_every_instruction_set() {
         let mut rng = StdRng::seed_from_u64(1);
@@ -282,19 +374,65 @@ mod tests {
             for format in WeightFormat::ALL {
                 let matrix = pack(&weights, inputs, format);
                 let expected = textbook(&rows, &matrix, &bias);
-                for isa in Isa::all() {
-                    let got = product_on(isa, &rows, &matrix, Some(&bias));
-                    let rounded =
-                        isa.has_bf16_pairs() && count > 1 && !matches!(format, WeightFormat::F32 | WeightFormat::F16);
+                for (isa, way) in ways() {
+                    let got = product_on(isa, way, &rows, &matrix, Some(&bias));
+                    let rounded = isa.has_bf16_pairs()
+                        && way == Rows::Prompt
+                        && !matches!(format, WeightFormat::F32 | WeightFormat::F16);
                     let tolerance = (inputs as f32).sqrt() * if rounded { 6e-3 } else { 3e-6 } + 1e-6;
                     for (got, expected) in got.iter().zip(&expected) {
                         assert!(
                             (got - expected).abs() <= tolerance,
-                            "{count} x {inputs} x {outputs}, {format:?} on {isa:?}: {got} instead of {expected}"
+                            "{count} x {inputs} x {outputs}, {format:?} on {isa:?} as {way:?}: {got} instead of {expected}"
                         );
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn rows_have_the_same_bits_whatever_is_multiplied_with_them() {
+        let mut rng = StdRng::seed_from_u64(4);
+        // More inputs than are unpacked at a time, and neither whole blocks nor whole panels.
+        let (inputs, outputs) = if cfg!(miri) { (33, 33) } else { (300, 70) };
+        let counts: &[usize] = if cfg!(miri) { &[3] } else { &[2, 3, 5, 8, 9, 16, 33, 50] };
+        let weights = numbers(&mut rng, outputs * inputs);
+        let rows = numbers(&mut rng, 50 * inputs);
+        let mut bias = numbers(&mut rng, outputs);
+        bias.resize(outputs.next_multiple_of(PANEL), 0.0);
+        let bits = |y: Vec<f32>| y.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        for format in WeightFormat::ALL {
+            let matrix = pack(&weights, inputs, format);
+            for ((isa, way), bias) in ways()
+                .into_iter()
+                .zip([Some(bias.as_slice()), None].into_iter().cycle())
+            {
+                let alone: Vec<Vec<u32>> = rows
+                    .chunks(inputs)
+                    .map(|row| bits(product_on(isa, way, row, &matrix, bias)))
+                    .collect();
+                for &count in counts {
+                    let first = 50 - count; // not always the same rows together
+                    let together = bits(product_on(isa, way, &rows[first * inputs..], &matrix, bias));
+                    for (row, (together, alone)) in together.chunks(outputs).zip(&alone[first..]).enumerate() {
+                        assert_eq!(
+                            together, alone,
+                            "row {row} of {count}, {format:?} on {isa:?} as {way:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn where_nobody_says_a_single_row_is_a_tokens() {
+        let mut rng = StdRng::seed_from_u64(5);
+        let (rows, weights) = (numbers(&mut rng, 2 * 100), numbers(&mut rng, 40 * 100));
+        let matrix = pack(&weights, 100, WeightFormat::Q4K);
+        for (rows, way) in [(&rows[..100], Rows::Tokens), (&rows, Rows::Prompt)] {
+            assert_eq!(product(rows, &matrix, None), product_of(way, rows, &matrix, None));
         }
     }
 

@@ -15,9 +15,8 @@ use super::lanes::{LANES, Lanes};
 use super::matrix::{BLOCK, PANEL, Panel};
 use super::product::PackedRows;
 
-/// Rows that a block of a product has at most: with 32 outputs that fills 24 of AVX-512's
-/// 32 registers with sums.
-pub const BLOCK_ROWS: usize = 12;
+/// Rows of tokens that a panel is read for at a time; their sums stay in the first cache.
+const TOKENS_AT_A_TIME: usize = 32;
 
 /// Inputs that are unpacked at a time; a tile of them stays in the first cache.
 const DEPTH: usize = 8 * BLOCK;
@@ -49,6 +48,22 @@ pub struct BlockTask<'a> {
     pub bias: Option<&'a [f32; PANEL]>,
     /// Good for 32 numbers in each row of the blocks; its row 0 is their first.
     pub output: Output,
+}
+
+/// Runs the expression with the number of rows as the constant of this name.
+macro_rules! by_rows {
+    ($lanes:ident, $rows:expr, $constant:ident => $run:expr) => {
+        by_rows!(@each $lanes, $rows, $constant, $run, 1 2 3 4 5 6 7 8 9 10 11 12)
+    };
+    (@each $lanes:ident, $rows:expr, $constant:ident, $run:expr, $($number:literal)*) => {
+        match $rows {
+            $($number if $number <= $lanes::TILE_ROWS => {
+                const $constant: usize = $number;
+                $run
+            })*
+            rows => unreachable!("{rows} rows in a block of at most {}", $lanes::TILE_ROWS),
+        }
+    };
 }
 
 /// The two registers that hold one number for each of a panel's outputs.
@@ -204,6 +219,137 @@ unsafe fn row_in<L: Lanes>(format: WeightFormat, task: &mut RowTask) {
     }
 }
 
+/// The rows of some tokens against a whole panel: each is summed exactly as [`row`] sums a single
+/// one. Weights are read once for up to [`TOKENS_AT_A_TIME`] rows.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`; see [`multiply_tokens`].
+#[inline(always)]
+unsafe fn tokens<L: Lanes>(task: &BlockTask) {
+    macro_rules! by_format {
+        ($($format:ident)*) => {
+            match task.panel.format {
+                $(WeightFormat::$format => unsafe { tokens_in::<L>(WeightFormat::$format, task) },)*
+            }
+        };
+    }
+    by_format!(F32 F16 Bf16 Q8_0 Q4_0 Q4K);
+}
+
+/// `format` is the panel's, as a constant that is known where this is inlined.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`; see [`multiply_tokens`]; the panel is of this format.
+#[inline(always)]
+unsafe fn tokens_in<L: Lanes>(format: WeightFormat, task: &BlockTask) {
+    let blocks_at_a_time = TOKENS_AT_A_TIME / L::TILE_ROWS;
+    let (first_row, _) = task.inputs.block(task.blocks.start);
+    for start in task.blocks.clone().step_by(blocks_at_a_time) {
+        let blocks = start..task.blocks.end.min(start + blocks_at_a_time);
+        let (first, end) = (task.inputs.block(start).0, task.inputs.rows_before(blocks.end));
+        let mut sums = Sums([task.bias.copied().unwrap_or([0.0; PANEL]); TOKENS_AT_A_TIME]);
+        let mut unpacked = UnpackedBlock([MaybeUninit::uninit(); BLOCK * PANEL]);
+        for input in (0..task.inputs.padded()).step_by(BLOCK) {
+            unsafe {
+                let block = task.panel.block(input);
+                let weights = BlockOfWeights {
+                    weights: without_scale::<L>(format, block, &mut unpacked),
+                    factors: scale_and_offset::<L>(format, block),
+                };
+                for index in blocks.clone() {
+                    let (start, rows) = task.inputs.block(index);
+                    let inputs = task.inputs.at(start, rows, input).cast();
+                    let totals = task.inputs.sums(input).as_ptr().add(start);
+                    let sums = &mut sums.0[start - first..];
+                    by_rows!(L, rows, ROWS => add_block::<L, ROWS>(&weights, inputs, totals, sums.as_mut_ptr()));
+                }
+            }
+        }
+        for (row, sums) in (first..end).zip(&sums.0) {
+            unsafe {
+                let at = task.output.start.add((row - first_row) * task.output.stride);
+                std::ptr::copy_nonoverlapping(sums.as_ptr(), at, PANEL);
+            }
+        }
+    }
+}
+
+/// Of each of some rows, the sums of a panel's outputs.
+#[repr(align(64))]
+struct Sums([[f32; PANEL]; TOKENS_AT_A_TIME]);
+
+/// `[32 inputs][32 outputs]` f32.
+#[repr(align(64))]
+struct UnpackedBlock([MaybeUninit<f32>; BLOCK * PANEL]);
+
+/// A block of 32 inputs of a panel.
+struct BlockOfWeights<L> {
+    /// `[32 inputs][32 outputs]`, without scale.
+    weights: *const f32,
+    /// As [`scale_and_offset`] has them.
+    factors: Option<(Pair<L>, Option<Pair<L>>)>,
+}
+
+/// A block's weights in f32, without scale; where they are f32 they stay where they are.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`; `block` is a whole block of this format.
+#[inline(always)]
+unsafe fn without_scale<L: Lanes>(format: WeightFormat, block: *const u8, unpacked: &mut UnpackedBlock) -> *const f32 {
+    if format == WeightFormat::F32 {
+        return block.cast();
+    }
+    let out = unpacked.0.as_mut_ptr().cast::<f32>();
+    for i in (0..BLOCK).step_by(2) {
+        unsafe {
+            for (index, weights) in two_inputs::<L>(format, block, i).into_iter().enumerate() {
+                let at = out.add((i + index) * PANEL);
+                weights[0].store(at);
+                weights[1].store(at.add(LANES));
+            }
+        }
+    }
+    out
+}
+
+/// Adds what 32 inputs of `ROWS` rows bring, as [`row_in`] adds it: the even inputs first, then
+/// the odd ones, then the offset.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`; the weights are a whole block; `[32][ROWS]` inputs and
+/// `ROWS` totals of them can be read, and the sums of `ROWS` rows read and written.
+#[inline(always)]
+unsafe fn add_block<L: Lanes, const ROWS: usize>(
+    block: &BlockOfWeights<L>,
+    inputs: *const f32,
+    totals: *const f32,
+    sums: *mut [f32; PANEL],
+) {
+    for half in 0..2 {
+        unsafe {
+            let weights = block.weights.add(half * LANES);
+            let scale = block.factors.map_or(L::splat(1.0), |(scale, _)| scale[half]);
+            for parity in 0..2 {
+                let mut parts = [L::splat(0.0); ROWS];
+                for i in (parity..BLOCK).step_by(2) {
+                    let weights = L::load(weights.add(i * PANEL));
+                    for (row, part) in parts.iter_mut().enumerate() {
+                        *part = weights.mul_add(L::splat(*inputs.add(i * ROWS + row)), *part);
+                    }
+                }
+                for (row, part) in parts.iter().enumerate() {
+                    let at = sums.add(row).cast::<f32>().add(half * LANES);
+                    let mut sum = part.mul_add(scale, L::load(at));
+                    if let (1, Some((_, Some(offset)))) = (parity, block.factors) {
+                        sum = offset[half].mul_add(L::splat(*totals.add(row)), sum);
+                    }
+                    sum.store(at);
+                }
+            }
+        }
+    }
+}
+
 /// Weights as the multiplication wants them: `[inputs][32]` f32, or `[inputs / 2][32]`
 /// pairs of bf16.
 #[repr(align(64))]
@@ -343,21 +489,14 @@ unsafe fn blocks<L: Lanes>(task: &BlockTask) {
                     start: task.output.start.add((start - first_row) * task.output.stride),
                     ..task.output
                 };
-                macro_rules! by_rows {
-                    ($($rows:literal)*) => {
-                        match rows {
-                            $($rows => multiply::<L, $rows>(inputs, tile, depth, pairs, first, output),)*
-                            _ => unreachable!("a block has at most {BLOCK_ROWS} rows"),
-                        }
-                    };
-                }
-                by_rows!(1 2 3 4 5 6 7 8 9 10 11 12);
+                by_rows!(L, rows, ROWS => multiply::<L, ROWS>(inputs, tile, depth, pairs, first, output));
             }
         }
     }
 }
 
 compiled_for_each!(unsafe row_on, row, &mut RowTask);
+compiled_for_each!(unsafe tokens_on, tokens, &BlockTask);
 compiled_for_each!(unsafe blocks_on, blocks, &BlockTask);
 
 /// One panel's part of a product with a single row.
@@ -375,15 +514,35 @@ pub fn multiply_row(isa: Isa, task: &mut RowTask) {
     unsafe { row_on(isa, task) }
 }
 
-/// One panel's part of a product with several blocks of rows.
+/// One panel's part of a product with several blocks of rows of [`Rows::Prompt`](super::product::Rows::Prompt).
 ///
 /// # Safety
 /// 32 numbers can be written, and nobody else reads or writes them, in each row of the blocks
-/// as [`BlockTask::output`] says where it is.
+/// as [`BlockTask::output`] says where it is. The rows were packed for this instruction set.
 ///
 /// # Panics
 /// The rows are longer than the panel's inputs, or there are fewer blocks of them.
 pub unsafe fn multiply_blocks(isa: Isa, task: &BlockTask) {
+    check(task);
+    // SAFETY: the panel has the rows' inputs, and the output is the caller's promise.
+    unsafe { blocks_on(isa, task) }
+}
+
+/// As [`multiply_blocks`], of [`Rows::Tokens`](super::product::Rows::Tokens).
+///
+/// # Safety
+/// As for [`multiply_blocks`].
+///
+/// # Panics
+/// As for [`multiply_blocks`], and if the rows are not packed as those of tokens.
+pub unsafe fn multiply_tokens(isa: Isa, task: &BlockTask) {
+    check(task);
+    assert!(!task.inputs.pairs(), "rows of tokens are f32");
+    // SAFETY: as above.
+    unsafe { tokens_on(isa, task) }
+}
+
+fn check(task: &BlockTask) {
     assert!(
         task.inputs.padded() <= task.panel.padded_inputs() && task.blocks.end <= task.inputs.blocks(),
         "{} inputs of blocks {:?} against a panel of {}",
@@ -391,6 +550,4 @@ pub unsafe fn multiply_blocks(isa: Isa, task: &BlockTask) {
         task.blocks,
         task.panel.padded_inputs()
     );
-    // SAFETY: the panel has the rows' inputs, and the output is the caller's promise.
-    unsafe { blocks_on(isa, task) }
 }
