@@ -98,6 +98,12 @@ const states: Record<string, Step> = {
   },
   'a conversation that is not there': (glimpse) => glimpse.open(`/c/${'0'.repeat(32)}`),
   'an address that is not there': (glimpse) => glimpse.page.goto('/nowhere'),
+  'the status page': async (glimpse, scripted) => {
+    await answered(glimpse, scripted)
+    await glimpse.page.goto('/status')
+    await glimpse.page.getByText('Minute by minute').click()
+    await expect(glimpse.page.getByRole('img', { name: /^Questions a minute/ })).toBeVisible()
+  },
 }
 
 /** Those for which connections are cut. */

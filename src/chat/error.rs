@@ -110,6 +110,38 @@ impl Error {
 }
 
 impl Error {
+    /// Its code by itself, as it is written out with its data.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadRequest { .. } => "bad_request",
+            Self::BodyTooSlow { .. } => "body_too_slow",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::NotFound { .. } => "not_found",
+            Self::TurnInProgress => "turn_in_progress",
+            Self::TooManyTurns { .. } => "too_many_turns",
+            Self::QuestionEmpty => "question_empty",
+            Self::QuestionTooLong { .. } => "question_too_long",
+            Self::QuestionRefused { .. } => "question_refused",
+            Self::QuestionTooLarge { .. } => "question_too_large",
+            Self::SettingRefused { .. } => "setting_refused",
+            Self::PictureTooLarge { .. } => "picture_too_large",
+            Self::PictureUnreadable { .. } => "picture_unreadable",
+            Self::AddressRefused { .. } => "address_refused",
+            Self::AddressesNotAllowed => "addresses_not_allowed",
+            Self::MemoryFull => "memory_full",
+            Self::FetchesFull => "fetches_full",
+            Self::QueueFull { .. } => "queue_full",
+            Self::VisitorQueueFull { .. } => "visitor_queue_full",
+            Self::NetworkQueueFull { .. } => "network_queue_full",
+            Self::TooManyQuestions { .. } => "too_many_questions",
+            Self::TooManyFetches { .. } => "too_many_fetches",
+            Self::TooSlow { .. } => "too_slow",
+            Self::ModelFailed { .. } => "model_failed",
+            Self::ModelGone { .. } => "model_gone",
+            Self::Internal { .. } => "internal",
+        }
+    }
+
     /// The flag of the limit that was met, by which a host can set another one.
     pub fn flag(&self) -> Option<&str> {
         Some(match self {
@@ -193,5 +225,34 @@ impl std::fmt::Display for PictureLimit {
             Self::Kept => "bytes that a visitor may keep",
             Self::Stored => "bytes that may be kept",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_what_is_written_out() {
+        let one_of_each = [
+            Error::BodyTooSlow { bytes_per_second: 1 },
+            Error::NotFound { what: Missing::Answer },
+            Error::TurnInProgress,
+            Error::QuestionTooLarge {
+                rows: 1,
+                needed: 2,
+                budget: 1,
+            },
+            Error::AddressesNotAllowed,
+            Error::MemoryFull,
+            Error::NetworkQueueFull { limit: 1 },
+            Error::TooSlow { seconds: 1 },
+            Error::model_gone(),
+            Error::internal(),
+        ];
+        for error in one_of_each {
+            let written = serde_json::to_value(&error).expect("it has a JSON form");
+            assert_eq!(written["code"], error.code());
+        }
     }
 }

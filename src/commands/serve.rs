@@ -23,7 +23,7 @@ use crate::generation::bounds;
 use crate::models::available_memory;
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
-use crate::server::{self, Hosts, Limits, Network, Pace, Placement, RootPath};
+use crate::server::{self, Hosts, Limits, Network, Pace, Placement, RootPath, TrustedProxies, Watcher, Watchers};
 use crate::service::{self, Service};
 use crate::store::{self, SqliteStore};
 
@@ -93,6 +93,18 @@ pub struct ServeArgs {
     /// X-Forwarded-Prefix says]
     #[arg(long, env = "GLIMPSE_ROOT_PATH", value_name = "PATH")]
     root_path: Option<RootPath>,
+
+    /// From where /metrics (Prometheus) and /status (a page) may be read, which say how much is
+    /// asked and how fast it is answered, and nothing of what: networks such as 10.0.0.0/8; none is
+    /// nobody. May be given several times, or as a list with commas. Through a proxy only where it is
+    /// one of --trusted-proxies and names who asks [default: 127.0.0.1,::1, this machine]
+    #[arg(
+        long,
+        env = "GLIMPSE_METRICS_FROM",
+        value_name = "NETWORK|none",
+        value_delimiter = ','
+    )]
+    metrics_from: Vec<Watcher>,
 
     #[command(flatten)]
     picture: PictureLimitArgs,
@@ -333,13 +345,15 @@ pub fn run(args: ServeArgs) -> CommandResult {
     let fetcher = args.fetcher()?;
     let root_path = args.root_path()?;
     let (connections, queue) = (args.limits.of_connections(), args.limits.of_queue());
+    let proxies: TrustedProxies = args.trusted_proxies.into_iter().collect();
     let placement = Placement {
         hosts: Hosts {
             public: args.public_url,
             names: args.host_name,
             is_local: args.addr.is_loopback(),
         },
-        proxies: args.trusted_proxies.into_iter().collect(),
+        watchers: Watchers::new(&args.metrics_from, proxies.clone()),
+        proxies,
         root_path,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::client_address::{ClientAddress, Proxied};
+use super::ops::metrics::count_request;
 use crate::chat::RequestId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -32,9 +33,10 @@ async fn answer(request: Request<Body>, next: Next) -> Response {
     let began = Instant::now();
     let response = next.run(request).await;
     let (status, ms) = (response.status().as_u16(), began.elapsed().as_millis() as u64);
+    count_request(response.status());
     match path.as_str() {
         // Asked for every few seconds by whoever watches us.
-        "/healthz" | "/readyz" => tracing::debug!(%client, status, ms, "{method} {path}"),
+        "/healthz" | "/readyz" | "/metrics" => tracing::debug!(%client, status, ms, "{method} {path}"),
         _ => tracing::info!(%client, status, ms, "{method} {path}"),
     }
     response

@@ -69,6 +69,18 @@ impl FromStr for Network {
     }
 }
 
+impl From<IpAddr> for Network {
+    fn from(address: IpAddr) -> Self {
+        Self(address.to_canonical().into())
+    }
+}
+
+impl Network {
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
 impl FromIterator<Network> for TrustedProxies {
     fn from_iter<T: IntoIterator<Item = Network>>(networks: T) -> Self {
         Self(networks.into_iter().map(|network| network.0).collect())

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::csp;
 use super::multipart::FormError;
+use super::ops::metrics::count_error;
 use crate::api::{ApiError, Base, ErrorCode};
 use crate::chat::{Error, Missing, PictureLimit, RequestId};
 
@@ -311,10 +312,12 @@ pub fn fault(error: Error, is_function: bool, reader: &Reader) -> Response {
     if is_function {
         return refusal(&error);
     }
+    count_error(error.code);
     page(status(error.code), "Something went wrong", &error.message, reader)
 }
 
 /// A code's own response, as the page's calls get it.
 pub fn refusal(error: &ApiError) -> Response {
+    count_error(error.code);
     (status(error.code), axum::Json(error)).into_response()
 }

@@ -2,7 +2,7 @@
 //!
 //! [`serve`] is the way in. A request goes through the layers of [`router`] to one of:
 //! `page` (server functions, the form without JavaScript, pictures), a file of the page
-//! (`assets`), or `ops` (health).
+//! (`assets`), or `ops` (health, and what the server does).
 //! `connections` bounds how many there may be, `visitor` finds out who asks, and errors become a
 //! status and a sentence in `errors`. What is asked is done by [`service`](crate::service).
 
@@ -43,6 +43,7 @@ pub use client_address::{Network, TrustedProxies};
 pub use host_and_origin::Hosts;
 pub use limits::Limits;
 pub use listening::Listeners;
+pub use ops::{Watcher, Watchers};
 pub use root_path::RootPath;
 pub use state::AppState;
 
@@ -60,6 +61,8 @@ pub struct Placement {
     pub proxies: TrustedProxies,
     /// The path that it is below.
     pub root_path: RootPath,
+    /// Who may see what it does.
+    pub watchers: Watchers,
 }
 
 /// Serves until the process is asked to end (Ctrl-C or SIGTERM): a page that says so until
@@ -76,7 +79,10 @@ pub async fn serve<E: From<std::io::Error>>(
     let address = listeners.local_addr()?;
     let ending = Ending::listen()?;
     let hosts = placement.hosts.clone();
-    let (answering, router) = watch::channel(starting::router(hosts.clone(), limits.pace));
+    let watchers = Arc::new(placement.watchers.clone());
+    tokio::spawn(ops::metrics::record(ending.asked.clone()));
+    let starting = starting::router(hosts.clone(), Arc::clone(&watchers), limits.pace);
+    let (answering, router) = watch::channel(starting);
     let serving = tokio::spawn(connections::serve(
         listeners,
         router,
@@ -89,7 +95,7 @@ pub async fn serve<E: From<std::io::Error>>(
         () = ending.asked.cancelled() => return Ok(()),
     };
     let state = AppState::new(Arc::clone(&service), limits, address);
-    drop(answering.send_replace(router::router(state, hosts)));
+    drop(answering.send_replace(router::router(state, hosts, watchers)));
     tracing::info!("open http://{} in a browser", browsable(address));
     // Whoever is still connected then does not hold the process.
     let served = async {

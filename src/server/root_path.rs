@@ -8,7 +8,7 @@ use crate::api::Base;
 
 /// Paths of our own: a request for one of them, from which a proxy has stripped the root path
 /// already, must not look as if it had not.
-const OWN: [&str; 10] = [
+const OWN: [&str; 12] = [
     "/api/page",
     "/ask",
     "/c",
@@ -16,9 +16,11 @@ const OWN: [&str; 10] = [
     "/favicon.ico",
     "/favicon.svg",
     "/healthz",
+    "/metrics",
     "/pictures",
     "/pkg",
     "/readyz",
+    "/status",
 ];
 
 /// What a proxy calls the path that it has stripped.

@@ -28,7 +28,8 @@ use super::client_address::ClientAddress;
 use super::errors::Reader;
 use super::host_and_origin::{self, Hosts};
 use super::multipart::{FormLimits, Verdict};
-use super::ops::health;
+use super::ops::metrics::count_error;
+use super::ops::{self, Watchers, health};
 use super::page::{self, form, functions, pictures};
 use super::state::AppState;
 use super::{Pace, access_log, assets, body_rate, csp, errors, multipart, unread_body, visitor};
@@ -59,7 +60,7 @@ fn max_body_bytes(max_upload_bytes: usize) -> usize {
     upload.max(2 * MAX_CALL_BYTES)
 }
 
-pub fn router(state: AppState, hosts: Hosts) -> Router {
+pub fn router(state: AppState, hosts: Hosts, watchers: Arc<Watchers>) -> Router {
     let limits = state.limits;
     let most = max_body_bytes(state.service.limits().picture.max_bytes);
     let routes = generate_route_list(App);
@@ -72,6 +73,7 @@ pub fn router(state: AppState, hosts: Hosts) -> Router {
         .route("/pictures/{key}", get(pictures::serve))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .merge(ops::routes(watchers))
         .route("/{*path}", get(assets::serve))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(&state.service), guard_functions))
@@ -156,8 +158,10 @@ async fn refuse_sender(status: StatusCode, sentence: &str, flag: &str, request: 
     unread_body::read_and_drop(body.into_data_stream()).await;
     if parts.uri.path().starts_with(FUNCTIONS) {
         let error = ApiError::new(ErrorCode::Forbidden, sentence).with_flag(flag);
+        count_error(error.code);
         return (status, axum::Json(error)).into_response();
     }
+    count_error(ErrorCode::Forbidden);
     errors::page(
         status,
         "Not from here",
@@ -249,6 +253,7 @@ async fn say_too_large(State(most): State<usize>, request: Request<Body>, next: 
             return errors::refusal(&error);
         }
         // Whoever has no JavaScript posts a form, and reads what comes.
+        count_error(error.code);
         return errors::page(StatusCode::PAYLOAD_TOO_LARGE, "Too large", &error.message, &reader);
     }
     response
@@ -290,6 +295,10 @@ async fn set_status(response: Response) -> Response {
         return errors::refusal(&Error::internal().into());
     }
     parts.status = errors::status(error.code);
+    if parts.status != StatusCode::INTERNAL_SERVER_ERROR {
+        // A fault of ours was counted where it was told.
+        count_error(error.code);
+    }
     Response::from_parts(parts, Body::from(bytes))
 }
 

@@ -1,6 +1,8 @@
 //! What visitors get while the model is being loaded, which may take minutes: a page that opens
 //! by itself, and a 503 for programs. The process lives, so that nobody has to restart it.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -9,7 +11,7 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use super::errors::{self, Reader};
-use super::ops::health;
+use super::ops::{self, Watchers, health};
 use super::router::{self, FUNCTIONS};
 use super::unread_body::read_and_drop;
 use super::{Hosts, Pace};
@@ -21,10 +23,11 @@ const SENTENCE: &str = "The model is being loaded. This page opens by itself as 
 const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// Answers until the model is there.
-pub fn router(hosts: Hosts, pace: Pace) -> Router {
+pub fn router(hosts: Hosts, watchers: Arc<Watchers>, pace: Pace) -> Router {
     let routes = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(readyz))
+        .merge(ops::routes_while_loading(watchers))
         .fallback(not_yet);
     router::behind_edge(routes, hosts, MAX_BODY_BYTES, pace)
 }
@@ -41,7 +44,7 @@ async fn not_yet(request: Request<Body>) -> Response {
             ErrorCode::Unreachable,
             "The model is being loaded. Try again in a moment.",
         );
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(error)).into_response();
+        return errors::refusal(&error);
     }
     let reader = Reader::of(&parts.headers, &parts.extensions);
     errors::reloading_page(

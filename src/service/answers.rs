@@ -16,6 +16,7 @@ use futures::Stream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::activity::Activity;
 use super::{Limits, Result};
 use crate::chat::{
     Answer, AnswerId, AnswerState, Completion, ConversationId, Error, Event, EventKind, FinishReason, RequestId,
@@ -50,6 +51,7 @@ pub struct AnswerRegistry {
     ending: CancellationToken,
     /// How many tasks have not saved their end yet.
     tasks: Arc<watch::Sender<usize>>,
+    pub activity: Arc<Activity>,
 }
 
 #[derive(Default)]
@@ -100,6 +102,7 @@ impl AnswerRegistry {
             keep: limits.keep_answers,
             ending: CancellationToken::new(),
             tasks: Arc::default(),
+            activity: Arc::default(),
         }
     }
 
@@ -134,6 +137,7 @@ impl AnswerRegistry {
             grace: self.grace,
             deadline: Instant::now() + self.time,
             time: self.time,
+            activity: Arc::clone(&self.activity),
         };
         let counted = Counted::new(&self.tasks);
         tokio::spawn(RequestId::carry(async move {
@@ -254,6 +258,7 @@ struct Task {
     grace: Duration,
     deadline: Instant,
     time: Duration,
+    activity: Arc<Activity>,
 }
 
 impl Task {
@@ -262,6 +267,7 @@ impl Task {
         let end = self.hand_on(&mut events, &mut saves).await;
         // The work ends here at the latest, before anybody is told that it has.
         drop(events);
+        self.activity.ended(&end);
         let last = match end {
             Ok(completion) => {
                 self.answer.state = AnswerState::Done(completion.finish_reason);
@@ -308,11 +314,13 @@ impl Task {
                     Some(engine::Event::Started { prompt, num_beams }) => {
                         grace = self.grace;
                         queued = began.elapsed();
+                        self.activity.begun(queued);
                         self.answer.prompt = Some(prompt);
                         saves.need(Instant::now());
                         in_flight.push(EventKind::Started { num_beams });
                     }
                     Some(engine::Event::Token { text, .. }) => {
+                        self.activity.token((generated_tokens == 0).then(|| began.elapsed()));
                         generated_tokens += 1;
                         if !text.is_empty() {
                             self.answer.text.push_str(&text);

@@ -33,6 +33,19 @@ impl Service {
         request: Request,
         called: impl Fn(&'static str) -> String + Send,
     ) -> Result<Arc<InFlightAnswer>> {
+        let asked = self.begin_answer(visitor, request, called).await;
+        if let Err(error) = &asked {
+            self.activity().refused(error);
+        }
+        asked
+    }
+
+    async fn begin_answer(
+        &self,
+        visitor: &Visitor,
+        request: Request,
+        called: impl Fn(&'static str) -> String + Send,
+    ) -> Result<Arc<InFlightAnswer>> {
         let question = self.checked_question(request.question)?;
         let refuse = |error: OptionsError| Error::SettingRefused {
             flag: self.flag_of(&error).map(str::to_owned),

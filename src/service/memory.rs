@@ -202,6 +202,12 @@ impl MemoryBudget {
         Ok(())
     }
 
+    /// Bytes that are held, and how many may be.
+    pub fn held(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.held, state.total)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,8 +5,9 @@
 //! budget and keeps; `conversations` finds what a visitor owns; `asking` makes a question a
 //! submission to the engine, with `settings` checked; `answers` has what outlives a request:
 //! answers that are being given, or were given a moment ago; `memory` bounds what is held
-//! for visitors, and `quotas` says who has had enough.
+//! for visitors, and `quotas` says who has had enough. `activity` counts what happens.
 
+mod activity;
 mod answers;
 mod asking;
 mod blocking;
@@ -23,11 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chat::Error;
-use crate::engine::{Description, Engine, Health};
+use crate::engine::{Description, Engine, Health, QueueState};
 use crate::processor::PictureLimits;
 use crate::remote::Fetcher;
 use crate::store::{self, Store};
 
+pub use activity::{Activity, LastHour, MINUTES, Minute};
 pub use answers::InFlightAnswer;
 pub use asking::Request;
 pub use memory::{MemoryBudget, MemoryError, Reservation};
@@ -94,6 +96,21 @@ impl Service {
     /// Whether it does.
     pub fn health(&self) -> Health {
         self.engine.health()
+    }
+
+    /// How many questions wait, and how many are being answered.
+    pub fn queue(&self) -> QueueState {
+        self.engine.queue()
+    }
+
+    /// What has happened of late.
+    pub fn activity(&self) -> &Activity {
+        &self.answers.activity
+    }
+
+    /// Bytes that are held for visitors, and how many may be.
+    pub fn memory(&self) -> (usize, usize) {
+        self.pictures.memory.held()
     }
 
     pub fn limits(&self) -> &Limits {

@@ -76,7 +76,9 @@ impl Service {
         room: Reservation,
     ) -> Result<Conversation> {
         let bytes = file.len() as u64;
-        let picture = self.pictures.take_in(file, room).await?;
+        let taken_in = self.pictures.take_in(file, room).await;
+        self.activity().uploaded(bytes, taken_in.is_ok());
+        let picture = taken_in?;
         let new = NewConversation::about(picture, visitor.id);
         self.store.begin_conversation(&new, &self.limits.store).await?;
         for old in self.quotas.count_conversation(visitor, &new.id, bytes) {

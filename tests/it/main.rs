@@ -11,6 +11,7 @@ mod fuzz;
 mod hub;
 mod import_rules;
 mod loading;
+mod ops;
 mod page_import_rules;
 mod parity;
 mod picture_memory;

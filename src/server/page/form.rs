@@ -23,6 +23,7 @@ use crate::remote::address;
 use crate::server::body::{self, BodyError};
 use crate::server::errors;
 use crate::server::multipart::{self, FormLimits};
+use crate::server::ops::metrics::count_error;
 use crate::server::state::AppState;
 use crate::service::{Reservation, Service};
 
@@ -248,6 +249,9 @@ async fn page(state: &AppState, base: Base, visitor: Visitor, id: RequestId, fai
         .error
         .as_ref()
         .map_or(StatusCode::OK, |error| errors::status(error.code));
+    if let Some(error) = &failed.error {
+        count_error(error.code);
+    }
     let retry_after = failed.error.as_ref().and_then(errors::retry_after);
     let service = Arc::clone(&state.service);
     let leptos = state.leptos.clone();

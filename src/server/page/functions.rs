@@ -14,6 +14,7 @@ use crate::api::{self, AnswerId, ApiError, AskRequest, Conversation, Conversatio
 use crate::chat::{self, Error, Missing, RequestId, Visitor};
 use crate::server::body::{self, BodyError};
 use crate::server::errors;
+use crate::server::ops::metrics::count_error;
 use crate::service::{InFlightAnswer, Request, Service};
 
 /// What `upload_picture` calls its file.
@@ -200,6 +201,7 @@ fn is_page() -> bool {
 /// Gives the response the status that goes with its error.
 fn refuse(error: Error) -> ApiError {
     let error = ApiError::from(error);
+    count_error(error.code);
     if let Some(response) = use_context::<ResponseOptions>() {
         response.set_status(errors::status(error.code));
         if let Some(seconds) = errors::retry_after(&error) {

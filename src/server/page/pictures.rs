@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use crate::api::ApiError;
 use crate::chat::{Error, Missing, PreviewKey};
 use crate::server::errors;
+use crate::server::ops::metrics::count_error;
 use crate::service::Service;
 
 /// The address is as secret as the picture; no shared cache may keep it, and a browser no longer
@@ -33,6 +34,7 @@ pub async fn serve(State(service): State<Arc<Service>>, Path(key): Path<String>)
             .into_response(),
         Err(error) => {
             let error = ApiError::from(error);
+            count_error(error.code);
             (errors::status(error.code), error.message).into_response()
         }
     }

@@ -1,0 +1,275 @@
+//! `GET /status`: what the server does, for people; drawn here, without a script.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{Html, IntoResponse, Response};
+
+use super::plots::Plot;
+use crate::api::Base;
+use crate::engine::Health;
+use crate::server::csp;
+use crate::service::{LastHour, MINUTES, Minute, Service};
+
+const STYLE: &str = "\
+body { max-width: 44rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif }
+html { background: Canvas; color: CanvasText }
+h1 { font-size: 1.5rem }
+h2 { font-size: 1.125rem; margin: 1.5rem 0 .5rem }
+a { color: #0f6f68 }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; margin: 0 }
+dt { color: color-mix(in srgb, CanvasText 75%, Canvas) }
+dd { margin: 0; overflow-wrap: anywhere }
+figure { margin: 1.5rem 0 0 }
+svg { display: block; width: 100%; height: 6rem; border-bottom: 1px solid GrayText }
+.bar { fill: #0f6f68 }
+.behind { fill: #9fcfc9 }
+.axis { display: flex; justify-content: space-between; margin: 0; font-size: .875rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .125rem .75rem .125rem 0; text-align: right; font-weight: inherit }
+thead th { border-bottom: 1px solid GrayText }
+@media (prefers-color-scheme: dark) {
+a, summary { color: #58c4b6 }
+.bar { fill: #58c4b6 }
+.behind { fill: #24605a }
+}";
+
+pub async fn serve(State(service): State<Arc<Service>>, request: Request) -> Response {
+    let base: Base = request.extensions().get().cloned().unwrap_or_default();
+    let (policy, nonce) = csp::with_style();
+    let html = page(&service, &base, &nonce);
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-store")),
+    ];
+    (headers, Html(html)).into_response()
+}
+
+fn page(service: &Service, base: &Base, nonce: &str) -> String {
+    let (home, again, icon) = (base.at("/"), base.at("/status"), base.at("/favicon.svg"));
+    let now = now(service);
+    let hour = service.activity().last_hour();
+    let (outcomes, plots, minutes) = (outcomes(&hour), plots(&hour), by_minute(&hour));
+    format!(
+        r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Status · Glimpse</title>
+<link rel="icon" href="{icon}" type="image/svg+xml">
+<style nonce="{nonce}">
+{STYLE}
+</style>
+</head>
+<body>
+<main>
+<h1>Status</h1>
+<p><a href="{again}">Look again</a> · <a href="{home}">Open Glimpse</a></p>
+<h2>Now</h2>
+{now}<h2>The last hour</h2>
+{outcomes}{plots}{minutes}</main>
+</body>
+</html>
+"#
+    )
+}
+
+/// The model, and what it has to do at this moment.
+fn now(service: &Service) -> String {
+    let model = service.model();
+    let health = match service.health() {
+        Health::Ready => "ready".to_owned(),
+        Health::Failed(reason) => format!("failed: {reason}"),
+    };
+    let (queue, (held, limit)) = (service.queue(), service.memory());
+    let megabytes = |bytes: usize| bytes.div_ceil(1_000_000);
+    list(&[
+        ("Model", model.name.clone()),
+        ("Device", model.device.clone()),
+        ("Dtype", model.dtype.clone()),
+        ("Health", health),
+        ("Running for", long(service.activity().uptime())),
+        ("Answers being given", queue.running.to_string()),
+        ("Questions waiting", queue.waiting.to_string()),
+        (
+            "Memory for pictures",
+            format!("{} of {} MB", megabytes(held), megabytes(limit)),
+        ),
+    ])
+}
+
+/// How the questions of an hour ended.
+fn outcomes(hour: &LastHour) -> String {
+    let all = sum(hour);
+    let counts = [
+        ("Answered", all.answered),
+        ("Stopped", all.stopped),
+        ("Interrupted", all.interrupted),
+        ("Refused", all.refused),
+        ("Failed", all.failed),
+    ];
+    list(&counts.map(|(name, count)| (name, count.to_string())))
+}
+
+fn plots(hour: &LastHour) -> String {
+    let figures = |of: &dyn Fn(&Minute) -> Option<f64>| hour.minutes.iter().map(of).collect::<Vec<_>>();
+    let most = |values: &[Option<f64>]| values.iter().flatten().copied().fold(0.0, f64::max);
+    let all = sum(hour);
+    let questions = figures(&|minute| Some(minute.questions().into()));
+    let first = [0.95, 0.5].map(|share| figures(&|minute| minute.first_tokens.quantile(share)));
+    let [first_95, first_50] = first;
+    let tokens: Vec<_> = tokens_a_second(hour).into_iter().map(Some).collect();
+    let first_summary = match (all.first_tokens.quantile(0.5), all.first_tokens.quantile(0.95)) {
+        (Some(half), Some(most)) => format!(
+            "half within {}, 95 % within {} (the paler bars)",
+            short(half),
+            short(most)
+        ),
+        _ => "no answers".to_owned(),
+    };
+    [
+        Plot {
+            title: "Questions a minute",
+            summary: &format!("{} in all, at most {}", all.questions(), most(&questions)),
+            series: &[("bar", questions.clone())],
+        },
+        Plot {
+            title: "Time to the first token",
+            summary: &first_summary,
+            series: &[("behind", first_95), ("bar", first_50)],
+        },
+        Plot {
+            title: "Tokens a second",
+            summary: &format!("{} in all, at most {:.1}", all.tokens, most(&tokens)),
+            series: &[("bar", tokens.clone())],
+        },
+    ]
+    .map(|plot| plot.html())
+    .concat()
+}
+
+/// The same in figures: the minutes in which there were any, the latest first.
+fn by_minute(hour: &LastHour) -> String {
+    let tokens = tokens_a_second(hour);
+    let mut rows = String::new();
+    for (index, minute) in hour.minutes.iter().enumerate().rev() {
+        if minute.questions() == 0 && minute.tokens == 0 {
+            continue;
+        }
+        let first = |share| minute.first_tokens.quantile(share).map_or("–".to_owned(), short);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            rows,
+            r#"<tr><th scope="row">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{:.1}</td></tr>"#,
+            MINUTES - 1 - index,
+            minute.questions(),
+            first(0.5),
+            first(0.95),
+            tokens[index]
+        );
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!(
+        r#"<details>
+<summary>Minute by minute</summary>
+<table>
+<thead><tr><th scope="col">Minutes ago</th><th scope="col">Questions</th><th scope="col">First token, half within</th><th scope="col">95 % within</th><th scope="col">Tokens a second</th></tr></thead>
+<tbody>
+{rows}</tbody>
+</table>
+</details>
+"#
+    )
+}
+
+fn sum(hour: &LastHour) -> Minute {
+    let mut all = Minute::default();
+    hour.minutes.iter().for_each(|minute| all.add(minute));
+    all
+}
+
+/// Of each minute, the last of which is not over.
+fn tokens_a_second(hour: &LastHour) -> Vec<f64> {
+    let last = hour.minutes.len().saturating_sub(1);
+    let seconds = |index| match index == last {
+        true => hour.of_the_last.as_secs_f64().max(1.0),
+        false => 60.0,
+    };
+    let minutes = hour.minutes.iter().enumerate();
+    minutes
+        .map(|(index, minute)| minute.tokens as f64 / seconds(index))
+        .collect()
+}
+
+/// Names with what they have.
+fn list(pairs: &[(&str, String)]) -> String {
+    let pairs = pairs.iter();
+    let lines = pairs.map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>\n", escaped(value)));
+    format!("<dl>\n{}</dl>\n", lines.collect::<String>())
+}
+
+/// A few seconds, or less.
+fn short(seconds: f64) -> String {
+    match seconds {
+        ..0.995 => format!("{:.0} ms", seconds * 1e3),
+        ..9.95 => format!("{seconds:.1} s"),
+        _ => format!("{seconds:.0} s"),
+    }
+}
+
+/// A while.
+fn long(duration: Duration) -> String {
+    let minutes = duration.as_secs() / 60;
+    match (minutes / (24 * 60), minutes / 60 % 24, minutes % 60) {
+        (0, 0, 0) => "less than a minute".to_owned(),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+/// Text that is not ours, such as the name of a folder.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_at_a_glance() {
+        let told = [0.0123, 0.5, 0.999, 2.345, 61.2].map(short);
+        assert_eq!(told, ["12 ms", "500 ms", "1.0 s", "2.3 s", "61 s"]);
+        let told = [7, 60, 3 * 3600 + 61, 2 * 86400 + 3600].map(|seconds| long(Duration::from_secs(seconds)));
+        assert_eq!(told, ["less than a minute", "1 min", "3 h 1 min", "2 d 1 h"]);
+    }
+
+    #[test]
+    fn the_minute_that_is_not_over_is_no_slower_than_it_was() {
+        let minute = |tokens| Minute {
+            tokens,
+            ..Minute::default()
+        };
+        let hour = LastHour {
+            minutes: vec![minute(120), minute(30)],
+            of_the_last: Duration::from_secs(15),
+        };
+        assert_eq!(tokens_a_second(&hour), [2.0, 2.0]);
+    }
+
+    #[test]
+    fn what_a_folder_is_called_is_no_markup() {
+        assert!(list(&[("Model", "<b>&\"".into())]).contains("<dd>&lt;b&gt;&amp;&quot;</dd>"));
+    }
+}
