@@ -97,6 +97,11 @@ bench: build $(PYTHON) ## time Glimpse beside transformers (20 GB of memory, 15 
 	@$(PYTHON) benches/compare.py --pairs f32:f32
 	@$(PYTHON) benches/compare.py --random Salesforce/blip2-opt-2.7b --runs 3 --pairs bf16:q8_0 bf16:bf16 bf16:q4_k bf16:q4_0 bf16:f16 f32:f32
 
+.PHONY: load
+load: build ## many visitors who ask, stop and come back, each answer compared with the same alone (VISITORS=64 SECONDS=120 SEED=1, MODEL=…)
+	@cargo bench --quiet --features ssr --bench load -- --visitors $(or $(VISITORS),64) --seconds $(or $(SECONDS),120) \
+	  --seed $(or $(SEED),1) $(if $(MODEL),--model $(MODEL)) --program target/release/glimpse
+
 .PHONY: build-cuda
 build-cuda: page ## the program for NVIDIA GPUs, in target/cuda (compiles without a GPU)
 	@scripts/build-cuda.sh
