@@ -123,14 +123,17 @@ impl Isa {
         self.0 == Level::Avx512Bf16
     }
 
-    /// Rows that a block of a product has at most: [`Lanes::TILE_ROWS`].
-    pub(super) fn tile_rows(self) -> usize {
+    /// [`Lanes::TILE_ROWS`] and [`Lanes::TOKENS`].
+    pub(super) fn rows_at_once(self) -> (usize, usize) {
+        fn of<L: Lanes>() -> (usize, usize) {
+            (L::TILE_ROWS, L::TOKENS)
+        }
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Bf16 | Level::Avx512 => lanes::Avx512Lanes::TILE_ROWS,
+            Level::Avx512Bf16 | Level::Avx512 => of::<lanes::Avx512Lanes>(),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => lanes::Avx2Lanes::TILE_ROWS,
-            _ => lanes::BaselineLanes::TILE_ROWS,
+            Level::Avx2 => of::<lanes::Avx2Lanes>(),
+            _ => of::<lanes::BaselineLanes>(),
         }
     }
 

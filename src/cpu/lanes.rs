@@ -65,6 +65,19 @@ pub trait Lanes: Copy {
     /// with: at most 12.
     const TILE_ROWS: usize;
 
+    /// Whether those are the sums of a panel's 32 outputs; of sixteen where not.
+    const WHOLE_PANEL: bool;
+
+    /// Rows of tokens that are multiplied at once with weights as they are stored: as many
+    /// as keep all multipliers busy, at most 12 and a divisor of 32.
+    const TOKENS: usize;
+
+    /// Whether converting weights to f32 is a matter of few instructions.
+    const CONVERTS: bool;
+
+    /// Has the cache line at this place fetched, which may be anywhere; nothing where the
+    /// processor cannot be asked.
+    unsafe fn fetch(_from: *const u8) {}
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
@@ -101,6 +114,9 @@ impl<const FUSED: bool> Portable<FUSED> {
 impl<const FUSED: bool> Lanes for Portable<FUSED> {
     /// On ARM twenty-four of NEON's thirty-two registers, elsewhere eight of SSE's sixteen.
     const TILE_ROWS: usize = if FUSED { 6 } else { 2 };
+    const WHOLE_PANEL: bool = false;
+    const TOKENS: usize = if FUSED { 4 } else { 2 };
+    const CONVERTS: bool = false;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
@@ -237,6 +253,14 @@ mod x86 {
     impl Lanes for Avx2Lanes {
         /// Twelve of the sixteen registers; two more for weights, one for a row's number.
         const TILE_ROWS: usize = 6;
+        const WHOLE_PANEL: bool = false;
+        const TOKENS: usize = 4;
+        const CONVERTS: bool = true;
+
+        #[inline(always)]
+        unsafe fn fetch(from: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
 
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
@@ -357,6 +381,14 @@ mod x86 {
     // SAFETY of every method: see the trait; loads and stores are the unaligned ones.
     impl Lanes for Avx512Lanes {
         const TILE_ROWS: usize = 12;
+        const WHOLE_PANEL: bool = true;
+        const TOKENS: usize = 8;
+        const CONVERTS: bool = true;
+
+        #[inline(always)]
+        unsafe fn fetch(from: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
 
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {

@@ -203,6 +203,9 @@ impl PackedRows {
             && !matches!(matrix.format(), WeightFormat::F32 | WeightFormat::F16);
         let count = x.len() / inputs;
         let width = if pairs { padded / 2 } else { padded };
+        let most = match (rows, isa.rows_at_once()) {
+            (Rows::Prompt, (most, _)) | (Rows::Tokens, (_, most)) => most,
+        };
         let mut packed = Self {
             numbers: vec![0; count * width],
             sums: match rows {
@@ -210,7 +213,7 @@ impl PackedRows {
                 Rows::Prompt => Vec::new(),
             },
             rows: count,
-            blocks: count.div_ceil(isa.tile_rows()),
+            blocks: count.div_ceil(most),
             padded,
             pairs,
         };
@@ -227,7 +230,7 @@ impl PackedRows {
         }
         pieces
             .into_par_iter()
-            .with_min_len((WORTH_A_CORE / (width * isa.tile_rows())).max(1))
+            .with_min_len((WORTH_A_CORE / (width * most)).max(1))
             .for_each(|(piece, rows)| interleave(piece, rows, inputs, pairs));
         packed
     }

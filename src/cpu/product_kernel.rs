@@ -18,6 +18,12 @@ use super::product::PackedRows;
 /// Rows of tokens that a panel is read for at a time; their sums stay in the first cache.
 const TOKENS_AT_A_TIME: usize = 32;
 
+/// Bytes between the weights that are multiplied and those that are fetched meanwhile.
+const AHEAD: usize = 4096;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// Inputs that are unpacked at a time; a tile of them stays in the first cache.
 const DEPTH: usize = 8 * BLOCK;
 
@@ -52,16 +58,16 @@ pub struct BlockTask<'a> {
 
 /// Runs the expression with the number of rows as the constant of this name.
 macro_rules! by_rows {
-    ($lanes:ident, $rows:expr, $constant:ident => $run:expr) => {
-        by_rows!(@each $lanes, $rows, $constant, $run, 1 2 3 4 5 6 7 8 9 10 11 12)
+    ($most:expr, $rows:expr, $constant:ident => $run:expr) => {
+        by_rows!(@each $most, $rows, $constant, $run, 1 2 3 4 5 6 7 8 9 10 11 12)
     };
-    (@each $lanes:ident, $rows:expr, $constant:ident, $run:expr, $($number:literal)*) => {
+    (@each $most:expr, $rows:expr, $constant:ident, $run:expr, $($number:literal)*) => {
         match $rows {
-            $($number if $number <= $lanes::TILE_ROWS => {
+            $($number if $number <= $most => {
                 const $constant: usize = $number;
                 $run
             })*
-            rows => unreachable!("{rows} rows in a block of at most {}", $lanes::TILE_ROWS),
+            rows => unreachable!("{rows} rows in a block of at most {}", $most),
         }
     };
 }
@@ -70,19 +76,24 @@ macro_rules! by_rows {
 type Pair<L> = [L; 2];
 
 /// # Safety
-/// Compiled for the instruction set of `L`; 32 numbers can be read there.
+/// Compiled for the instruction set of `L`; `16 WIDTH` numbers can be read there.
 #[inline(always)]
-unsafe fn load<L: Lanes>(from: *const f32) -> Pair<L> {
-    unsafe { [L::load(from), L::load(from.add(LANES))] }
+unsafe fn load<L: Lanes, const WIDTH: usize>(from: *const f32) -> [L; WIDTH] {
+    unsafe {
+        let mut loaded = [L::splat(0.0); WIDTH];
+        for (index, lanes) in loaded.iter_mut().enumerate() {
+            *lanes = L::load(from.add(index * LANES));
+        }
+        loaded
+    }
 }
 
 /// # Safety
 /// Compiled for the instruction set of `L`.
 #[inline(always)]
-unsafe fn fma<L: Lanes>(weights: Pair<L>, x: L, sum: &mut Pair<L>) {
-    unsafe {
-        sum[0] = weights[0].mul_add(x, sum[0]);
-        sum[1] = weights[1].mul_add(x, sum[1]);
+unsafe fn fma<L: Lanes, const WIDTH: usize>(weights: [L; WIDTH], x: L, sums: &mut [L; WIDTH]) {
+    for (weights, sum) in weights.into_iter().zip(sums) {
+        *sum = unsafe { weights.mul_add(x, *sum) };
     }
 }
 
@@ -93,35 +104,37 @@ unsafe fn fma<L: Lanes>(weights: Pair<L>, x: L, sum: &mut Pair<L>) {
 #[inline(always)]
 unsafe fn two_inputs<L: Lanes>(format: WeightFormat, block: *const u8, i: usize) -> [Pair<L>; 2] {
     unsafe {
-        match format {
-            WeightFormat::F32 => {
-                let at = block.cast::<f32>().add(i * PANEL);
-                [load(at), load(at.add(PANEL))]
-            }
-            WeightFormat::F16 => {
-                let at = block.cast::<u16>().add(i * PANEL);
-                [load_f16(at), load_f16(at.add(PANEL))]
-            }
-            WeightFormat::Bf16 => {
-                let at = block.cast::<u32>().add(i / 2 * PANEL);
-                side_by_side(L::load_pairs(at), L::load_pairs(at.add(LANES)))
-            }
-            WeightFormat::Q8_0 => {
-                let at = block.cast::<i8>().add(i * PANEL);
-                [load_i8(at), load_i8(at.add(PANEL))]
-            }
-            WeightFormat::Q4_0 | WeightFormat::Q4K => {
-                let at = block.add(i / 2 * PANEL);
-                side_by_side(L::load_nibbles(at), L::load_nibbles(at.add(LANES)))
-            }
-        }
+        let left = two_inputs_of_half::<L>(format, block, i, 0);
+        let right = two_inputs_of_half::<L>(format, block, i, 1);
+        [[left.0, right.0], [left.1, right.1]]
     }
 }
 
-/// From (first, second) of the left outputs and of the right ones to the first of all and the second of all.
+/// As [`two_inputs`], of the first or the second sixteen outputs.
+///
+/// # Safety
+/// As for [`two_inputs`], and `half` is 0 or 1.
 #[inline(always)]
-fn side_by_side<L: Lanes>(left: (L, L), right: (L, L)) -> [Pair<L>; 2] {
-    [[left.0, right.0], [left.1, right.1]]
+unsafe fn two_inputs_of_half<L: Lanes>(format: WeightFormat, block: *const u8, i: usize, half: usize) -> (L, L) {
+    let (one, two) = (i * PANEL + half * LANES, i / 2 * PANEL + half * LANES);
+    unsafe {
+        match format {
+            WeightFormat::F32 => {
+                let at = block.cast::<f32>().add(one);
+                (L::load(at), L::load(at.add(PANEL)))
+            }
+            WeightFormat::F16 => {
+                let at = block.cast::<u16>().add(one);
+                (L::load_f16(at), L::load_f16(at.add(PANEL)))
+            }
+            WeightFormat::Bf16 => L::load_pairs(block.cast::<u32>().add(two)),
+            WeightFormat::Q8_0 => {
+                let at = block.cast::<i8>().add(one);
+                (L::load_i8(at), L::load_i8(at.add(PANEL)))
+            }
+            WeightFormat::Q4_0 | WeightFormat::Q4K => L::load_nibbles(block.add(two)),
+        }
+    }
 }
 
 /// # Safety
@@ -129,13 +142,6 @@ fn side_by_side<L: Lanes>(left: (L, L), right: (L, L)) -> [Pair<L>; 2] {
 #[inline(always)]
 unsafe fn load_f16<L: Lanes>(from: *const u16) -> Pair<L> {
     unsafe { [L::load_f16(from), L::load_f16(from.add(LANES))] }
-}
-
-/// # Safety
-/// Compiled for the instruction set of `L`; 32 numbers can be read there.
-#[inline(always)]
-unsafe fn load_i8<L: Lanes>(from: *const i8) -> Pair<L> {
-    unsafe { [L::load_i8(from), L::load_i8(from.add(LANES))] }
 }
 
 /// # Safety
@@ -220,7 +226,7 @@ unsafe fn row_in<L: Lanes>(format: WeightFormat, task: &mut RowTask) {
 }
 
 /// The rows of some tokens against a whole panel: each is summed exactly as [`row`] sums a single
-/// one. Weights are read once for up to [`TOKENS_AT_A_TIME`] rows.
+/// one. Weights are read from memory once for [`TOKENS_AT_A_TIME`] rows.
 ///
 /// # Safety
 /// Compiled for the instruction set of `L`; see [`multiply_tokens`].
@@ -242,26 +248,39 @@ unsafe fn tokens<L: Lanes>(task: &BlockTask) {
 /// Compiled for the instruction set of `L`; see [`multiply_tokens`]; the panel is of this format.
 #[inline(always)]
 unsafe fn tokens_in<L: Lanes>(format: WeightFormat, task: &BlockTask) {
-    let blocks_at_a_time = TOKENS_AT_A_TIME / L::TILE_ROWS;
+    let blocks_at_a_time = TOKENS_AT_A_TIME / L::TOKENS;
     let (first_row, _) = task.inputs.block(task.blocks.start);
     for start in task.blocks.clone().step_by(blocks_at_a_time) {
         let blocks = start..task.blocks.end.min(start + blocks_at_a_time);
         let (first, end) = (task.inputs.block(start).0, task.inputs.rows_before(blocks.end));
         let mut sums = Sums([task.bias.copied().unwrap_or([0.0; PANEL]); TOKENS_AT_A_TIME]);
         let mut unpacked = UnpackedBlock([MaybeUninit::uninit(); BLOCK * PANEL]);
+        let most = most_as_stored::<L>(format).min(L::TOKENS);
         for input in (0..task.inputs.padded()).step_by(BLOCK) {
             unsafe {
-                let block = task.panel.block(input);
-                let weights = BlockOfWeights {
-                    weights: without_scale::<L>(format, block, &mut unpacked),
-                    factors: scale_and_offset::<L>(format, block),
+                let stored = task.panel.block(input);
+                let (weights, format_of_weights) = if unpacks_first::<L>(format, end - first) {
+                    (unpack_weights::<L>(format, stored, &mut unpacked), WeightFormat::F32)
+                } else {
+                    (stored, format)
                 };
+                let mut ahead = Ahead::of(stored, format.block_bytes(), blocks.len());
                 for index in blocks.clone() {
                     let (start, rows) = task.inputs.block(index);
-                    let inputs = task.inputs.at(start, rows, input).cast();
-                    let totals = task.inputs.sums(input).as_ptr().add(start);
-                    let sums = &mut sums.0[start - first..];
-                    by_rows!(L, rows, ROWS => add_block::<L, ROWS>(&weights, inputs, totals, sums.as_mut_ptr()));
+                    let with = BlockOfRows {
+                        weights,
+                        factors: scale_and_offset::<L>(format, stored),
+                        inputs: task.inputs.at(start, rows, input).cast(),
+                        totals: task.inputs.sums(input).as_ptr().add(start),
+                        sums: sums.0[start - first..].as_mut_ptr(),
+                    };
+                    // The condition is a constant in most formats.
+                    if format_of_weights == WeightFormat::F32 {
+                        let format = WeightFormat::F32;
+                        by_rows!(L::TOKENS, rows, ROWS => add_block::<L, ROWS>(format, &with, &mut ahead));
+                    } else {
+                        by_rows!(most, rows, ROWS => add_block::<L, ROWS>(format, &with, &mut ahead));
+                    }
                 }
             }
         }
@@ -274,6 +293,23 @@ unsafe fn tokens_in<L: Lanes>(format: WeightFormat, task: &BlockTask) {
     }
 }
 
+/// Rows that are multiplied with weights that are converted anew for each block of rows; for more
+/// than that a block of weights is unpacked once.
+#[inline(always)]
+fn most_as_stored<L: Lanes>(format: WeightFormat) -> usize {
+    match format {
+        WeightFormat::F32 => usize::MAX,
+        _ if !L::CONVERTS => 0,
+        WeightFormat::Q4_0 | WeightFormat::Q4K => 3,
+        _ => usize::MAX,
+    }
+}
+
+#[inline(always)]
+fn unpacks_first<L: Lanes>(format: WeightFormat, rows: usize) -> bool {
+    rows > most_as_stored::<L>(format)
+}
+
 /// Of each of some rows, the sums of a panel's outputs.
 #[repr(align(64))]
 struct Sums([[f32; PANEL]; TOKENS_AT_A_TIME]);
@@ -282,70 +318,135 @@ struct Sums([[f32; PANEL]; TOKENS_AT_A_TIME]);
 #[repr(align(64))]
 struct UnpackedBlock([MaybeUninit<f32>; BLOCK * PANEL]);
 
-/// A block of 32 inputs of a panel.
-struct BlockOfWeights<L> {
-    /// `[32 inputs][32 outputs]`, without scale.
-    weights: *const f32,
-    /// As [`scale_and_offset`] has them.
-    factors: Option<(Pair<L>, Option<Pair<L>>)>,
-}
-
-/// A block's weights in f32, without scale; where they are f32 they stay where they are.
+/// A block's weights in f32, without scale.
 ///
 /// # Safety
 /// Compiled for the instruction set of `L`; `block` is a whole block of this format.
 #[inline(always)]
-unsafe fn without_scale<L: Lanes>(format: WeightFormat, block: *const u8, unpacked: &mut UnpackedBlock) -> *const f32 {
-    if format == WeightFormat::F32 {
-        return block.cast();
-    }
-    let out = unpacked.0.as_mut_ptr().cast::<f32>();
+unsafe fn unpack_weights<L: Lanes>(format: WeightFormat, block: *const u8, to: &mut UnpackedBlock) -> *const u8 {
+    let out = to.0.as_mut_ptr().cast::<f32>();
     for i in (0..BLOCK).step_by(2) {
         unsafe {
-            for (index, weights) in two_inputs::<L>(format, block, i).into_iter().enumerate() {
-                let at = out.add((i + index) * PANEL);
-                weights[0].store(at);
-                weights[1].store(at.add(LANES));
+            let [first, second] = two_inputs::<L>(format, block, i);
+            for (half, (first, second)) in first.into_iter().zip(second).enumerate() {
+                first.store(out.add(i * PANEL + half * LANES));
+                second.store(out.add((i + 1) * PANEL + half * LANES));
             }
         }
     }
-    out
+    out.cast()
 }
 
-/// Adds what 32 inputs of `ROWS` rows bring, as [`row_in`] adds it: the even inputs first, then
-/// the odd ones, then the offset.
+/// Weights that are not needed yet: fetched bit by bit between multiplications, so that neither
+/// waits for the other.
+struct Ahead {
+    next: *const u8,
+    lines: usize,
+}
+
+impl Ahead {
+    /// What lies ahead of a block, and is as long, in even parts for so many blocks of rows.
+    #[inline(always)]
+    fn of(block: *const u8, bytes: usize, blocks: usize) -> Self {
+        Self {
+            next: block.wrapping_add(AHEAD),
+            lines: (bytes / LINE).div_ceil(2 * blocks),
+        }
+    }
+
+    /// # Safety
+    /// Compiled for the instruction set of `L`.
+    #[inline(always)]
+    unsafe fn fetch<L: Lanes>(&mut self) {
+        for _ in 0..self.lines {
+            unsafe { L::fetch(self.next) };
+            self.next = self.next.wrapping_add(LINE);
+        }
+    }
+}
+
+/// 32 inputs of some rows, what they are multiplied with, and where the products are added.
+struct BlockOfRows<L> {
+    /// A whole block, without scale.
+    weights: *const u8,
+    /// As [`scale_and_offset`] has them.
+    factors: Option<(Pair<L>, Option<Pair<L>>)>,
+    /// `[32][rows]`
+    inputs: *const f32,
+    /// Of each row the total of the inputs.
+    totals: *const f32,
+    /// Of each row the sums of a panel's outputs.
+    sums: *mut [f32; PANEL],
+}
+
+/// Adds what 32 inputs of `ROWS` rows bring as [`row_in`] adds it: of each half of the outputs the
+/// even inputs, then the odd ones, then the offset.
 ///
 /// # Safety
-/// Compiled for the instruction set of `L`; the weights are a whole block; `[32][ROWS]` inputs and
-/// `ROWS` totals of them can be read, and the sums of `ROWS` rows read and written.
+/// Compiled for the instruction set of `L`; the weights are a whole block of this format, and what
+/// else `with` points to is there for `ROWS` rows.
 #[inline(always)]
-unsafe fn add_block<L: Lanes, const ROWS: usize>(
-    block: &BlockOfWeights<L>,
-    inputs: *const f32,
-    totals: *const f32,
-    sums: *mut [f32; PANEL],
-) {
-    for half in 0..2 {
-        unsafe {
-            let weights = block.weights.add(half * LANES);
-            let scale = block.factors.map_or(L::splat(1.0), |(scale, _)| scale[half]);
-            for parity in 0..2 {
-                let mut parts = [L::splat(0.0); ROWS];
-                for i in (parity..BLOCK).step_by(2) {
-                    let weights = L::load(weights.add(i * PANEL));
-                    for (row, part) in parts.iter_mut().enumerate() {
-                        *part = weights.mul_add(L::splat(*inputs.add(i * ROWS + row)), *part);
-                    }
+unsafe fn add_block<L: Lanes, const ROWS: usize>(format: WeightFormat, with: &BlockOfRows<L>, ahead: &mut Ahead) {
+    unsafe {
+        let one = [L::splat(1.0); 2];
+        let (scale, offset) = with.factors.unwrap_or((one, None));
+        for half in 0..2 {
+            ahead.fetch::<L>();
+            let at = with.sums.cast::<f32>().add(half * LANES);
+            if 2 * ROWS <= L::TOKENS {
+                let mut even = [L::splat(0.0); ROWS];
+                let mut odd = [L::splat(0.0); ROWS];
+                for i in (0..BLOCK).step_by(2) {
+                    let (first, second) = two_inputs_of_half::<L>(format, with.weights, i, half);
+                    add_input(first, with.inputs.add(i * ROWS), &mut even);
+                    add_input(second, with.inputs.add((i + 1) * ROWS), &mut odd);
                 }
-                for (row, part) in parts.iter().enumerate() {
-                    let at = sums.add(row).cast::<f32>().add(half * LANES);
-                    let mut sum = part.mul_add(scale, L::load(at));
-                    if let (1, Some((_, Some(offset)))) = (parity, block.factors) {
-                        sum = offset[half].mul_add(L::splat(*totals.add(row)), sum);
-                    }
-                    sum.store(at);
+                add_scaled(&even, scale[half], at);
+                add_scaled(&odd, scale[half], at);
+            } else {
+                // Both at a time would take more registers than there are.
+                let mut even = [L::splat(0.0); ROWS];
+                for i in (0..BLOCK).step_by(2) {
+                    let (first, _) = two_inputs_of_half::<L>(format, with.weights, i, half);
+                    add_input(first, with.inputs.add(i * ROWS), &mut even);
+                }
+                add_scaled(&even, scale[half], at);
+                let mut odd = [L::splat(0.0); ROWS];
+                for i in (0..BLOCK).step_by(2) {
+                    let (_, second) = two_inputs_of_half::<L>(format, with.weights, i, half);
+                    add_input(second, with.inputs.add((i + 1) * ROWS), &mut odd);
+                }
+                add_scaled(&odd, scale[half], at);
+            }
+            if let Some(offset) = offset {
+                for row in 0..ROWS {
+                    let at = at.add(row * PANEL);
+                    let total = L::splat(*with.totals.add(row));
+                    offset[half].mul_add(total, L::load(at)).store(at);
                 }
             }
+        }
+    }
+}
+
+/// # Safety
+/// Compiled for the instruction set of `L`; `ROWS` numbers can be read at `x`.
+#[inline(always)]
+unsafe fn add_input<L: Lanes, const ROWS: usize>(weights: L, x: *const f32, sums: &mut [L; ROWS]) {
+    for (row, sum) in sums.iter_mut().enumerate() {
+        unsafe { *sum = weights.mul_add(L::splat(*x.add(row)), *sum) };
+    }
+}
+
+/// # Safety
+/// Compiled for the instruction set of `L`; sixteen numbers can be read and written in each of
+/// `ROWS` rows of a panel's width.
+#[inline(always)]
+unsafe fn add_scaled<L: Lanes, const ROWS: usize>(parts: &[L; ROWS], scale: L, to: *mut f32) {
+    for (row, part) in parts.iter().enumerate() {
+        unsafe {
+            let at = to.add(row * PANEL);
+            part.mul_add(scale, L::load(at)).store(at);
         }
     }
 }
@@ -417,48 +518,49 @@ unsafe fn unpack_block<L: Lanes>(format: WeightFormat, block: *const u8, pairs: 
     }
 }
 
-/// `ROWS` rows of inputs (interleaved) against a tile of weights.
+/// `ROWS` rows of inputs (interleaved) against `16 WIDTH` columns of a tile of weights.
 ///
 /// # Safety
-/// Compiled for the instruction set of `L`; `depth` inputs of `ROWS` rows can be read, as many of the tile, and 32 numbers can be
-/// read and written in each row of the output.
+/// Compiled for the instruction set of `L`; `depth` inputs of `ROWS` rows can be read, and these
+/// columns of as many of the tile; in each row of the output they can be read and written.
 #[inline(always)]
-unsafe fn multiply<L: Lanes, const ROWS: usize>(
+unsafe fn multiply<L: Lanes, const ROWS: usize, const WIDTH: usize>(
     inputs: *const u32,
     tile: *const u32,
     depth: usize,
     pairs: bool,
-    first: Option<Pair<L>>,
+    first: Option<[L; WIDTH]>,
     output: Output,
 ) {
     unsafe {
-        let mut sums = [first.unwrap_or([L::splat(0.0); 2]); ROWS];
+        let mut sums = [first.unwrap_or([L::splat(0.0); WIDTH]); ROWS];
         if first.is_none() {
-            for (row, sum) in sums.iter_mut().enumerate() {
-                *sum = load(output.start.add(row * output.stride));
+            for (row, sums) in sums.iter_mut().enumerate() {
+                *sums = load(output.start.add(row * output.stride));
             }
         }
         if pairs {
             for i in 0..depth / 2 {
                 let weights = tile.add(i * PANEL);
-                for (row, sum) in sums.iter_mut().enumerate() {
+                for (row, sums) in sums.iter_mut().enumerate() {
                     let x = *inputs.add(i * ROWS + row);
-                    sum[0] = sum[0].dot_pairs(x, weights);
-                    sum[1] = sum[1].dot_pairs(x, weights.add(LANES));
+                    for (column, sum) in sums.iter_mut().enumerate() {
+                        *sum = sum.dot_pairs(x, weights.add(column * LANES));
+                    }
                 }
             }
         } else {
             for i in 0..depth {
-                let weights = load(tile.add(i * PANEL).cast());
-                for (row, sum) in sums.iter_mut().enumerate() {
-                    fma(weights, L::splat(*inputs.cast::<f32>().add(i * ROWS + row)), sum);
+                let weights: [L; WIDTH] = load(tile.add(i * PANEL).cast());
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    fma(weights, L::splat(*inputs.cast::<f32>().add(i * ROWS + row)), sums);
                 }
             }
         }
-        for (row, sum) in sums.iter().enumerate() {
-            let at = output.start.add(row * output.stride);
-            sum[0].store(at);
-            sum[1].store(at.add(LANES));
+        for (row, sums) in sums.iter().enumerate() {
+            for (column, sum) in sums.iter().enumerate() {
+                sum.store(output.start.add(row * output.stride + column * LANES));
+            }
         }
     }
 }
@@ -471,7 +573,6 @@ unsafe fn multiply<L: Lanes, const ROWS: usize>(
 unsafe fn blocks<L: Lanes>(task: &BlockTask) {
     let pairs = task.inputs.pairs();
     let padded = task.inputs.padded();
-    let (first_row, _) = task.inputs.block(task.blocks.start);
     let mut tile = Tile([MaybeUninit::uninit(); DEPTH * PANEL]);
     unsafe {
         let bias = match task.bias {
@@ -481,16 +582,46 @@ unsafe fn blocks<L: Lanes>(task: &BlockTask) {
         for input in (0..padded).step_by(DEPTH) {
             let depth = DEPTH.min(padded - input);
             let tile = unpack::<L>(&task.panel, input, depth, pairs, &mut tile);
-            let first = (input == 0).then_some(bias);
-            for block in task.blocks.clone() {
-                let (start, rows) = task.inputs.block(block);
-                let inputs = task.inputs.at(start, rows, input);
-                let output = Output {
-                    start: task.output.start.add((start - first_row) * task.output.stride),
-                    ..task.output
-                };
-                by_rows!(L, rows, ROWS => multiply::<L, ROWS>(inputs, tile, depth, pairs, first, output));
+            // Where registers are few, one half of the outputs is summed after the other.
+            if L::WHOLE_PANEL {
+                let first = (input == 0).then_some(bias);
+                multiply_all::<L, 2>(task, input, depth, tile, first, 0);
+            } else {
+                for (half, bias) in bias.into_iter().enumerate() {
+                    let first = (input == 0).then_some([bias]);
+                    multiply_all::<L, 1>(task, input, depth, tile, first, half * LANES);
+                }
             }
+        }
+    }
+}
+
+/// All blocks of rows against `16 WIDTH` columns of a tile, from `column` on.
+///
+/// # Safety
+/// Compiled for the instruction set of `L`; see [`multiply_blocks`]; `depth` inputs from `input` on are
+/// in the tile, and these columns are some of its 32.
+#[inline(always)]
+unsafe fn multiply_all<L: Lanes, const WIDTH: usize>(
+    task: &BlockTask,
+    input: usize,
+    depth: usize,
+    tile: *const u32,
+    first: Option<[L; WIDTH]>,
+    column: usize,
+) {
+    let pairs = task.inputs.pairs();
+    let (first_row, _) = task.inputs.block(task.blocks.start);
+    for block in task.blocks.clone() {
+        let (start, rows) = task.inputs.block(block);
+        unsafe {
+            let inputs = task.inputs.at(start, rows, input);
+            let tile = tile.add(column);
+            let output = Output {
+                start: task.output.start.add((start - first_row) * task.output.stride + column),
+                ..task.output
+            };
+            by_rows!(L::TILE_ROWS, rows, ROWS => multiply::<L, ROWS, WIDTH>(inputs, tile, depth, pairs, first, output));
         }
     }
 }
