@@ -107,13 +107,30 @@ unsafe fn write_block<L: Lanes>(format: WeightFormat, block: &mut [u8], strip: &
 /// The blocks of a strip, as many as there are.
 #[inline(always)]
 fn write_q4_k(blocks: &mut [u8], strip: &Strip) {
+    let (mut scales, mut minima) = ([[0.0; SUPER]; PANEL], [[0.0; SUPER]; PANEL]);
+    for first in (0..PANEL).step_by(LANES) {
+        for index in 0..SUPER {
+            let mut weights = [[0.0; LANES]; BLOCK];
+            for (lane, row) in strip[first..first + LANES].iter().enumerate() {
+                for (weights, x) in weights.iter_mut().zip(&row[index * BLOCK..]) {
+                    weights[lane] = *x;
+                }
+            }
+            let found = quantise::scales_and_minima(&weights);
+            for lane in 0..LANES {
+                scales[first + lane][index] = found.0[lane];
+                minima[first + lane][index] = found.1[lane];
+            }
+        }
+    }
     let mut quants = [[Quants::ZERO; PANEL]; SUPER];
     for (lane, weights) in strip.iter().enumerate() {
         // Both are 256 numbers.
         let Some(weights) = weights.as_chunks().0.first_chunk() else {
             continue;
         };
-        for (block, quants_of_lane) in quants.iter_mut().zip(quantise::q4_k(weights)) {
+        let quants_of_lane = quantise::q4_k(weights, scales[lane], minima[lane]);
+        for (block, quants_of_lane) in quants.iter_mut().zip(quants_of_lane) {
             block[lane] = quants_of_lane;
         }
     }
