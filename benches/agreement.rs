@@ -97,7 +97,7 @@ fn write_texts(arguments: &Arguments, model: &Blip2, processor: &Processor) -> A
         let prompt = line.question.map_or(Prompt::Caption, Prompt::Question);
         let mut ids = processor.text.prompt_ids(&prompt)?;
         let length = ids.len();
-        let picture = model.encode_picture(&pixels)?.into();
+        let picture = model.encode_picture(&pixels)?;
         let mut answer = model.generate(&picture, &ids, &options)?;
         while let Some(token) = answer.next_token()? {
             ids.push(token.id);

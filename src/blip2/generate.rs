@@ -1,25 +1,30 @@
-//! Prefill, and the forward passes behind it that [`generation`](crate::generation) asks for.
+//! One answer by itself: a prompt is read, and its answer goes on token by token, with a KV pool of
+//! its own. The engine does the same for many at once.
 
-use candle_core::{DType, Result, Tensor};
+use std::collections::VecDeque;
 
-use super::language_model::Cache;
+use candle_core::{Result, Tensor};
+
+use super::passes::{DecoderSequence, KvCache, PromptPart};
 use super::{Blip2, EncodedPicture};
-use crate::generation::{Answer, Forward, GenerationError, GenerationOptions, Prefilled};
+use crate::generation::{
+    Answer, Beginning, FinishReason, GeneratedToken, GenerationError, GenerationOptions, Pass, Sequence,
+};
 
 impl Blip2 {
-    /// Prefill: reads picture and prompt (ids with the picture tokens in front). What was
-    /// read of the picture is kept in it for the next prompt.
+    /// Checks a prompt (ids with the picture tokens in front), and says what an answer to it
+    /// goes on from.
     ///
     /// # Errors
     /// The prompt leaves no position for an answer, its keys and values do not fit into memory,
     /// or the options do not fit together.
-    pub fn generate(
+    pub fn beginning(
         &self,
-        picture: &EncodedPicture,
         prompt_ids: &[u32],
         options: &GenerationOptions,
-    ) -> std::result::Result<Answer<'_>, GenerationError> {
+    ) -> std::result::Result<Beginning, GenerationError> {
         options.check()?;
+        self.check_picture_tokens(prompt_ids)?;
         let config = &self.config.text_config;
         let context = config.context();
         if prompt_ids.len() > context.longest_prompt() {
@@ -29,26 +34,15 @@ impl Blip2 {
             });
         }
         let ids_before = config.ids_before_answer(prompt_ids);
-        let (length, limit) = (ids_before.len(), context.decoder_positions());
+        let limit = context.decoder_positions();
         // The last token is not read any more, and needs no position.
-        let max_length = (limit + 1).min(length.saturating_add(options.max_new_tokens));
-        let rows = options.num_beams.max(options.num_return_sequences);
-        self.check_memory(rows, prompt_ids.len(), max_length.min(limit))?;
-        let room = if rows == 1 { max_length.min(limit) } else { length };
-        let (hidden, cache) = self.prefill(picture, prompt_ids, room)?;
-        let logits = self.last_logits(&hidden)?.swap_remove(0);
-        let prefilled = Prefilled {
-            model: Box::new(DecodeState {
-                model: self,
-                cache,
-                rows: 1,
-            }),
-            logits,
+        let max_length = (limit + 1).min(ids_before.len().saturating_add(options.max_new_tokens));
+        self.check_memory(options.rows(), prompt_ids.len(), max_length.min(limit))?;
+        Ok(Beginning {
             ids_before: ids_before.to_vec(),
             eos_token_ids: config.eos_token_ids().to_vec(),
             max_length,
-        };
-        Answer::new(prefilled, options)
+        })
     }
 
     /// Checks before anything is read that all rows fit into memory at their longest.
@@ -62,31 +56,144 @@ impl Blip2 {
         Ok(())
     }
 
-    /// The logits behind the last of these positions, in f32 on the host: `[rows][vocabulary]`.
-    fn last_logits(&self, hidden: &Tensor) -> Result<Vec<Vec<f32>>> {
-        let last = hidden.narrow(1, hidden.dim(1)? - 1, 1)?;
-        let logits = self.language_model.logits(&last)?.squeeze(1)?;
-        logits.to_dtype(DType::F32)?.to_vec2()
+    /// Prefill: reads picture and prompt (ids with the picture tokens in front).
+    ///
+    /// # Errors
+    /// As [`Blip2::beginning`], and the device's.
+    pub fn generate(
+        &self,
+        picture: &EncodedPicture,
+        prompt_ids: &[u32],
+        options: &GenerationOptions,
+    ) -> std::result::Result<Generation<'_>, GenerationError> {
+        let beginning = self.beginning(prompt_ids, options)?;
+        let answer = Answer::new(&beginning, options)?;
+        // Blocks are taken from the host as they are written: an answer seldom needs them all.
+        let longest = beginning.max_length.max(prompt_ids.len()).min(MOST_POSITIONS);
+        let most = options.rows().saturating_mul(KvCache::blocks_of(longest) + 1);
+        let mut cache = self.new_cache(most, 0)?;
+        let mut sequence = self.new_sequence(&cache, None, prompt_ids);
+        let logits = self.prefill(&mut cache, &mut sequence, picture, prompt_ids)?;
+        Ok(Generation {
+            model: self,
+            cache,
+            rows: vec![sequence],
+            answer,
+            logits: vec![logits],
+            is_taken: false,
+            known: VecDeque::new(),
+        })
+    }
+
+    /// Reads a whole prompt, and gives the logits behind it.
+    fn prefill(
+        &self,
+        cache: &mut KvCache,
+        sequence: &mut DecoderSequence,
+        picture: &Tensor,
+        prompt_ids: &[u32],
+    ) -> Result<Vec<f32>> {
+        let parts = &mut [PromptPart {
+            sequence,
+            ids: prompt_ids,
+            picture: Some(picture),
+            tokens: prompt_ids.len(),
+        }];
+        let mut reading = self.begin_reading(cache, parts)?;
+        while !self.read_on(cache, &mut reading)? {}
+        let logits = self.finish_reading(cache, reading, parts)?.into_iter().flatten().next();
+        logits.ok_or_else(|| candle_core::Error::Msg("the prompt was not read to its end".into()))
     }
 }
 
-/// Sequences behind one prompt, each a row of the cache.
-struct DecodeState<'model> {
-    model: &'model Blip2,
-    cache: Cache,
-    rows: usize,
+/// The most positions of an answer by itself.
+const MOST_POSITIONS: usize = 1 << 14;
+
+/// What a step of the work brought.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// The next token of the (first) answer.
+    Token(GeneratedToken),
+    /// Nothing to show yet: beams are being searched, or further answers written.
+    Working,
 }
 
-impl Forward for DecodeState<'_> {
-    fn forward(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
-        let is_same = parents.len() == self.rows && parents.iter().copied().eq(0..self.rows);
-        if !is_same {
-            self.cache.reorder(parents)?;
-            self.rows = parents.len();
+/// An answer on its way: call [`Generation::step`] or [`Generation::next_token`] until it gives
+/// `None`, then take the [`Generation::sequences`].
+pub struct Generation<'model> {
+    model: &'model Blip2,
+    cache: KvCache,
+    /// The model's rows.
+    rows: Vec<DecoderSequence>,
+    answer: Answer,
+    /// Behind what was read last, one row each.
+    logits: Vec<Vec<f32>>,
+    is_taken: bool,
+    /// Tokens that are known and were not given yet.
+    known: VecDeque<GeneratedToken>,
+}
+
+impl Generation<'_> {
+    /// Does the work of one token, or gives the next one of those that are known; `None`
+    /// behind the last.
+    ///
+    /// # Errors
+    /// The model's, or numbers that are not finite.
+    pub fn step(&mut self) -> std::result::Result<Option<Step>, GenerationError> {
+        if let Some(token) = self.known.pop_front() {
+            return Ok(Some(Step::Token(token)));
         }
-        let language_model = &self.model.language_model;
-        let hidden = language_model.decode(tokens.len(), tokens, &mut self.cache)?;
-        self.model.last_logits(&hidden)
+        let Some(pass) = self.answer.pass() else {
+            return Ok(None);
+        };
+        if self.is_taken {
+            self.logits = self.forward(&pass)?;
+        }
+        self.is_taken = true;
+        self.known.extend(self.answer.take(&self.logits)?);
+        Ok(Some(self.known.pop_front().map_or(Step::Working, Step::Token)))
+    }
+
+    fn forward(&mut self, pass: &Pass) -> Result<Vec<Vec<f32>>> {
+        if !pass.parents.iter().copied().eq(0..self.rows.len()) {
+            self.rows = pass.parents.iter().map(|parent| self.rows[*parent].fork()).collect();
+        }
+        let mut rows: Vec<&mut DecoderSequence> = self.rows.iter_mut().collect();
+        self.model.decode(&mut self.cache, &mut rows, &pass.tokens)
+    }
+
+    /// The next token of the first answer, or `None` when all answers are finished.
+    ///
+    /// # Errors
+    /// As [`Generation::step`].
+    pub fn next_token(&mut self) -> std::result::Result<Option<GeneratedToken>, GenerationError> {
+        loop {
+            match self.step()? {
+                Some(Step::Token(token)) => return Ok(Some(token)),
+                Some(Step::Working) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Why the first answer ended; known as soon as its last token was given.
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.answer.finish_reason().filter(|_| self.known.is_empty())
+    }
+
+    /// All answers, the first one first (of beams, the best). Empty until they are finished.
+    pub fn sequences(&self) -> Vec<Sequence> {
+        self.answer.sequences()
+    }
+
+    /// What the tokens are drawn from, where they are drawn.
+    pub fn seed(&self) -> Option<u64> {
+        self.answer.seed()
+    }
+
+    /// The logits that the next token of the first row is chosen by, before any rule: `[vocabulary]`.
+    pub fn logits(&self) -> &[f32] {
+        &self.logits[0]
     }
 }
 

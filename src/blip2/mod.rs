@@ -10,9 +10,8 @@
 //! 3. [`qformer`]: a few query tokens read the patches (Q-Former).
 //! 4. [`Blip2`]: the language projection between the two worlds, and the whole.
 //! 5. [`opt`] or [`t5`]: the language model; [`language_model`] is either.
-//! 6. [`Blip2::generate`] (`generate`): prefill, and the passes behind it for
-//!    [`generation`](crate::generation), token after token. `prefix_cache` keeps what was read of
-//!    a picture.
+//! 6. [`passes`]: prompts and tokens read over the KV pool, many at once; what to read is said by
+//!    [`generation`](crate::generation). [`Blip2::generate`] (`generate`) does it for one answer.
 //!
 //! [`config`] is `config.json`, and [`precision`] says which parts compute in another precision
 //! than the rest. The layers are those of [`nn`](crate::nn).
@@ -21,21 +20,25 @@ pub mod config;
 mod generate;
 pub mod language_model;
 pub mod opt;
+pub mod passes;
 pub mod precision;
-mod prefix_cache;
 pub mod qformer;
 pub mod t5;
 pub mod vision;
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::nn::{Linear, Precision, Weights};
+use crate::nn::{Kernels, Linear, Precision, Weights};
 use config::Blip2Config;
+pub use generate::{Generation, Step};
 use language_model::LanguageModel;
 use precision::of_qformer;
-pub use prefix_cache::EncodedPicture;
 use qformer::QFormer;
+pub use vision::PictureEncoding;
 use vision::VisionModel;
+
+/// What the language model sees of a picture: `[1, query tokens, language model's width]`.
+pub type EncodedPicture = Tensor;
 
 /// The whole model on one device.
 pub struct Blip2 {
@@ -47,6 +50,7 @@ pub struct Blip2 {
     config: Blip2Config,
     device: Device,
     precision: Precision,
+    kernels: Kernels,
     cache_budget: u64,
 }
 
@@ -73,6 +77,7 @@ impl Blip2 {
             config: config.clone(),
             device: root.device().clone(),
             precision,
+            kernels: root.kernels(),
             cache_budget: u64::MAX,
         })
     }
@@ -80,6 +85,11 @@ impl Blip2 {
     /// Refuses questions whose keys and values would take more bytes than this.
     pub fn limit_cache(&mut self, bytes: u64) {
         self.cache_budget = bytes;
+    }
+
+    /// The bytes that keys and values may take.
+    pub fn cache_budget(&self) -> u64 {
+        self.cache_budget
     }
 
     pub fn config(&self) -> &Blip2Config {
@@ -96,30 +106,42 @@ impl Blip2 {
 
     /// What the language model sees of a picture: pixel values `[batch, 3, h, w]`
     /// in f32 on any device to `[batch, query tokens, language model's width]`.
-    pub fn encode_picture(&self, pixel_values: &Tensor) -> Result<Tensor> {
+    pub fn encode_picture(&self, pixel_values: &Tensor) -> Result<EncodedPicture> {
+        let mut encoding = self.begin_picture(pixel_values)?;
+        loop {
+            if let Some(encoded) = self.look_on(&mut encoding)? {
+                return Ok(encoded);
+            }
+        }
+    }
+
+    /// Begins to encode a picture; see [`Blip2::encode_picture`].
+    pub fn begin_picture(&self, pixel_values: &Tensor) -> Result<PictureEncoding> {
         let pixel_values = pixel_values.to_device(&self.device)?.to_dtype(self.precision.dtype)?;
-        let image_embeds = self.vision.forward(&pixel_values)?;
-        self.language_projection.forward(&self.qformer.forward(&image_embeds)?)
+        self.vision.begin(&pixel_values)
+    }
+
+    /// Goes one layer of the vision tower on; behind the last one gives what
+    /// [`Blip2::encode_picture`] does.
+    pub fn look_on(&self, picture: &mut PictureEncoding) -> Result<Option<EncodedPicture>> {
+        let Some(image_embeds) = self.vision.look_on(picture)? else {
+            return Ok(None);
+        };
+        let queries = self.qformer.forward(&image_embeds)?;
+        self.language_projection.forward(&queries).map(Some)
     }
 
     /// The logits behind a prompt and behind each of an answer's ids, `[1 + ids, vocabulary]`:
     /// the reference's `forward` for one picture (pixel values `[1, 3, h, w]`).
     pub fn forward(&self, pixel_values: &Tensor, prompt_ids: &[u32], answer_ids: &[u32]) -> Result<Tensor> {
-        let embeds = self.embed_prompt(&self.encode_picture(pixel_values)?, prompt_ids)?;
-        let positions = prompt_ids.len() + answer_ids.len();
-        let (hidden, mut cache) = self.language_model.prefill(&embeds, positions)?;
-        let mut hidden = hidden.narrow(1, hidden.dim(1)? - 1, 1)?;
-        if !answer_ids.is_empty() {
-            let further = self.language_model.decode(1, answer_ids, &mut cache)?;
-            hidden = Tensor::cat(&[&hidden, &further], 1)?;
-        }
+        let hidden = self.teacher_forced(&self.encode_picture(pixel_values)?, prompt_ids, answer_ids)?;
         self.language_model.logits(&hidden)?.squeeze(0)
     }
 
-    /// A prompt's ids behind the picture's tokens, which must stand in front.
-    fn words<'ids>(&self, picture: &Tensor, prompt_ids: &'ids [u32]) -> Result<&'ids [u32]> {
-        let tokens = picture.dim(1)?;
-        let (of_picture, words) = prompt_ids.split_at(tokens.min(prompt_ids.len()));
+    /// A prompt must begin with the picture's tokens.
+    fn check_picture_tokens(&self, prompt_ids: &[u32]) -> Result<()> {
+        let tokens = self.config.num_query_tokens;
+        let of_picture = &prompt_ids[..tokens.min(prompt_ids.len())];
         // A config without the picture's token leaves it to the tokenizer.
         let token = self.config.image_token_index.or(of_picture.first().copied());
         if of_picture.len() < tokens || of_picture.iter().any(|id| Some(*id) != token) {
@@ -127,16 +149,6 @@ impl Blip2 {
                 "a prompt must begin with the picture's {tokens} tokens, as TextProcessor::prompt_ids puts them there"
             );
         }
-        Ok(words)
-    }
-
-    /// The embeddings of a whole prompt, `[1, prompt, width]`: the picture's rows
-    /// where `prompt_ids` hold the picture token (they come first), words elsewhere.
-    fn embed_prompt(&self, picture: &Tensor, prompt_ids: &[u32]) -> Result<Tensor> {
-        let words = self.words(picture, prompt_ids)?;
-        if words.is_empty() {
-            return Ok(picture.clone());
-        }
-        Tensor::cat(&[picture, &self.language_model.embed(words)?], 1)
+        Ok(())
     }
 }

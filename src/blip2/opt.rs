@@ -5,8 +5,7 @@
 use candle_core::{Result, Tensor};
 
 use super::config::OptConfig;
-use crate::nn::kv_cache::LayerCache;
-use crate::nn::{self, Activation, Kernels, KvCache, LayerNorm, Linear, Mask, WeightMatrix, Weights};
+use crate::nn::{Activation, Kernels, KvPool, KvShape, LayerNorm, Linear, Paging, Rows, WeightMatrix, Weights};
 
 /// torch's default, which OPT's config cannot change.
 const LAYER_NORM_EPS: f64 = 1e-5;
@@ -27,6 +26,7 @@ pub struct Opt {
     final_layer_norm: Option<LayerNorm>,
     /// Hidden states to logits.
     lm_head: Linear,
+    kv_shape: KvShape,
 }
 
 impl Opt {
@@ -50,12 +50,17 @@ impl Opt {
                 .transpose()?,
             lm_head: Linear::from_parts(lm_head, None)?,
             embed_tokens,
+            kv_shape: KvShape {
+                layers: config.num_hidden_layers,
+                heads: config.num_attention_heads,
+                size: config.head_size(),
+            },
         })
     }
 
-    /// An empty cache with room for `positions`, in one piece; it grows where more come.
-    pub fn new_cache(&self, positions: usize) -> KvCache {
-        KvCache::new(self.layers.len(), positions)
+    /// What is kept of each position.
+    pub fn kv_shape(&self) -> KvShape {
+        self.kv_shape
     }
 
     /// Token ids to embeddings, `[1, ids, hidden]`. Ids must be below the vocabulary size.
@@ -63,22 +68,23 @@ impl Opt {
         self.embed_tokens.rows(ids)?.unsqueeze(0)
     }
 
-    /// Reads the next positions of every row, `[rows, length, hidden]`, and gives the hidden
-    /// states behind them.
-    pub fn forward(&self, embeds: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
-        let length = embeds.dim(1)?;
-        let positions = self.embed_positions.narrow(0, POSITION_OFFSET + cache.length, length)?;
-        let mut x = embeds.broadcast_add(&positions)?;
-        let mask = if length > 1 {
-            Some(Mask::causal(length, cache.length, x.device())?)
-        } else {
-            None
-        };
-        let past = cache.length;
-        for (layer, cache) in self.layers.iter().zip(&mut cache.layers) {
-            x = layer.forward(&x, mask.as_ref(), past, cache)?;
-        }
-        cache.length += length;
+    /// What the first layer takes: embeddings, `[1, rows, hidden]`, with the position of each row.
+    pub fn place(&self, embeds: &Tensor, positions: &[u32]) -> Result<Tensor> {
+        let places: Vec<u32> = positions
+            .iter()
+            .map(|position| position + POSITION_OFFSET as u32)
+            .collect();
+        let positions = Tensor::new(places, embeds.device())?;
+        embeds + self.embed_positions.index_select(&positions, 0)?.unsqueeze(0)?
+    }
+
+    /// One layer of a pass: `[1, rows, hidden]` in and out.
+    pub fn layer(&self, index: usize, x: &Tensor, paging: &Paging, pool: &mut KvPool) -> Result<Tensor> {
+        self.layers[index].forward(paging.kind, x, |attention, x| attention.forward(x, index, paging, pool))
+    }
+
+    /// Behind the last layer.
+    pub fn finish(&self, x: Tensor) -> Result<Tensor> {
         match &self.final_layer_norm {
             Some(norm) => norm.forward(&x),
             None => Ok(x),
@@ -87,7 +93,8 @@ impl Opt {
 
     /// Hidden states to logits, `[…, hidden]` to `[…, vocabulary]`.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.lm_head.forward(hidden)
+        // However many ask for logits, each reads one row.
+        self.lm_head.forward_of(Rows::Tokens, hidden)
     }
 }
 
@@ -135,12 +142,16 @@ impl DecoderLayer {
         })
     }
 
-    fn forward(&self, x: &Tensor, mask: Option<&Mask>, past: usize, cache: &mut LayerCache) -> Result<Tensor> {
-        let x = self.around(x, &self.self_attn_layer_norm, |x| {
-            self.self_attn.forward(x, mask, past, cache)
-        })?;
+    fn forward(
+        &self,
+        rows: Rows,
+        x: &Tensor,
+        attend: impl FnOnce(&Attention, &Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let x = self.around(x, &self.self_attn_layer_norm, |x| attend(&self.self_attn, x))?;
         self.around(&x, &self.final_layer_norm, |x| {
-            self.fc2.forward(&self.fc1.forward_activated(x, self.activation)?)
+            let inner = self.fc1.forward_activated_of(rows, x, self.activation)?;
+            self.fc2.forward_of(rows, &inner)
         })
     }
 
@@ -159,7 +170,7 @@ struct Attention {
     k_proj: Linear,
     v_proj: Linear,
     out_proj: Linear,
-    attention: nn::Attention,
+    scale: f64,
 }
 
 impl Attention {
@@ -170,15 +181,17 @@ impl Attention {
             k_proj: linear("k_proj")?,
             v_proj: linear("v_proj")?,
             out_proj: linear("out_proj")?,
-            attention: nn::Attention::new(config.num_attention_heads, config.hidden_size, &vb),
+            scale: (config.head_size() as f64).powf(-0.5),
         })
     }
 
-    fn forward(&self, x: &Tensor, mask: Option<&Mask>, past: usize, cache: &mut LayerCache) -> Result<Tensor> {
-        let q = self.attention.split_heads(&self.q_proj.forward(x)?)?;
-        let k = self.attention.split_heads(&self.k_proj.forward(x)?)?;
-        let v = self.attention.split_heads(&self.v_proj.forward(x)?)?;
-        let (k, v) = cache.append(past, &k, &v)?;
-        self.out_proj.forward(&self.attention.forward(&q, &k, &v, mask)?)
+    fn forward(&self, x: &Tensor, layer: usize, paging: &Paging, pool: &mut KvPool) -> Result<Tensor> {
+        let (q, k, v) = (
+            self.q_proj.forward(x)?,
+            self.k_proj.forward(x)?,
+            self.v_proj.forward(x)?,
+        );
+        self.out_proj
+            .forward(&pool.attend(layer, paging, [&q, &k, &v], self.scale)?)
     }
 }

@@ -4,12 +4,15 @@
 //! Source: Raffel et al. 2020, *Exploring the Limits of Transfer Learning with a Unified
 //! Text-to-Text Transformer* (arXiv 1910.10683), as `T5ForConditionalGeneration` computes it.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Result, Tensor};
 
 use super::config::T5Config;
 use super::precision::of_t5_wo;
-use crate::nn::kv_cache::LayerCache;
-use crate::nn::{self, Activation, Kernels, KvCache, Linear, Mask, RmsNorm, WeightMatrix, Weights};
+use crate::nn::{
+    self, Activation, Kernels, KvPool, KvShape, Linear, Mask, Paging, RmsNorm, Rows, WeightMatrix, Weights,
+};
 use relative::RelativeBias;
 
 mod relative;
@@ -29,23 +32,22 @@ pub struct T5 {
     /// What hidden states are multiplied with in front of the head.
     scale: Option<f64>,
     start_token: u32,
+    kv_shape: KvShape,
 }
 
-/// What the decoder looks back at.
-pub struct T5Cache {
-    /// The answer so far.
-    answer: KvCache,
-    /// The prompt's keys and values, `[1, heads, prompt, d_kv]` in each layer. They are the
-    /// same for all rows.
-    prompt: Vec<(Tensor, Tensor)>,
+/// A prompt as the decoder looks at it: keys and values, `[1, heads, prompt, d_kv]` in each
+/// layer, the same for all answers to it.
+pub struct EncodedPrompt(Vec<(Tensor, Tensor)>);
+
+/// A prompt on its way through the encoder.
+pub struct PromptEncoding {
+    x: Tensor,
+    bias: Mask,
+    layer: usize,
 }
 
-impl T5Cache {
-    /// Row `i` becomes a copy of the row `rows[i]` that was; rows that are not named are gone.
-    pub fn reorder(&mut self, rows: &[usize]) -> Result<()> {
-        self.answer.reorder(rows)
-    }
-}
+/// Rows of a pass and the prompt that they look at.
+pub type PromptRows = (usize, Arc<EncodedPrompt>);
 
 impl T5 {
     pub fn new(config: &T5Config, vb: Weights) -> Result<Self> {
@@ -59,6 +61,11 @@ impl T5 {
             scale: config.scale_decoder_outputs.then(|| (config.d_model as f64).powf(-0.5)),
             start_token: config.decoder_start_token_id,
             shared,
+            kv_shape: KvShape {
+                layers: config.num_decoder_layers,
+                heads: config.num_heads,
+                size: config.d_kv,
+            },
         })
     }
 
@@ -72,32 +79,70 @@ impl T5 {
         self.decoder_tokens.rows(ids)?.unsqueeze(0)
     }
 
-    /// Reads a prompt, `[1, prompt, d_model]`, into a new cache with room for `positions` of
-    /// the answer.
-    pub fn encode(&self, embeds: &Tensor, positions: usize) -> Result<T5Cache> {
-        let hidden = self.encoder.encode(embeds)?;
-        Ok(T5Cache {
-            answer: KvCache::new(self.decoder.blocks.len(), positions),
-            prompt: self.decoder.keys_and_values_of(&hidden)?,
+    /// The token that every answer begins with.
+    pub fn start_token(&self) -> u32 {
+        self.start_token
+    }
+
+    /// What the decoder keeps of each position.
+    pub fn kv_shape(&self) -> KvShape {
+        self.kv_shape
+    }
+
+    /// Begins to read a prompt, `[1, prompt, d_model]`.
+    pub fn begin_prompt(&self, embeds: &Tensor) -> Result<PromptEncoding> {
+        Ok(PromptEncoding {
+            bias: self.encoder.bias.forward(embeds.dim(1)?, 0, embeds.device())?,
+            x: embeds.clone(),
+            layer: 0,
         })
     }
 
-    /// Reads the token that every answer begins with.
-    pub fn decode_start(&self, cache: &mut T5Cache) -> Result<Tensor> {
-        self.decode(&self.embed_answer(&[self.start_token])?, cache)
+    /// Goes one layer on; gives the prompt as the decoder looks at it behind the last one.
+    pub fn read_on(&self, prompt: &mut PromptEncoding) -> Result<Option<EncodedPrompt>> {
+        if let Some(block) = self.encoder.blocks.get(prompt.layer) {
+            prompt.x = block.encode(&prompt.x, &prompt.bias)?;
+            prompt.layer += 1;
+            return Ok(None);
+        }
+        let hidden = self.encoder.final_layer_norm.forward(&prompt.x)?;
+        let attentions = self
+            .decoder
+            .blocks
+            .iter()
+            .filter_map(|block| block.cross_attention.as_ref());
+        let keys_and_values = attentions.map(|half| half.attention.keys_and_values(&hidden));
+        Ok(Some(EncodedPrompt(keys_and_values.collect::<Result<_>>()?)))
     }
 
-    /// Reads the next tokens of an answer's rows, `[rows, tokens, d_model]`, and gives the
-    /// hidden states behind them.
-    pub fn decode(&self, embeds: &Tensor, cache: &mut T5Cache) -> Result<Tensor> {
-        self.decoder.decode(embeds, cache)
+    /// What the decoder adds to scores, for so many distances, from the farthest to 0.
+    pub fn decoder_bias(&self) -> impl Fn(usize) -> Vec<Vec<f32>> + '_ {
+        |distances| self.decoder.bias.by_distance(distances)
+    }
+
+    /// One layer of the decoder: `[1, rows, d_model]` in and out, of which so many rows each look
+    /// at their prompt.
+    pub fn layer(
+        &self,
+        index: usize,
+        x: &Tensor,
+        paging: &Paging,
+        pool: &mut KvPool,
+        prompts: &[PromptRows],
+    ) -> Result<Tensor> {
+        self.decoder.blocks[index].decode(x, (index, paging, pool), prompts)
+    }
+
+    /// Behind the decoder's last layer.
+    pub fn finish(&self, x: Tensor) -> Result<Tensor> {
+        self.decoder.final_layer_norm.forward(&x)
     }
 
     /// Hidden states to logits, `[…, d_model]` to `[…, vocabulary]`.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         match self.scale {
-            Some(scale) => self.lm_head.forward(&(hidden * scale)?),
-            None => self.lm_head.forward(hidden),
+            Some(scale) => self.lm_head.forward_of(Rows::Tokens, &(hidden * scale)?),
+            None => self.lm_head.forward_of(Rows::Tokens, hidden),
         }
     }
 }
@@ -131,34 +176,6 @@ impl Stack {
             final_layer_norm: RmsNorm::new(config.d_model, config.layer_norm_epsilon, vb.pp("final_layer_norm"))?,
         })
     }
-
-    /// Every position sees every other.
-    fn encode(&self, embeds: &Tensor) -> Result<Tensor> {
-        let bias = self.bias.forward(embeds.dim(1)?, 0, embeds.device())?;
-        let mut x = embeds.clone();
-        for block in &self.blocks {
-            x = block.forward(&x, &bias, None, None)?;
-        }
-        self.final_layer_norm.forward(&x)
-    }
-
-    /// Every position sees those before it, and the prompt.
-    fn decode(&self, embeds: &Tensor, cache: &mut T5Cache) -> Result<Tensor> {
-        let (length, past) = (embeds.dim(1)?, cache.answer.length);
-        let bias = self.bias.forward(length, past, embeds.device())?;
-        let mut x = embeds.clone();
-        for ((block, answer), prompt) in self.blocks.iter().zip(&mut cache.answer.layers).zip(&cache.prompt) {
-            x = block.forward(&x, &bias, Some((answer, past)), Some(prompt))?;
-        }
-        cache.answer.length += length;
-        self.final_layer_norm.forward(&x)
-    }
-
-    /// What the decoder's blocks see of the encoder's hidden states.
-    fn keys_and_values_of(&self, hidden: &Tensor) -> Result<Vec<(Tensor, Tensor)>> {
-        let attentions = self.blocks.iter().filter_map(|block| block.cross_attention.as_ref());
-        attentions.map(|half| half.attention.keys_and_values(hidden)).collect()
-    }
 }
 
 /// `T5Block`: each of its parts is normed before, and added to what came in.
@@ -186,22 +203,29 @@ impl Block {
         })
     }
 
-    /// `cache` is the decoder's, with the number of positions in it; `prompt` are the keys and
-    /// values that it looks at.
-    fn forward(
-        &self,
-        x: &Tensor,
-        bias: &Mask,
-        cache: Option<(&mut LayerCache, usize)>,
-        prompt: Option<&(Tensor, Tensor)>,
-    ) -> Result<Tensor> {
-        let add = |x: &Tensor, y: &Tensor| finite(add(self.kernels, x, y)?);
-        let mut x = add(x, &self.self_attention.self_attention(x, bias, cache)?)?;
-        if let (Some(attention), Some(prompt)) = (&self.cross_attention, prompt) {
-            x = add(&x, &attention.cross_attention(&x, prompt)?)?;
+    /// In the encoder, where every position sees every other.
+    fn encode(&self, x: &Tensor, bias: &Mask) -> Result<Tensor> {
+        let x = self.add(x, &self.self_attention.of_all(x, bias)?)?;
+        self.feed_forward(Rows::Prompt, &x)
+    }
+
+    /// In the decoder, where every position sees those before it, and the prompt.
+    fn decode(&self, x: &Tensor, cached: (usize, &Paging, &mut KvPool), prompts: &[PromptRows]) -> Result<Tensor> {
+        let (index, rows) = (cached.0, cached.1.kind);
+        let mut x = self.add(x, &self.self_attention.of_earlier(x, cached)?)?;
+        if let Some(attention) = &self.cross_attention {
+            x = self.add(&x, &attention.of_prompts(rows, &x, index, prompts)?)?;
         }
-        let normed = self.feed_forward_norm.forward(&x)?;
-        add(&x, &self.feed_forward.forward(&normed)?)
+        self.feed_forward(rows, &x)
+    }
+
+    fn feed_forward(&self, rows: Rows, x: &Tensor) -> Result<Tensor> {
+        let normed = self.feed_forward_norm.forward(x)?;
+        self.add(x, &self.feed_forward.forward(rows, &normed)?)
+    }
+
+    fn add(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        finite(add(self.kernels, x, y)?)
     }
 }
 
@@ -244,21 +268,30 @@ impl NormedAttention {
         })
     }
 
-    fn self_attention(&self, x: &Tensor, bias: &Mask, cache: Option<(&mut LayerCache, usize)>) -> Result<Tensor> {
+    fn of_all(&self, x: &Tensor, bias: &Mask) -> Result<Tensor> {
         let x = self.layer_norm.forward(x)?;
-        let (mut k, mut v) = self.attention.keys_and_values(&x)?;
-        if let Some((cache, past)) = cache {
-            (k, v) = cache.append(past, &k, &v)?;
-        }
-        self.attention.forward(&x, &k, &v, Some(bias))
+        let (k, v) = self.attention.keys_and_values(&x)?;
+        self.attention.forward(Rows::Prompt, &x, &k, &v, Some(bias))
     }
 
-    /// All rows look at the same prompt, so they are read as one row of more queries.
-    fn cross_attention(&self, x: &Tensor, (k, v): &(Tensor, Tensor)) -> Result<Tensor> {
-        let (rows, length, d_model) = x.dims3()?;
-        let queries = self.layer_norm.forward(x)?.reshape((1, rows * length, d_model))?;
-        let y = self.attention.forward(&queries, k, v, None)?;
-        y.reshape((rows, length, d_model))
+    fn of_earlier(&self, x: &Tensor, (layer, paging, pool): (usize, &Paging, &mut KvPool)) -> Result<Tensor> {
+        let x = self.layer_norm.forward(x)?;
+        let Attention { q, k, v, o, .. } = &self.attention;
+        let project = |linear: &Linear| linear.forward_of(paging.kind, &x);
+        let (q, k, v) = (project(q)?, project(k)?, project(v)?);
+        o.forward_of(paging.kind, &pool.attend(layer, paging, [&q, &k, &v], 1.0)?)
+    }
+
+    fn of_prompts(&self, kind: Rows, x: &Tensor, layer: usize, prompts: &[PromptRows]) -> Result<Tensor> {
+        let x = self.layer_norm.forward(x)?;
+        let mut start = 0;
+        let mut outputs = Vec::with_capacity(prompts.len());
+        for (rows, prompt) in prompts {
+            let (k, v) = &prompt.0[layer];
+            outputs.push(self.attention.forward(kind, &x.narrow(1, start, *rows)?, k, v, None)?);
+            start += rows;
+        }
+        Tensor::cat(&outputs, 1)
     }
 }
 
@@ -286,13 +319,13 @@ impl Attention {
 
     /// `[rows, length, d_model]` to `[rows, heads, length, d_kv]`, twice.
     fn keys_and_values(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let k = self.attention.split_heads(&self.k.forward(x)?)?;
-        Ok((k, self.attention.split_heads(&self.v.forward(x)?)?))
+        let project = |linear: &Linear| self.attention.split_heads(&linear.forward_of(Rows::Prompt, x)?);
+        Ok((project(&self.k)?, project(&self.v)?))
     }
 
-    fn forward(&self, x: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Mask>) -> Result<Tensor> {
-        let q = self.attention.split_heads(&self.q.forward(x)?)?;
-        self.o.forward(&self.attention.forward(&q, k, v, bias)?)
+    fn forward(&self, rows: Rows, x: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Mask>) -> Result<Tensor> {
+        let q = self.attention.split_heads(&self.q.forward_of(rows, x)?)?;
+        self.o.forward_of(rows, &self.attention.forward(&q, k, v, bias)?)
     }
 }
 
@@ -324,12 +357,12 @@ impl FeedForward {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut y = self.wi.forward_activated(x, self.activation)?;
+    fn forward(&self, rows: Rows, x: &Tensor) -> Result<Tensor> {
+        let mut y = self.wi.forward_activated_of(rows, x, self.activation)?;
         if let Some(gate) = &self.gate {
-            y = (y * gate.forward(x)?)?;
+            y = (y * gate.forward_of(rows, x)?)?;
         }
-        self.wo.forward(&y.to_dtype(self.wo_dtype)?)
+        self.wo.forward_of(rows, &y.to_dtype(self.wo_dtype)?)
     }
 }
 

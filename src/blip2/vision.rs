@@ -29,12 +29,37 @@ impl VisionModel {
     /// `[batch, 3, height, width]` to `[batch, 1 + patches, hidden]`: the class
     /// token, then the patches row by row (`last_hidden_state`).
     pub fn forward(&self, pixel_values: &Tensor) -> Result<Tensor> {
-        let mut x = self.embeddings.forward(pixel_values)?;
-        for layer in &self.layers {
-            x = layer.forward(&x)?;
+        let mut encoding = self.begin(pixel_values)?;
+        loop {
+            if let Some(hidden) = self.look_on(&mut encoding)? {
+                return Ok(hidden);
+            }
         }
-        self.post_layernorm.forward(&x)
     }
+
+    /// Begins what [`VisionModel::forward`] does.
+    pub fn begin(&self, pixel_values: &Tensor) -> Result<PictureEncoding> {
+        Ok(PictureEncoding {
+            x: self.embeddings.forward(pixel_values)?,
+            layer: 0,
+        })
+    }
+
+    /// Goes one layer on; behind the last one gives what [`VisionModel::forward`] does.
+    pub fn look_on(&self, picture: &mut PictureEncoding) -> Result<Option<Tensor>> {
+        let Some(layer) = self.layers.get(picture.layer) else {
+            return self.post_layernorm.forward(&picture.x).map(Some);
+        };
+        picture.x = layer.forward(&picture.x)?;
+        picture.layer += 1;
+        Ok(None)
+    }
+}
+
+/// A picture on its way through the layers.
+pub struct PictureEncoding {
+    x: Tensor,
+    layer: usize,
 }
 
 /// Cuts the picture into patches, embeds them, and adds class token and positions.

@@ -16,8 +16,8 @@ use super::options::{GenerationArgs, ModelArgs};
 use super::prompt::PromptArgs;
 use super::{CommandResult, batch, picture, several_pictures};
 use crate::engine::{
-    ClientKey, Engine, EngineError, Event, Events, Instruction, LocalEngine, QueueLimits, Submission, Summary, Timings,
-    WrittenAnswer,
+    BatchLimits, ClientKey, Engine, EngineError, Event, Events, Instruction, LocalEngine, QueueLimits, Submission,
+    Summary, Timings, WrittenAnswer,
 };
 use crate::generation::{FinishReason, GenerationOptions};
 use crate::processor::Picture;
@@ -185,7 +185,7 @@ impl Asker {
             waiting_per_client: 1,
         };
         Ok(Self {
-            engine: LocalEngine::start(model.load()?, limits)?,
+            engine: LocalEngine::start(model.load()?, limits, BatchLimits::default())?,
             options,
             stop_strings: generation.stop_strings().to_vec(),
         })

@@ -10,7 +10,7 @@ use clap::Args;
 use super::UsageError;
 use super::options::ModelArgs;
 use crate::engine::scripted::{Gates, Script, serve_control};
-use crate::engine::{Engine, LocalEngine, QueueLimits, ScriptedEngine};
+use crate::engine::{BatchLimits, Engine, LocalEngine, QueueLimits, ScriptedEngine};
 
 /// For tests: what answers in place of a model. `--help` does not list it.
 #[derive(Args)]
@@ -58,9 +58,10 @@ impl EngineArgs {
         self,
         model: ModelArgs,
         limits: QueueLimits,
+        batches: BatchLimits,
     ) -> Result<Arc<dyn Engine>, Box<dyn std::error::Error + Send + Sync>> {
         match (self.engine, self.script_control) {
-            (EngineChoice::Local, None) => Ok(Arc::new(LocalEngine::start(model.load()?, limits)?)),
+            (EngineChoice::Local, None) => Ok(Arc::new(LocalEngine::start(model.load()?, limits, batches)?)),
             (EngineChoice::Local, Some(_)) => {
                 let sentence = "--script-control (GLIMPSE_SCRIPT_CONTROL) is for a script. Add --engine scripted, or leave it out.";
                 Err(UsageError(sentence.into()).into())

@@ -18,7 +18,7 @@ use super::number_args::{Bytes, of, whole};
 use super::options::ModelArgs;
 use super::picture::PictureLimitArgs;
 use super::{CommandResult, UsageError};
-use crate::engine::QueueLimits;
+use crate::engine::{BatchLimits, QueueLimits};
 use crate::generation::bounds;
 use crate::models::available_memory;
 use crate::processor::PictureLimits;
@@ -159,6 +159,14 @@ limits! {
     /// Questions of one visitor that may wait for the model; of a network four times as many, and at
     /// most three quarters of all
     max_waiting_per_visitor: u16 = 4, "GLIMPSE_MAX_WAITING_PER_VISITOR", 1..=u16::MAX.into();
+    /// Answers that go on together, each beam counted as one
+    max_batch_rows: u16 = 16, "GLIMPSE_MAX_BATCH_ROWS", 1..=1024;
+    /// Milliseconds that answers wait for prompts and pictures of others between two tokens, where
+    /// the device takes less for a layer
+    max_gap: u32 = 250, "GLIMPSE_MAX_GAP", 1..=60_000;
+    /// Megabytes of pictures and prompts, as the model has read them, that are kept for whoever asks
+    /// about them again
+    picture_cache: u32 = 1024, "GLIMPSE_PICTURE_CACHE", 0..=1_000_000;
     /// Connections at the same time; others wait until one has ended
     max_connections: u32 = 1000, "GLIMPSE_MAX_CONNECTIONS", 1..=1_000_000;
     /// Connections at the same time from one address, or one IPv6 network, but for this machine
@@ -299,6 +307,14 @@ impl LimitArgs {
         }
     }
 
+    fn of_batches(&self) -> BatchLimits {
+        BatchLimits {
+            rows: self.max_batch_rows.into(),
+            max_gap: Duration::from_millis(self.max_gap.into()),
+            picture_cache: u64::from(self.picture_cache) * 1_000_000,
+        }
+    }
+
     fn of_queue(&self) -> QueueLimits {
         QueueLimits {
             waiting: self.max_waiting.into(),
@@ -345,6 +361,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
     let fetcher = args.fetcher()?;
     let root_path = args.root_path()?;
     let (connections, queue) = (args.limits.of_connections(), args.limits.of_queue());
+    let batches = args.limits.of_batches();
     let proxies: TrustedProxies = args.trusted_proxies.into_iter().collect();
     let placement = Placement {
         hosts: Hosts {
@@ -369,7 +386,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
                 None => SqliteStore::temporary(std::env::temp_dir(), &kept).await?,
             };
             // It takes a while: not on a thread that should be watching connections.
-            let engine = tokio::task::spawn_blocking(move || args.engine.start(args.model, queue)).await??;
+            let engine = tokio::task::spawn_blocking(move || args.engine.start(args.model, queue, batches)).await??;
             // How much memory is free turns out when the model is loaded.
             let memory = args.max_picture_memory.bytes();
             tracing::info!(

@@ -246,11 +246,11 @@ impl HeadTask<'_> {
     }
 }
 
-/// A query against every row of a matrix.
-struct RowTask<'a> {
-    query: &'a [f32],
-    rows: &'a [f32],
-    weights: &'a mut [f32],
+/// A query against the rows of a matrix, as many as there are weights.
+pub(super) struct RowTask<'a> {
+    pub query: &'a [f32],
+    pub rows: &'a [f32],
+    pub weights: &'a mut [f32],
 }
 
 /// # Safety
@@ -276,11 +276,11 @@ unsafe fn score_rows<L: Lanes>(task: &mut RowTask) {
     }
 }
 
-/// The sum of a matrix's rows, each with its weight.
-struct GatherTask<'a> {
-    rows: &'a [f32],
-    weights: &'a [f32],
-    output: &'a mut [f32],
+/// The sum of a matrix's rows, each with its weight, added to the output.
+pub(super) struct GatherTask<'a> {
+    pub rows: &'a [f32],
+    pub weights: &'a [f32],
+    pub output: &'a mut [f32],
 }
 
 /// # Safety
@@ -318,9 +318,9 @@ unsafe fn softmax_row<L: Lanes>(row: &mut [f32]) {
     }
 }
 
-compiled_for_each!(score, score_rows, &mut RowTask);
-compiled_for_each!(gather, gather_rows, &mut GatherTask);
-compiled_for_each!(softmax, softmax_row, &mut [f32]);
+compiled_for_each!(pub(super) score, score_rows, &mut RowTask);
+compiled_for_each!(pub(super) gather, gather_rows, &mut GatherTask);
+compiled_for_each!(pub(super) softmax, softmax_row, &mut [f32]);
 
 /// `e^x` for `x <= 0` within two units of the last place: a power of two by the exponent's
 /// bits times a polynomial on half a power to either side (Cephes' coefficients).

@@ -8,7 +8,7 @@
 //! - [`mod@format`]: the number formats, and how a block of weights is laid out.
 //! - [`matrix`]: a packed matrix; `pack` and `quantise`: how weights come into it.
 //! - [`product`]: a matrix product on all cores; `product_kernel`: its inner loops.
-//! - [`attention`]: softmax attention of one head.
+//! - [`attention`]: softmax attention of one head; [`paged_attention`]: over keys and values in blocks.
 //! - [`norm`] and [`activation`]: layer norm, ReLU and the exact GELU.
 
 pub mod activation;
@@ -19,6 +19,7 @@ pub mod lanes;
 pub mod matrix;
 pub mod norm;
 mod pack;
+pub mod paged_attention;
 pub mod product;
 mod product_kernel;
 mod quantise;
@@ -29,3 +30,4 @@ compile_error!("packed weights are read as little-endian numbers: build Glimpse 
 pub use format::WeightFormat;
 pub use isa::Isa;
 pub use matrix::{MatrixSource, PackedMatrix};
+pub use product::Rows;

@@ -14,7 +14,7 @@ use super::matrix::{BLOCK, PANEL, PackedMatrix};
 use super::product_kernel::{BlockTask, Output, RowTask, multiply_blocks, multiply_row, multiply_tokens};
 
 /// Multiplications below which waking another core costs more than it brings.
-const WORTH_A_CORE: usize = 1 << 16;
+pub(super) const WORTH_A_CORE: usize = 1 << 16;
 
 /// Whose rows they are, and so how they are multiplied.
 ///

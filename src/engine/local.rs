@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::health::DeviceHealth;
 use super::job::Job;
 use super::queue::{QueueSender, queue};
-use super::worker::Worker;
+use super::scheduler::BatchLimits;
+use super::worker;
 use super::{Description, Engine, EngineError, Events, Health, QueueLimits, QueueState, Submission};
 use crate::models::OpenModel;
 use crate::processor::{Picture, Processor};
@@ -23,7 +24,7 @@ impl LocalEngine {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(model: OpenModel, limits: QueueLimits) -> std::io::Result<Self> {
+    pub fn start(model: OpenModel, limits: QueueLimits, batches: BatchLimits) -> std::io::Result<Self> {
         let (sender, queue) = queue(limits);
         let health = Arc::new(DeviceHealth::new(model.blip2.device().is_cpu()));
         let engine = Self {
@@ -34,7 +35,7 @@ impl LocalEngine {
         };
         std::thread::Builder::new()
             .name("model".into())
-            .spawn(move || Worker::new(model, queue, health).run())?;
+            .spawn(move || worker::run(&model, queue, batches, health))?;
         Ok(engine)
     }
 }

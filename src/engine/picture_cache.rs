@@ -1,80 +1,56 @@
 //! What the model remembers of the latest pictures.
 
-use std::sync::Arc;
-
-use crate::blip2::EncodedPicture;
-use crate::chat::PictureId;
-
-/// Pictures whose embeddings are kept; each is a few hundred kilobytes at most.
-const PICTURES: usize = 64;
-
-/// Of those the latest, whose keys and values are kept as well: some 20 megabytes each in
-/// the language model of 2.7 billion parameters.
-const WITH_KEYS_AND_VALUES: usize = 8;
-
 /// The latest encoded pictures, by the hash of their pixels; the least recently used makes room.
-#[derive(Default)]
-pub struct PictureCache {
+pub struct PictureCache<T> {
     /// The latest last.
-    entries: Vec<(PictureId, Arc<EncodedPicture>)>,
+    entries: Vec<([u8; 32], T)>,
+    most: usize,
 }
 
-impl PictureCache {
-    /// What is remembered of a picture, or what `encode` makes of it.
-    pub fn get_or_encode<E>(
-        &mut self,
-        id: PictureId,
-        encode: impl FnOnce() -> Result<EncodedPicture, E>,
-    ) -> Result<Arc<EncodedPicture>, E> {
-        let known = self.entries.iter().position(|(known, _)| *known == id);
-        let encoded = match known {
-            Some(index) => self.entries.remove(index).1,
-            None => Arc::new(encode()?),
-        };
-        self.insert_evicting_lru(id, Arc::clone(&encoded));
-        Ok(encoded)
+/// However small pictures are: they are looked for one by one.
+const MOST: usize = 1024;
+
+impl<T: Clone> PictureCache<T> {
+    /// Remembers so many.
+    pub fn new(most: usize) -> Self {
+        Self {
+            entries: Vec::new(),
+            most: most.min(MOST),
+        }
     }
 
-    fn insert_evicting_lru(&mut self, id: PictureId, encoded: Arc<EncodedPicture>) {
-        if self.entries.len() >= PICTURES {
-            self.entries.remove(0);
-        }
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn get(&mut self, id: &[u8; 32]) -> Option<T> {
+        let index = self.entries.iter().position(|(known, _)| known == id)?;
+        let entry = self.entries.remove(index);
+        let encoded = entry.1.clone();
+        self.entries.push(entry);
+        Some(encoded)
+    }
+
+    pub fn insert(&mut self, id: [u8; 32], encoded: T) {
+        self.entries.retain(|(known, _)| *known != id);
         self.entries.push((id, encoded));
-        if let Some(older) = self.entries.len().checked_sub(WITH_KEYS_AND_VALUES + 1) {
-            let (_, encoded) = &mut self.entries[older];
-            *encoded = Arc::new(encoded.unread());
+        if self.entries.len() > self.most {
+            self.entries.remove(0);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device, Tensor};
-
     use super::*;
 
-    fn picture() -> Result<EncodedPicture, candle_core::Error> {
-        Tensor::zeros((1, 1, 1), DType::F32, &Device::Cpu).map(EncodedPicture::from)
-    }
-
     #[test]
-    fn the_latest_pictures_are_encoded_once() {
-        let mut cache = PictureCache::default();
-        let mut encoded = 0;
-        let mut ask = |number: usize| {
-            let id = PictureId(std::array::from_fn(|index| (number >> (8 * index.min(7))) as u8));
-            let get = cache.get_or_encode(id, || {
-                encoded += 1;
-                picture()
-            });
-            get.expect("it is a tensor");
-            encoded
-        };
-        assert_eq!((ask(0), ask(0)), (1, 1));
-        assert_eq!((1..PICTURES).map(&mut ask).last(), Some(PICTURES));
-        assert_eq!(ask(0), PICTURES, "it is still there, and the latest now");
-        assert_eq!(ask(PICTURES), PICTURES + 1);
-        assert_eq!(ask(0), PICTURES + 1);
-        assert_eq!(ask(1), PICTURES + 2, "it was used longest ago");
+    fn the_latest_pictures_are_remembered() {
+        let mut cache = PictureCache::new(2);
+        cache.insert([1; 32], 1);
+        cache.insert([2; 32], 2);
+        assert_eq!(cache.get(&[1; 32]), Some(1), "it is the latest now");
+        cache.insert([3; 32], 3);
+        assert_eq!([1, 2, 3].map(|id| cache.get(&[id; 32])), [Some(1), None, Some(3)]);
     }
 }

@@ -3,11 +3,12 @@
 //! Source: transformers' `_beam_search`, whose arithmetic is kept to the letter: scores are
 //! f32, and what must not be chosen gets -1e9 added instead of being left out.
 
-use super::decoder::Decoder;
 use super::logits::log_softmax;
+use super::pass::Pass;
+use super::rules::{PassLogits, Rules};
 use super::sampler::Sampler;
 use super::top_k::top_k;
-use super::{EarlyStopping, FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence, Step};
+use super::{EarlyStopping, FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence};
 
 /// The score of what must not be chosen, or is not there yet.
 const NEVER: f32 = -1e9;
@@ -26,13 +27,8 @@ pub(super) struct BeamSearch {
     finished: Vec<Hypothesis>,
     /// Once untrue, no running beam is expected to become better than the finished ones.
     can_improve: bool,
-    outcome: Option<Outcome>,
-}
-
-/// The answers, and how many tokens of the first were given.
-struct Outcome {
-    sequences: Vec<Sequence>,
-    given: usize,
+    /// The answers, once the search is over.
+    outcome: Option<Vec<Sequence>>,
 }
 
 #[derive(Clone)]
@@ -60,13 +56,13 @@ impl Hypothesis {
         }
     }
 
-    fn with(&self, parent: usize, token: GeneratedToken, score: f32, decoder: &Decoder) -> Self {
+    fn with(&self, parent: usize, token: GeneratedToken, score: f32, rules: &Rules) -> Self {
         let mut ids = self.ids.clone();
         ids.push(token.id);
         let mut tokens = self.tokens.clone();
         tokens.push(token);
         Self {
-            finish_reason: decoder.finish_reason(&ids),
+            finish_reason: rules.finish_reason(&ids),
             ids,
             tokens,
             score,
@@ -85,13 +81,12 @@ impl BeamSearch {
         let num_beams = options.num_beams;
         // All beams begin alike, so only the first may be gone on from.
         let first_score = |beam| if beam == 0 { 0.0 } else { NEVER };
-        let outcome = (options.max_new_tokens == 0).then(|| Outcome {
-            sequences: vec![Sequence {
+        let outcome = (options.max_new_tokens == 0).then(|| {
+            vec![Sequence {
                 tokens: Vec::new(),
                 finish_reason: FinishReason::Length,
                 score: None,
-            }],
-            given: 0,
+            }]
         });
         Self {
             num_beams,
@@ -109,43 +104,46 @@ impl BeamSearch {
         }
     }
 
-    /// One more token in every beam; when the search is over, one token of the best answer.
-    pub fn step(&mut self, decoder: &mut Decoder) -> Result<Option<Step>, GenerationError> {
-        if let Some(outcome) = &mut self.outcome {
-            let token = outcome.sequences[0].tokens.get(outcome.given).copied();
-            outcome.given += usize::from(token.is_some());
-            return Ok(token.map(Step::Token));
+    /// One more token in every beam; when the search is over, all tokens of the best answer.
+    pub fn take(&mut self, logits: &PassLogits, rules: &Rules) -> Result<Vec<GeneratedToken>, GenerationError> {
+        if self.outcome.is_some() {
+            return Ok(Vec::new());
         }
-        if !self.running[0].tokens.is_empty() {
-            let parents: Vec<usize> = self.running.iter().map(|beam| beam.parent).collect();
-            let tokens: Vec<u32> = self
-                .running
-                .iter()
-                .filter_map(|beam| beam.ids.last().copied())
-                .collect();
-            decoder.advance(&parents, &tokens)?;
-        }
-        let candidates = self.candidates(decoder)?;
+        let candidates = self.candidates(logits, rules)?;
         let has_running = candidates.iter().any(|candidate| !candidate.ends_here());
         self.keep_running(&candidates);
         self.take_finished(candidates);
-        self.check_early_stop(decoder);
+        self.check_early_stop(rules);
         let is_full = self.is_full() && self.early_stopping == EarlyStopping::True;
-        if !(self.can_improve && has_running) || is_full {
-            self.outcome = Some(self.conclude());
+        if self.can_improve && has_running && !is_full {
+            return Ok(Vec::new());
         }
-        Ok(Some(Step::Working))
+        let sequences = self.conclude();
+        let tokens = sequences[0].tokens.clone();
+        self.outcome = Some(sequences);
+        Ok(tokens)
+    }
+
+    /// The last token of every beam.
+    pub fn pass(&self) -> Option<Pass> {
+        let last = |beam: &Hypothesis| beam.ids.last().copied();
+        // Behind the prompt all beams have one row.
+        let parent = |beam: &Hypothesis| if beam.tokens.len() == 1 { 0 } else { beam.parent };
+        self.outcome.is_none().then(|| Pass {
+            parents: self.running.iter().map(parent).collect(),
+            tokens: self.running.iter().filter_map(last).collect(),
+        })
     }
 
     /// The best continuations of all beams, or drawn ones, in their order: so many that as
     /// many as there are beams do not end with an end token.
-    fn candidates(&mut self, decoder: &Decoder) -> Result<Vec<Hypothesis>, GenerationError> {
+    fn candidates(&mut self, logits: &PassLogits, rules: &Rules) -> Result<Vec<Hypothesis>, GenerationError> {
         let mut scores = Vec::new();
         for (number, beam) in self.running.iter().enumerate() {
-            let log_probs = decoder.process(&beam.ids, log_softmax(decoder.logits(number)));
+            let log_probs = rules.process(&beam.ids, log_softmax(logits.of(number)));
             scores.extend(log_probs.iter().map(|log_prob| log_prob + beam.score));
         }
-        let count = (1 + decoder.stopping.num_eos_tokens()).max(2) * self.num_beams;
+        let count = (1 + rules.stopping.num_eos_tokens()).max(2) * self.num_beams;
         let places = match &mut self.sampler {
             Some(sampler) => sampler.draw_several(&scores, count)?,
             None => top_k(&scores, count),
@@ -153,7 +151,7 @@ impl BeamSearch {
         let vocabulary = scores.len() / self.num_beams;
         let candidate = |place: usize| {
             let (parent, id) = (place / vocabulary, (place % vocabulary) as u32);
-            self.running[parent].with(parent, decoder.token(parent, id), scores[place], decoder)
+            self.running[parent].with(parent, rules.token(logits, parent, id), scores[place], rules)
         };
         Ok(places.into_iter().map(candidate).collect())
     }
@@ -192,9 +190,9 @@ impl BeamSearch {
 
     /// `_check_early_stop_heuristic`: whether the best running beam, at the length that suits
     /// it, beats the worst finished one.
-    fn check_early_stop(&mut self, decoder: &Decoder) {
+    fn check_early_stop(&mut self, rules: &Rules) {
         let length = if self.early_stopping == EarlyStopping::Never && self.length_penalty > 0.0 {
-            decoder.stopping.max_length()
+            rules.stopping.max_length()
         } else {
             self.running[0].ids.len()
         };
@@ -215,25 +213,23 @@ impl BeamSearch {
 
     /// The best finished hypotheses; those that merely fill a place are no answers, unless
     /// there is no other.
-    fn conclude(&self) -> Outcome {
+    fn conclude(&self) -> Vec<Sequence> {
         let returned = self.finished.iter().take(self.num_return_sequences);
         let finished = returned.filter(|hypothesis| hypothesis.is_finished);
         let mut sequences: Vec<Sequence> = finished.map(sequence).collect();
         if sequences.is_empty() {
             sequences.push(sequence(&self.running[0]));
         }
-        Outcome { sequences, given: 0 }
+        sequences
     }
 
     /// All answers, once the search is over.
     pub fn sequences(&self) -> &[Sequence] {
-        self.outcome.as_ref().map_or(&[], |outcome| &outcome.sequences)
+        self.outcome.as_deref().unwrap_or(&[])
     }
 
     pub fn finish_reason(&self) -> Option<FinishReason> {
-        let outcome = self.outcome.as_ref()?;
-        let first = &outcome.sequences[0];
-        (outcome.given == first.tokens.len()).then_some(first.finish_reason)
+        self.outcome.as_ref().map(|sequences| sequences[0].finish_reason)
     }
 }
 

@@ -3,15 +3,17 @@
 //! Source: transformers' `_sample`. Several answers are rows of one batch; a row that is
 //! finished leaves it, where the reference goes on with padding.
 
-use super::decoder::Decoder;
+use super::pass::Pass;
+use super::rules::{PassLogits, Rules};
 use super::sampler::Sampler;
 use super::top_k::argmax;
-use super::{FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence, Step};
+use super::{FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence};
 
 /// The sequences of one answer.
 pub(super) struct GreedyOrSampling {
     rows: Vec<Row>,
-    /// Which row of the model each unfinished sequence is, in their order; empty at the start.
+    /// The sequences that are rows of the model, in their order; empty before the prompt's
+    /// logits, for which there is one row for all.
     in_model: Vec<usize>,
 }
 
@@ -38,25 +40,33 @@ impl GreedyOrSampling {
         }
     }
 
-    /// One more token for every unfinished sequence; `None` where there is none left.
-    pub fn step(&mut self, decoder: &mut Decoder) -> Result<Option<Step>, GenerationError> {
+    /// One more token for every unfinished sequence; gives the first one's.
+    pub fn take(&mut self, logits: &PassLogits, rules: &Rules) -> Result<Vec<GeneratedToken>, GenerationError> {
         let unfinished = self.unfinished();
-        if unfinished.is_empty() {
-            return Ok(None);
-        }
-        if !self.in_model.is_empty() {
-            self.read_last_tokens(&unfinished, decoder)?;
-        }
         for (place, number) in unfinished.iter().enumerate() {
-            self.rows[*number].choose(place, decoder)?;
+            self.rows[*number].choose(place, logits, rules)?;
         }
-        let first = &self.rows[0];
-        let step = match first.tokens.last() {
-            Some(token) if unfinished[0] == 0 => Step::Token(*token),
-            _ => Step::Working,
-        };
+        let first = unfinished.first().filter(|number| **number == 0);
+        let token = first.and_then(|_| self.rows[0].tokens.last().copied());
         self.in_model = unfinished;
-        Ok(Some(step))
+        Ok(token.into_iter().collect())
+    }
+
+    /// The last token of every unfinished sequence.
+    pub fn pass(&self) -> Option<Pass> {
+        let unfinished = self.unfinished();
+        let last = |number: &usize| self.rows[*number].tokens.last().map(|token| token.id);
+        let tokens: Vec<u32> = unfinished.iter().filter_map(last).collect();
+        let is_first = self.rows.iter().all(|row| row.tokens.len() <= 1);
+        let place = |number: &usize| self.in_model.iter().position(|other| other == number);
+        let parents = unfinished
+            .iter()
+            .filter_map(place)
+            .map(|place| if is_first { 0 } else { place });
+        (!unfinished.is_empty()).then(|| Pass {
+            parents: parents.collect(),
+            tokens,
+        })
     }
 
     fn unfinished(&self) -> Vec<usize> {
@@ -64,20 +74,6 @@ impl GreedyOrSampling {
         rows.filter(|(_, row)| row.finish_reason.is_none())
             .map(|(number, _)| number)
             .collect()
-    }
-
-    fn read_last_tokens(&self, unfinished: &[usize], decoder: &mut Decoder) -> Result<(), GenerationError> {
-        let is_first = self.rows[unfinished[0]].tokens.len() == 1;
-        let mut parents = Vec::with_capacity(unfinished.len());
-        for (place, number) in self.in_model.iter().enumerate() {
-            if unfinished.contains(number) {
-                // Behind the prompt there is one row for all.
-                parents.push(if is_first { 0 } else { place });
-            }
-        }
-        let last = |number: &usize| self.rows[*number].tokens.last().map_or(0, |token| token.id);
-        let tokens: Vec<u32> = unfinished.iter().map(last).collect();
-        decoder.advance(&parents, &tokens)
     }
 
     pub fn finish_reason(&self) -> Option<FinishReason> {
@@ -98,15 +94,15 @@ impl GreedyOrSampling {
 }
 
 impl Row {
-    fn choose(&mut self, place: usize, decoder: &Decoder) -> Result<(), GenerationError> {
-        let scores = decoder.process(&self.ids, decoder.logits(place).to_vec());
+    fn choose(&mut self, place: usize, logits: &PassLogits, rules: &Rules) -> Result<(), GenerationError> {
+        let scores = rules.process(&self.ids, logits.of(place).to_vec());
         let id = match &mut self.sampler {
             Some(sampler) => sampler.draw(&scores)?,
             None => argmax(&scores) as u32,
         };
-        self.tokens.push(decoder.token(place, id));
+        self.tokens.push(rules.token(logits, place, id));
         self.ids.push(id);
-        self.finish_reason = decoder.finish_reason(&self.ids);
+        self.finish_reason = rules.finish_reason(&self.ids);
         Ok(())
     }
 }

@@ -7,28 +7,29 @@
 //! 1. [`GenerationOptions`] (`options`): the settings, and what they may be (`bounds`).
 //! 2. [`LogitsProcessors`] (`logits`): the rules that change logits.
 //! 3. [`StopStrings`] (`stopping`): when an answer is over.
-//! 4. [`Forward`] (`forward`): what is asked of a model.
-//! 5. `decoder`: a model with the rules, a row for each sequence.
-//! 6. `sample`: greedy decoding, and drawing tokens (`sampler`).
+//! 4. [`Pass`] (`pass`): what is asked of a model. No model is known here, and no cache:
+//!    [`Answer::pass`] says what has to be read, and [`Answer::take`] takes the logits behind it.
+//! 5. `rules`: logits with the rules.
+//! 6. `greedy_or_sampling`: greedy decoding, and drawing tokens (`sampler`).
 //! 7. `beams`: beam search.
 
 mod beams;
 pub mod bounds;
-mod decoder;
-mod forward;
 mod greedy_or_sampling;
 mod logits;
 mod options;
+mod pass;
+mod rules;
 mod sampler;
 mod stopping;
 mod top_k;
 
 use beams::BeamSearch;
-use decoder::Decoder;
-pub use forward::{Forward, Prefilled};
 use greedy_or_sampling::GreedyOrSampling;
 pub use logits::{LogitsProcessors, log_softmax, softmax};
 pub use options::{EarlyStopping, GenerationOptions, OptionsError};
+pub use pass::{Beginning, Pass};
+use rules::{PassLogits, Rules};
 pub use stopping::StopStrings;
 
 /// Why a prompt cannot be answered.
@@ -87,22 +88,14 @@ pub struct Sequence {
     pub score: Option<f32>,
 }
 
-/// What a step of the work brought.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Step {
-    /// The next token of the (first) answer.
-    Token(GeneratedToken),
-    /// Nothing to show yet: beams are being searched, or further answers written.
-    Working,
-}
-
-/// An answer being generated: call [`Answer::step`] or [`Answer::next_token`] until it gives
-/// `None`, then take the [`Answer::sequences`].
+/// An answer being generated: reads what [`Answer::pass`] asks for have to be done by whoever
+/// has a model, and their logits go to [`Answer::take`], until there is nothing more to be read;
+/// then the [`Answer::sequences`] are complete.
 ///
 /// Greedy and drawn tokens come as they are chosen. Beam search knows its answer at the end
 /// only, and gives the tokens of the best one then.
-pub struct Answer<'model> {
-    decoder: Decoder<'model>,
+pub struct Answer {
+    rules: Rules,
     strategy: Strategy,
     seed: Option<u64>,
 }
@@ -112,50 +105,52 @@ enum Strategy {
     Beams(Box<BeamSearch>),
 }
 
-impl<'model> Answer<'model> {
-    /// Begins an answer behind a prompt that was read.
+impl Answer {
+    /// An answer of which nothing is known yet: the logits behind the prompt are to be taken
+    /// first.
     ///
     /// # Errors
-    /// The options do not fit together, or the logits are not finite.
-    pub fn new(prefilled: Prefilled<'model>, options: &GenerationOptions) -> Result<Self, GenerationError> {
+    /// The options do not fit together.
+    pub fn new(beginning: &Beginning, options: &GenerationOptions) -> Result<Self, GenerationError> {
         options.check()?;
         let seed = options
             .do_sample
             .then(|| options.seed.unwrap_or_else(|| rand::random::<u64>() >> 11)); // whole in a JSON reader's f64
-        let before = &prefilled.ids_before;
+        let before = &beginning.ids_before;
         let strategy = if options.num_beams > 1 {
             Strategy::Beams(Box::new(BeamSearch::new(before, options, seed)))
         } else {
             Strategy::Sample(GreedyOrSampling::new(before, options, seed))
         };
         Ok(Self {
-            decoder: Decoder::new(prefilled, options)?,
+            rules: Rules::new(beginning, options),
             strategy,
             seed,
         })
     }
 
-    /// Does the work of one token, or gives the next one of those that are known; `None`
-    /// behind the last. Between two steps the answer can be given up.
-    pub fn step(&mut self) -> Result<Option<Step>, GenerationError> {
+    /// Takes the logits behind the prompt (one row), then those behind each [`Answer::pass`]:
+    /// `[vocabulary]` in each row. Gives the tokens of the first answer that are known by that.
+    ///
+    /// # Errors
+    /// The logits are not finite, or leave nothing to be drawn.
+    pub fn take(&mut self, logits: &[Vec<f32>]) -> Result<Vec<GeneratedToken>, GenerationError> {
+        let logits = PassLogits::new(logits)?;
         match &mut self.strategy {
-            Strategy::Sample(sample) => sample.step(&mut self.decoder),
-            Strategy::Beams(beams) => beams.step(&mut self.decoder),
+            Strategy::Sample(sample) => sample.take(&logits, &self.rules),
+            Strategy::Beams(beams) => beams.take(&logits, &self.rules),
         }
     }
 
-    /// The next token of the first answer, or `None` when all answers are finished.
-    pub fn next_token(&mut self) -> Result<Option<GeneratedToken>, GenerationError> {
-        loop {
-            match self.step()? {
-                Some(Step::Token(token)) => return Ok(Some(token)),
-                Some(Step::Working) => {}
-                None => return Ok(None),
-            }
+    /// What has to be read behind what was taken; `None` where all answers are finished.
+    pub fn pass(&self) -> Option<Pass> {
+        match &self.strategy {
+            Strategy::Sample(sample) => sample.pass(),
+            Strategy::Beams(beams) => beams.pass(),
         }
     }
 
-    /// Why the first answer ended; known as soon as its last token was given.
+    /// Why the first answer ended; known as soon as its last token is.
     pub fn finish_reason(&self) -> Option<FinishReason> {
         match &self.strategy {
             Strategy::Sample(sample) => sample.finish_reason(),
@@ -174,10 +169,5 @@ impl<'model> Answer<'model> {
     /// What the tokens are drawn from, where they are drawn.
     pub fn seed(&self) -> Option<u64> {
         self.seed
-    }
-
-    /// The logits that the next token of the first row is chosen by, before any rule: `[vocabulary]`.
-    pub fn logits(&self) -> &[f32] {
-        self.decoder.logits(0)
     }
 }

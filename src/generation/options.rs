@@ -144,6 +144,11 @@ impl fmt::Display for OptionsError {
 impl std::error::Error for OptionsError {}
 
 impl GenerationOptions {
+    /// The most rows of the model that an answer takes.
+    pub fn rows(&self) -> usize {
+        self.num_beams.max(self.num_return_sequences)
+    }
+
     /// Whether every setting is in its range and none contradicts another, as the
     /// reference's `GenerationConfig.validate`: a setting counts where it is not the default.
     ///

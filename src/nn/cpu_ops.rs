@@ -8,7 +8,8 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, S
 use super::attention::Mask;
 use crate::cpu::activation::ActivationKernel;
 use crate::cpu::attention::{Heads, HeadsMask};
-use crate::cpu::{PackedMatrix, attention, norm, product};
+use crate::cpu::paged_attention::{self, KvPages, PagedRow};
+use crate::cpu::{PackedMatrix, Rows, attention, norm, product};
 
 /// The numbers of an f32 tensor that lie in order.
 fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -20,12 +21,14 @@ fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]>
 
 /// `x W^T + b`, and the activation behind it: `[…, in]` to `[…, out]`.
 pub fn product(
+    rows: Rows,
     x: &Tensor,
     matrix: &Arc<PackedMatrix>,
     bias: Option<&Arc<Vec<f32>>>,
     activation: Option<ActivationKernel>,
 ) -> Result<Tensor> {
     x.contiguous()?.apply_op1_no_bwd(&Product {
+        rows,
         matrix: Arc::clone(matrix),
         bias: bias.cloned(),
         activation,
@@ -33,6 +36,7 @@ pub fn product(
 }
 
 struct Product {
+    rows: Rows,
     matrix: Arc<PackedMatrix>,
     /// Padded to whole panels.
     bias: Option<Arc<Vec<f32>>>,
@@ -52,7 +56,7 @@ impl CustomOp1 for Product {
             _ => candle_core::bail!("{:?} are no rows of {} inputs", layout.dims(), self.matrix.inputs()),
         }
         let bias = self.bias.as_ref().map(|bias| bias.as_slice());
-        let mut y = product::product(x, &self.matrix, bias);
+        let mut y = product::product_of(self.rows, x, &self.matrix, bias);
         if let Some(activation) = self.activation {
             activation.apply(&mut y);
         }
@@ -213,4 +217,34 @@ fn heads<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Heads<'a>> {
         [batch, heads, rows, size],
         [batch_stride, head_stride, row_stride, column_stride],
     ))
+}
+
+/// The numbers of an f32 tensor on the host, which must lie in order.
+fn with_numbers<T>(x: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let (storage, layout) = x.storage_and_layout();
+    match &*storage {
+        candle_core::Storage::Cpu(storage) => Ok(work(contiguous(storage, layout)?)),
+        _ => candle_core::bail!("a kernel needs a tensor in the host's memory"),
+    }
+}
+
+/// Keys or values of a pass, `[1, rows, heads * size]`, to where their rows lie.
+pub fn write_pages(x: &Tensor, pages: &mut [f32], shape: (usize, usize), rows: &[PagedRow]) -> Result<()> {
+    with_numbers(&x.contiguous()?, |numbers| {
+        paged_attention::write(numbers, pages, shape, rows)
+    })
+}
+
+/// Attention of a pass's rows, `[1, rows, heads * size]`, over pages.
+pub fn attend_pages(
+    q: &Tensor,
+    pages: &KvPages,
+    rows: &[PagedRow],
+    scale: f32,
+    bias: Option<&[Vec<f32>]>,
+) -> Result<Tensor> {
+    let output = with_numbers(&q.contiguous()?, |q| {
+        paged_attention::attend(q, pages, rows, scale, bias)
+    })?;
+    Tensor::from_vec(output, q.shape(), q.device())
 }

@@ -110,7 +110,13 @@ impl Kernels {
 }
 
 /// Attention as candle's products.
-fn attend_by_products(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Option<&Tensor>) -> Result<Tensor> {
+pub(super) fn attend_by_products(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    scale: f64,
+    mask: Option<&Tensor>,
+) -> Result<Tensor> {
     // The queries are scaled, not the scores, as the reference does; in half precision it shows.
     let scores = (q * scale)?
         .matmul(&k.transpose(D::Minus2, D::Minus1)?)?

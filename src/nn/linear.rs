@@ -14,7 +14,7 @@ use super::cpu_ops;
 use super::kernels::Kernels;
 use super::weights::Weights;
 use crate::cpu::matrix::PANEL;
-use crate::cpu::{PackedMatrix, WeightFormat};
+use crate::cpu::{PackedMatrix, Rows, WeightFormat};
 
 /// `y = x W^T + b`, `[…, in]` to `[…, out]`.
 pub struct Linear {
@@ -61,8 +61,14 @@ impl Linear {
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_of(rows_by_count(x), x)
+    }
+
+    /// The layer of rows that are these: an answer must not depend on how many others are in the
+    /// pass, and their number does not say it.
+    pub fn forward_of(&self, rows: Rows, x: &Tensor) -> Result<Tensor> {
         match &self.weight {
-            WeightMatrix::Packed(matrix) => cpu_ops::product(x, matrix, self.padded_bias(), None),
+            WeightMatrix::Packed(matrix) => cpu_ops::product(rows, x, matrix, self.padded_bias(), None),
             WeightMatrix::Tensor(weight) => self.add_bias(candle_nn::Linear::new(weight.clone(), None).forward(x)?),
             WeightMatrix::Quantised(weight) => self.add_bias(QMatMul::from_arc(Arc::clone(weight))?.forward(x)?),
         }
@@ -70,11 +76,16 @@ impl Linear {
 
     /// The layer and the activation behind it, in place where that can be.
     pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        self.forward_activated_of(rows_by_count(x), x, activation)
+    }
+
+    /// The same of rows that are these; see [`Linear::forward_of`].
+    pub fn forward_activated_of(&self, rows: Rows, x: &Tensor, activation: Activation) -> Result<Tensor> {
         match (&self.weight, activation.kernel()) {
             (WeightMatrix::Packed(matrix), Some(kernel)) => {
-                cpu_ops::product(x, matrix, self.padded_bias(), Some(kernel))
+                cpu_ops::product(rows, x, matrix, self.padded_bias(), Some(kernel))
             }
-            _ => activation.by_candle(&self.forward(x)?),
+            _ => activation.by_candle(&self.forward_of(rows, x)?),
         }
     }
 
@@ -90,6 +101,16 @@ impl Linear {
             Some(Bias::Tensor(bias)) => y.broadcast_add(bias),
             _ => Ok(y),
         }
+    }
+}
+
+/// Of rows whose number is always the same, it may say what they are.
+fn rows_by_count(x: &Tensor) -> Rows {
+    let width = x.dims().last().copied().unwrap_or(1).max(1);
+    if x.elem_count() == width {
+        Rows::Tokens
+    } else {
+        Rows::Prompt
     }
 }
 

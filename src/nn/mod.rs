@@ -1,6 +1,7 @@
 //! What networks share: layers as one reads them in `torch.nn`, on candle's tensors.
 //!
-//! - [`linear`], [`norm`], [`activation`], [`attention`] and [`kv_cache`]: the layers.
+//! - [`linear`], [`norm`], [`activation`] and [`attention`]: the layers.
+//! - [`kv_pool`]: keys and values of all sequences, in blocks; [`kv_blocks`]: whose they are.
 //! - [`weights`]: where layers get their tensors from, below a prefix.
 //! - [`precision`]: in which dtype and weight format, on which device a network computes.
 //! - [`kernels`]: the one switch between our CPU kernels ([`cpu`](crate::cpu)) and candle's
@@ -10,16 +11,19 @@ pub mod activation;
 pub mod attention;
 mod cpu_ops;
 pub mod kernels;
-pub mod kv_cache;
+pub mod kv_blocks;
+pub mod kv_pool;
 pub mod linear;
 pub mod norm;
 pub mod precision;
 pub mod weights;
 
+pub use crate::cpu::Rows;
 pub use activation::Activation;
 pub use attention::{Attention, Mask};
 pub use kernels::Kernels;
-pub use kv_cache::KvCache;
+pub use kv_blocks::{KvBlocks, KvSequence, KvUsage, OutOfBlocks};
+pub use kv_pool::{KvPool, KvShape, Paging, Segment};
 pub use linear::{Linear, WeightMatrix};
 pub use norm::{LayerNorm, RmsNorm};
 pub use precision::{Placement, Precision};

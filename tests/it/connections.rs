@@ -27,7 +27,14 @@ fn a_proxy_is_told_to_pass_each_line_on_as_it_comes() {
 #[test]
 fn a_full_queue_says_when_to_come_back() {
     let model = TinyCheckpoint::new();
-    let limits = ["--max-new-tokens", "4000", "--max-waiting", "1"];
+    let limits = [
+        "--max-new-tokens",
+        "4000",
+        "--max-waiting",
+        "1",
+        "--max-batch-rows",
+        "1",
+    ];
     let server = Server::start(&[&["--model", model.path()], &limits[..]].concat());
     let visitors: Vec<String> = (0..3).map(|_| begin(&server)).collect();
     let mut first = ask(&server, &question(&visitors[0], 4000));

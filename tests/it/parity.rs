@@ -172,7 +172,7 @@ impl Case {
             min_new_tokens: want.min_new_tokens,
             ..GenerationOptions::default()
         };
-        let picture = projected.clone().into();
+        let picture = projected.clone();
         let mut answer = self.model.generate(&picture, &want.prompt_ids, &options)?;
         if let Some(name) = &want.logits {
             let logits = Tensor::new(answer.logits(), &Device::Cpu)?;

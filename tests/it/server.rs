@@ -331,6 +331,8 @@ fn a_full_queue_says_so_and_positions_count_down() {
         "4000",
         "--max-waiting",
         "2",
+        "--max-batch-rows",
+        "1",
     ]);
     let visitors: Vec<String> = (0..4).map(|_| begin(&server)).collect();
     let mut first = ask(&server, &question(&visitors[0], 4000));

@@ -8,7 +8,7 @@ use glimpse::blip2::config::{LanguageModelConfig, T5Config};
 use glimpse::blip2::{Blip2, EncodedPicture};
 use glimpse::checkpoint::Source;
 use glimpse::cpu::WeightFormat;
-use glimpse::engine::{ClientKey, Engine, Event, Instruction, LocalEngine, QueueLimits, Submission};
+use glimpse::engine::{BatchLimits, ClientKey, Engine, Event, Instruction, LocalEngine, QueueLimits, Submission};
 use glimpse::generation::{FinishReason, GenerationError, GenerationOptions};
 use glimpse::models::inventory::inventory;
 use glimpse::models::{self, Checkpoint, DtypeChoice, ModelRequest};
@@ -51,7 +51,7 @@ impl Loaded {
     }
 
     fn picture(&self) -> AnyResult<EncodedPicture> {
-        Ok(self.model.encode_picture(&self.pixel_values)?.into())
+        Ok(self.model.encode_picture(&self.pixel_values)?)
     }
 
     fn prompt_ids(&self, text: &str) -> AnyResult<Vec<u32>> {
@@ -196,7 +196,11 @@ fn a_conversations_oldest_turns_fall_off_at_the_length_that_t5_was_trained_with(
     };
     let source = Source::Folder(folder(AS_ON_THE_HUB));
     let f32 = DtypeChoice::Format(WeightFormat::F32);
-    let engine = LocalEngine::start(models::open(ModelRequest::on_cpu(source, f32))?, limits)?;
+    let engine = LocalEngine::start(
+        models::open(ModelRequest::on_cpu(source, f32))?,
+        limits,
+        BatchLimits::default(),
+    )?;
     let picture = Picture {
         width: 1,
         height: 1,

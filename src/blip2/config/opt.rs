@@ -51,6 +51,11 @@ impl Default for OptConfig {
 }
 
 impl OptConfig {
+    /// Numbers of an attention head.
+    pub fn head_size(&self) -> usize {
+        self.hidden_size / self.num_attention_heads.max(1)
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         check_heads("text_config", self.hidden_size, self.num_attention_heads)?;
         check_layers([("text_config.num_hidden_layers", self.num_hidden_layers)])?;

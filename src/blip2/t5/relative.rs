@@ -54,6 +54,12 @@ impl RelativeBias {
         Mask::by_distance(&of_heads, queries, self.kernels, device)
     }
 
+    /// Of each head the bias of so many distances, from the farthest key before the query to the query
+    /// itself.
+    pub fn by_distance(&self, distances: usize) -> Vec<Vec<f32>> {
+        self.table.iter().map(|head| self.of_head(head, 1, distances)).collect()
+    }
+
     /// The bias of a head by `key - query`: from the first key as the last query sees it to the
     /// last key as the first query does.
     fn of_head(&self, head: &[f32], queries: usize, keys: usize) -> Vec<f32> {

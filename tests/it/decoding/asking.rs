@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use glimpse::checkpoint::Source;
 use glimpse::cpu::WeightFormat;
-use glimpse::engine::{ClientKey, Engine, Event, Events, Instruction, LocalEngine, QueueLimits, Submission, Summary};
+use glimpse::engine::{
+    BatchLimits, ClientKey, Engine, Event, Events, Instruction, LocalEngine, QueueLimits, Submission, Summary,
+};
 use glimpse::generation::{GeneratedToken, GenerationOptions};
 use glimpse::models::{self, DtypeChoice, ModelRequest};
 
@@ -20,7 +22,7 @@ pub fn engine(capacity: usize) -> AnyResult<(LocalEngine, TinyCheckpoint)> {
         waiting: capacity,
         waiting_per_client: capacity,
     };
-    Ok((LocalEngine::start(model, limits)?, checkpoint))
+    Ok((LocalEngine::start(model, limits, BatchLimits::default())?, checkpoint))
 }
 
 pub fn question(picture: u64, options: GenerationOptions) -> Submission {

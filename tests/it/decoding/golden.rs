@@ -128,7 +128,7 @@ impl Case {
 
     fn encode(&self, picture: u64) -> AnyResult<EncodedPicture> {
         let pixel_values = self.processor.image.pixel_values(&draw(picture))?;
-        Ok(self.model.encode_picture(&pixel_values)?.into())
+        Ok(self.model.encode_picture(&pixel_values)?)
     }
 
     fn prompt_ids<T>(&self, asked: &Asked<T>) -> AnyResult<Vec<u32>> {

@@ -15,7 +15,7 @@ fn open() -> AnyResult<(Blip2, EncodedPicture, Vec<u32>)> {
     let opened = Checkpoint::open(checkpoint.path())?;
     let model = opened.load(&Placement::cpu(WeightFormat::F32))?;
     let processor = opened.processor()?;
-    let picture = model.encode_picture(&processor.image.pixel_values(&draw(1))?)?.into();
+    let picture = model.encode_picture(&processor.image.pixel_values(&draw(1))?)?;
     Ok((
         model,
         picture,

@@ -1,0 +1,371 @@
+//! The forward passes of the language model over the KV pool: prompts are read layer by layer, so
+//! that whoever has several things to do can do them in between; answers go on by a token in each
+//! row.
+//!
+//! Rows do not know each other: each is computed in the same order of sums whatever else is in the
+//! pass.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Result, Tensor};
+
+use super::Blip2;
+use super::language_model::LanguageModel;
+use super::t5::{EncodedPrompt, PromptEncoding, PromptRows};
+use crate::nn::kv_blocks::BLOCK;
+use crate::nn::{KvBlocks, KvPool, KvSequence, KvShape, Paging, Rows, Segment};
+
+pub use crate::nn::KvUsage;
+
+/// The KV pool of a model, with its books.
+pub struct KvCache {
+    pool: KvPool,
+    blocks: KvBlocks,
+}
+
+impl KvCache {
+    /// How many tokens of a prompt about this picture were read for others, and are there.
+    pub fn known(&self, picture: [u8; 32], prompt_ids: &[u32]) -> usize {
+        self.blocks.known(picture, prompt_ids)
+    }
+
+    pub fn usage(&self) -> KvUsage {
+        self.blocks.usage()
+    }
+
+    /// Blocks that so many positions take.
+    pub fn blocks_of(positions: usize) -> usize {
+        positions.div_ceil(BLOCK)
+    }
+}
+
+/// A sequence of the decoder: what it has read, and with T5 the prompt that it looks at.
+pub struct DecoderSequence {
+    kv: KvSequence,
+    prompt: Option<Arc<EncodedPrompt>>,
+}
+
+impl DecoderSequence {
+    /// Positions that were read.
+    pub fn length(&self) -> usize {
+        self.kv.length()
+    }
+
+    /// Another one that begins alike.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            kv: self.kv.fork(),
+            prompt: self.prompt.clone(),
+        }
+    }
+}
+
+/// A part of a prompt that is to be read in a pass.
+pub struct PromptPart<'a> {
+    pub sequence: &'a mut DecoderSequence,
+    /// The whole prompt.
+    pub ids: &'a [u32],
+    /// What the language model sees of the picture, `[1, query tokens, width]`; needed where its
+    /// tokens were not read yet.
+    pub picture: Option<&'a Tensor>,
+    /// How many tokens, behind those that were read.
+    pub tokens: usize,
+}
+
+/// Prompts on their way through the layers.
+pub struct Reading(State);
+
+enum State {
+    Opt {
+        x: Tensor,
+        paging: Paging,
+        layer: usize,
+    },
+    T5 {
+        /// Each prompt, until it is read.
+        prompts: Vec<PromptEncoding>,
+        read: Vec<Arc<EncodedPrompt>>,
+    },
+}
+
+impl Blip2 {
+    /// What the decoder keeps of each position.
+    pub fn kv_shape(&self) -> KvShape {
+        match &self.language_model {
+            LanguageModel::Opt(opt) => opt.kv_shape(),
+            LanguageModel::T5(t5) => t5.kv_shape(),
+        }
+    }
+
+    /// A pool with so many blocks, of which at most `kept` stay when nobody needs them any more,
+    /// for whoever begins with the same tokens.
+    ///
+    /// # Errors
+    /// The device has no memory for it.
+    pub fn new_cache(&self, blocks: usize, kept: usize) -> Result<KvCache> {
+        let (dtype, device) = (self.precision.dtype, &self.device);
+        Ok(KvCache {
+            pool: KvPool::new(self.kv_shape(), blocks, self.kernels, dtype, device)?,
+            blocks: KvBlocks::new(blocks, kept),
+        })
+    }
+
+    /// Bytes of a block of the pool.
+    pub fn block_bytes(&self) -> u64 {
+        (self.kv_shape().block_numbers() * self.precision.dtype.size_in_bytes()) as u64
+    }
+
+    /// A sequence for a prompt about a picture, which begins with what others have read of the same
+    /// tokens, where the picture's hash is known. A decoder alone reads prompts from front to back:
+    /// T5 has nothing to share.
+    pub fn new_sequence(&self, cache: &KvCache, picture: Option<[u8; 32]>, prompt_ids: &[u32]) -> DecoderSequence {
+        let kv = match (&self.language_model, picture) {
+            (LanguageModel::Opt(_), Some(picture)) => cache.blocks.shared(picture, prompt_ids),
+            _ => cache.blocks.unshared(),
+        };
+        DecoderSequence { kv, prompt: None }
+    }
+
+    /// Whether prompts can be read in parts, and begin with what others have read.
+    pub fn reads_in_parts(&self) -> bool {
+        matches!(self.language_model, LanguageModel::Opt(_))
+    }
+
+    /// Begins to read parts of prompts; each sequence gets room for its part.
+    ///
+    /// # Errors
+    /// A prompt that does not begin with the picture's tokens, a full pool, or the device's.
+    pub fn begin_reading(&self, cache: &mut KvCache, parts: &mut [PromptPart]) -> Result<Reading> {
+        let embeds = parts
+            .iter()
+            .map(|part| self.embed_part(part))
+            .collect::<Result<Vec<_>>>()?;
+        let state = match &self.language_model {
+            LanguageModel::Opt(opt) => {
+                for part in parts.iter_mut() {
+                    cache.pool.make_room(&mut part.sequence.kv, part.tokens)?;
+                }
+                let segment = |part: &PromptPart| (part.sequence.kv.length(), part.tokens);
+                debug_assert!(parts.iter().map(segment).all(|(_, tokens)| tokens > 0));
+                let segments: Vec<Segment> = parts
+                    .iter()
+                    .map(|part| Segment {
+                        sequence: &part.sequence.kv,
+                        count: part.tokens,
+                    })
+                    .collect();
+                let paging = Paging::new(&segments, Rows::Prompt, None, self.kernels, &self.device)?;
+                let x = opt.place(&Tensor::cat(&embeds, 1)?, &paging.positions())?;
+                State::Opt { x, paging, layer: 0 }
+            }
+            LanguageModel::T5(t5) => State::T5 {
+                prompts: embeds
+                    .iter()
+                    .rev()
+                    .map(|embeds| t5.begin_prompt(embeds))
+                    .collect::<Result<_>>()?,
+                read: Vec::new(),
+            },
+        };
+        Ok(Reading(state))
+    }
+
+    /// The embeddings of a part, `[1, tokens, width]`: the picture's rows where its tokens stand.
+    fn embed_part(&self, part: &PromptPart) -> Result<Tensor> {
+        let start = part.sequence.kv.length();
+        let end = start + part.tokens;
+        self.check_picture_tokens(part.ids)?;
+        let of_picture = self.config.num_query_tokens;
+        let mut pieces = Vec::new();
+        if start < of_picture {
+            let Some(picture) = part.picture else {
+                candle_core::bail!("the picture's tokens are to be read, and the picture is not there")
+            };
+            pieces.push(picture.narrow(1, start, end.min(of_picture) - start)?);
+        }
+        if end > of_picture {
+            pieces.push(self.language_model.embed(&part.ids[start.max(of_picture)..end])?);
+        }
+        Tensor::cat(&pieces, 1)
+    }
+
+    /// Goes one layer on, and says whether that was the last.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn read_on(&self, cache: &mut KvCache, reading: &mut Reading) -> Result<bool> {
+        match (&self.language_model, &mut reading.0) {
+            (LanguageModel::Opt(opt), State::Opt { x, paging, layer }) => {
+                *x = opt.layer(*layer, x, paging, &mut cache.pool)?;
+                *layer += 1;
+                Ok(*layer == opt.kv_shape().layers)
+            }
+            (LanguageModel::T5(t5), State::T5 { prompts, read }) => {
+                if let Some(prompt) = prompts.last_mut()
+                    && let Some(encoded) = t5.read_on(prompt)?
+                {
+                    read.push(Arc::new(encoded));
+                    prompts.pop();
+                }
+                Ok(prompts.is_empty())
+            }
+            _ => candle_core::bail!("the prompt is another language model's"),
+        }
+    }
+
+    /// Ends what went through all layers: the sequences have read their parts. Gives the logits
+    /// behind those prompts that are complete by that.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn finish_reading(
+        &self,
+        cache: &mut KvCache,
+        reading: Reading,
+        parts: &mut [PromptPart],
+    ) -> Result<Vec<Option<Vec<f32>>>> {
+        match (&self.language_model, reading.0) {
+            (LanguageModel::Opt(opt), State::Opt { x, .. }) => {
+                let mut ends = Vec::new();
+                let mut rows = 0;
+                let mut complete = Vec::with_capacity(parts.len());
+                for part in parts.iter_mut() {
+                    rows += part.tokens;
+                    let (start, end) = (part.sequence.kv.length(), part.sequence.kv.length() + part.tokens);
+                    part.sequence.kv.advance(&part.ids[start..end]);
+                    complete.push(end == part.ids.len());
+                    if end == part.ids.len() {
+                        ends.push(x.narrow(1, rows - 1, 1)?);
+                    }
+                }
+                if ends.is_empty() {
+                    return Ok(vec![None; parts.len()]);
+                }
+                let mut logits = self.logits(&opt.finish(Tensor::cat(&ends, 1)?)?)?.into_iter();
+                Ok(complete
+                    .into_iter()
+                    .map(|is_complete| is_complete.then(|| logits.next()).flatten())
+                    .collect())
+            }
+            (LanguageModel::T5(t5), State::T5 { read, .. }) => {
+                for (part, prompt) in parts.iter_mut().zip(read) {
+                    part.sequence.prompt = Some(prompt);
+                }
+                let tokens = vec![t5.start_token(); parts.len()];
+                let mut rows: Vec<&mut DecoderSequence> = parts.iter_mut().map(|part| &mut *part.sequence).collect();
+                let logits = self.decode(cache, &mut rows, &tokens)?;
+                Ok(logits.into_iter().map(Some).collect())
+            }
+            _ => candle_core::bail!("the prompt is another language model's"),
+        }
+    }
+
+    /// Reads one more token in each row, and gives the logits behind them, `[vocabulary]` in each.
+    ///
+    /// # Errors
+    /// A full pool, or the device's; the sequences have read nothing then.
+    pub fn decode(
+        &self,
+        cache: &mut KvCache,
+        rows: &mut [&mut DecoderSequence],
+        tokens: &[u32],
+    ) -> Result<Vec<Vec<f32>>> {
+        let counted: Vec<(&mut DecoderSequence, usize)> = rows.iter_mut().map(|row| (&mut **row, 1)).collect();
+        let hidden = self.decode_rows(cache, Rows::Tokens, counted, tokens)?;
+        for (row, token) in rows.iter_mut().zip(tokens) {
+            row.kv.advance(std::slice::from_ref(token));
+        }
+        self.logits(&hidden)
+    }
+
+    /// Reads some tokens in each row, those of the first row first, without advancing the
+    /// sequences: hidden states `[1, tokens, hidden]`.
+    fn decode_rows(
+        &self,
+        cache: &mut KvCache,
+        kind: Rows,
+        mut rows: Vec<(&mut DecoderSequence, usize)>,
+        tokens: &[u32],
+    ) -> Result<Tensor> {
+        for (row, count) in &mut rows {
+            cache.pool.make_room(&mut row.kv, *count)?;
+        }
+        let segments: Vec<Segment> = rows
+            .iter()
+            .map(|(row, count)| Segment {
+                sequence: &row.kv,
+                count: *count,
+            })
+            .collect();
+        match &self.language_model {
+            LanguageModel::Opt(opt) => {
+                let paging = Paging::new(&segments, kind, None, self.kernels, &self.device)?;
+                let mut x = opt.place(&opt.embed(tokens)?, &paging.positions())?;
+                for layer in 0..opt.kv_shape().layers {
+                    x = opt.layer(layer, &x, &paging, &mut cache.pool)?;
+                }
+                opt.finish(x)
+            }
+            LanguageModel::T5(t5) => {
+                let paging = Paging::new(&segments, kind, Some(&t5.decoder_bias()), self.kernels, &self.device)?;
+                let prompts = prompt_rows(&rows)?;
+                let mut x = t5.embed_answer(tokens)?;
+                for layer in 0..t5.kv_shape().layers {
+                    x = t5.layer(layer, &x, &paging, &mut cache.pool, &prompts)?;
+                }
+                t5.finish(x)
+            }
+        }
+    }
+
+    /// Logits of hidden states, `[1, rows, hidden]`, in f32 on the host.
+    fn logits(&self, hidden: &Tensor) -> Result<Vec<Vec<f32>>> {
+        let logits = self.language_model.logits(hidden)?.squeeze(0)?;
+        logits.to_dtype(DType::F32)?.to_vec2()
+    }
+
+    /// The hidden states behind a prompt and behind each of an answer's ids, `[1, 1 + ids, hidden]`.
+    pub(super) fn teacher_forced(&self, picture: &Tensor, prompt_ids: &[u32], answer_ids: &[u32]) -> Result<Tensor> {
+        let positions = prompt_ids.len() + answer_ids.len() + 1;
+        let mut cache = self.new_cache(KvCache::blocks_of(positions), 0)?;
+        let mut sequence = self.new_sequence(&cache, None, prompt_ids);
+        let all_ids = [prompt_ids, answer_ids].concat();
+        let is_opt = self.reads_in_parts();
+        let ids = if is_opt { &all_ids } else { prompt_ids };
+        let parts = &mut [PromptPart {
+            sequence: &mut sequence,
+            ids,
+            picture: Some(picture),
+            tokens: ids.len(),
+        }];
+        let mut reading = self.begin_reading(&mut cache, parts)?;
+        while !self.read_on(&mut cache, &mut reading)? {}
+        match (&self.language_model, reading.0) {
+            (LanguageModel::Opt(opt), State::Opt { x, .. }) => {
+                opt.finish(x.narrow(1, prompt_ids.len() - 1, 1 + answer_ids.len())?)
+            }
+            (LanguageModel::T5(t5), State::T5 { read, .. }) => {
+                sequence.prompt = read.into_iter().next();
+                let tokens = [&[t5.start_token()], answer_ids].concat();
+                self.decode_rows(&mut cache, Rows::Prompt, vec![(&mut sequence, tokens.len())], &tokens)
+            }
+            _ => candle_core::bail!("the prompt is another language model's"),
+        }
+    }
+}
+
+/// Which rows look at which prompt: neighbours that look at the same one go together.
+fn prompt_rows(rows: &[(&mut DecoderSequence, usize)]) -> Result<Vec<PromptRows>> {
+    let mut all: Vec<PromptRows> = Vec::new();
+    for (row, count) in rows {
+        let Some(prompt) = &row.prompt else {
+            candle_core::bail!("the prompt was not read")
+        };
+        match all.last_mut() {
+            Some((rows, last)) if Arc::ptr_eq(last, prompt) => *rows += count,
+            _ => all.push((*count, Arc::clone(prompt))),
+        }
+    }
+    Ok(all)
+}

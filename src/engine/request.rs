@@ -1,0 +1,221 @@
+//! A question that the engine has taken, on its way to its answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use metrics::counter;
+
+use super::job::Job;
+use super::model::Model;
+use super::prompt::SentPrompt;
+use super::queue::{Permit, Waiting};
+use super::{Event, Summary, Timings, WrittenAnswer};
+use crate::generation::{Answer, FinishReason, GeneratedToken, GenerationError, Pass, Sequence};
+use crate::processor::{Picture, TextProcessor, TextStream};
+
+/// What a request needs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its picture is to be encoded.
+    Picture,
+    /// Its prompt is to be read.
+    Prompt,
+    /// Its answer goes on.
+    Tokens,
+}
+
+/// A question that was taken from the queue.
+pub struct Request<'p, M: Model> {
+    pub number: u64,
+    pub job: Job,
+    permit: Permit<Job>,
+    pub phase: Phase,
+    /// The hash of its picture's pixels.
+    pub picture_id: [u8; 32],
+    pub picture: Arc<Picture>,
+    pub prompt: SentPrompt,
+    pub encoded: Option<M::Encoded>,
+    /// One for each row of the answer; one until the prompt is read.
+    pub sequences: Vec<M::Sequence>,
+    /// Blocks that are set aside for it.
+    pub blocks: usize,
+    /// Rows of the model that it takes at most.
+    pub rows: usize,
+    /// It was in a step that failed, and is tried by itself.
+    pub is_alone: bool,
+    answer: Answer,
+    /// The rows of `sequences` are those of the answer's next pass.
+    is_in_order: bool,
+    is_noted: bool,
+    text: TextStream<'p>,
+    generated_tokens: usize,
+    began: Instant,
+    timings: Timings,
+}
+
+/// What the scheduler knows of a question when it takes it.
+pub struct NewRequest<'p> {
+    pub number: u64,
+    pub job: Job,
+    pub permit: Permit<Job>,
+    pub picture_id: [u8; 32],
+    pub prompt: SentPrompt,
+    pub answer: Answer,
+    pub blocks: usize,
+    pub rows: usize,
+    pub processor: &'p TextProcessor,
+}
+
+impl<'p, M: Model> Request<'p, M> {
+    pub fn new(new: NewRequest<'p>) -> Self {
+        Self {
+            number: new.number,
+            phase: Phase::Picture,
+            picture: Arc::clone(&new.job.submission.picture),
+            job: new.job,
+            permit: new.permit,
+            picture_id: new.picture_id,
+            prompt: new.prompt,
+            encoded: None,
+            sequences: Vec::new(),
+            blocks: new.blocks,
+            rows: new.rows,
+            is_alone: false,
+            answer: new.answer,
+            is_in_order: false,
+            is_noted: false,
+            text: new.processor.stream(),
+            generated_tokens: 0,
+            began: Instant::now(),
+            timings: Timings::default(),
+        }
+    }
+
+    /// Whether it should have begun by now.
+    pub fn is_late(&self) -> bool {
+        self.job.deadline().is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// It is taken among those that run.
+    pub fn begin(&mut self) {
+        self.began = Instant::now();
+    }
+
+    /// Milliseconds since it began.
+    fn since_begin(&self) -> f64 {
+        self.began.elapsed().as_secs_f64() * 1e3
+    }
+
+    /// Its picture is encoded, or not needed.
+    pub fn picture_is_ready(&mut self, encoded: Option<M::Encoded>) {
+        self.encoded = encoded;
+        self.phase = Phase::Prompt;
+        self.timings.image = self.since_begin();
+    }
+
+    /// Notes once how much of its prompt was there already.
+    pub fn note_read_for_others(&mut self, tokens: usize) {
+        if !std::mem::replace(&mut self.is_noted, true) {
+            let name = if tokens > 0 {
+                "glimpse_cache_hits_total"
+            } else {
+                "glimpse_cache_misses_total"
+            };
+            counter!(name, "cache" => "prefix").increment(1);
+        }
+    }
+
+    /// Its prompt is read to the end.
+    pub fn prompt_is_read(&mut self) {
+        self.is_alone = false;
+        self.encoded = None;
+        self.phase = Phase::Tokens;
+        self.timings.prefill = self.since_begin() - self.timings.image;
+    }
+
+    /// The next pass, with the sequences brought into its order.
+    pub fn pass(&mut self, model: &mut M) -> Option<Pass> {
+        let pass = self.answer.pass()?;
+        if !self.is_in_order {
+            if !pass.parents.iter().copied().eq(0..self.sequences.len()) {
+                let forked = pass.parents.iter().map(|parent| model.fork(&self.sequences[*parent]));
+                self.sequences = forked.collect();
+            }
+            self.is_in_order = true;
+        }
+        Some(pass)
+    }
+
+    /// Takes the logits behind the prompt or behind a pass, and sends what they bring. Says whether
+    /// the answer is complete.
+    ///
+    /// # Errors
+    /// The logits are no numbers to go on with.
+    pub fn take(&mut self, logits: &[Vec<f32>]) -> Result<bool, GenerationError> {
+        let tokens = self.answer.take(logits)?;
+        (self.is_in_order, self.is_alone) = (false, false);
+        let is_complete = self.answer.pass().is_none();
+        let last = tokens.len().checked_sub(1);
+        for (index, token) in tokens.iter().enumerate() {
+            self.generated_tokens += 1;
+            let mut piece = push(&mut self.text, *token);
+            if Some(index) == last && self.answer.finish_reason().is_some() {
+                piece.push_str(&self.text.finish());
+            }
+            self.job.send(Event::Token {
+                token: *token,
+                text: piece,
+            });
+        }
+        Ok(is_complete)
+    }
+
+    /// Ends it. Whoever sees the last event finds its place free.
+    pub fn end(self, last: Event) {
+        let Self {
+            job, permit, sequences, ..
+        } = self;
+        drop((permit, sequences));
+        job.send(last);
+    }
+
+    /// What is known of the answer when it is complete.
+    pub fn summary(&mut self, processor: &TextProcessor) -> Summary {
+        let total = self.since_begin();
+        let Timings { image, prefill, .. } = self.timings;
+        Summary {
+            // A complete answer has one.
+            finish_reason: self.answer.finish_reason().unwrap_or(FinishReason::Length),
+            prompt_ids: std::mem::take(&mut self.prompt.ids),
+            generated_tokens: self.generated_tokens,
+            timings: Timings {
+                image,
+                prefill,
+                decode: total - image - prefill,
+                total,
+            },
+            seed: self.answer.seed(),
+            answers: written(self.answer.sequences(), processor),
+        }
+    }
+}
+
+/// The text that a token completes; an end token is no part of the text.
+fn push(text: &mut TextStream, token: GeneratedToken) -> String {
+    if token.is_end {
+        String::new()
+    } else {
+        text.push(token.id)
+    }
+}
+
+/// All answers with their texts.
+fn written(sequences: Vec<Sequence>, processor: &TextProcessor) -> Vec<WrittenAnswer> {
+    let write = |sequence: Sequence| {
+        let mut stream = processor.stream();
+        let mut text: String = sequence.tokens.iter().map(|token| push(&mut stream, *token)).collect();
+        text.push_str(&stream.finish());
+        WrittenAnswer { text, sequence }
+    };
+    sequences.into_iter().map(write).collect()
+}

@@ -1,0 +1,640 @@
+//! Continuous batching: many questions, one model.
+//!
+//! The model's thread goes round: questions are taken from the queue while there is room, all
+//! answers go on by a token in one pass, and then, for as long as the running answers can wait
+//! ([`BatchLimits::max_gap`]), prompts are read and pictures encoded, a layer at a time. Whoever is
+//! cancelled is let go before the next pass.
+//!
+//! Source: Yu et al. 2022, *Orca: A Distributed Serving System for Transformer-Based Generative
+//! Models*; chunked prefill as in Agrawal et al. 2023, *SARATHI* (arXiv 2308.16369).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics::{counter, gauge, histogram};
+use rayon::prelude::*;
+
+use super::health::DeviceHealth;
+use super::job::Job;
+use super::model::{Model, Part};
+use super::picture_cache::PictureCache;
+use super::prompt::{PromptWriter, SentPrompt};
+use super::queue::{Permit, Queue, Waiting};
+use super::request::{NewRequest, Phase, Request};
+use super::{EngineError, Event};
+use crate::generation::{Answer, GenerationError, GenerationOptions, StopStrings};
+use crate::processor::TextProcessor;
+
+/// How much an engine does at once.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// Rows of the model: answers that go on together, each beam one.
+    pub rows: usize,
+    /// How long running answers wait for prompts and pictures between two tokens, where a layer
+    /// takes less.
+    pub max_gap: Duration,
+    /// Bytes of pictures and of their keys and values that are kept for whoever asks about them
+    /// again.
+    pub picture_cache: u64,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self {
+            rows: 16,
+            max_gap: Duration::from_millis(250),
+            picture_cache: 1 << 30,
+        }
+    }
+}
+
+/// The hash of a picture's pixels.
+type PictureId = [u8; 32];
+
+/// Tokens of prompts that are read in one pass, but for a prompt that cannot be cut.
+const PROMPT_ROWS: usize = 64;
+
+/// What questions become prompts by.
+pub struct Prompts<'p> {
+    pub processor: &'p TextProcessor,
+    pub is_demo: bool,
+    /// Tokens that earlier turns may fill, by the most tokens of an answer.
+    pub room_for_turns: &'p (dyn Fn(usize) -> usize + Sync),
+}
+
+/// What goes on in the model's thread.
+pub struct Scheduler<'p, M: Model> {
+    model: M,
+    prompts: Prompts<'p>,
+    queue: Queue<Job>,
+    limits: BatchLimits,
+    health: Arc<DeviceHealth>,
+    pictures: PictureCache<M::Encoded>,
+    /// Taken from the queue, and there is no room for it yet.
+    next_up: Option<Request<'p, M>>,
+    /// In the order in which they were taken.
+    running: Vec<Request<'p, M>>,
+    looking: Option<(PictureId, M::Looking)>,
+    reading: Option<(M::Reading, Vec<Taken>)>,
+    /// How long the latest layer of a prompt or a picture took.
+    latest_layer: Duration,
+    numbers: u64,
+}
+
+/// A request whose prompt, or a part of it, is being read.
+#[derive(Clone, Copy)]
+struct Taken {
+    number: u64,
+    tokens: usize,
+}
+
+type Step<T> = Result<T, EngineError>;
+
+impl<'p, M: Model + Send> Scheduler<'p, M> {
+    pub fn new(
+        model: M,
+        prompts: Prompts<'p>,
+        queue: Queue<Job>,
+        limits: BatchLimits,
+        health: Arc<DeviceHealth>,
+    ) -> Self {
+        let of_pictures = if model.reads_in_parts() {
+            limits.picture_cache / 8
+        } else {
+            limits.picture_cache
+        };
+        Self {
+            pictures: PictureCache::new((of_pictures / model.encoded_bytes().max(1)) as usize),
+            model,
+            prompts,
+            queue,
+            limits,
+            health,
+            next_up: None,
+            running: Vec::new(),
+            looking: None,
+            reading: None,
+            latest_layer: Duration::ZERO,
+            numbers: 0,
+        }
+    }
+
+    /// Runs until no more questions can come and all are answered.
+    pub fn run(mut self) {
+        loop {
+            if self.running.is_empty() && self.next_up.is_none() {
+                let Some((job, permit)) = self.queue.next() else { return };
+                self.take(job, permit);
+            }
+            // On a thread of the pool: work is then shared out without waking anybody first.
+            rayon::scope(|_| self.step());
+            self.queue.refresh();
+            self.note_usage();
+        }
+    }
+
+    fn note_usage(&self) {
+        let usage = self.model.usage();
+        gauge!("glimpse_kv_blocks", "state" => "used").set(usage.held as f64);
+        gauge!("glimpse_kv_blocks", "state" => "free").set((usage.blocks - usage.held) as f64);
+        let kept = usage.kept as u64 * self.model.block_bytes();
+        gauge!("glimpse_cache_bytes", "cache" => "prefix").set(kept as f64);
+        let pictures = self.pictures.len() as u64 * self.model.encoded_bytes();
+        gauge!("glimpse_cache_bytes", "cache" => "picture").set(pictures as f64);
+    }
+
+    /// One round.
+    fn step(&mut self) {
+        self.let_go();
+        self.admit();
+        let began = Instant::now();
+        let is_answering = self.decode();
+        loop {
+            let layer = Instant::now();
+            if !self.advance() {
+                return;
+            }
+            self.latest_layer = layer.elapsed();
+            let next = if is_answering {
+                self.latest_layer
+            } else {
+                Duration::ZERO
+            };
+            if began.elapsed() + next >= self.limits.max_gap {
+                return;
+            }
+        }
+    }
+
+    /// Lets go of whoever is cancelled. A prompt that is being read with others' stays until it is.
+    fn let_go(&mut self) {
+        let is_cancelled = |request: &Request<'p, M>| request.job.is_cancelled();
+        self.next_up.take_if(|request| is_cancelled(request));
+        let running = &self.running;
+        let waits = |taken: &Taken| running.iter().any(|r| r.number == taken.number && !is_cancelled(r));
+        self.reading.take_if(|(_, taken)| !taken.iter().any(waits));
+        let reading: Vec<u64> = self
+            .reading
+            .iter()
+            .flat_map(|(_, taken)| taken)
+            .map(|taken| taken.number)
+            .collect();
+        self.running
+            .retain(|request| !is_cancelled(request) || reading.contains(&request.number));
+        let running = &self.running;
+        let is_wanted = |id: &PictureId| running.iter().any(|r| r.phase == Phase::Picture && r.picture_id == *id);
+        self.looking.take_if(|(id, _)| !is_wanted(id));
+    }
+
+    /// Takes questions from the queue while there is room.
+    fn admit(&mut self) {
+        loop {
+            if self.next_up.is_none() {
+                // Whoever is taken from the queue has lost his place there.
+                if self.rows() >= self.limits.rows {
+                    return;
+                }
+                let Some((job, permit)) = self.queue.try_next() else {
+                    return;
+                };
+                self.take(job, permit);
+            }
+            match self.next_up.take() {
+                Some(request) if request.is_late() => request.end(Event::Failed(EngineError::Deadline)),
+                Some(request) if self.has_room_for(&request) => self.start(request),
+                waiting => {
+                    self.next_up = waiting;
+                    if self.next_up.is_some() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows that are set aside for what runs.
+    fn rows(&self) -> usize {
+        self.running.iter().map(|running| running.rows).sum()
+    }
+
+    fn has_room_for(&self, request: &Request<'p, M>) -> bool {
+        let rows = self.rows();
+        let blocks: usize = self.running.iter().map(|running| running.blocks).sum();
+        self.running.is_empty()
+            || (rows + request.rows <= self.limits.rows && blocks + request.blocks <= self.model.usage().blocks)
+    }
+
+    fn start(&mut self, mut request: Request<'p, M>) {
+        let started = Event::Started {
+            prompt: request.prompt.text.clone(),
+            num_beams: request.job.submission.options.num_beams,
+        };
+        if request.job.send(started) {
+            request.begin();
+            self.running.push(request);
+        }
+    }
+
+    /// Makes a question a request; one that cannot be answered ends here.
+    fn take(&mut self, job: Job, permit: Permit<Job>) {
+        if self.health.failure().is_some() {
+            drop(permit);
+            job.send(Event::Failed(EngineError::DeviceFailed));
+            return;
+        }
+        let prepared = job.for_its_request(|| guarded(|| self.prepare(&job)));
+        match prepared {
+            Ok((prompt, answer, blocks)) => {
+                self.numbers += 1;
+                self.next_up = Some(Request::new(NewRequest {
+                    number: self.numbers,
+                    picture_id: job.submission.picture.pixel_hash(),
+                    rows: job.submission.options.rows(),
+                    processor: self.prompts.processor,
+                    job,
+                    permit,
+                    prompt,
+                    answer,
+                    blocks,
+                }));
+            }
+            Err(error) => {
+                self.note_failure(&error);
+                drop(permit);
+                job.send(Event::Failed(error));
+            }
+        }
+    }
+
+    fn prepare(&self, job: &Job) -> Step<(SentPrompt, Answer, usize)> {
+        let submission = &job.submission;
+        let writer = PromptWriter {
+            processor: self.prompts.processor,
+            is_demo: self.prompts.is_demo,
+        };
+        let room = (self.prompts.room_for_turns)(submission.options.max_new_tokens);
+        let prompt = writer.write(&submission.instruction, room)?;
+        let options = GenerationOptions {
+            stop_strings: stop_strings(&submission.stop_strings, self.prompts.processor),
+            ..submission.options.clone()
+        };
+        let beginning = self.model.beginning(&prompt.ids, &options)?;
+        let blocks = self.model.most_blocks(prompt.ids.len(), &beginning, options.rows());
+        let all = self.model.usage().blocks;
+        if blocks > all {
+            return Err(GenerationError::TooMuchMemory {
+                rows: options.rows(),
+                needed: blocks as u64 * self.model.block_bytes(),
+                budget: all as u64 * self.model.block_bytes(),
+            }
+            .into());
+        }
+        Ok((prompt, Answer::new(&beginning, &options)?, blocks))
+    }
+
+    /// All answers go on by a token; says whether there are any.
+    fn decode(&mut self) -> bool {
+        let answering = |request: &&Request<'p, M>| request.phase == Phase::Tokens;
+        let numbers = |is_alone: bool| -> Vec<u64> {
+            let requests = self.running.iter().filter(answering);
+            requests.filter(|r| r.is_alone == is_alone).map(|r| r.number).collect()
+        };
+        let (together, alone) = (numbers(false), numbers(true));
+        if !together.is_empty() {
+            self.decode_together(&together);
+        }
+        for number in &alone {
+            self.decode_together(&[*number]);
+        }
+        !together.is_empty() || !alone.is_empty()
+    }
+
+    /// One pass of these requests. Where it fails for several, each is tried by itself, so that only
+    /// whose fault it is fails.
+    fn decode_together(&mut self, numbers: &[u64]) {
+        let Self { running, model, .. } = self;
+        let mut requests: Vec<&mut Request<'p, M>> = running
+            .iter_mut()
+            .filter(|request| numbers.contains(&request.number))
+            .collect();
+        let (mut tokens, mut counts) = (Vec::new(), Vec::new());
+        for request in &mut requests {
+            let pass = request.pass(model);
+            counts.push(pass.as_ref().map_or(0, |pass| pass.tokens.len()));
+            tokens.extend(pass.into_iter().flat_map(|pass| pass.tokens));
+        }
+        let mut rows: Vec<&mut M::Sequence> = requests
+            .iter_mut()
+            .flat_map(|request| request.sequences.iter_mut())
+            .collect();
+        histogram!("glimpse_batch_rows").record(rows.len() as f64);
+        let decoded = guarded(|| Ok(model.decode(&mut rows, &tokens)?));
+        match decoded {
+            Ok(logits) => {
+                let mut logits = logits.as_slice();
+                let mut taken = Vec::with_capacity(requests.len());
+                for (request, count) in requests.into_iter().zip(counts) {
+                    let (own, rest) = logits.split_at(count.min(logits.len()));
+                    taken.push((request, own));
+                    logits = rest;
+                }
+                let taken = take_all(taken);
+                self.settle(taken);
+            }
+            Err(error) if numbers.len() == 1 => self.fail(numbers, error),
+            Err(error) => {
+                tracing::warn!(
+                    "a step of {} answers failed, each is tried by itself: {error}",
+                    numbers.len()
+                );
+                self.set_alone(numbers);
+            }
+        }
+    }
+
+    fn set_alone(&mut self, numbers: &[u64]) {
+        for request in self
+            .running
+            .iter_mut()
+            .filter(|request| numbers.contains(&request.number))
+        {
+            request.is_alone = true;
+        }
+    }
+
+    /// Ends those that are complete, or cannot go on.
+    fn settle(&mut self, taken: Vec<(u64, Step<bool>)>) {
+        for (number, outcome) in taken {
+            match outcome {
+                Ok(false) => {}
+                Ok(true) => {
+                    if let Some(mut request) = self.remove(number) {
+                        self.health.succeeded();
+                        let summary = request.summary(self.prompts.processor);
+                        request.end(Event::Done(summary));
+                    }
+                }
+                Err(error) => self.fail(&[number], error),
+            }
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Request<'p, M>> {
+        let index = self.running.iter().position(|request| request.number == number)?;
+        Some(self.running.remove(index))
+    }
+
+    fn fail(&mut self, numbers: &[u64], error: EngineError) {
+        self.note_failure(&error);
+        let mut error = Some(error);
+        for number in numbers {
+            if let Some(request) = self.remove(*number) {
+                let error = error.take().unwrap_or(EngineError::Panicked);
+                request.job.for_its_request(|| tracing::warn!("no answer: {error}"));
+                request.end(Event::Failed(error));
+            }
+        }
+    }
+
+    fn note_failure(&self, error: &EngineError) {
+        self.health.failed(error);
+    }
+
+    /// A layer of a prompt or of a picture; says whether there was anything to do.
+    fn advance(&mut self) -> bool {
+        self.find_pictures();
+        if self.reading.is_none() {
+            self.begin_reading();
+        }
+        if self.reading.is_some() {
+            self.read_on();
+            return true;
+        }
+        if self.looking.is_none() {
+            self.begin_looking();
+        }
+        if self.looking.is_some() {
+            self.look_on();
+            return true;
+        }
+        // What could not begin has failed, and others may be able to.
+        self.running.iter().any(|request| request.phase != Phase::Tokens)
+    }
+
+    /// Whose picture is known, or was read before, needs no encoding.
+    fn find_pictures(&mut self) {
+        let Self {
+            running,
+            model,
+            pictures,
+            ..
+        } = self;
+        for request in running.iter_mut().filter(|request| request.phase == Phase::Picture) {
+            if let Some(encoded) = pictures.get(&request.picture_id) {
+                counter!("glimpse_cache_hits_total", "cache" => "picture").increment(1);
+                request.picture_is_ready(Some(encoded));
+            } else if model.known(request.picture_id, &request.prompt.ids) >= model.picture_tokens() {
+                counter!("glimpse_cache_hits_total", "cache" => "picture").increment(1);
+                request.sequences = vec![model.new_sequence(request.picture_id, &request.prompt.ids)];
+                request.picture_is_ready(None);
+            }
+        }
+    }
+
+    fn begin_looking(&mut self) {
+        let Some(request) = self.running.iter().find(|request| request.phase == Phase::Picture) else {
+            return;
+        };
+        let (id, picture) = (request.picture_id, Arc::clone(&request.picture));
+        counter!("glimpse_cache_misses_total", "cache" => "picture").increment(1);
+        match guarded(|| Ok(self.model.begin_picture(&picture)?)) {
+            Ok(looking) => self.looking = Some((id, looking)),
+            Err(error) => self.fail_picture(id, error),
+        }
+    }
+
+    fn look_on(&mut self) {
+        let Some((id, mut looking)) = self.looking.take() else {
+            return;
+        };
+        match guarded(|| Ok(self.model.look_on(&mut looking)?)) {
+            Ok(None) => self.looking = Some((id, looking)),
+            Ok(Some(encoded)) => {
+                let waiting = self
+                    .running
+                    .iter_mut()
+                    .filter(|r| r.phase == Phase::Picture && r.picture_id == id);
+                waiting.for_each(|request| request.picture_is_ready(Some(encoded.clone())));
+                self.pictures.insert(id, encoded);
+            }
+            Err(error) => self.fail_picture(id, error),
+        }
+    }
+
+    /// A picture that cannot be encoded fails whoever asks about it.
+    fn fail_picture(&mut self, id: PictureId, error: EngineError) {
+        let waiting = self
+            .running
+            .iter()
+            .filter(|r| r.phase == Phase::Picture && r.picture_id == id);
+        let numbers: Vec<u64> = waiting.map(|request| request.number).collect();
+        self.fail(&numbers, error);
+    }
+
+    /// Begins to read as many prompts, or parts of them, as go into a pass.
+    fn begin_reading(&mut self) {
+        let taken = self.next_to_read();
+        if taken.is_empty() {
+            return;
+        }
+        let Self { running, model, .. } = self;
+        let begun = guarded(|| Ok(model.begin_reading(&mut parts(running, &taken))?));
+        match begun {
+            Ok(reading) => self.reading = Some((reading, taken)),
+            Err(error) => self.reading_failed(&taken, error),
+        }
+    }
+
+    fn next_to_read(&mut self) -> Vec<Taken> {
+        let Self { running, model, .. } = self;
+        let (mut taken, mut rows) = (Vec::new(), 0);
+        let mut new_pictures: Vec<PictureId> = Vec::new();
+        for request in running.iter_mut().filter(|request| request.phase == Phase::Prompt) {
+            if rows >= PROMPT_ROWS || (request.is_alone && rows > 0) {
+                break;
+            }
+            if request.sequences.is_empty() {
+                // The first to ask about a picture reads it, and others go on from there.
+                if new_pictures.contains(&request.picture_id) {
+                    continue;
+                }
+                request.sequences = vec![model.new_sequence(request.picture_id, &request.prompt.ids)];
+            }
+            let read = model.read_of_prompt(&request.sequences[0]);
+            if read < model.picture_tokens() {
+                new_pictures.push(request.picture_id);
+            }
+            request.note_read_for_others(read);
+            let rest = request.prompt.ids.len() - read;
+            let tokens = if model.reads_in_parts() {
+                rest.min(PROMPT_ROWS - rows)
+            } else {
+                rest
+            };
+            taken.push(Taken {
+                number: request.number,
+                tokens,
+            });
+            rows += tokens;
+            if request.is_alone {
+                break;
+            }
+        }
+        taken
+    }
+
+    fn read_on(&mut self) {
+        let Some((mut reading, taken)) = self.reading.take() else {
+            return;
+        };
+        match guarded(|| Ok(self.model.read_on(&mut reading)?)) {
+            Ok(false) => self.reading = Some((reading, taken)),
+            Ok(true) => self.finish_reading(reading, &taken),
+            Err(error) => self.reading_failed(&taken, error),
+        }
+    }
+
+    fn finish_reading(&mut self, reading: M::Reading, taken: &[Taken]) {
+        let Self { running, model, .. } = self;
+        let finished = guarded(|| Ok(model.finish_reading(reading, &mut parts(running, taken))?));
+        match finished {
+            Ok(logits) => {
+                let requests = of(running, taken).zip(&logits).filter_map(|(request, logits)| {
+                    let logits = logits.as_ref()?;
+                    request.prompt_is_read();
+                    Some((request, std::slice::from_ref(logits)))
+                });
+                let taken = take_all(requests.collect());
+                self.settle(taken);
+            }
+            Err(error) => self.reading_failed(taken, error),
+        }
+    }
+
+    fn reading_failed(&mut self, taken: &[Taken], error: EngineError) {
+        let numbers: Vec<u64> = taken.iter().map(|taken| taken.number).collect();
+        if numbers.len() == 1 {
+            return self.fail(&numbers, error);
+        }
+        tracing::warn!(
+            "reading {} prompts failed, each is tried by itself: {error}",
+            numbers.len()
+        );
+        self.set_alone(&numbers);
+    }
+}
+
+/// The requests that were taken, in that order, which is `running`'s.
+fn of<'r, 'p, M: Model>(
+    running: &'r mut [Request<'p, M>],
+    taken: &'r [Taken],
+) -> impl Iterator<Item = &'r mut Request<'p, M>> {
+    running
+        .iter_mut()
+        .filter(|request| taken.iter().any(|taken| taken.number == request.number))
+}
+
+fn parts<'r, M: Model>(running: &'r mut [Request<'_, M>], taken: &'r [Taken]) -> Vec<Part<'r, M>> {
+    of(running, taken)
+        .zip(taken)
+        .filter_map(|(request, taken)| {
+            Some(Part {
+                sequence: request.sequences.first_mut()?,
+                ids: &request.prompt.ids,
+                picture: request.encoded.as_ref(),
+                tokens: taken.tokens,
+            })
+        })
+        .collect()
+}
+
+/// Each request takes its logits: the rules of a large vocabulary take as long as a small layer.
+fn take_all<M: Model>(taken: Vec<(&mut Request<'_, M>, &[Vec<f32>])>) -> Vec<(u64, Step<bool>)> {
+    let take = |(request, logits): (&mut Request<'_, M>, &[Vec<f32>])| {
+        let outcome = guarded(|| Ok(request.take(logits)?));
+        (request.number, outcome)
+    };
+    match taken.len() {
+        0 | 1 => taken.into_iter().map(take).collect(),
+        _ => taken.into_par_iter().map(take).collect(),
+    }
+}
+
+/// A step of the model, whose panic is an error like others.
+fn guarded<T>(step: impl FnOnce() -> Step<T>) -> Step<T> {
+    // A step that broke has changed nothing that the next would build on: see [`Model`].
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|panic| {
+        tracing::error!("the model panicked: {}", words_of(&*panic));
+        Err(EngineError::Panicked)
+    })
+}
+
+/// What a panic says.
+fn words_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    let formatted = panic.downcast_ref::<String>().map(String::as_str);
+    formatted
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it does not say why")
+}
+
+/// Texts that end an answer, ready to be found in its tokens.
+fn stop_strings(strings: &[String], processor: &TextProcessor) -> StopStrings {
+    if strings.is_empty() {
+        return StopStrings::default();
+    }
+    StopStrings::new(strings, processor.token_bytes())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,405 @@
+//! The scheduler with a model that is made up, and that fails as it is told.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::blip2::passes::KvUsage;
+use crate::engine::queue::queue;
+use crate::engine::{ClientKey, Events, Instruction, QueueLimits, Submission};
+use crate::generation::{Beginning, FinishReason};
+use crate::models::Checkpoint;
+use crate::processor::{Picture, Processor};
+
+const VOCABULARY: usize = 300;
+const LAYERS: usize = 3;
+const BLOCKS: usize = 40;
+
+/// What happened, seen from outside the scheduler.
+#[derive(Default)]
+struct Seen {
+    /// Of each decoding pass, the pictures whose answers went on.
+    passes: Vec<Vec<u8>>,
+    encoded: Vec<u8>,
+    sequences: usize,
+    most_rows: usize,
+}
+
+/// A model whose next token depends on the picture and on what was read.
+struct MadeUp {
+    seen: Arc<Mutex<Seen>>,
+    /// Pictures whose answers break the pass that they are in, and after how many tokens.
+    breaking: HashMap<u8, usize>,
+    /// Answers that nobody wants any more after so many passes.
+    leaving: Vec<(usize, Events)>,
+}
+
+struct Read {
+    picture: u8,
+    tokens: Vec<u32>,
+    prompt: usize,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        self.seen.lock().expect("nothing panics with it").sequences -= 1;
+    }
+}
+
+impl Read {
+    fn new(picture: u8, tokens: Vec<u32>, prompt: usize, seen: &Arc<Mutex<Seen>>) -> Self {
+        seen.lock().expect("nothing panics with it").sequences += 1;
+        Self {
+            picture,
+            tokens,
+            prompt,
+            seen: Arc::clone(seen),
+        }
+    }
+
+    fn logits(&self) -> Vec<f32> {
+        let sum = self
+            .tokens
+            .iter()
+            .fold(u32::from(self.picture), |sum, token| sum * 31 % 9973 + token);
+        (0..VOCABULARY as u32)
+            .map(|token| ((token * 7919 + sum * 104_729) % 1009) as f32 / 100.0)
+            .collect()
+    }
+}
+
+type Outcome<T> = Result<T, GenerationError>;
+
+impl Model for MadeUp {
+    type Encoded = u8;
+    type Looking = (u8, usize);
+    type Reading = usize;
+    type Sequence = Read;
+
+    fn beginning(&self, prompt_ids: &[u32], options: &GenerationOptions) -> Outcome<Beginning> {
+        Ok(Beginning {
+            ids_before: prompt_ids.to_vec(),
+            eos_token_ids: vec![2],
+            max_length: prompt_ids.len() + options.max_new_tokens,
+        })
+    }
+
+    fn begin_picture(&mut self, picture: &Picture) -> Outcome<(u8, usize)> {
+        let number = picture.rgb[0];
+        self.seen.lock().expect("nothing panics with it").encoded.push(number);
+        Ok((number, 0))
+    }
+
+    fn look_on(&mut self, looking: &mut (u8, usize)) -> Outcome<Option<u8>> {
+        looking.1 += 1;
+        Ok((looking.1 == LAYERS).then_some(looking.0))
+    }
+
+    fn picture_tokens(&self) -> usize {
+        4
+    }
+
+    fn reads_in_parts(&self) -> bool {
+        true
+    }
+
+    fn known(&self, _: [u8; 32], _: &[u32]) -> usize {
+        0
+    }
+
+    fn new_sequence(&mut self, _: [u8; 32], _: &[u32]) -> Read {
+        Read::new(0, Vec::new(), 0, &self.seen)
+    }
+
+    fn fork(&mut self, sequence: &Read) -> Read {
+        Read::new(sequence.picture, sequence.tokens.clone(), sequence.prompt, &self.seen)
+    }
+
+    fn read_of_prompt(&self, sequence: &Read) -> usize {
+        sequence.tokens.len()
+    }
+
+    fn begin_reading(&mut self, parts: &mut [Part<Self>]) -> Outcome<usize> {
+        for part in parts {
+            part.sequence.picture = *part.picture.expect("it was encoded");
+        }
+        Ok(0)
+    }
+
+    fn read_on(&mut self, reading: &mut usize) -> Outcome<bool> {
+        *reading += 1;
+        Ok(*reading == LAYERS)
+    }
+
+    fn finish_reading(&mut self, _: usize, parts: &mut [Part<Self>]) -> Outcome<Vec<Option<Vec<f32>>>> {
+        let finish = |part: &mut Part<Self>| {
+            let start = part.sequence.tokens.len();
+            part.sequence.tokens.extend(&part.ids[start..start + part.tokens]);
+            part.sequence.prompt = part.ids.len();
+            (part.sequence.tokens.len() == part.ids.len()).then(|| part.sequence.logits())
+        };
+        Ok(parts.iter_mut().map(finish).collect())
+    }
+
+    fn decode(&mut self, rows: &mut [&mut Read], tokens: &[u32]) -> Outcome<Vec<Vec<f32>>> {
+        let mut seen = self.seen.lock().expect("nothing panics with it");
+        seen.passes.push(rows.iter().map(|row| row.picture).collect());
+        seen.most_rows = seen.most_rows.max(rows.len());
+        let passes = seen.passes.len();
+        drop(seen);
+        self.leaving.retain(|(after, _)| *after > passes);
+        let breaks = |row: &&&mut Read| {
+            let written = row.tokens.len() - row.prompt;
+            self.breaking.get(&row.picture).is_some_and(|after| written >= *after)
+        };
+        assert!(rows.iter().find(breaks).is_none(), "the model was told to break");
+        let read = |(row, token): (&mut &mut Read, &u32)| {
+            row.tokens.push(*token);
+            row.logits()
+        };
+        Ok(rows.iter_mut().zip(tokens).map(read).collect())
+    }
+
+    fn most_blocks(&self, prompt: usize, beginning: &Beginning, rows: usize) -> usize {
+        (prompt + rows * (beginning.max_length - beginning.ids_before.len())).div_ceil(16)
+    }
+
+    fn usage(&self) -> KvUsage {
+        KvUsage {
+            blocks: BLOCKS,
+            held: 0,
+            kept: 0,
+        }
+    }
+
+    fn encoded_bytes(&self) -> u64 {
+        1
+    }
+
+    fn block_bytes(&self) -> u64 {
+        1
+    }
+}
+
+fn processor() -> Processor {
+    let checkpoint = Checkpoint::demo().expect("it is part of the program");
+    checkpoint.processor().expect("it is part of the program")
+}
+
+/// A question about the picture of this number.
+fn question(picture: u8, options: GenerationOptions) -> Submission {
+    Submission {
+        client: ClientKey::from(u128::from(picture)),
+        network: None,
+        deadline: None,
+        picture: Arc::new(Picture {
+            width: 1,
+            height: 1,
+            rgb: vec![picture; 3],
+        }),
+        instruction: Instruction::question(format!("what is {picture}?")),
+        options,
+        stop_strings: Vec::new(),
+    }
+}
+
+fn options(max_new_tokens: usize) -> GenerationOptions {
+    GenerationOptions {
+        max_new_tokens,
+        ..GenerationOptions::default()
+    }
+}
+
+/// What becomes of all questions: tokens and how it ended, where somebody waited.
+type Ended = Option<Result<Vec<Vec<u32>>, String>>;
+
+/// Asks all at once, of which some leave after so many passes.
+fn run(
+    processor: &Processor,
+    questions: Vec<(Submission, Option<usize>)>,
+    breaking: HashMap<u8, usize>,
+    rows: usize,
+) -> (Vec<Ended>, Seen) {
+    let limits = QueueLimits {
+        waiting: 1000,
+        waiting_per_client: 1000,
+    };
+    let (sender, queue) = queue(limits);
+    let (mut leaving, mut waiting) = (Vec::new(), Vec::new());
+    for (question, leaves) in questions {
+        let events = Job::submit(question, &sender).expect("there is a place");
+        match leaves {
+            Some(after) => {
+                leaving.push((after, events));
+                waiting.push(None);
+            }
+            None => waiting.push(Some(events)),
+        }
+    }
+    drop(sender);
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let model = MadeUp {
+        seen: Arc::clone(&seen),
+        breaking,
+        leaving,
+    };
+    let prompts = Prompts {
+        processor: &processor.text,
+        is_demo: false,
+        room_for_turns: &|_| 500,
+    };
+    let limits = BatchLimits {
+        rows,
+        ..BatchLimits::default()
+    };
+    Scheduler::new(model, prompts, queue, limits, Arc::new(DeviceHealth::new(true))).run();
+    let ended = waiting.into_iter().map(|events| events.map(how_it_ended)).collect();
+    let seen = std::mem::take(&mut *seen.lock().expect("nothing panics with it"));
+    (ended, seen)
+}
+
+fn how_it_ended(mut events: Events) -> Result<Vec<Vec<u32>>, String> {
+    let mut streamed = Vec::new();
+    let mut ends = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        match event {
+            Event::Queued { .. } | Event::Started { .. } => {}
+            Event::Token { token, .. } => streamed.push(token.id),
+            Event::Done(summary) => {
+                let ids = |answer: &crate::engine::WrittenAnswer| {
+                    answer.sequence.tokens.iter().map(|token| token.id).collect()
+                };
+                let answers: Vec<Vec<u32>> = summary.answers.iter().map(ids).collect();
+                assert_eq!(answers[0], streamed, "what was streamed is the first answer");
+                assert!(matches!(
+                    summary.finish_reason,
+                    FinishReason::Stop | FinishReason::Length
+                ));
+                ends.push(Ok(answers));
+            }
+            Event::Failed(error) => ends.push(Err(error.to_string())),
+        }
+    }
+    assert_eq!(ends.len(), 1, "it ends once");
+    ends.remove(0)
+}
+
+#[test]
+fn answers_go_on_together_and_are_those_of_each_alone() {
+    let processor = processor();
+    let beams = GenerationOptions {
+        num_beams: 3,
+        ..options(12)
+    };
+    let drawn = GenerationOptions {
+        do_sample: true,
+        seed: Some(5),
+        num_return_sequences: 2,
+        ..options(15)
+    };
+    let all = [options(20), beams, drawn, options(1), options(0)];
+    let asked = |number: usize| (question(number as u8, all[number].clone()), None);
+    let (together, seen) = run(&processor, (0..all.len()).map(asked).collect(), HashMap::new(), 16);
+    assert!(seen.most_rows >= 1 + 3 + 2, "{} rows", seen.most_rows);
+    assert_eq!(seen.sequences, 0, "all that was held is given back");
+    for (number, together) in together.iter().enumerate() {
+        let (alone, _) = run(&processor, vec![asked(number)], HashMap::new(), 16);
+        assert_eq!(&alone[0], together);
+    }
+}
+
+#[test]
+fn who_breaks_the_model_fails_alone() {
+    let processor = processor();
+    let asked = |broken| {
+        let questions = (1..=4).map(|picture| (question(picture, options(20)), None)).collect();
+        run(&processor, questions, broken, 16)
+    };
+    let (sound, _) = asked(HashMap::new());
+    let (ended, seen) = asked(HashMap::from([(3, 5)]));
+    assert_eq!(ended[2], Some(Err(EngineError::Panicked.to_string())));
+    for other in [0, 1, 3] {
+        assert_eq!(ended[other], sound[other]);
+    }
+    assert_eq!(seen.sequences, 0);
+}
+
+#[test]
+fn who_has_gone_is_in_no_further_pass() {
+    let questions = vec![(question(1, options(100)), Some(7)), (question(2, options(40)), None)];
+    let (ended, seen) = run(&processor(), questions, HashMap::new(), 16);
+    assert!(matches!(ended[1], Some(Ok(_))));
+    let last = seen
+        .passes
+        .iter()
+        .rposition(|pass| pass.contains(&1))
+        .expect("it began");
+    // It goes in the seventh pass.
+    assert!(last < 7, "pass {}", last + 1);
+    assert_eq!(seen.sequences, 0);
+}
+
+#[test]
+fn a_picture_is_encoded_once_however_many_ask_about_it() {
+    let questions = [1, 2, 1, 1, 2].map(|picture| (question(picture, options(5)), None));
+    let (_, seen) = run(&processor(), questions.into(), HashMap::new(), 16);
+    assert_eq!(seen.encoded, [1, 2]);
+}
+
+#[test]
+fn what_does_not_fit_waits_or_is_refused_and_others_are_answered() {
+    let processor = processor();
+    let large = |rows| GenerationOptions {
+        num_beams: rows,
+        ..options(100)
+    };
+    let questions = vec![
+        (question(1, large(5)), None),
+        (question(2, large(5)), None),
+        (question(3, large(90)), None),
+        (question(4, options(3)), None),
+    ];
+    let (ended, seen) = run(&processor, questions, HashMap::new(), 6);
+    assert!(seen.most_rows <= 6, "{} rows", seen.most_rows);
+    let is_answered: Vec<bool> = ended.iter().map(|ended| matches!(ended, Some(Ok(_)))).collect();
+    assert_eq!(is_answered, [true, true, false, true]);
+    assert!(
+        matches!(&ended[2], Some(Err(error)) if error.contains("fewer beams")),
+        "{:?}",
+        ended[2]
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Whatever comes: every question ends once, in an answer that is the same alone or in a failure
+    /// of its own, and nothing that was held is lost.
+    #[test]
+    fn every_question_ends_once_and_nothing_is_lost(
+        asked in proptest::collection::vec((0..6u8, 0..25usize, 1..4usize, proptest::option::weighted(0.2, 1..30usize)), 1..14),
+        breaking in proptest::collection::hash_map(0..6u8, 0..10usize, 0..2),
+        rows in 1..12usize,
+    ) {
+        let processor = processor();
+        let question = |(picture, tokens, beams, leaves): &(u8, usize, usize, Option<usize>)| {
+            let options = GenerationOptions { num_beams: *beams, ..options(*tokens) };
+            (question(*picture, options), *leaves)
+        };
+        let (ended, seen) = run(&processor, asked.iter().map(question).collect(), breaking.clone(), rows);
+        prop_assert_eq!(seen.sequences, 0);
+        for (asked, ended) in asked.iter().zip(ended) {
+            let Some(ended) = ended else { continue };
+            match ended {
+                Ok(answers) => {
+                    let alone = run(&processor, vec![(question(asked).0, None)], HashMap::new(), 16).0;
+                    prop_assert_eq!(alone[0].clone(), Some(Ok(answers)));
+                }
+                Err(_) => prop_assert!(breaking.contains_key(&asked.0)),
+            }
+        }
+    }
+}
