@@ -51,6 +51,9 @@ pub struct Blip2Config {
 /// No number of a config is larger.
 const MOST: usize = 1 << 20;
 
+/// No picture is larger: as the model sees it, it is hundreds of pixels wide.
+const MOST_PIXELS_OF_A_SIDE: usize = 1 << 13;
+
 /// No part has more layers: the tensors of each are listed before one is missed.
 const MOST_LAYERS: usize = 1024;
 
@@ -109,9 +112,10 @@ impl Blip2Config {
             ("vision_config.num_hidden_layers", vision.num_hidden_layers),
             ("qformer_config.num_hidden_layers", qformer.num_hidden_layers),
         ])?;
+        check_sizes_up_to(MOST_PIXELS_OF_A_SIDE, [("vision_config.image_size", vision.image_size)])?;
         check_sizes([
             ("num_query_tokens", self.num_query_tokens),
-            ("vision_config.image_size", vision.image_size),
+            ("the number of vision_config's patches", vision.grid() * vision.grid()),
             ("vision_config.hidden_size", vision.hidden_size),
             ("vision_config.intermediate_size", vision.intermediate_size),
             ("qformer_config.hidden_size", qformer.hidden_size),

@@ -1,5 +1,6 @@
 //! Where the files of a checkpoint are, or can be had.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use super::foreign;
 use super::hub::{HubError, HubId, HubSettings, Snapshot, listed_names};
 use super::mapped::SINGLE_FILE;
 use super::shard_index::{INDEX_FILE, Index};
-use super::{CheckpointError, MappedTensors, Progress, Source, demo};
+use super::{CheckpointError, MappedTensors, Progress, Source, demo, ordinary_file};
 
 /// Small files that a checkpoint may have beside `config.json` and `tokenizer.json`.
 const OPTIONAL_FILES: [&str; 4] = [
@@ -114,7 +115,8 @@ impl Files {
 
     pub fn contains(&self, file: &str) -> bool {
         match &self.source {
-            FileSource::Folder(folder) => folder.join(file).is_file(),
+            // What is there and no ordinary file is refused where it is opened.
+            FileSource::Folder(folder) => folder.join(file).exists(),
             FileSource::Demo => demo::file(file).is_some(),
         }
     }
@@ -137,7 +139,9 @@ impl Files {
         }
         match &self.source {
             FileSource::Folder(folder) => {
-                std::fs::read(folder.join(file)).map_err(|error| CheckpointError::Unreadable {
+                let mut bytes = Vec::new();
+                let read = ordinary_file::open(&folder.join(file)).and_then(|mut file| file.read_to_end(&mut bytes));
+                read.map(|_| bytes).map_err(|error| CheckpointError::Unreadable {
                     file: file.into(),
                     reason: error.to_string(),
                 })

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::CheckpointError;
 use super::hub::HubError;
+use super::ordinary_file;
 
 /// How a pointer file of Git LFS begins.
 const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -86,13 +87,22 @@ pub fn is_gguf(name: &str) -> bool {
     ending.is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"))
 }
 
-/// What a single file is that was named in place of a folder.
+/// What a single file is that was named in place of a folder; none where nothing is there.
 pub fn of_file(text: &str) -> Option<CheckpointError> {
-    (is_gguf(text) && Path::new(text).is_file()).then(|| CheckpointError::Foreign {
-        checkpoint: text.into(),
-        what: "is a GGUF file, which is llama.cpp's".into(),
-        advice: GGUF.into(),
-    })
+    let path = Path::new(text);
+    if !path.exists() {
+        return None;
+    }
+    if is_gguf(text) {
+        return Some(foreign(text, "is a GGUF file, which is llama.cpp's", GGUF));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let advice = format!(
+        "Name the folder that it lies in, {}.",
+        folder.unwrap_or(Path::new(".")).display()
+    );
+    let what = "is a file, and a checkpoint is a folder with config.json, tokenizer.json and the weights";
+    Some(foreign(text, what, &advice))
 }
 
 /// Refuses a config that says that its weights were quantised by another program.
@@ -151,7 +161,7 @@ fn is_pointer(path: &Path) -> bool {
         return false;
     }
     let mut begin = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(LFS.len() as u64).read_to_end(&mut begin));
+    let read = ordinary_file::open(path).and_then(|file| file.take(LFS.len() as u64).read_to_end(&mut begin));
     read.is_ok() && begin == LFS
 }
 

@@ -11,7 +11,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::files::{FileSource, Files};
 use super::shard_index::{INDEX_FILE, Index};
-use super::{CheckpointError, demo, foreign};
+use super::{CheckpointError, demo, foreign, ordinary_file};
 
 pub const SINGLE_FILE: &str = "model.safetensors";
 
@@ -222,7 +222,7 @@ impl MappedTensors {
 }
 
 fn map_file(path: &Path) -> std::io::Result<Mmap> {
-    let file = std::fs::File::open(path)?;
+    let file = ordinary_file::open(path)?;
     // SAFETY: the checkpoint's files are not written to while the program runs, as
     // everywhere where weights are mapped; a file cut short under us ends the process.
     let map = unsafe { Mmap::map(&file) }?;

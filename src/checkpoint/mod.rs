@@ -13,6 +13,7 @@ mod files;
 mod foreign;
 pub mod hub;
 mod mapped;
+mod ordinary_file;
 pub mod progress;
 mod readable_bytes;
 mod shard_index;

@@ -1,9 +1,10 @@
 //! A checkpoint that holds what its config asks for, and the model that it becomes.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::inventory::{HEAD, inventory};
+use super::inventory::{HEAD, inventory, may_be_left};
 use super::{CheckpointMetadata, LoadError};
 use crate::blip2::Blip2;
 use crate::blip2::config::Blip2Config;
@@ -44,11 +45,34 @@ impl Checkpoint {
         for wanted in inventory(&config, tensors.contains(HEAD)) {
             tensors.check(files.name(), &wanted.name, &wanted.shape)?;
         }
-        Ok(Self {
+        let checkpoint = Self {
             files,
             config,
             tensors: Arc::new(tensors),
-        })
+        };
+        checkpoint.warn_of_unused_tensors();
+        Ok(checkpoint)
+    }
+
+    /// The tensors of its files that the model leaves where they are, but for those that sound files
+    /// may hold.
+    pub fn unused_tensors(&self) -> Vec<&str> {
+        let asked = inventory(&self.config, self.has_head());
+        let asked: HashSet<&str> = asked.iter().map(|tensor| tensor.name.as_str()).collect();
+        let is_unused = |name: &&str| !asked.contains(name) && !may_be_left(name, &self.config);
+        self.tensors.names().filter(is_unused).collect()
+    }
+
+    /// With fewer layers than its weights have, a model answers, and wrongly.
+    fn warn_of_unused_tensors(&self) {
+        let unused = self.unused_tensors();
+        if let Some(first) = unused.first() {
+            tracing::warn!(
+                "the weights of {} hold {} tensors that its config.json does not ask for, as {first}: its answers may be wrong. Check that config.json belongs to the weights",
+                self.name(),
+                unused.len()
+            );
+        }
     }
 
     /// What the checkpoint is called: the folder's name, or its id on the hub.

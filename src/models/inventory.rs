@@ -74,6 +74,16 @@ pub const SHARED_TABLE: &str = "language_model.shared.weight";
 /// What T5 embeds an answer with where a file holds it and it differs from the shared table.
 pub const ANSWER_TABLE: &str = "language_model.decoder.embed_tokens.weight";
 
+/// Which T5's encoder embeds a prompt with in some files; the shared table is read for it.
+const PROMPT_TABLE: &str = "language_model.encoder.embed_tokens.weight";
+
+/// What the first files of T5 hold, and no T5 has ever read (`_keys_to_ignore_on_load_unexpected` of
+/// transformers' `T5ForConditionalGeneration`).
+const CROSS_BIAS: &str = "language_model.decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
+
+/// Buffers that older transformers saved with the weights: they are computed, not learnt.
+const BUFFERS: [&str; 2] = ["position_ids", "inv_freq"];
+
 /// The last matrix of T5's feed-forward layers, which has a precision of its own.
 const T5_WO: &str = "DenseReluDense.wo";
 
@@ -93,6 +103,13 @@ pub fn inventory(config: &Blip2Config, with_head: bool) -> Vec<TensorSpec> {
         LanguageModelConfig::T5(t5) => list.t5(t5, with_head),
     }
     list.tensors
+}
+
+/// Whether a tensor that the config does not ask for may be in a sound file all the same.
+pub fn may_be_left(name: &str, config: &Blip2Config) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_of_t5 = matches!(config.text_config, LanguageModelConfig::T5(_));
+    BUFFERS.contains(&last) || (is_of_t5 && [PROMPT_TABLE, ANSWER_TABLE, CROSS_BIAS].contains(&name))
 }
 
 /// How many numbers the model has.

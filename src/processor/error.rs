@@ -83,7 +83,7 @@ pub enum ProcessorError {
     #[error("The picture processor's configuration is not a JSON object.")]
     NotAnObject,
     /// A key has a value that cannot be used.
-    #[error("The picture processor's configuration says \"{key}\": {value}, and {expected} is needed there.")]
+    #[error("The picture processor's configuration says \"{key}\": {value}, and has to say {expected} there.")]
     Value {
         /// The key in the file.
         key: &'static str,

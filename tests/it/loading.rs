@@ -77,6 +77,17 @@ fn the_inventory_is_what_the_reference_saves() {
     assert_eq!(seen, 32);
 }
 
+#[test]
+fn no_tensor_of_a_sound_checkpoint_is_told_to_be_left() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/checkpoints");
+    let folders = std::fs::read_dir(golden).expect("the golden files are there");
+    let folders = folders.map(|entry| Checkpoint::open(entry.expect("it can be listed").path()));
+    for checkpoint in folders.chain([Checkpoint::demo()]) {
+        let checkpoint = checkpoint.expect("it is whole");
+        assert!(checkpoint.unused_tensors().is_empty(), "{}", checkpoint.name());
+    }
+}
+
 /// Tables that are not asked for: of T5, the encoder's is never read, and the decoder's may
 /// repeat the shared one.
 const TABLES: [&str; 2] = ["language_model.encoder.embed_tokens.weight", ANSWER_TABLE];

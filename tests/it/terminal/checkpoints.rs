@@ -9,7 +9,7 @@ type Damage = (&'static str, fn(&TinyCheckpoint), &'static [&'static str]);
 #[test]
 fn a_damaged_checkpoint_is_named() {
     let picture = PictureFile::new();
-    let damages: [Damage; 15] = [
+    let damages: [Damage; 17] = [
         ("no config", |c| c.remove("config.json"), &["config.json"]),
         ("no tokenizer", |c| c.remove("tokenizer.json"), &["tokenizer.json"]),
         (
@@ -58,6 +58,16 @@ fn a_damaged_checkpoint_is_named() {
             "numbers that overflow",
             |c| c.write("config.json", r#"{"text_config":{"vocab_size":9999999999}}"#),
             &["vocab_size"],
+        ),
+        (
+            "pictures too large to be any",
+            |c| c.write("config.json", r#"{"vision_config":{"image_size":1000000}}"#),
+            &["config.json makes no sense", "vision_config.image_size is 1000000"],
+        ),
+        (
+            "division by zero",
+            |c| c.write("preprocessor_config.json", r#"{"image_std": [0, 0, 0]}"#),
+            &["has to say values other than 0 there"],
         ),
         (
             "weights that are not numbers",
@@ -148,4 +158,65 @@ fn an_index_that_points_to_the_wrong_shard_is_named() {
     let picture = PictureFile::new();
     let output = ask(["--model", checkpoint.path(), picture.path()]);
     refused(&output, &["no.such.tensor", "model-1.safetensors", "index"]);
+}
+
+/// Opening a pipe waits for somebody who writes into it, and nobody does.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_place_of_a_file_is_refused() {
+    let picture = PictureFile::new();
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let checkpoint = TinyCheckpoint::new();
+        checkpoint.remove(file);
+        let made = std::process::Command::new("mkfifo")
+            .arg(checkpoint.folder.path().join(file))
+            .status();
+        assert!(made.is_ok_and(|status| status.success()), "{file}");
+        let output = ask(["--model", checkpoint.path(), picture.path()]);
+        refused(&output, &[file, "no ordinary file"]);
+    }
+}
+
+#[test]
+fn a_file_in_place_of_its_folder_is_refused_with_the_folder() {
+    let checkpoint = TinyCheckpoint::new();
+    let picture = PictureFile::new();
+    let weights = format!("{}/model.safetensors", checkpoint.path());
+    let folder = format!("Name the folder that it lies in, {}.", checkpoint.path());
+    refused(&ask(["--model", &weights, picture.path()]), &["is a file", &folder]);
+    let gguf = picture.beside("model.gguf", "GGUF");
+    refused(&ask(["--model", &gguf, picture.path()]), &["is a GGUF file"]);
+}
+
+#[test]
+fn tensors_that_the_config_does_not_ask_for_are_named() {
+    let checkpoint = TinyCheckpoint::new();
+    let picture = PictureFile::new();
+    let said = |further: &[&str]| {
+        checkpoint.save(|tensors| {
+            for name in further {
+                let copy = tensors["query_tokens"].clone();
+                tensors.insert((*name).into(), copy);
+            }
+        });
+        let output = glimpse()
+            .args([
+                "ask",
+                "--model",
+                checkpoint.path(),
+                "--max-new-tokens=1",
+                picture.path(),
+            ])
+            .env("GLIMPSE_LOG", "warn")
+            .output()
+            .expect("the program starts");
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let layer = "language_model.model.decoder.layers.1";
+    let (one, other) = (format!("{layer}.fc1.bias"), format!("{layer}.fc2.bias"));
+    let log = said(&[&one, &other]);
+    assert!(log.contains("2 tensors") && log.contains(&one), "{log}");
+    let log = said(&["qformer.embeddings.position_ids"]);
+    assert!(!log.contains("tensors"), "{log}");
 }
