@@ -172,6 +172,8 @@ pub enum Missing {
     Example,
     Answer,
     Picture,
+    /// The file of a conversation's picture, which somebody else has taken away.
+    PictureFile,
 }
 
 impl std::fmt::Display for Missing {
@@ -181,6 +183,7 @@ impl std::fmt::Display for Missing {
             Self::Example => "example",
             Self::Answer => "answer",
             Self::Picture => "picture",
+            Self::PictureFile => "picture's file",
         })
     }
 }

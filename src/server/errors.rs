@@ -191,6 +191,7 @@ fn missing(what: Missing) -> &'static str {
         Missing::Example => "There is no such example. Choose one that is shown.",
         Missing::Answer => "No answer is being given in this conversation. Load the page again.",
         Missing::Picture => "This picture is not there any more. Put it in again.",
+        Missing::PictureFile => "The file of this picture is gone from the server. Put the picture in again.",
     }
 }
 

@@ -72,6 +72,12 @@ impl From<StoreError> for Error {
             StoreError::NotFound => Self::NotFound {
                 what: Missing::Conversation,
             },
+            StoreError::NoPictureFile { .. } => {
+                tracing::warn!("{error}");
+                Self::NotFound {
+                    what: Missing::PictureFile,
+                }
+            }
             StoreError::TurnInProgress => Self::TurnInProgress,
             StoreError::VisitorFull { bytes, limit } => Self::PictureTooLarge {
                 limited: PictureLimit::Kept,

@@ -4,11 +4,15 @@
 use std::error::Error;
 use std::io;
 
-/// Use the first five where a visitor has something to do about it.
+use crate::chat::PictureId;
+
+/// Use the first six where a visitor has something to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("it is not kept here (any more)")]
     NotFound,
+    #[error("the file of the picture {picture} is gone from the folder of pictures")]
+    NoPictureFile { picture: PictureId },
     #[error("an answer of this conversation is still being given")]
     TurnInProgress,
     #[error("the conversation has {limit} turns (--max-turns)")]

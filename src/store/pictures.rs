@@ -45,15 +45,19 @@ impl PictureFiles {
     }
 
     pub async fn file(&self, id: &PictureId) -> Result<Bytes, StoreError> {
-        self.read(&path(id, "")).await
+        self.read(id, "").await
     }
 
     pub async fn preview(&self, id: &PictureId) -> Result<Bytes, StoreError> {
-        self.read(&path(id, PREVIEW)).await
+        self.read(id, PREVIEW).await
     }
 
-    async fn read(&self, path: &ObjectPath) -> Result<Bytes, StoreError> {
-        Ok(self.files.get(path).await?.bytes().await?)
+    async fn read(&self, id: &PictureId, suffix: &str) -> Result<Bytes, StoreError> {
+        let file = match self.files.get(&path(id, suffix)).await {
+            Err(object_store::Error::NotFound { .. }) => return Err(StoreError::NoPictureFile { picture: *id }),
+            file => file?,
+        };
+        Ok(file.bytes().await?)
     }
 
     /// Removes both files, where they are.

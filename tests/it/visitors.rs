@@ -8,7 +8,7 @@ use crate::support::page::{
     STRANGER, VISITOR, VISITOR_HEADER, ask, begin, call, call_as, post_form, question, send_as, upload,
 };
 use crate::support::script::ScriptControl;
-use crate::support::{Server, TinyCheckpoint, png};
+use crate::support::{Server, TinyCheckpoint, glimpse, png};
 
 fn server(further: &[&str]) -> (TinyCheckpoint, Server) {
     let model = TinyCheckpoint::new();
@@ -330,4 +330,40 @@ fn a_conversation_of_an_older_glimpse_goes_to_whoever_opens_it_with_a_secret() {
     assert!(is_there(VISITOR, &server, id), "it was still nobody's");
     assert!(!is_there(STRANGER, &server, id), "now it is a visitor's");
     assert!(is_there(VISITOR, &server, id));
+}
+
+#[test]
+fn a_picture_whose_file_is_gone_is_told_as_such() {
+    let folder = tempfile::tempdir().expect("there is a folder for tests");
+    let (log, data) = (folder.path().join("log"), folder.path().join("data"));
+    let start = || {
+        let log = std::fs::File::create(&log).expect("the folder is ours");
+        let mut program = glimpse();
+        program.env("GLIMPSE_LOG", "warn").stderr(log);
+        let name = data.to_str().expect("temporary folders have plain names");
+        Server::start_as(program, "127.0.0.1", &["--engine", "scripted", "--data", name])
+    };
+    let server = start();
+    let (status, conversation) = upload(&server, &png([1, 2, 3]));
+    assert_eq!(status, 200, "{conversation}");
+    drop(server);
+    std::fs::remove_dir_all(data.join("pictures")).expect("it was made");
+    let server = start();
+    let id = conversation["id"].as_str().expect("it has one");
+    let (status, said) = call(&server, "ask", &question(id, 1));
+    assert_eq!((status, &said["code"]), (404, &json!("not_found")), "{said}");
+    let preview = conversation["picture"]["url"].as_str().expect("it has one");
+    let mut preview = ureq::get(format!("{}{preview}", server.address))
+        .config()
+        .http_status_as_error(false)
+        .build()
+        .call()
+        .expect("the server answers");
+    assert_eq!(preview.status(), 404);
+    let preview = preview.body_mut().read_to_string().expect("it is text");
+    for said in [said["message"].as_str().unwrap_or_default(), preview.as_str()] {
+        assert!(said.contains("file of this picture is gone"), "{said}");
+    }
+    let log = std::fs::read_to_string(&log).expect("it is there");
+    assert_eq!(log.matches("is gone from the folder of pictures").count(), 2, "{log}");
 }
