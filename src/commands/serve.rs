@@ -23,7 +23,9 @@ use crate::generation::bounds;
 use crate::models::available_memory;
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
-use crate::server::{self, Hosts, Limits, Network, Pace, Placement, RootPath, TrustedProxies, Watcher, Watchers};
+use crate::server::{
+    self, HostName, Hosts, Limits, Network, Pace, Placement, RootPath, TrustedProxies, Watcher, Watchers,
+};
 use crate::service::{self, Service};
 use crate::store::{self, SqliteStore};
 
@@ -67,7 +69,8 @@ pub struct ServeArgs {
         long,
         env = "GLIMPSE_ALLOW_PICTURE_SOURCE",
         value_name = "ADDRESS:PORT",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = picture_source
     )]
     allow_picture_source: Vec<SocketAddr>,
 
@@ -80,7 +83,7 @@ pub struct ServeArgs {
     /// machine; may be given several times, or as a list with commas. It answers to localhost
     /// and to --public-url without
     #[arg(long, env = "GLIMPSE_HOST_NAME", value_name = "NAME", value_delimiter = ',')]
-    host_name: Vec<String>,
+    host_name: Vec<HostName>,
 
     /// The proxies, such as 10.0.0.0/8 or 127.0.0.1, from whom X-Forwarded-For (or Forwarded) is
     /// taken for who asks, by whom the limits per visitor are counted, and X-Forwarded-Proto; may be
@@ -126,10 +129,23 @@ pub struct ServeArgs {
 }
 
 fn public_url(text: &str) -> Result<Url, &'static str> {
-    Url::parse(text)
+    let url = Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .ok_or("write it as https://demo.example")
+        .ok_or("write it as https://demo.example")?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("write it without ? and #, as https://demo.example/glimpse");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("write it without a user and a password, as https://demo.example");
+    }
+    Ok(url)
+}
+
+fn picture_source(text: &str) -> Result<SocketAddr, &'static str> {
+    text.trim()
+        .parse()
+        .map_err(|_| "write a number and a port, as 10.0.0.5:8080 or [fd00::5]:8080")
 }
 
 /// Limits: flag, environment variable, default and range of each, and what it counts.
@@ -224,10 +240,12 @@ impl FromStr for PictureMemory {
         if text.trim().eq_ignore_ascii_case("auto") {
             return Ok(Self::Auto);
         }
-        let wrong = "write auto, or a number of bytes above 0, as 2GB, 500MiB or 500M";
-        text.parse::<Bytes>()
-            .map(|bytes| Self::Bytes(bytes.0))
-            .map_err(|_| wrong)
+        let wrong = "write auto, or a number of bytes, as 2GB, 500MiB or 500M; a small picture takes 12M";
+        let bytes = text.parse::<Bytes>().map_err(|_| wrong)?.0;
+        match bytes < service::LEAST_PICTURE_MEMORY {
+            true => Err(wrong),
+            false => Ok(Self::Bytes(bytes)),
+        }
     }
 }
 
@@ -253,18 +271,22 @@ impl ServeArgs {
     /// Where visitors find the page below its host; `--public-url` may say it too.
     ///
     /// # Errors
-    /// The path of `--public-url` cannot be one.
+    /// The path of `--public-url` cannot be one, or is another than `--root-path`.
     fn root_path(&self) -> Result<RootPath, UsageError> {
         let public = self.public_url.as_ref().map(Url::path).filter(|path| *path != "/");
-        match (&self.root_path, public) {
-            (Some(root_path), _) => Ok(root_path.clone()),
-            (None, Some(path)) => path.parse().map_err(|error| {
-                UsageError(format!(
-                    "--public-url (GLIMPSE_PUBLIC_URL) has the path {path}: {error}."
-                ))
-            }),
-            (None, None) => Ok(RootPath::default()),
+        let Some(path) = public else {
+            return Ok(self.root_path.clone().unwrap_or_default());
+        };
+        let wrong = |error| {
+            UsageError(format!(
+                "--public-url (GLIMPSE_PUBLIC_URL) has the path {path}: {error}."
+            ))
+        };
+        let public: RootPath = path.parse().map_err(wrong)?;
+        if self.root_path.as_ref().is_some_and(|root_path| *root_path != public) {
+            return Err(wrong(OTHER_PATH));
         }
+        Ok(public)
     }
 
     /// What fetches pictures for visitors, if anything does.
@@ -290,6 +312,8 @@ impl ServeArgs {
         Ok(Some(fetcher))
     }
 }
+
+const OTHER_PATH: &str = "--root-path (GLIMPSE_ROOT_PATH) is another one. Leave one of them out";
 
 const NO_SOURCE: &str = "--allow-picture-source (GLIMPSE_ALLOW_PICTURE_SOURCE) names where pictures may be fetched from, and this server fetches none. Add --allow-picture-urls, or leave it out.";
 

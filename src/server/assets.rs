@@ -2,6 +2,7 @@
 //! program, compressed when it was built.
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -20,8 +21,10 @@ struct Site;
 const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
 /// `GET /pkg/…`, `/examples/…` and the other files of the page.
-pub async fn serve(Path(path): Path<String>, request: Request) -> Response {
-    file(&path, request.headers()).unwrap_or_else(|| {
+pub async fn serve(path: Result<Path<String>, PathRejection>, request: Request) -> Response {
+    // No file has a name that is no text.
+    let found = path.ok().and_then(|Path(path)| file(&path, request.headers()));
+    found.unwrap_or_else(|| {
         let reader = Reader::of(request.headers(), request.extensions());
         let sentence = "There is nothing at this address. It may have been mistyped, or be of an older Glimpse.";
         errors::page(StatusCode::NOT_FOUND, "Not found", sentence, &reader)

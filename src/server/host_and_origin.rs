@@ -5,13 +5,16 @@
 //! machine's names only. And a page of another site may not fill in a visitor's form.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
-use axum::http::{HeaderMap, header};
-use url::Url;
+use axum::http::{HeaderMap, HeaderValue, Request, header};
+use url::{Host, Url};
 
 use super::client_address::Proxied;
 
 pub const NOT_OURS: &str = "This server listens to this machine only, and not by this name. Open http://localhost with its port, or ask whoever runs it to give it this name.";
+
+pub const SEVERAL_HOSTS: &str = "This request names several hosts, or one that is none. Send one Host header.";
 
 /// By which flags a host gives a server a name.
 pub const NAMING_FLAGS: &str = "--host-name, --public-url";
@@ -28,10 +31,50 @@ pub struct Hosts {
     /// Where visitors find it, if its host was told.
     pub public: Option<Url>,
     /// Further names that it answers to.
-    pub names: Vec<String>,
+    pub names: Vec<HostName>,
     /// Whether it listens to this machine alone.
     pub is_local: bool,
 }
+
+/// Whether a request names one host at most. Where its address names one, that counts, and takes the
+/// place of the header's (RFC 9112, 3.2 and 3.2.2).
+pub fn names_one_host<B>(request: &mut Request<B>) -> bool {
+    if request.headers().get_all(header::HOST).iter().count() > 1 {
+        return false;
+    }
+    let Some(authority) = request.uri().authority() else {
+        return true;
+    };
+    // Behind a user's name, which plays no part.
+    let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let Ok(host) = HeaderValue::from_str(host) else {
+        return false;
+    };
+    request.headers_mut().insert(header::HOST, host);
+    true
+}
+
+/// A name that a server is asked by, as browsers write it: without a scheme, a port or a path.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostName(String);
+
+impl FromStr for HostName {
+    type Err = &'static str;
+
+    /// A port is left out, since it plays no part: any other than our own is a proxy's.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bare = name(text.trim()).trim_end_matches('.');
+        let host = match bare.parse::<Ipv6Addr>() {
+            Ok(ip) => Host::Ipv6(ip),
+            // Nobody is asked by a number alone, which may be a port, or by every name below one.
+            Err(_) if bare.bytes().all(|byte| byte.is_ascii_digit()) || bare.contains('*') => return Err(NO_NAME),
+            Err(_) => Host::parse(bare).map_err(|_| NO_NAME)?,
+        };
+        Ok(Self(host.to_string()))
+    }
+}
+
+const NO_NAME: &str = "write the name alone, as demo.lan: no http:// before it, nothing behind it";
 
 impl Hosts {
     /// Whether a request for this host is for us. Programs may name none.
@@ -48,8 +91,9 @@ impl Hosts {
 
     fn is_named(&self, host: &str) -> bool {
         let public = self.public.as_ref().and_then(Url::host_str);
-        let mut names = self.names.iter().map(String::as_str).chain(public);
-        names.any(|name| name.eq_ignore_ascii_case(host))
+        let mut names = self.names.iter().map(|name| name.0.as_str()).chain(public);
+        let host = host.trim_end_matches('.');
+        names.any(|name| name.trim_end_matches('.').eq_ignore_ascii_case(host))
     }
 
     /// Whether the browser speaks https to whoever is before us: a trusted proxy says so, or it
@@ -135,7 +179,7 @@ fn is_this_machine(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderName;
 
     use super::*;
 
@@ -149,7 +193,7 @@ mod tests {
     fn a_local_server_answers_to_this_machines_names_and_those_it_was_given() {
         let mut hosts = Hosts {
             public: Url::parse("https://demo.example/").ok(),
-            names: vec!["glimpse.lan".into()],
+            names: vec!["glimpse.lan:9124".parse().expect("it is a name and a port")],
             is_local: true,
         };
         let ours = [
@@ -163,6 +207,7 @@ mod tests {
             "[::1]",
             "demo.example",
             "Glimpse.lan:7860",
+            "glimpse.lan.",
         ];
         for host in ours {
             assert!(hosts.serves(&headers(&[("host", host)])), "{host}");
@@ -185,6 +230,34 @@ mod tests {
             hosts.serves(&headers(&[("host", "evil.example")])),
             "a public server has names of its own"
         );
+    }
+
+    #[test]
+    fn a_host_name_is_a_name_alone() {
+        for (text, name) in [
+            ("demo.lan", "demo.lan"),
+            (" Demo.lan. ", "demo.lan"),
+            ("demo.lan:9124", "demo.lan"),
+            ("my_host", "my_host"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("10.0.0.5:80", "10.0.0.5"),
+            ("::1", "[::1]"),
+            ("[fe80::1]:80", "[fe80::1]"),
+        ] {
+            assert_eq!(text.parse(), Ok(HostName(name.into())), "{text}");
+        }
+        for wrong in [
+            "",
+            ":9124",
+            "9124",
+            "http://demo.lan",
+            "demo.lan/a",
+            "a b",
+            "*.demo.lan",
+            "a:b",
+        ] {
+            assert_eq!(wrong.parse::<HostName>(), Err(NO_NAME), "{wrong}");
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ use tokio::sync::watch;
 pub use assets::has_page;
 pub use body_rate::Pace;
 pub use client_address::{Network, TrustedProxies};
-pub use host_and_origin::Hosts;
+pub use host_and_origin::{HostName, Hosts};
 pub use limits::Limits;
 pub use listening::Listeners;
 pub use ops::{Watcher, Watchers};

@@ -127,9 +127,9 @@ fn header_layer(name: HeaderName, value: HeaderValue) -> SetResponseHeaderLayer<
 async fn refuse_other_sites(State(hosts): State<Arc<Hosts>>, request: Request<Body>, next: Next) -> Response {
     if request.method() == Method::POST && hosts.is_from_another_site(request.headers(), request.extensions().get()) {
         return refuse_sender(
-            StatusCode::FORBIDDEN,
+            (StatusCode::FORBIDDEN, ErrorCode::Forbidden),
             host_and_origin::OTHER_SITE,
-            host_and_origin::OWN_ADDRESS,
+            Some(host_and_origin::OWN_ADDRESS),
             request,
         )
         .await;
@@ -138,30 +138,45 @@ async fn refuse_other_sites(State(hosts): State<Arc<Hosts>>, request: Request<Bo
 }
 
 /// Refuses a name that is not ours, but for those who only ask whether we live, which load balancers do by any name.
-async fn refuse_other_names(State(hosts): State<Arc<Hosts>>, request: Request<Body>, next: Next) -> Response {
+async fn refuse_other_names(State(hosts): State<Arc<Hosts>>, mut request: Request<Body>, next: Next) -> Response {
+    if !host_and_origin::names_one_host(&mut request) {
+        return refuse_sender(
+            (StatusCode::BAD_REQUEST, ErrorCode::BadRequest),
+            host_and_origin::SEVERAL_HOSTS,
+            None,
+            request,
+        )
+        .await;
+    }
     if hosts.serves(request.headers()) || matches!(request.uri().path(), "/healthz" | "/readyz") {
         return next.run(request).await;
     }
     refuse_sender(
-        StatusCode::MISDIRECTED_REQUEST,
+        (StatusCode::MISDIRECTED_REQUEST, ErrorCode::Forbidden),
         host_and_origin::NOT_OURS,
-        host_and_origin::NAMING_FLAGS,
+        Some(host_and_origin::NAMING_FLAGS),
         request,
     )
     .await
 }
 
 /// `flag` is for the host: it says what of his would let the sender in.
-async fn refuse_sender(status: StatusCode, sentence: &str, flag: &str, request: Request<Body>) -> Response {
+async fn refuse_sender(
+    (status, code): (StatusCode, ErrorCode),
+    sentence: &str,
+    flag: Option<&str>,
+    request: Request<Body>,
+) -> Response {
     tracing::info!(flag, "{sentence}");
     let (parts, body) = request.into_parts();
     unread_body::read_and_drop(body.into_data_stream()).await;
     if parts.uri.path().starts_with(FUNCTIONS) {
-        let error = ApiError::new(ErrorCode::Forbidden, sentence).with_flag(flag);
-        count_error(error.code);
+        let error = ApiError::new(code, sentence);
+        let error = flag.into_iter().fold(error, ApiError::with_flag);
+        count_error(code);
         return (status, axum::Json(error)).into_response();
     }
-    count_error(ErrorCode::Forbidden);
+    count_error(code);
     errors::page(
         status,
         "Not from here",

@@ -33,6 +33,7 @@ pub use activity::{Activity, LastHour, MINUTES, Minute};
 pub use answers::InFlightAnswer;
 pub use asking::Request;
 pub use memory::{MemoryBudget, MemoryError, Reservation};
+pub use pictures::LEAST_PICTURE_MEMORY;
 pub use settings::NumberLimit;
 
 use answers::AnswerRegistry;

@@ -252,6 +252,9 @@ fn decoded(picture: &Picture, engine: &dyn Engine) -> Result<Decoded> {
 /// What takes memory beside pixels: the preview's file, and the picture as the model sees it.
 const SMALL_COPIES: u64 = 8 << 20;
 
+/// Bytes of the budget that a small picture takes, at least: with less, none could be put in.
+pub const LEAST_PICTURE_MEMORY: u64 = 12_000_000;
+
 /// Longer side of a picture as a model sees it, at most.
 const MODEL_SIDE: u64 = 512;
 

@@ -70,7 +70,7 @@ fn by_name(server: &Server, host: &str, path: &str) -> (u16, String) {
 #[test]
 fn a_local_server_answers_to_its_own_names() {
     let model = TinyCheckpoint::new();
-    let server = Server::start(&["--model", model.path(), "--host-name", "glimpse.lan"]);
+    let server = Server::start(&["--model", model.path(), "--host-name", "glimpse.lan:9124"]);
     for host in ["localhost", "glimpse.lan:80", "[::1]:7860"] {
         assert_eq!(by_name(&server, host, "").0, 200, "{host}");
     }
@@ -83,10 +83,41 @@ fn a_local_server_answers_to_its_own_names() {
     assert_eq!(by_name(&server, "evil.example", "healthz").0, 200);
 }
 
+/// The status of the answer to just this head of a request, but for its end.
+fn status_of(server: &Server, head: &str) -> String {
+    let mut stream = TcpStream::connect(server.address.trim_start_matches("http://")).expect("it listens");
+    write!(stream, "{head}\r\nConnection: close\r\n\r\n").expect("it reads");
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).expect("it answers");
+    heard.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn one_host_is_asked_and_it_is_the_one_of_the_address() {
+    let server = Server::start(&["--engine", "scripted"]);
+    for (head, status) in [
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost", "400"),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example", "400"),
+        ("GET http://evil.example/ HTTP/1.1\r\nHost: localhost", "421"),
+        ("GET http://localhost:80/ HTTP/1.1\r\nHost: evil.example", "200"),
+        ("GET http://user@localhost/ HTTP/1.1\r\nHost: localhost", "200"),
+        ("GET http://localhost@evil.example/ HTTP/1.1\r\nHost: localhost", "421"),
+        ("GET / HTTP/1.1\r\nHost: localhost", "200"),
+    ] {
+        assert_eq!(status_of(&server, head), status, "{head}");
+    }
+}
+
 #[test]
 fn an_address_without_a_page_has_a_way_home() {
     let model = TinyCheckpoint::new();
     let server = Server::start(&["--model", model.path()]);
+    for path in ["pictures/%ff", "pkg/%ff", "c/%ff"] {
+        let (status, said) = by_name(&server, "localhost", path);
+        assert!(status == 404 && !said.contains("UTF-8"), "{path}: {status} {said}");
+    }
+    let other = by_name(&server, "localhost", "pictures/no-such-key");
+    assert_eq!(by_name(&server, "localhost", "pictures/%ff"), other);
     let (status, page) = by_name(&server, "localhost", "no/such/page");
     assert_eq!(status, 404);
     assert!(

@@ -167,12 +167,34 @@ fn a_root_path_that_cannot_be_is_wrong_usage() {
         ("--root-path", "/a b"),
         ("--public-url", "https://demo.example/pkg/"),
     ] {
-        let output = glimpse()
-            .args(["serve", flag, value])
-            .output()
-            .expect("the program starts");
-        assert_eq!(output.status.code(), Some(2), "{flag} {value}");
-        assert!(stderr(&output).contains(flag), "{}", stderr(&output));
+        assert!(wrong(&[flag, value]).contains(flag), "{flag} {value}");
+    }
+    let both = wrong(&["--public-url", "https://demo.example/a", "--root-path", "/b"]);
+    assert!(both.contains("--public-url") && both.contains("--root-path"), "{both}");
+}
+
+/// What is said of a server that is started so, which is wrong.
+fn wrong(arguments: &[&str]) -> String {
+    let output = glimpse().arg("serve").args(arguments).output();
+    let output = output.expect("the program starts");
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+    stderr(&output)
+}
+
+#[test]
+fn an_address_or_a_name_that_no_visitor_could_use_is_wrong_usage() {
+    for (flag, value, advice) in [
+        ("--public-url", "ftp://demo.example", "write it as https://"),
+        ("--public-url", "https://demo.example/?a", "without ? and #"),
+        ("--public-url", "https://demo.example/#b", "without ? and #"),
+        ("--public-url", "https://u:p@demo.example/", "without a user"),
+        ("--host-name", "http://demo.lan", "write the name alone"),
+        ("--host-name", "", "write the name alone"),
+        ("--allow-picture-source", "10.0.0.5", "10.0.0.5:8080"),
+        ("--max-picture-memory", "1", "a small picture takes 12M"),
+    ] {
+        let said = wrong(&[flag, value]);
+        assert!(said.contains(flag) && said.contains(advice), "{said}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -16,9 +17,10 @@ use crate::service::Service;
 /// than a conversation that was deleted may still be seen.
 const CACHED: &str = "private, max-age=3600, immutable";
 
-pub async fn serve(State(service): State<Arc<Service>>, Path(key): Path<String>) -> Response {
+pub async fn serve(State(service): State<Arc<Service>>, key: Result<Path<String>, PathRejection>) -> Response {
     let missing = Error::NotFound { what: Missing::Picture };
-    let found = match PreviewKey::parse(&key) {
+    // A key that is no text is no key either.
+    let found = match key.ok().and_then(|Path(key)| PreviewKey::parse(&key)) {
         Some(key) => service.preview(&key).await,
         None => Err(missing),
     };
