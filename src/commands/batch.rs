@@ -110,7 +110,7 @@ impl Questions {
     /// What a line asks. A key that is not read is named once: it may be a misspelt one.
     fn understand(&mut self, line: &str, number: usize) -> Result<Line, String> {
         let line: Line = serde_json::from_str(line.trim_start_matches('\u{feff}'))
-            .map_err(|error| format!("not an object with `picture` and `question`: {error}"))?;
+            .map_err(|error| format!("not an object with `picture` and `question`: {}", without_place(&error)))?;
         for key in line.unread.keys() {
             if self.unread.insert(key.clone()) {
                 tracing::warn!("line {number} has a key {key:?}, which is not read; `picture` and `question` are");
@@ -127,6 +127,13 @@ impl Questions {
         self.progress.inc(skipped as u64);
         Ok(())
     }
+}
+
+/// What is wrong with a line, without the place within it, which its number would contradict.
+fn without_place(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    said.strip_suffix(&place).unwrap_or(&said).to_owned()
 }
 
 /// Whether a line says nothing; a byte order mark says nothing.

@@ -1,6 +1,6 @@
 //! `glimpse check`: whether a running server is ready, for a container's health check.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -27,16 +27,19 @@ pub struct CheckArgs {
     addr: Listen,
 }
 
+/// What a Glimpse that is ready says of itself, among other things.
+const READY: &[u8] = br#""status":"ready""#;
+
 pub fn run(args: &CheckArgs) -> CommandResult {
-    ready(args.addr.addresses()).map_err(Into::into)
+    ready(args.addr.addresses(), PATIENCE).map_err(Into::into)
 }
 
 /// Asks the first of these addresses where somebody listens.
-fn ready(addresses: &[SocketAddr]) -> Result<(), String> {
+fn ready(addresses: &[SocketAddr], patience: Duration) -> Result<(), String> {
     let mut reason = String::new();
     for address in addresses.iter().map(|address| reachable(*address)) {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(stream) => return ask(stream, address),
+        match TcpStream::connect_timeout(&address, patience) {
+            Ok(stream) => return ask(stream, address, patience),
             Err(error) => reason = format!("{address}: {error}"),
         }
     }
@@ -45,10 +48,21 @@ fn ready(addresses: &[SocketAddr]) -> Result<(), String> {
     ))
 }
 
-fn ask(stream: TcpStream, address: SocketAddr) -> Result<(), String> {
-    let broken = |error: std::io::Error| format!("The server at {address} does not answer: {error}. Look at its log.");
-    match status(stream, address).map_err(broken)? {
-        Some(200) => Ok(()),
+fn ask(stream: TcpStream, address: SocketAddr, patience: Duration) -> Result<(), String> {
+    let broken = |error: std::io::Error| match error.kind() {
+        // The one on Unix, the other on Windows.
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => format!(
+            "The server at {address} did not answer within {} seconds. Look at its log.",
+            patience.as_secs()
+        ),
+        _ => format!("The server at {address} does not answer: {error}. Look at its log."),
+    };
+    let (status, said) = answer(stream, address, patience).map_err(broken)?;
+    match status {
+        Some(200) if said.windows(READY.len()).any(|part| part == READY) => Ok(()),
+        Some(200) => Err(format!(
+            "What listens at {address} answers, but is no Glimpse. Name another one with --addr."
+        )),
         Some(503) => Err(format!(
             "The server at {address} is not ready. Look at its log, or wait."
         )),
@@ -61,10 +75,10 @@ fn ask(stream: TcpStream, address: SocketAddr) -> Result<(), String> {
     }
 }
 
-/// The status of the answer to `/readyz`; none where it is not HTTP.
-fn status(mut stream: TcpStream, address: SocketAddr) -> std::io::Result<Option<u16>> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+/// The status of the answer to `/readyz`, none where it is not HTTP, and what follows its first line.
+fn answer(mut stream: TcpStream, address: SocketAddr, patience: Duration) -> std::io::Result<(Option<u16>, Vec<u8>)> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     write!(
         stream,
         "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
@@ -73,10 +87,12 @@ fn status(mut stream: TcpStream, address: SocketAddr) -> std::io::Result<Option<
     let mut line = Vec::new();
     answer.read_until(b'\n', &mut line)?;
     let line = String::from_utf8_lossy(&line).into_owned();
-    // Read to its end, so that the server does not log a visitor who hung up.
-    let _ = std::io::copy(&mut answer, &mut std::io::sink());
+    // Read to its end, so that the server does not log a visitor who hung up. What comes before it
+    // breaks off counts.
+    let mut rest = Vec::new();
+    let _ = answer.read_to_end(&mut rest);
     let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
-    Ok(status.and_then(|status| status.trim().parse().ok()))
+    Ok((status.and_then(|status| status.trim().parse().ok()), rest))
 }
 
 /// Where a server that listens on every address is to be asked.
@@ -108,7 +124,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).expect("it is open");
             head.join("\n")
         });
-        let said = ready(&[address]);
+        let said = ready(&[address], PATIENCE);
         let asked = server.join().expect("nothing goes wrong there");
         assert!(asked.starts_with("GET /readyz HTTP/1.1\nHost: 127.0.0.1:"), "{asked}");
         said
@@ -116,7 +132,10 @@ mod tests {
 
     #[test]
     fn a_server_is_ready_when_it_says_so() {
-        assert_eq!(said("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), Ok(()));
+        let glimpses = "HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\n{\"status\":\"ready\",\"model\":\"mine\"}";
+        assert_eq!(said(glimpses), Ok(()));
+        let others = said("HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}");
+        assert!(others.is_err_and(|said| said.contains("no Glimpse")));
         let not_ready = said("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
         assert!(not_ready.is_err_and(|said| said.contains("not ready")));
         let other = said("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
@@ -125,11 +144,19 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_that_never_answers_is_not_waited_for_for_ever() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        let said = ready(&[address], Duration::from_secs(1)).expect_err("it is silent");
+        assert!(said.contains("did not answer within 1 seconds"), "{said}");
+    }
+
+    #[test]
     fn nobody_listening_is_not_ready() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
         let address = listener.local_addr().expect("it is bound");
         drop(listener);
-        let said = ready(&[address]).expect_err("nobody listens");
+        let said = ready(&[address], PATIENCE).expect_err("nobody listens");
         assert!(said.contains(&address.to_string()) && said.contains("--addr"), "{said}");
     }
 

@@ -1,5 +1,6 @@
 //! The log, on standard error.
 
+use std::env::VarError;
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
@@ -24,7 +25,7 @@ pub enum LogFormat {
 /// Starts the log of a command. Whoever waits in a terminal for one command knows what time it
 /// is: lines of a server and of a log file have it.
 pub fn start(format: LogFormat, is_server: bool) {
-    let filter = EnvFilter::try_from_env("GLIMPSE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,glimpse=info"));
+    let (filter, wrong) = filter();
     // What goes over the wire stays there: passwords and tokens are in it.
     let no_wires = filter_fn(|about| *about.level() != Level::TRACE || !about.target().starts_with("ureq"));
     let on_terminal = std::io::stderr().is_terminal();
@@ -46,6 +47,27 @@ pub fn start(format: LogFormat, is_server: bool) {
         }
         LogFormat::Text if on_terminal && !is_server => log.without_time().finish().with(no_wires).init(),
         LogFormat::Text => log.finish().with(no_wires).init(),
+    }
+    if let Some(reason) = wrong {
+        tracing::warn!(
+            "GLIMPSE_LOG is not read ({reason}): write error, warn, info, debug or trace, or as in \"{DEFAULT}\", which holds now"
+        );
+    }
+}
+
+/// What is logged where nothing is said.
+const DEFAULT: &str = "warn,glimpse=info";
+
+/// What is to be logged, and what is wrong with what the environment says of it.
+fn filter() -> (EnvFilter, Option<String>) {
+    let asked = match std::env::var("GLIMPSE_LOG") {
+        Ok(asked) => EnvFilter::try_new(asked).map_err(|error| error.to_string()),
+        Err(VarError::NotPresent) => Ok(EnvFilter::new(DEFAULT)),
+        Err(error) => Err(error.to_string()),
+    };
+    match asked {
+        Ok(filter) => (filter, None),
+        Err(reason) => (EnvFilter::new(DEFAULT), Some(reason)),
     }
 }
 

@@ -20,6 +20,7 @@ mod progress;
 mod prompt;
 mod serve;
 mod several_pictures;
+mod standard_output;
 mod threads;
 
 use std::ffi::OsString;
@@ -72,6 +73,13 @@ impl Command {
     }
 }
 
+impl Command {
+    /// Whether what it is asked for goes to standard output.
+    fn prints(&self) -> bool {
+        matches!(self, Self::Ask(_) | Self::Models(_) | Self::Fetch(_))
+    }
+}
+
 /// Arguments that are each right and make no sense together.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -84,17 +92,24 @@ type CommandResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 pub fn run() -> ExitCode {
     forget_empty_variables();
     bound_arenas();
-    // Wrong usage ends here, with exit status 2.
-    let matches = Cli::command()
-        .try_get_matches_from(arguments())
-        .unwrap_or_else(|error| flag_names::name_variable(error).exit());
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let parsed = Cli::command().try_get_matches_from(arguments());
+    let parsed = parsed.map_err(flag_names::name_variable);
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        // Wrong usage ends here, with exit status 2, and so does help, with 0.
+        Err(error) => return standard_output::say(&error),
+    };
     if let Err(error) = Kernels::check_env() {
         eprintln!("glimpse: {error}");
         return ExitCode::from(2);
     }
     let format = cli.command.log_format();
     log::start(format, matches!(cli.command, Command::Serve(_)));
+    if cli.command.prints() && standard_output::is_closed() {
+        eprintln!("glimpse: {}", standard_output::CLOSED);
+        return ExitCode::FAILURE;
+    }
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Ask(args) => ask::run(args, &FlagNames::new(&matches)),
@@ -107,6 +122,7 @@ pub fn run() -> ExitCode {
         // Whoever reads our output has read enough (`glimpse ask … | head`).
         Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = standard_output::explained(error);
             log::last_word(format, error.as_ref());
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }

@@ -72,3 +72,45 @@ fn several_answers_stand_each_on_a_line() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 3);
 }
+
+/// The program, started by a shell with its standard output as this says.
+#[cfg(target_os = "linux")]
+fn with_output(to: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = std::process::Command::new("sh")
+        .args(["-c", &format!("exec \"$0\" \"$@\" {to}")])
+        .arg(glimpse().get_program())
+        .args(arguments)
+        .env("GLIMPSE_LOG", "error")
+        .output()
+        .expect("there is a shell");
+    (output.status.code(), stderr(&output))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_lost_on_its_way_to_standard_output_is_told() {
+    let model = TinyCheckpoint::new();
+    let picture = PictureFile::new();
+    let asking = ["ask", "--max-new-tokens", "1", "--model", model.path(), picture.path()];
+    for arguments in [
+        &asking[..],
+        &["models"],
+        &["--help"],
+        &["ask", "--help"],
+        &["--version"],
+    ] {
+        for to in [">/dev/full", ">&-"] {
+            if to == ">&-" && !cfg!(target_env = "gnu") {
+                continue;
+            }
+            let (status, said) = with_output(to, arguments);
+            assert_eq!(
+                (status, said.lines().count()),
+                (Some(1), 1),
+                "{arguments:?} {to}: {said}"
+            );
+        }
+        let (status, said) = with_output(">/dev/null", arguments);
+        assert_eq!(status, Some(0), "{arguments:?}: {said}");
+    }
+}

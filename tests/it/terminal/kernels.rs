@@ -45,6 +45,18 @@ fn what_there_is_not_is_refused_in_a_sentence_before_anything_is_done() {
 }
 
 #[test]
+fn a_log_that_is_not_understood_is_told() {
+    let output = glimpse()
+        .args(["models"])
+        .env("GLIMPSE_LOG", "foo=bar=baz")
+        .output()
+        .expect("the program starts");
+    let message = stderr(&output);
+    assert!(output.status.success(), "{message}");
+    assert!(message.contains("GLIMPSE_LOG is not read"), "{message}");
+}
+
+#[test]
 fn the_help_names_what_the_environment_alone_says() {
     let output = glimpse().arg("--help").output().expect("the program starts");
     let help = String::from_utf8_lossy(&output.stdout);
