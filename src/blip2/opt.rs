@@ -186,12 +186,9 @@ impl Attention {
     }
 
     fn forward(&self, x: &Tensor, layer: usize, paging: &Paging, pool: &mut KvPool) -> Result<Tensor> {
-        let (q, k, v) = (
-            self.q_proj.forward(x)?,
-            self.k_proj.forward(x)?,
-            self.v_proj.forward(x)?,
-        );
-        self.out_proj
-            .forward(&pool.attend(layer, paging, [&q, &k, &v], self.scale)?)
+        let project = |linear: &Linear| linear.forward_of(paging.kind, x);
+        let (q, k, v) = (project(&self.q_proj)?, project(&self.k_proj)?, project(&self.v_proj)?);
+        let attended = pool.attend(layer, paging, [&q, &k, &v], self.scale)?;
+        self.out_proj.forward_of(paging.kind, &attended)
     }
 }

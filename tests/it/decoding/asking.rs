@@ -14,10 +14,13 @@ use super::{AnyResult, draw};
 use crate::support::TinyCheckpoint;
 
 pub fn engine(capacity: usize) -> AnyResult<(LocalEngine, TinyCheckpoint)> {
+    engine_in(WeightFormat::F32, capacity)
+}
+
+pub fn engine_in(format: WeightFormat, capacity: usize) -> AnyResult<(LocalEngine, TinyCheckpoint)> {
     let checkpoint = TinyCheckpoint::new();
     let source = Source::Folder(checkpoint.path().into());
-    let f32 = DtypeChoice::Format(WeightFormat::F32);
-    let model = models::open(ModelRequest::on_cpu(source, f32))?;
+    let model = models::open(ModelRequest::on_cpu(source, DtypeChoice::Format(format)))?;
     let limits = QueueLimits {
         waiting: capacity,
         waiting_per_client: capacity,

@@ -1,6 +1,7 @@
 //! Every way of decoding: the reference's answers, and what else is promised of them.
 
 pub mod asking;
+mod batches;
 mod beams;
 mod golden;
 mod prompts;
