@@ -23,6 +23,8 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 #[derive(Default)]
 struct Seen {
     is_cancelled: AtomicBool,
+    /// 0 counts as 1.
+    cost: usize,
     position: AtomicUsize,
 }
 
@@ -31,13 +33,24 @@ struct Item(Arc<Seen>);
 
 impl Item {
     fn new() -> Self {
-        Self(Arc::new(Seen::default()))
+        Self::of_cost(1)
+    }
+
+    fn of_cost(cost: usize) -> Self {
+        Self(Arc::new(Seen {
+            cost,
+            ..Seen::default()
+        }))
     }
 }
 
 impl Waiting for Item {
     fn is_cancelled(&self) -> bool {
         self.0.is_cancelled.load(Ordering::Acquire)
+    }
+
+    fn cost(&self) -> usize {
+        self.0.cost
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -177,5 +190,49 @@ fn without_the_models_thread_nobody_waits() {
         assert!(matches!(result, Ok(()) | Err(Refusal::Closed)));
         assert_eq!(Arc::strong_count(&item.0), 1, "it does not wait for ever");
         assert!(sender.is_closed());
+    });
+}
+
+#[test]
+fn what_does_not_fit_is_overtaken_by_nobody_who_comes_meanwhile() {
+    model(|| {
+        let (sender, queue) = open(3);
+        sender
+            .submit(ClientKey::from(1), None, Item::of_cost(2))
+            .expect("there is a place");
+        let coming = submitting(&sender, 2);
+        drop(sender);
+        assert!(queue.try_next_if(|item| item.0.cost == 1).is_none());
+        let (first, _permit) = queue.next().expect("it waits");
+        assert_eq!(first.0.cost, 2);
+        let (item, result) = coming.join().expect("it does not panic");
+        assert_eq!(result, Ok(()));
+        let (second, _permit) = queue.try_next_if(|item| item.0.cost == 1).expect("it waits");
+        assert!(Arc::ptr_eq(&item.0, &second.0));
+        assert!(queue.is_over());
+    });
+}
+
+#[test]
+fn several_run_at_once_and_end_while_others_come() {
+    model(|| {
+        let (sender, queue) = open(3);
+        let running = [1, 2].map(|client| {
+            let submitted = sender.submit(ClientKey::from(client), None, Item::new());
+            submitted.expect("there is a place");
+            queue.try_next().expect("it waits").1
+        });
+        let state = |waiting, running| QueueState { waiting, running };
+        assert_eq!(queue.state(), state(0, 2));
+        let [first, second] = running;
+        let ending = thread::spawn(move || drop(first));
+        let coming = submitting(&sender, 3);
+        let seen = sender.state();
+        assert!((1..=2).contains(&seen.running) && seen.waiting <= 1, "{seen:?}");
+        ending.join().expect("it does not panic");
+        assert_eq!(coming.join().expect("it does not panic").1, Ok(()));
+        assert_eq!(queue.state(), state(1, 1));
+        drop((sender, second));
+        assert_eq!(serve_all(&queue), 1);
     });
 }

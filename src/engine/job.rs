@@ -50,6 +50,11 @@ impl Waiting for Job {
         self.events.is_closed()
     }
 
+    fn cost(&self) -> usize {
+        let options = &self.submission.options;
+        options.num_beams.max(options.num_return_sequences)
+    }
+
     fn deadline(&self) -> Option<Instant> {
         self.submission.deadline
     }
