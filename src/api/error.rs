@@ -51,6 +51,8 @@ pub enum ErrorCode {
     TooManyFetches,
     /// The answer took too long.
     TooSlow,
+    /// The server is about to end, as it does to be started again.
+    Ending,
     /// The model failed on this question.
     ModelFailed,
     /// The model answers nobody any more.
@@ -90,6 +92,7 @@ impl ApiError {
                 | ErrorCode::QueueFull
                 | ErrorCode::NetworkQueueFull
                 | ErrorCode::TooManyQuestions
+                | ErrorCode::Ending
                 | ErrorCode::Unreachable
         )
     }

@@ -73,6 +73,8 @@ pub enum Error {
     TooManyFetches { limit: usize, retry_after_seconds: u64 },
     #[error("the answer took longer than {seconds} seconds")]
     TooSlow { seconds: u64 },
+    #[error("the server is ending, and takes no more questions")]
+    Ending,
     #[error("the model failed")]
     ModelFailed {
         /// The request that the log tells more of; so with those that follow.

@@ -220,6 +220,10 @@ limits! {
     max_connect_seconds: u16 = 5, "GLIMPSE_MAX_CONNECT_SECONDS", 1..=u16::MAX.into();
     /// Seconds that fetching a picture from an address may take
     max_fetch_seconds: u16 = 30, "GLIMPSE_MAX_FETCH_SECONDS", 1..=u16::MAX.into();
+    /// Seconds that answers which have begun may go on when the process is asked to end (SIGTERM,
+    /// Ctrl-C), while no more questions are taken; asked a second time it ends at once. 0 ends them
+    /// at the first
+    drain_seconds: u16 = 10, "GLIMPSE_DRAIN_SECONDS", 0..=u16::MAX.into();
     /// Seconds that an answer goes on after its visitor's connection is lost
     grace_seconds: u32 = 30, "GLIMPSE_GRACE_SECONDS", 0..=u32::MAX.into();
     /// Seconds after its end that an answer can still be taken up by whoever lost the connection
@@ -328,6 +332,7 @@ impl LimitArgs {
             },
             head_time: Duration::from_secs(self.max_head_seconds.into()),
             write_time: Duration::from_secs(self.max_write_seconds.into()),
+            drain_time: Duration::from_secs(self.drain_seconds.into()),
         }
     }
 

@@ -38,6 +38,7 @@ pub fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::FetchesFull
         | ErrorCode::QueueFull
         | ErrorCode::TooSlow
+        | ErrorCode::Ending
         | ErrorCode::ModelGone
         | ErrorCode::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::ModelFailed | ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -83,6 +84,7 @@ fn code(error: &Error) -> ErrorCode {
         Error::TooManyQuestions { .. } => ErrorCode::TooManyQuestions,
         Error::TooManyFetches { .. } => ErrorCode::TooManyFetches,
         Error::TooSlow { .. } => ErrorCode::TooSlow,
+        Error::Ending => ErrorCode::Ending,
         Error::ModelFailed { .. } => ErrorCode::ModelFailed,
         Error::ModelGone { .. } => ErrorCode::ModelGone,
         Error::Internal { .. } => ErrorCode::Internal,
@@ -162,6 +164,9 @@ fn sentence(error: &Error) -> String {
         ),
         Error::TooSlow { seconds } => {
             format!("The answer took longer than the {seconds} seconds that it may. Try again later, or ask for less.")
+        }
+        Error::Ending => {
+            "Glimpse is being restarted, and takes no questions until it is back. Ask again in a moment.".into()
         }
         Error::ModelFailed { request } => {
             format!("The model failed on this question{}. Ask another one.", named(request))

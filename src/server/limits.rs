@@ -18,4 +18,6 @@ pub struct Limits {
     pub head_time: Duration,
     /// How long a connection may take nothing of what is written to it.
     pub write_time: Duration,
+    /// How long answers may go on when the process was asked to end.
+    pub drain_time: Duration,
 }

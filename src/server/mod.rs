@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use signals::Ending;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 pub use assets::has_page;
 pub use body_rate::Pace;
@@ -49,8 +50,12 @@ pub use state::AppState;
 
 use crate::service::Service;
 
-/// How long connections may go on when the process was asked to end.
+/// How long connections may go on after the last answer, when the process was asked to end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How long saving may take when the process was asked a second time: a disk takes
+/// milliseconds, and one that hangs is not waited for.
+const LAST_SAVE: Duration = Duration::from_secs(1);
 
 /// Where visitors find this server.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +73,10 @@ pub struct Placement {
 /// Serves until the process is asked to end (Ctrl-C or SIGTERM): a page that says so until
 /// the service is there, whose model may take minutes to load, and then what it does.
 ///
+/// Asked to end it takes no more questions, and answers what has begun for as long as
+/// [`Limits::drain_time`]; asked again it ends at once. Either way what has come of answers is
+/// kept.
+///
 /// # Errors
 /// Of loading, and of the system where it does not let us hear signals.
 pub async fn serve<E: From<std::io::Error>>(
@@ -78,6 +87,7 @@ pub async fn serve<E: From<std::io::Error>>(
 ) -> Result<(), E> {
     let address = listeners.local_addr()?;
     let ending = Ending::listen()?;
+    let closing = CancellationToken::new();
     let hosts = placement.hosts.clone();
     let watchers = Arc::new(placement.watchers.clone());
     tokio::spawn(ops::metrics::record(ending.asked.clone()));
@@ -88,7 +98,7 @@ pub async fn serve<E: From<std::io::Error>>(
         router,
         placement,
         limits,
-        ending.asked.clone(),
+        closing.clone(),
     ));
     let service = tokio::select! {
         loaded = loading => Arc::new(loaded?),
@@ -97,21 +107,39 @@ pub async fn serve<E: From<std::io::Error>>(
     let state = AppState::new(Arc::clone(&service), limits, address);
     drop(answering.send_replace(router::router(state, hosts, watchers)));
     tracing::info!("open http://{} in a browser", browsable(address));
+    ending.asked.cancelled().await;
+    drain(&service, limits.drain_time, &ending).await;
+    tracing::info!("ending: answers stop here");
+    closing.cancel();
     // Whoever is still connected then does not hold the process.
     let served = async {
-        ending.asked.cancelled().await;
         // An error is a panic, which has been told.
-        let _ = tokio::time::timeout(LAST_WORDS, serving).await;
+        let last_words = tokio::time::timeout(LAST_WORDS, serving);
+        tokio::select! { _ = last_words => {}, () = ending.asked_again.cancelled() => {} }
     };
-    let kept = async {
-        ending.asked.cancelled().await;
-        tracing::info!("ending: answers stop here");
-        service.end().await;
+    let end = async { tokio::join!(served, service.end()) };
+    let at_once = async {
+        ending.asked_again.cancelled().await;
+        tokio::time::sleep(LAST_SAVE).await;
     };
-    let end = async { tokio::join!(served, kept) };
-    // A second signal ends it whatever is not saved.
-    tokio::select! { _ = end => {}, () = ending.asked_again.cancelled() => {} }
+    tokio::select! { _ = end => {}, () = at_once => {} }
     Ok(())
+}
+
+/// Lets answers that have begun be given, for this long at most, or until the process is asked
+/// a second time to end.
+async fn drain(service: &Service, time: Duration, ending: &Ending) {
+    if time.is_zero() {
+        return;
+    }
+    tracing::info!(
+        "asked to end: answers that have begun have {} seconds (--drain-seconds); a second time ends them at once",
+        time.as_secs()
+    );
+    tokio::select! {
+        _ = tokio::time::timeout(time, service.drain()) => {}
+        () = ending.asked_again.cancelled() => {}
+    }
 }
 
 /// An address that a browser on this machine can open.

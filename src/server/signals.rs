@@ -5,9 +5,9 @@ use tokio_util::sync::CancellationToken;
 /// How urgently the process is asked to end.
 #[derive(Clone, Debug, Default)]
 pub struct Ending {
-    /// Once: what is to be kept is kept first.
+    /// Once: answers are given first, for a while, and what is to be kept is kept.
     pub asked: CancellationToken,
-    /// A second time: at once.
+    /// A second time: at once; what has come of answers is kept.
     pub asked_again: CancellationToken,
 }
 

@@ -6,6 +6,10 @@
 //! nobody has followed for a grace period, or the visitor cancels it, the task drops the
 //! engine's receiver, and with it the work. After its end an answer can be followed for a
 //! while longer, by whoever lost the connection shortly before.
+//!
+//! When the process is about to end, questions that wait are told so, and answers that have
+//! begun may come to their own end for a while ([`AnswerRegistry::drain`]); what then still runs
+//! is kept as far as it has come ([`AnswerRegistry::end`]).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,6 +51,8 @@ pub struct AnswerRegistry {
     time: Duration,
     grace: Duration,
     keep: Duration,
+    /// The process is about to end: nothing begins any more.
+    draining: CancellationToken,
     /// The process ends, and all answers with it.
     ending: CancellationToken,
     /// How many tasks have not saved their end yet.
@@ -73,6 +79,7 @@ pub struct InFlightAnswer {
     count: watch::Sender<usize>,
     followers: AtomicUsize,
     cancelled: CancellationToken,
+    draining: CancellationToken,
     ending: CancellationToken,
 }
 
@@ -100,6 +107,7 @@ impl AnswerRegistry {
             time: limits.answer_time,
             grace: limits.grace,
             keep: limits.keep_answers,
+            draining: CancellationToken::new(),
             ending: CancellationToken::new(),
             tasks: Arc::default(),
             activity: Arc::default(),
@@ -122,6 +130,7 @@ impl AnswerRegistry {
             count: watch::Sender::new(0),
             followers: AtomicUsize::new(0),
             cancelled: CancellationToken::new(),
+            draining: self.draining.clone(),
             ending: self.ending.clone(),
         });
         let mut known = lock(&self.known);
@@ -147,10 +156,27 @@ impl AnswerRegistry {
         in_flight
     }
 
+    /// Whether nothing begins any more, since the process is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Lets nothing begin any more, and tells so whoever waits for the model; returns when all
+    /// answers that had begun are given, and in the store.
+    pub async fn drain(&self) {
+        self.draining.cancel();
+        self.all_kept().await;
+    }
+
     /// Ends all answers, those to come too, since the process ends; returns when what has
     /// come of them is in the store.
     pub async fn end(&self) {
         self.ending.cancel();
+        self.draining.cancel();
+        self.all_kept().await;
+    }
+
+    async fn all_kept(&self) {
         // An error says that nobody counts any more.
         let _ = self.tasks.subscribe().wait_for(|tasks| *tasks == 0).await;
     }
@@ -296,6 +322,7 @@ impl Task {
         let mut queued = Duration::ZERO;
         let mut generated_tokens = 0;
         let mut grace = self.grace.min(UNBEGUN_GRACE);
+        let mut has_begun = false;
         let in_flight = Arc::clone(&self.in_flight);
         loop {
             tokio::select! {
@@ -306,12 +333,14 @@ impl Task {
                 () = in_flight.ending.cancelled() => {
                     return Ok(self.cut_off(FinishReason::Interrupted, generated_tokens));
                 }
+                () = in_flight.draining.cancelled(), if !has_begun => return Err(Error::Ending),
                 event = events.recv() => match event {
                     Some(engine::Event::Queued { position, expected }) => in_flight.push(EventKind::Queued {
                         position,
                         expected_seconds: expected.map(|expected| expected.as_secs_f64()),
                     }),
                     Some(engine::Event::Started { prompt, num_beams }) => {
+                        has_begun = true;
                         grace = self.grace;
                         queued = began.elapsed();
                         self.activity.begun(queued);
@@ -546,6 +575,15 @@ mod tests {
     }
 
     impl Asked {
+        /// The engine begins.
+        fn begins(&self) {
+            let started = engine::Event::Started {
+                prompt: "Question: ? Answer:".into(),
+                num_beams: 1,
+            };
+            self.engine.send(started).expect("the task listens");
+        }
+
         /// The engine says something.
         fn says(&self, text: &str) {
             let token = GeneratedToken {
@@ -626,6 +664,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn before_the_end_what_has_begun_is_given_and_what_waits_is_told() {
+        let [running, waiting] = [asked(MINUTE).await, asked(MINUTE).await];
+        let mut follower = Box::pin(running.answer.follow(0).map(|event| event.kind));
+        running.begins();
+        follower.next().await;
+        let mut draining = Box::pin(running.answers.drain());
+        assert!(futures::poll!(&mut draining).is_pending(), "an answer is being given");
+        assert!(running.answers.is_draining());
+        running.says("two");
+        assert_eq!(follower.next().await, word("two"));
+        running.answer.cancel();
+        draining.await;
+        assert_eq!(running.kept().await.1, AnswerState::Done(FinishReason::Cancelled));
+
+        waiting.answers.drain().await;
+        assert!(waiting.engine.is_closed(), "the engine is not asked any more");
+        let events: Vec<Event> = waiting.answer.follow(0).collect().await;
+        let kinds: Vec<EventKind> = events.into_iter().map(|event| event.kind).collect();
+        assert_eq!(kinds, [EventKind::Failed(Error::Ending)]);
+        assert_eq!(waiting.kept().await.1, AnswerState::Failed(Error::Ending));
+    }
+
+    #[tokio::test]
     async fn a_question_that_has_not_begun_is_dropped_long_before_the_grace_period() {
         let asked = asked(60 * MINUTE).await;
         let dropped = tokio::time::timeout(10 * MINUTE, asked.engine.closed()).await;
@@ -688,11 +749,7 @@ mod tests {
     #[tokio::test]
     async fn how_long_an_answer_took_is_kept_with_it() {
         let asked = asked(MINUTE).await;
-        let started = engine::Event::Started {
-            prompt: "Question: ? Answer:".into(),
-            num_beams: 1,
-        };
-        asked.engine.send(started).expect("the task listens");
+        asked.begins();
         let summary = engine::Summary {
             finish_reason: generation::FinishReason::Stop,
             prompt_ids: vec![1, 2],

@@ -26,7 +26,8 @@ impl Service {
     ///
     /// # Errors
     /// The question breaks a limit, a setting is wrong, the conversation is not this
-    /// visitor's or busy, or he has asked enough; then the conversation is as it was.
+    /// visitor's or busy, he has asked enough, or the process is about to end; then the
+    /// conversation is as it was.
     pub async fn ask(
         &self,
         visitor: &Visitor,
@@ -46,6 +47,9 @@ impl Service {
         request: Request,
         called: impl Fn(&'static str) -> String + Send,
     ) -> Result<Arc<InFlightAnswer>> {
+        if self.is_draining() {
+            return Err(Error::Ending);
+        }
         let question = self.checked_question(request.question)?;
         let refuse = |error: OptionsError| Error::SettingRefused {
             flag: self.flag_of(&error).map(str::to_owned),

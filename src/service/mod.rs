@@ -137,6 +137,17 @@ impl Service {
         Ok(self.pictures.memory.check_arrival(bytes.min(most))?)
     }
 
+    /// Whether it takes no more questions, since the process is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.answers.is_draining()
+    }
+
+    /// Takes no more questions, and tells those that wait for the model that it does not come to
+    /// them any more; returns when all answers that had begun are given.
+    pub async fn drain(&self) {
+        self.answers.drain().await;
+    }
+
     /// Ends all answers, and waits until everything is on the disk.
     pub async fn end(&self) {
         self.answers.end().await;

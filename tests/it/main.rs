@@ -5,6 +5,8 @@ mod addresses;
 mod connections;
 mod conversation;
 mod decoding;
+#[cfg(unix)]
+mod ending;
 mod engine;
 mod floods;
 mod fuzz;

@@ -19,6 +19,10 @@ pub async fn healthz() -> Json<Value> {
 /// `GET /readyz`: the model is loaded and takes questions.
 pub async fn readyz(State(service): State<Arc<Service>>) -> Response {
     let model = service.model();
+    if service.is_draining() {
+        let ending = json!({ "status": "ending", "model": model.name });
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(ending)).into_response();
+    }
     match service.health() {
         Health::Ready => Json(json!({
             "status": "ready", "model": model.name, "device": model.device, "dtype": model.dtype

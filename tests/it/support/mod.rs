@@ -343,10 +343,16 @@ impl Server {
 
 #[cfg(unix)]
 impl Server {
+    /// Sends a signal, such as TERM.
+    pub fn signal(&self, name: &str) {
+        let process = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &process]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the signal was not sent");
+    }
+
     /// Sends SIGTERM, and says whether the process ended within this time.
     pub fn asked_to_end(&mut self, within: std::time::Duration) -> bool {
-        let sent = Command::new("kill").arg(self.process.id().to_string()).status();
-        assert!(sent.is_ok_and(|status| status.success()), "the signal was not sent");
+        self.signal("TERM");
         let deadline = std::time::Instant::now() + within;
         while std::time::Instant::now() < deadline {
             if self.process.try_wait().is_ok_and(|ended| ended.is_some()) {
