@@ -49,6 +49,8 @@ pub enum ErrorCode {
     TooManyQuestions,
     /// As many pictures were fetched for him as may be within a minute.
     TooManyFetches,
+    /// The model did not come to the question in time.
+    WaitedTooLong,
     /// The answer took too long.
     TooSlow,
     /// The server is about to end, as it does to be started again.

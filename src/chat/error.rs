@@ -71,6 +71,8 @@ pub enum Error {
     TooManyQuestions { limit: usize, retry_after_seconds: u64 },
     #[error("this visitor, or his network, had {limit} pictures fetched within a minute")]
     TooManyFetches { limit: usize, retry_after_seconds: u64 },
+    #[error("the model did not come to the question within {seconds} seconds")]
+    WaitedTooLong { seconds: u64 },
     #[error("the answer took longer than {seconds} seconds")]
     TooSlow { seconds: u64 },
     #[error("the server is ending, and takes no more questions")]
@@ -159,6 +161,7 @@ impl Error {
             Self::VisitorQueueFull { .. } | Self::NetworkQueueFull { .. } => "--max-waiting-per-visitor",
             Self::TooManyQuestions { .. } => "--max-questions-per-minute",
             Self::TooManyFetches { .. } => "--max-fetches-per-minute",
+            Self::WaitedTooLong { .. } => "--max-wait-seconds",
             Self::TooSlow { .. } => "--max-answer-seconds",
             Self::SettingRefused { flag, .. } => return flag.as_deref(),
             _ => return None,

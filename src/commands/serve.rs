@@ -214,7 +214,9 @@ limits! {
     max_fetches_per_minute: u32 = 60, "GLIMPSE_MAX_FETCHES_PER_MINUTE", 1..=u32::MAX.into();
     /// Turns of a conversation
     max_turns: u16 = 100, "GLIMPSE_MAX_TURNS", 1..=u16::MAX.into();
-    /// Seconds that an answer may take, waiting included
+    /// Seconds that a question may wait until the model begins with it
+    max_wait_seconds: u32 = 600, "GLIMPSE_MAX_WAIT_SECONDS", 1..=u32::MAX.into();
+    /// Seconds that an answer may take once the model has begun with it
     max_answer_seconds: u32 = 600, "GLIMPSE_MAX_ANSWER_SECONDS", 1..=u32::MAX.into();
     /// Seconds until the server of a picture's address must be connected to
     max_connect_seconds: u16 = 5, "GLIMPSE_MAX_CONNECT_SECONDS", 1..=u16::MAX.into();
@@ -373,6 +375,7 @@ impl LimitArgs {
             max_new_tokens: self.max_new_tokens.into(),
             default_new_tokens: DEFAULT_NEW_TOKENS,
             beams: self.max_beams.into(),
+            wait_time: Duration::from_secs(self.max_wait_seconds.into()),
             answer_time: Duration::from_secs(self.max_answer_seconds.into()),
             grace: Duration::from_secs(self.grace_seconds.into()),
             keep_answers: Duration::from_secs(self.keep_answers.into()),

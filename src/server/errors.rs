@@ -37,6 +37,7 @@ pub fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::MemoryFull
         | ErrorCode::FetchesFull
         | ErrorCode::QueueFull
+        | ErrorCode::WaitedTooLong
         | ErrorCode::TooSlow
         | ErrorCode::Ending
         | ErrorCode::ModelGone
@@ -83,6 +84,7 @@ fn code(error: &Error) -> ErrorCode {
         Error::NetworkQueueFull { .. } => ErrorCode::NetworkQueueFull,
         Error::TooManyQuestions { .. } => ErrorCode::TooManyQuestions,
         Error::TooManyFetches { .. } => ErrorCode::TooManyFetches,
+        Error::WaitedTooLong { .. } => ErrorCode::WaitedTooLong,
         Error::TooSlow { .. } => ErrorCode::TooSlow,
         Error::Ending => ErrorCode::Ending,
         Error::ModelFailed { .. } => ErrorCode::ModelFailed,
@@ -161,6 +163,9 @@ fn sentence(error: &Error) -> String {
             retry_after_seconds, ..
         } => format!(
             "You have had many pictures fetched within a minute. Try again in {retry_after_seconds} seconds, or choose a file."
+        ),
+        Error::WaitedTooLong { seconds } => format!(
+            "Many are asking, and the model did not come to this question within the {seconds} seconds that it may wait. Ask again later."
         ),
         Error::TooSlow { seconds } => {
             format!("The answer took longer than the {seconds} seconds that it may. Try again later, or ask for less.")

@@ -48,7 +48,8 @@ const MAX_ENDED: usize = 4096;
 pub struct AnswerRegistry {
     known: Arc<Mutex<Known>>,
     store: Arc<dyn Store>,
-    time: Duration,
+    wait_time: Duration,
+    answer_time: Duration,
     grace: Duration,
     keep: Duration,
     /// The process is about to end: nothing begins any more.
@@ -104,7 +105,8 @@ impl AnswerRegistry {
         Self {
             known: Arc::default(),
             store,
-            time: limits.answer_time,
+            wait_time: limits.wait_time,
+            answer_time: limits.answer_time,
             grace: limits.grace,
             keep: limits.keep_answers,
             draining: CancellationToken::new(),
@@ -144,9 +146,9 @@ impl AnswerRegistry {
             store: Arc::clone(&self.store),
             known: Arc::clone(&self.known),
             grace: self.grace,
-            deadline: Instant::now() + self.time,
-            time: self.time,
             activity: Arc::clone(&self.activity),
+            wait_time: self.wait_time,
+            answer_time: self.answer_time,
         };
         let counted = Counted::new(&self.tasks);
         tokio::spawn(RequestId::carry(async move {
@@ -282,9 +284,9 @@ struct Task {
     store: Arc<dyn Store>,
     known: Arc<Mutex<Known>>,
     grace: Duration,
-    deadline: Instant,
-    time: Duration,
     activity: Arc<Activity>,
+    wait_time: Duration,
+    answer_time: Duration,
 }
 
 impl Task {
@@ -323,6 +325,7 @@ impl Task {
         let mut generated_tokens = 0;
         let mut grace = self.grace.min(UNBEGUN_GRACE);
         let mut has_begun = false;
+        let mut deadline = began + self.wait_time;
         let in_flight = Arc::clone(&self.in_flight);
         loop {
             tokio::select! {
@@ -341,6 +344,7 @@ impl Task {
                     }),
                     Some(engine::Event::Started { prompt, num_beams }) => {
                         has_begun = true;
+                        deadline = Instant::now() + self.answer_time;
                         grace = self.grace;
                         queued = began.elapsed();
                         self.activity.begun(queued);
@@ -358,7 +362,7 @@ impl Task {
                         }
                     }
                     Some(engine::Event::Done(summary)) => return Ok(self.done(summary, queued)),
-                    Some(engine::Event::Failed(engine::EngineError::Deadline)) => return Err(self.too_slow()),
+                    Some(engine::Event::Failed(engine::EngineError::Deadline)) => return Err(self.too_late(false)),
                     Some(engine::Event::Failed(error)) => return Err(error.into()),
                     None => return Err(engine::EngineError::Gone.into()),
                 },
@@ -369,8 +373,8 @@ impl Task {
                     } else if followed.elapsed() >= grace {
                         return Ok(self.cut_off(FinishReason::Interrupted, generated_tokens));
                     }
-                    if Instant::now() >= self.deadline {
-                        return Err(self.too_slow());
+                    if Instant::now() >= deadline {
+                        return Err(self.too_late(has_begun));
                     }
                 }
             }
@@ -407,10 +411,14 @@ impl Task {
         }
     }
 
-    fn too_slow(&self) -> Error {
-        Error::TooSlow {
-            seconds: self.time.as_secs(),
+    /// The time is over that a question has to wait, or that its answer has once it has begun.
+    fn too_late(&self, has_begun: bool) -> Error {
+        if has_begun {
+            let seconds = self.answer_time.as_secs();
+            return Error::TooSlow { seconds };
         }
+        let seconds = self.wait_time.as_secs();
+        Error::WaitedTooLong { seconds }
     }
 }
 
@@ -515,6 +523,7 @@ mod tests {
             max_new_tokens: 9,
             default_new_tokens: 9,
             beams: 1,
+            wait_time: MINUTE,
             answer_time: MINUTE,
             grace,
             keep_answers: MINUTE,

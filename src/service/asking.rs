@@ -66,7 +66,7 @@ impl Service {
         let events = self.engine.submit(Submission {
             client: ClientKey::from(visitor.id),
             network: visitor.shared_network(),
-            deadline: Some(std::time::Instant::now() + self.limits.answer_time),
+            deadline: Some(std::time::Instant::now() + self.limits.wait_time),
             picture,
             instruction,
             options,

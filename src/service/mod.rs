@@ -53,7 +53,9 @@ pub struct Limits {
     pub default_new_tokens: usize,
     /// Beams, and answers to one question.
     pub beams: usize,
-    /// How long one answer may take, waiting included.
+    /// How long a question may wait until the model begins with it.
+    pub wait_time: Duration,
+    /// How long one answer may take from then on.
     pub answer_time: Duration,
     /// How long an answer goes on when nobody follows it any more.
     pub grace: Duration,

@@ -4,6 +4,7 @@
 mod addresses;
 mod connections;
 mod conversation;
+mod deadlines;
 mod decoding;
 #[cfg(unix)]
 mod ending;
