@@ -8,6 +8,7 @@ use super::inventory::{HEAD, inventory, may_be_left};
 use super::{CheckpointMetadata, LoadError};
 use crate::blip2::Blip2;
 use crate::blip2::config::Blip2Config;
+use crate::blip2::precision::of_model;
 use crate::checkpoint::{CheckpointError, Files, MappedTensors, Source, Tensors, progress};
 use crate::nn::{Placement, Weights};
 use crate::processor::Processor;
@@ -120,8 +121,15 @@ impl Checkpoint {
     /// # Errors
     /// No memory, a device that fails, or a tensor that is missing or has another shape.
     pub fn load(&self, placement: &Placement) -> Result<Blip2, LoadError> {
+        let placement = Placement {
+            precision: of_model(&self.config, placement.precision),
+            ..placement.clone()
+        };
         let weights = Weights::new(self.tensors(), placement.clone());
-        Blip2::new(&self.config, weights).map_err(|error| LoadError::of_weights(self.name(), error))
+        let blip2 = Blip2::new(&self.config, weights);
+        // A GPU's work is queued by thread, and the model answers on another than it is loaded on.
+        let loaded = blip2.and_then(|blip2| placement.device.synchronize().map(|()| blip2));
+        loaded.map_err(|error| LoadError::of_weights(self.name(), error))
     }
 
     /// What stands between a visitor and the model.

@@ -120,10 +120,11 @@ impl MemoryLimit {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::DType;
+    use candle_core::Device;
 
     use super::*;
     use crate::cpu::WeightFormat;
+    use crate::nn::Kernels;
 
     fn refused(limit: u64, id: &str, offered: &[Precision]) -> String {
         let known = known().into_iter().find(|known| known.id.ends_with(id));
@@ -135,10 +136,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_told_with_the_format_or_the_model_that_does() {
-        let f16 = Precision {
-            dtype: DType::F16,
-            weights: WeightFormat::F16,
-        };
+        let f16 = Precision::new(WeightFormat::F16, Kernels::Candle, &Device::Cpu);
         let offered = [Precision::F32, f16];
         let error = refused(12_000_000_000, "opt-2.7b", &offered);
         assert!(

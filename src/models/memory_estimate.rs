@@ -4,6 +4,7 @@
 
 use super::inventory::{HEAD, Kind, SHARED_TABLE, TOKEN_TABLE, TensorSpec, inventory};
 use crate::blip2::config::{Blip2Config, LanguageModelConfig};
+use crate::blip2::precision::of_model;
 use crate::nn::Precision;
 
 /// Tokens that a conversation's KV cache is counted for: the prompt and a long answer.
@@ -15,9 +16,7 @@ fn bytes(tensor: &TensorSpec, precision: Precision) -> u64 {
     let precision = tensor.precision(precision);
     let is_matrix = tensor.kind == Kind::Matrix || [TOKEN_TABLE, SHARED_TABLE, HEAD].contains(&tensor.name.as_str());
     if is_matrix {
-        // A block is 32 outputs by 32 inputs.
-        let (numbers, block) = (tensor.elements(), precision.weights.block_bytes());
-        whole(u128::from(numbers) * block as u128 / 1024)
+        whole(precision.matrix_bytes(&tensor.shape))
     } else {
         tensor.elements().saturating_mul(precision.dtype.size_in_bytes() as u64)
     }
@@ -44,6 +43,7 @@ impl MemoryEstimate {
 /// although its config ties it to the token table.
 pub fn estimate(config: &Blip2Config, with_head: bool, precision: Precision) -> MemoryEstimate {
     let tensors = inventory(config, with_head);
+    let precision = of_model(config, precision);
     MemoryEstimate {
         weights: tensors
             .iter()
@@ -99,6 +99,26 @@ fn language_model_numbers(config: &LanguageModelConfig) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn on_a_gpu_the_vision_towers_rows_are_counted_in_the_dtype_that_they_keep_in_q4_k() {
+        use crate::cpu::WeightFormat;
+        use crate::models::{Kernels, known};
+        let of = |id: &str, weights| {
+            let config = known()
+                .into_iter()
+                .find(|known| known.id.ends_with(id))
+                .expect("it is known")
+                .config;
+            let precision = Precision::new(weights, Kernels::Candle, &candle_core::Device::Cpu);
+            estimate(&config, false, precision).weights
+        };
+        // Of the ViT's 1.0 G parameters 0.65 G are in rows of 1408: two bytes each, or where T5 computes
+        // in f32 four.
+        assert!((3_200_000_000..3_600_000_000).contains(&of("opt-2.7b", WeightFormat::Q4K)));
+        assert!((4_600_000_000..5_100_000_000).contains(&of("flan-t5-xl", WeightFormat::Q4K)));
+        assert!((4_100_000_000..4_500_000_000).contains(&of("opt-2.7b", WeightFormat::Q8_0)));
+    }
 
     #[test]
     fn a_config_of_the_largest_numbers_needs_more_than_anything_holds() {

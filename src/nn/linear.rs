@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
-use candle_core::{Device, Module, Result, Shape, Tensor};
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{D, DType, Device, Result, Shape, Tensor};
 
 use super::activation::Activation;
-use super::cpu_ops;
 use super::kernels::Kernels;
 use super::weights::Weights;
+use super::{cpu_ops, cuda_rules};
 use crate::cpu::matrix::PANEL;
 use crate::cpu::{PackedMatrix, Rows, WeightFormat};
 
@@ -33,8 +33,11 @@ enum Bias {
 pub enum WeightMatrix {
     Packed(Arc<PackedMatrix>),
     Tensor(Tensor),
-    /// In one of GGML's formats, for candle.
-    Quantised(Arc<QTensor>),
+    /// In one of GGML's formats, for candle; its rows are looked up in the dtype.
+    Quantised {
+        matrix: Arc<QTensor>,
+        dtype: DType,
+    },
 }
 
 impl Linear {
@@ -69,8 +72,10 @@ impl Linear {
     pub fn forward_of(&self, rows: Rows, x: &Tensor) -> Result<Tensor> {
         match &self.weight {
             WeightMatrix::Packed(matrix) => cpu_ops::product(rows, x, matrix, self.padded_bias(), None),
-            WeightMatrix::Tensor(weight) => self.add_bias(candle_nn::Linear::new(weight.clone(), None).forward(x)?),
-            WeightMatrix::Quantised(weight) => self.add_bias(QMatMul::from_arc(Arc::clone(weight))?.forward(x)?),
+            WeightMatrix::Tensor(weight) => self.add_bias(product_by_candle(x, weight)?),
+            WeightMatrix::Quantised { matrix, .. } => {
+                self.add_bias(cuda_rules::quantised_product(&x.contiguous()?, matrix)?)
+            }
         }
     }
 
@@ -129,17 +134,18 @@ impl WeightMatrix {
                 let packed = PackedMatrix::pack(&vb.matrix(shape, name)?, vb.format())?;
                 Ok(Self::Packed(Arc::new(packed)))
             }
-            Kernels::Candle => Self::by_candle(vb.get(shape, name)?.flatten_from(1)?, vb.format()),
-        }
-    }
-
-    fn by_candle(matrix: Tensor, format: WeightFormat) -> Result<Self> {
-        match ggml(format) {
-            // A row must be whole blocks; what is not stays as it is.
-            Some(ggml) if matrix.dim(1)?.is_multiple_of(ggml.block_size()) => {
-                Ok(Self::Quantised(Arc::new(QTensor::quantize(&matrix, ggml)?)))
-            }
-            _ => Ok(Self::Tensor(matrix)),
+            Kernels::Candle => match quantised_as(vb.format(), &shape) {
+                // In f32 from the host's memory: what was rounded on the way is not quantised again.
+                Some(ggml) => {
+                    let matrix = vb.get_for_host(shape, name)?.flatten_from(1)?;
+                    let quantised = QTensor::quantize_onto(&matrix, ggml, vb.device())?;
+                    Ok(Self::Quantised {
+                        matrix: Arc::new(quantised),
+                        dtype: vb.dtype(),
+                    })
+                }
+                None => Ok(Self::Tensor(vb.get(shape, name)?.flatten_from(1)?)),
+            },
         }
     }
 
@@ -153,13 +159,27 @@ impl WeightMatrix {
                 let rows: Vec<f32> = ids.iter().flat_map(|&id| matrix.row(id as usize)).collect();
                 Tensor::from_vec(rows, (ids.len(), matrix.inputs()), &Device::Cpu)
             }
-            Self::Tensor(matrix) => matrix.index_select(&Tensor::new(ids, matrix.device())?, 0),
-            Self::Quantised(matrix) => {
-                let device = matrix.device();
-                matrix.dequantize(&device)?.index_select(&Tensor::new(ids, &device)?, 0)
-            }
+            Self::Tensor(matrix) => cuda_rules::index_select(matrix, ids),
+            Self::Quantised { matrix, dtype } => cuda_rules::quantised_rows(matrix, ids)?.to_dtype(*dtype),
         }
     }
+}
+
+/// `x W^T`: one product, not one for each row of a batch.
+fn product_by_candle(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let (mut dims, inputs) = (x.dims().to_vec(), x.dim(D::Minus1)?);
+    if let Some(last) = dims.last_mut() {
+        *last = weight.dim(0)?;
+    }
+    let rows = x.contiguous()?.reshape(((), inputs))?;
+    cuda_rules::matmul(&rows, &weight.t()?)?.reshape(dims)
+}
+
+/// How candle quantises a matrix with a row for each step of its first dimension. A row must be
+/// whole blocks; what is not stays as it is, in the dtype that flows between the layers.
+pub fn quantised_as(format: WeightFormat, shape: &Shape) -> Option<GgmlDType> {
+    let inputs: usize = shape.dims().iter().skip(1).product();
+    ggml(format).filter(|ggml| inputs.is_multiple_of(ggml.block_size()))
 }
 
 /// GGML's name for the quantised formats.

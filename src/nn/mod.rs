@@ -5,11 +5,13 @@
 //! - [`weights`]: where layers get their tensors from, below a prefix.
 //! - [`precision`]: in which dtype and weight format, on which device a network computes.
 //! - [`kernels`]: the one switch between our CPU kernels ([`cpu`](crate::cpu)) and candle's
-//!   operations; `cpu_ops` are ours as candle sees them.
+//!   operations; `cpu_ops` are ours as candle sees them, [`cuda_rules`] are what candle's accept on a
+//!   GPU.
 
 pub mod activation;
 pub mod attention;
 mod cpu_ops;
+pub mod cuda_rules;
 pub mod kernels;
 pub mod kv_blocks;
 pub mod kv_pool;

@@ -56,6 +56,12 @@ impl Weights {
         self.tensors.tensor(&name, &shape, self.dtype(), self.device())
     }
 
+    /// A tensor in f32 in the host's memory, wherever the model computes.
+    pub fn get_for_host(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
+        let (name, shape) = (self.path(name), shape.into());
+        self.tensors.tensor(&name, &shape, DType::F32, &Device::Cpu)
+    }
+
     /// A tensor as a matrix, to be packed from where it lies: a row for each step of its first
     /// dimension.
     pub fn matrix(&self, shape: impl Into<Shape>, name: &str) -> Result<StoredMatrix<'_>> {
@@ -75,7 +81,7 @@ impl Weights {
 
     /// What computes the layers.
     pub fn kernels(&self) -> Kernels {
-        self.placement.kernels
+        self.placement.precision.kernels
     }
 
     /// How matrices are stored.

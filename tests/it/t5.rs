@@ -104,7 +104,7 @@ fn the_last_matrix_of_a_feed_forward_layer_stays_f32_in_f16_alone() -> AnyResult
     let tensors = inventory(checkpoint.config(), checkpoint.has_head());
     let of = |weights| Precision {
         weights,
-        dtype: DType::F32,
+        ..Precision::F32
     };
     let mut kept = 0;
     for tensor in tensors
