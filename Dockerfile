@@ -44,7 +44,7 @@ COPY target/image/glimpse /glimpse
 # --- The program for NVIDIA GPUs ---
 FROM docker.io/nvidia/cuda:${CUDA}-devel-ubuntu24.04 AS build-cuda
 ARG RUST
-ARG CUDA_COMPUTE_CAP=90
+ARG CUDA_COMPUTE_CAP=80
 ENV RUSTUP_TOOLCHAIN=${RUST} CARGO_HOME=/usr/local/cargo RUSTUP_HOME=/usr/local/rustup \
     PATH=/usr/local/cargo/bin:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 RUN apt-get update && apt-get install -y --no-install-recommends gcc g++ make && rm -rf /var/lib/apt/lists/*

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the container's image with docker, or with podman where there is no docker that runs.
 #   scripts/image.sh           the CPU: glimpse
-#   scripts/image.sh cuda      NVIDIA GPUs: glimpse:cuda (CUDA_COMPUTE_CAP=90)
+#   scripts/image.sh cuda      NVIDIA GPUs: glimpse:cuda (CUDA_COMPUTE_CAP=80)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 TARGET=${1:-cpu}

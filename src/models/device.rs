@@ -13,6 +13,82 @@ pub enum DeviceError {
     NotBuiltIn(&'static str, &'static str),
     #[error("{device} cannot be used: {reason}. Use --device cpu to run without it.")]
     Unavailable { device: String, reason: String },
+    #[error(
+        "This glimpse was built for GPUs of compute capability {built}{later}, and {device} has {card}. Build it with `CUDA_COMPUTE_CAP={needed} make build-cuda`, or use --device cpu."
+    )]
+    OtherCapability {
+        device: String,
+        built: Capability,
+        later: &'static str,
+        card: Capability,
+        /// What the build is to be told.
+        needed: String,
+    },
+}
+
+/// What an NVIDIA GPU can do, as its maker numbers it: 7.5 is a T4, 8.0 an A100, 9.0 an H100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Capability {
+    pub major: u32,
+    pub minor: u32,
+}
+
+impl std::fmt::Display for Capability {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+impl Capability {
+    /// From the digits that `CUDA_COMPUTE_CAP` has: `80`, `90a`.
+    fn from_digits(digits: &str) -> Option<Self> {
+        let number: u32 = digits
+            .trim_end_matches(|letter: char| letter.is_ascii_lowercase())
+            .parse()
+            .ok()?;
+        Some(Self {
+            major: number / 10,
+            minor: number % 10,
+        })
+    }
+
+    /// Of a CUDA device; others have none.
+    pub fn of(device: &Device) -> Option<Self> {
+        match device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(cuda) => {
+                let (major, minor) = cuda.cuda_stream().context().compute_capability().ok()?;
+                Some(Self {
+                    major: major.try_into().ok()?,
+                    minor: minor.try_into().ok()?,
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What `scripts/build-cuda.sh` compiled candle's kernels for.
+const BUILT_FOR: Option<&str> = option_env!("CUDA_COMPUTE_CAP");
+
+/// From this capability on kernels are compiled for one GPU alone, and not for later ones.
+const FOR_ONE_ALONE: Capability = Capability { major: 9, minor: 0 };
+
+/// Whether kernels that were compiled for one capability run on a card. The driver would say no
+/// more than that there is no image for it, at the first kernel.
+fn check_capability(device: &str, built: Option<Capability>, card: Capability) -> Result<(), DeviceError> {
+    let Some(built) = built else { return Ok(()) };
+    let is_for_one = built >= FOR_ONE_ALONE;
+    if card == built || (card > built && !is_for_one) {
+        return Ok(());
+    }
+    Err(DeviceError::OtherCapability {
+        device: device.to_owned(),
+        built,
+        later: if is_for_one { " alone" } else { " and later" },
+        card,
+        needed: format!("{}{}", card.major, card.minor),
+    })
 }
 
 /// The value of `--device`.
@@ -53,7 +129,15 @@ impl DeviceChoice {
             Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(index) => open_cuda(index),
             Self::Metal => open_metal(),
-            Self::Auto => Ok(open_cuda(0).or_else(|_| open_metal()).unwrap_or(Device::Cpu)),
+            Self::Auto => Ok(open_cuda(0)
+                .inspect_err(|error| {
+                    // Who has a GPU wants to know why it is not used.
+                    if matches!(error, DeviceError::OtherCapability { .. }) {
+                        tracing::warn!("{error}");
+                    }
+                })
+                .or_else(|_| open_metal())
+                .unwrap_or(Device::Cpu)),
         }
     }
 }
@@ -62,7 +146,12 @@ fn open_cuda(index: usize) -> Result<Device, DeviceError> {
     if !cfg!(feature = "cuda") {
         return Err(DeviceError::NotBuiltIn("CUDA", "make build-cuda"));
     }
-    Device::new_cuda(index).map_err(|error| unavailable(format!("cuda:{index}"), &error))
+    let name = format!("cuda:{index}");
+    let device = Device::new_cuda(index).map_err(|error| unavailable(name.clone(), &error))?;
+    if let Some(card) = Capability::of(&device) {
+        check_capability(&name, BUILT_FOR.and_then(Capability::from_digits), card)?;
+    }
+    Ok(device)
 }
 
 fn open_metal() -> Result<Device, DeviceError> {
@@ -92,6 +181,34 @@ pub fn device_name(device: &Device) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_card_that_the_kernels_were_not_compiled_for_is_told_in_a_sentence() {
+        let capability = |digits| Capability::from_digits(digits).expect("they are digits");
+        let check = |built: &str, card| check_capability("cuda:0", Capability::from_digits(built), capability(card));
+        for (built, card) in [
+            ("80", "80"),
+            ("80", "86"),
+            ("80", "90"),
+            ("75", "75"),
+            ("75", "120"),
+            ("90", "90"),
+        ] {
+            assert!(check(built, card).is_ok(), "{built} on {card}");
+        }
+        let sentence = check("80", "75").expect_err("a T4 is older").to_string();
+        assert!(
+            sentence.contains("8.0 and later, and cuda:0 has 7.5") && sentence.contains("CUDA_COMPUTE_CAP=75"),
+            "{sentence}"
+        );
+        let sentence = check("90a", "120").expect_err("it is for an H100").to_string();
+        assert!(
+            sentence.contains("9.0 alone, and cuda:0 has 12.0") && sentence.contains("CUDA_COMPUTE_CAP=120"),
+            "{sentence}"
+        );
+        assert!(check("unknown", "75").is_ok());
+        assert_eq!(Capability::of(&Device::Cpu), None);
+    }
 
     #[test]
     fn devices_are_read_as_the_help_says() {

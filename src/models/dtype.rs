@@ -2,11 +2,13 @@
 
 use std::str::FromStr;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 
+use super::device::Capability;
 use super::inventory::parameters;
 use crate::blip2::config::{Blip2Config, LanguageModelConfig};
 use crate::cpu::WeightFormat;
+use crate::nn::cuda_rules::least_capability;
 use crate::nn::{Kernels, Precision};
 
 /// A word that names no dtype.
@@ -14,11 +16,18 @@ use crate::nn::{Kernels, Precision};
 #[error("use auto, f32, f16, bf16, q8_0, q4_0 or q4_k")]
 pub struct UnknownDtype;
 
+/// A dtype that the device has no kernels for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0} needs a GPU of compute capability {1} or later, and this one has {2}. Use --dtype f16, or f32 where that fits."
+)]
+pub struct UnsupportedDtype(&'static str, Capability, Capability);
+
 /// The value of `--dtype`: how weights are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DtypeChoice {
-    /// On a GPU f16 (with the Q-Former in f32), but bf16 with T5, which was trained in it and
-    /// whose numbers are too large for f16. On the CPU f32 for a small model, which is
+    /// On a GPU f16 (with the Q-Former in f32), but with T5, whose numbers are too large for f16,
+    /// bf16, which it was trained in, or f32 where the GPU knows no bf16. On the CPU f32 for a small model, which is
     /// fast in any dtype, and q8_0 for a large one, whose answers wait for its weights to be
     /// read: a quarter of the bytes, and as near to f32 as the reference's bf16 is.
     Auto,
@@ -41,29 +50,57 @@ impl FromStr for DtypeChoice {
 
 impl DtypeChoice {
     /// How the weights of this model are stored on this device.
-    pub fn resolve(self, device: &Device, config: &Blip2Config) -> WeightFormat {
+    ///
+    /// # Errors
+    /// A format by name that the GPU has no kernels for.
+    pub fn resolve(self, device: &Device, config: &Blip2Config) -> Result<WeightFormat, UnsupportedDtype> {
+        let capability = Capability::of(device);
         match self {
-            Self::Format(format) => format,
-            Self::Auto if !device.is_cpu() => half_precision(config),
-            Self::Auto if parameters(config) >= LARGE => WeightFormat::Q8_0,
-            Self::Auto => WeightFormat::F32,
+            Self::Format(format) => check_format(format, capability).map(|()| format),
+            Self::Auto if !device.is_cpu() => Ok(on_a_gpu(config, capability)),
+            Self::Auto if parameters(config) >= LARGE => Ok(WeightFormat::Q8_0),
+            Self::Auto => Ok(WeightFormat::F32),
         }
     }
 }
 
-/// The 16-bit format that a model loses least in.
-fn half_precision(config: &Blip2Config) -> WeightFormat {
+/// Whether a GPU of this capability computes with weights stored like this.
+fn check_format(format: WeightFormat, capability: Option<Capability>) -> Result<(), UnsupportedDtype> {
+    let Some(capability) = capability else { return Ok(()) };
+    let dtype = match format {
+        WeightFormat::Bf16 => DType::BF16,
+        WeightFormat::F32 => DType::F32,
+        _ => DType::F16,
+    };
+    let (major, minor) = least_capability(dtype);
+    let least = Capability { major, minor };
+    if capability < least {
+        return Err(UnsupportedDtype(format.name(), least, capability));
+    }
+    Ok(())
+}
+
+/// The 16-bit format that a model loses least in, where the GPU knows it.
+fn on_a_gpu(config: &Blip2Config, capability: Option<Capability>) -> WeightFormat {
     match config.text_config {
         LanguageModelConfig::Opt(_) => WeightFormat::F16,
-        LanguageModelConfig::T5(_) => WeightFormat::Bf16,
+        LanguageModelConfig::T5(_) => match check_format(WeightFormat::Bf16, capability) {
+            Ok(()) => WeightFormat::Bf16,
+            Err(reason) => {
+                tracing::warn!("the model computes in f32, since T5's numbers are too large for f16: {reason}");
+                WeightFormat::F32
+            }
+        },
     }
 }
 
 /// What `--dtype` can mean on this device, the most memory first.
 pub fn offered_precisions(device: &Device) -> Vec<Precision> {
+    let capability = Capability::of(device);
     WeightFormat::ALL
         .into_iter()
-        .map(|format| Precision::new(format, Kernels::of(device)))
+        .filter(|format| check_format(*format, capability).is_ok())
+        .map(|format| Precision::new(format, Kernels::of(device), device))
         .collect()
 }
 
@@ -88,13 +125,35 @@ mod tests {
         for known in known() {
             let is_t5 = known.id.contains("t5");
             let expected = if is_t5 { WeightFormat::Bf16 } else { WeightFormat::F16 };
-            assert_eq!(half_precision(&known.config), expected, "{}", known.id);
+            for capability in [None, Some(Capability { major: 8, minor: 0 })] {
+                assert_eq!(on_a_gpu(&known.config, capability), expected, "{}", known.id);
+            }
+        }
+    }
+
+    #[test]
+    fn a_gpu_without_bf16_runs_t5_in_f32_and_says_why_bf16_is_not_had() {
+        let t4 = Some(Capability { major: 7, minor: 5 });
+        for known in known() {
+            let is_t5 = known.id.contains("t5");
+            let expected = if is_t5 { WeightFormat::F32 } else { WeightFormat::F16 };
+            assert_eq!(on_a_gpu(&known.config, t4), expected, "{}", known.id);
+        }
+        let refused = check_format(WeightFormat::Bf16, t4)
+            .expect_err("a T4 has none")
+            .to_string();
+        assert!(
+            refused.contains("8.0 or later, and this one has 7.5") && refused.contains("--dtype f16"),
+            "{refused}"
+        );
+        for format in [WeightFormat::F32, WeightFormat::F16, WeightFormat::Q8_0] {
+            assert!(check_format(format, t4).is_ok(), "{}", format.name());
         }
     }
 
     #[test]
     fn auto_is_exact_for_a_small_model_and_small_for_a_large_one() {
-        let auto = |config: &Blip2Config| DtypeChoice::Auto.resolve(&Device::Cpu, config);
+        let auto = |config: &Blip2Config| DtypeChoice::Auto.resolve(&Device::Cpu, config).expect("auto is had");
         let demo = Checkpoint::demo().expect("it is part of the program");
         assert_eq!(auto(demo.config()), WeightFormat::F32);
         assert!(known().iter().all(|known| auto(&known.config) == WeightFormat::Q8_0));

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use super::device::DeviceError;
+use super::dtype::UnsupportedDtype;
 use super::fit::TooLarge;
 use crate::blip2::config::ConfigError;
 use crate::checkpoint::CheckpointError;
@@ -14,6 +15,8 @@ use crate::processor::{ProcessorError, TextError};
 pub enum LoadError {
     #[error(transparent)]
     Device(#[from] DeviceError),
+    #[error(transparent)]
+    Dtype(#[from] UnsupportedDtype),
     #[error(transparent)]
     Kernels(#[from] KernelsError),
     #[error(transparent)]

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::blip2::Blip2;
 use crate::blip2::config::Blip2Config;
+use crate::blip2::precision::of_model;
 use crate::checkpoint::{Progress, Source, progress};
 use crate::nn::Placement;
 use crate::processor::Processor;
@@ -68,8 +69,8 @@ pub fn open(request: ModelRequest) -> Result<OpenModel, LoadError> {
     let limit = limit.or_else(|| available_memory::available(&device));
     let offered = offered_precisions(&device);
     let metadata = CheckpointMetadata::find(&request.source, request.progress)?;
-    let placement = Placement::new(device.clone(), request.dtype.resolve(&device, metadata.config()))?;
-    let precision = placement.precision;
+    let placement = Placement::new(device.clone(), request.dtype.resolve(&device, metadata.config())?)?;
+    let precision = of_model(metadata.config(), placement.precision);
     let check = |name: &str, config: &Blip2Config, with_head: bool| match &limit {
         Some(limit) => limit.check(name, (config, with_head), precision, &offered),
         None => Ok(()),
