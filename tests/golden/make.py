@@ -2,7 +2,7 @@
 
 Run it as `make golden`, or as
 
-    python tests/golden/make.py [--seed N] [--out DIR] [--first N] [--count N] [pictures] [checkpoints] [decoding]
+    python tests/golden/make.py [--seed N] [--out DIR] [--first N] [--count N] [pictures] [checkpoints] [half] [decoding]
 
 with torch, transformers, Pillow and safetensors installed. The files in the
 repository are those of seed 0. With another seed and folder it makes another
@@ -20,13 +20,18 @@ def main():
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--first", type=int, default=0, help="the first checkpoint; those before it stay as they are")
     parser.add_argument("--count", type=int, default=32, help="how many checkpoints")
-    parser.add_argument("sets", nargs="*", help="which sets: pictures, checkpoints, decoding; all if none is named")
+    parser.add_argument("sets", nargs="*", help="which sets: pictures, checkpoints, half, decoding; all if none is named")
     arguments = parser.parse_args()
-    sets = arguments.sets or ["pictures", "checkpoints", "decoding"]
+    sets = arguments.sets or ["pictures", "checkpoints", "half", "decoding"]
     for name in sets:
         folder = arguments.out / name
-        if name not in ("pictures", "checkpoints", "decoding"):
+        if name not in ("pictures", "checkpoints", "half", "decoding"):
             parser.error(f"there is no set called {name}")
+        if name == "half":
+            import half
+
+            half.write(arguments.out)
+            continue
         if arguments.first == 0:
             shutil.rmtree(folder, ignore_errors=True)
         if name == "pictures":

@@ -20,6 +20,7 @@ mod parity;
 mod picture_memory;
 mod pictures;
 mod proxies;
+mod quantised;
 mod request_ids;
 mod server;
 mod settings;

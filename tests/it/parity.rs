@@ -6,7 +6,9 @@
 //!
 //! `GLIMPSE_TEST_DEVICE=cuda` and `GLIMPSE_TEST_DTYPE=f16` (or bf16) run the model
 //! elsewhere and in less precision, as `make gpu-check` does; then every part must be
-//! near the reference's f32, and tokens may differ where two were nearly as likely.
+//! near the reference's f32, and tokens may differ where two were nearly as likely. How near
+//! the logits must be at every step of every answer is measured: `half.json` says how far the
+//! reference's own are in half precision, checkpoint by checkpoint.
 //!
 //! What must hold, in f32 on the CPU: pixel values equal to the bit; the
 //! vision model, the Q-Former, the projection and the logits within 1e-4 of
@@ -24,11 +26,20 @@ use glimpse::cpu::WeightFormat;
 use glimpse::generation::{FinishReason, GenerationOptions};
 use glimpse::models::Checkpoint;
 use glimpse::models::{DeviceChoice, DtypeChoice};
-use glimpse::nn::{Kernels, Placement, Precision};
+use glimpse::nn::{Kernels, Placement};
 use glimpse::processor::{Picture, PictureLimits, Processor, Prompt};
 use serde::Deserialize;
 
 const LOGPROB_TOLERANCE: f64 = 1e-3;
+
+/// How many times as far from f32 as the reference's own logits ours may be in half precision: two
+/// ways of rounding differ from each other as much as each does from f32, and the worst of a
+/// hundred steps is a figure that moves.
+const HALF_DISTANCES: f32 = 3.0;
+
+/// How many times an error of a step's logits two tokens may be apart that change places by it:
+/// each moves, and read token after token they move otherwise than in one pass.
+const ERRORS_APART: f32 = 3.0;
 
 /// Largest difference, relative to the largest value of the reference.
 fn tolerance(model: &Blip2) -> f32 {
@@ -44,12 +55,17 @@ fn tolerance(model: &Blip2) -> f32 {
     }
 }
 
+/// The CPU, unless `GLIMPSE_TEST_DEVICE` says otherwise.
+pub fn device_by_env() -> AnyResult<Device> {
+    let device = std::env::var("GLIMPSE_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
+    Ok(device.parse::<DeviceChoice>()?.open()?)
+}
+
 /// Where the model runs: the CPU in f32, unless the environment says otherwise.
 fn placement_by_env(config: &Blip2Config) -> AnyResult<Placement> {
-    let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_string());
-    let device = variable("GLIMPSE_TEST_DEVICE", "cpu").parse::<DeviceChoice>()?.open()?;
-    let dtype = variable("GLIMPSE_TEST_DTYPE", "f32").parse::<DtypeChoice>()?;
-    let weights = dtype.resolve(&device, config);
+    let device = device_by_env()?;
+    let dtype = std::env::var("GLIMPSE_TEST_DTYPE").unwrap_or_else(|_| "f32".into());
+    let weights = dtype.parse::<DtypeChoice>()?.resolve(&device, config)?;
     Ok(Placement::new(device, weights)?)
 }
 
@@ -103,16 +119,27 @@ struct Case {
     tensors: HashMap<String, Tensor>,
     model: Blip2,
     processor: Processor,
+    /// Where the model does not compute in f32: the same in f32, and how far it may be from that.
+    exact: Option<(Blip2, f32)>,
 }
 
 impl Case {
     fn open(folder: &Path, placement: impl Fn(&Blip2Config) -> AnyResult<Placement>) -> AnyResult<Self> {
         let checkpoint = Checkpoint::open(folder)?;
+        let model = checkpoint.load(&placement(checkpoint.config())?)?;
+        let exact = match model.precision().weights {
+            WeightFormat::F32 => None,
+            weights => Some((
+                checkpoint.load(&Placement::cpu(WeightFormat::F32))?,
+                HALF_DISTANCES * half_distance(folder, weights)?,
+            )),
+        };
         Ok(Self {
             folder: folder.to_path_buf(),
             expected: serde_json::from_slice(&std::fs::read(folder.join("expected.json"))?)?,
             tensors: candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu)?,
-            model: checkpoint.load(&placement(checkpoint.config())?)?,
+            model,
+            exact,
             processor: checkpoint.processor()?,
         })
     }
@@ -178,13 +205,14 @@ impl Case {
             let logits = Tensor::new(answer.logits(), &Device::Cpu)?;
             complaints.extend(self.compare(name, &logits)?);
         }
-        if self.model.precision() != Precision::F32 {
-            return Ok(complaints);
-        }
         let (mut ids, mut logprobs) = (Vec::new(), Vec::new());
         while let Some(token) = answer.next_token()? {
             ids.push(token.id);
             logprobs.push(f64::from(token.logprob));
+        }
+        if let Some((exact, distance)) = &self.exact {
+            complaints.extend(self.check_steps(exact, *distance, want, &ids)?);
+            return Ok(complaints);
         }
         if ids != want.token_ids {
             complaints.push(format!("tokens {ids:?} instead of {:?}", want.token_ids));
@@ -206,6 +234,42 @@ impl Case {
             .collect())
     }
 
+    /// In less precision than f32: compares the logits behind each of the reference's tokens with
+    /// those in f32, and the tokens (`ids`) that were said instead.
+    fn check_steps(&self, exact: &Blip2, distance: f32, want: &ExpectedAnswer, ids: &[u32]) -> AnyResult<Vec<String>> {
+        let mut complaints = Vec::new();
+        let pixel_values = self.pixel_values(want.picture)?;
+        let (_, read) = want.token_ids.split_last().ok_or("an answer has a token")?;
+        let logits = |model: &Blip2| -> AnyResult<Vec<Vec<f32>>> {
+            let logits = model.forward(&pixel_values, &want.prompt_ids, read)?;
+            Ok(logits.to_dtype(DType::F32)?.to_vec2()?)
+        };
+        let (exact, got) = (logits(exact)?, logits(&self.model)?);
+        let distances = exact.iter().zip(&got).map(|(exact, got)| distance_of_step(exact, got));
+        // A NaN is within no tolerance.
+        let worst = distances.max_by(f32::total_cmp).unwrap_or(f32::NAN);
+        if worst.is_nan() || worst > distance {
+            complaints.push(format!("logits off by {worst:.1e} of their spread at a step"));
+        }
+        let differs = |(ours, theirs): (&u32, &u32)| ours != theirs;
+        if let Some(step) = ids.iter().zip(&want.token_ids).position(differs) {
+            let (ours, theirs) = (ids[step] as usize, want.token_ids[step] as usize);
+            let errors = exact[step]
+                .iter()
+                .zip(&got[step])
+                .map(|(exact, got)| (exact - got).abs());
+            let apart = exact[step][theirs] - exact[step][ours];
+            if apart > ERRORS_APART * errors.fold(0.0, f32::max) {
+                complaints.push(format!(
+                    "token {ours} instead of {theirs}, which was {apart:.1e} likelier"
+                ));
+            }
+        } else if ids.len() != want.token_ids.len() {
+            complaints.push(format!("{} tokens instead of {}", ids.len(), want.token_ids.len()));
+        }
+        Ok(complaints)
+    }
+
     fn check(&self) -> AnyResult<Vec<String>> {
         let mut complaints = Vec::new();
         let mut pictures = Vec::new();
@@ -217,6 +281,29 @@ impl Case {
         }
         Ok(complaints)
     }
+}
+
+/// The difference's length as a part of that of the logits around their mean.
+fn distance_of_step(exact: &[f32], got: &[f32]) -> f32 {
+    let mean = exact.iter().sum::<f32>() / exact.len() as f32;
+    let length = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|x| x * x).sum::<f32>().sqrt();
+    let difference = length(&mut exact.iter().zip(got).map(|(exact, got)| got - exact));
+    difference / length(&mut exact.iter().map(|exact| exact - mean))
+}
+
+/// How far the reference's logits in half precision are from its own in f32, at the worst step.
+fn half_distance(folder: &Path, weights: WeightFormat) -> AnyResult<f32> {
+    let file = folder
+        .ancestors()
+        .nth(2)
+        .ok_or("it lies in a golden folder")?
+        .join("half.json");
+    let distances: HashMap<String, HashMap<String, f32>> = serde_json::from_slice(&std::fs::read(file)?)?;
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let distance = distances
+        .get(&*name)
+        .and_then(|distances| distances.get(weights.name()));
+    Ok(*distance.ok_or_else(|| format!("half.json knows no {} of {name}", weights.name()))?)
 }
 
 /// The most values that the reference keeps of a tensor.
@@ -245,8 +332,8 @@ fn every_checkpoint_answers_as_the_reference_does() -> AnyResult<()> {
     every_checkpoint_answers_so(placement_by_env)
 }
 
-/// What a GPU runs, on the CPU: in f32 the reference's tokens, in half precision its logits as
-/// nearly as the dtype allows.
+/// What a GPU runs, on the CPU: in f32 the reference's tokens, in half precision its logits at every
+/// step as nearly as the dtype allows.
 #[test]
 fn candles_operations_compute_what_the_reference_does_in_every_dtype() -> AnyResult<()> {
     let mut complaints = Vec::new();

@@ -16,14 +16,16 @@ use glimpse::nn::{Kernels, Placement};
 
 use super::AnyResult;
 use super::golden::{Case, golden, names};
+use crate::parity::device_by_env;
 
 /// Where multiply and add round once. The baseline of x86 has no fused multiply-add.
 const DISTRIBUTION_TOLERANCE: f32 = 1e-5;
 const UNFUSED_DISTRIBUTION_TOLERANCE: f32 = 4e-5;
 
-/// With the kernels that suit the CPU, or that `GLIMPSE_KERNELS` names.
+/// With the kernels that suit the CPU, or that `GLIMPSE_KERNELS` names; or on the device of
+/// `GLIMPSE_TEST_DEVICE`.
 fn placement() -> AnyResult<Placement> {
-    Ok(Placement::new(Device::Cpu, WeightFormat::F32)?)
+    Ok(Placement::new(device_by_env()?, WeightFormat::F32)?)
 }
 
 #[test]
