@@ -5,8 +5,9 @@
 
 Both get the same checkpoint, pictures, prompts and number of threads, and both generate
 exactly as many tokens. A pair is the reference's dtype and Glimpse's; the reference is measured
-once in each of its dtypes. Two questions are asked about each picture. Medians, and the ratios'
-medians and spread, are printed and written to benches/results/.
+once in each of its dtypes and in each of the ways asked for: `eager`, as people call it, and
+`compiled`, with a static cache and, on a GPU, torch.compile. Two questions are asked about each
+picture. Medians, and the ratios' medians and spread, are printed and written to benches/results/.
 """
 
 import argparse
@@ -33,6 +34,7 @@ def arguments():
     parser.add_argument("--program", type=Path, default=ROOT / "target/release/glimpse")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--pairs", nargs="+", default=["f32:f32"], help="the reference's dtype and Glimpse's")
+    parser.add_argument("--reference", nargs="+", choices=["eager", "compiled"], default=["eager"], metavar="WAY")
     parser.add_argument("--tokens", type=int, default=10)
     parser.add_argument("--runs", type=int, default=7, help="pictures, after one to warm up")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -68,9 +70,10 @@ def measure(command, text, threads):
         return [json.loads(line) for line in printed], usage.ru_maxrss / 1e3
 
 
-def reference(options, folder, dtype, paths):
+def reference(options, folder, dtype, way, paths):
     """Loading, answers in pairs (first and second question), and memory."""
     command = [sys.executable, ROOT / "benches/reference.py", folder, "--device", options.device, "--dtype", dtype]
+    command += ["--compiled"] if way == "compiled" else []
     command += ["--threads", options.threads, "--tokens", options.tokens, "--questions", *QUESTIONS, "--pictures", *paths]
     (load, *answers), memory = measure(command, "", options.threads)
     return {**load, "memory": memory, "answers": in_pairs(answers)}
@@ -92,31 +95,34 @@ def in_pairs(answers):
     return list(zip(answers[::2], answers[1::2]))
 
 
-def rows(theirs, ours):
-    """(name, their numbers, our numbers) of each line of the table."""
-    yield "load, ms", [theirs["load"]], [ours["load"]]
-    yield "peak memory, MB", [theirs["memory"]], [ours["memory"]]
+def rows(side):
+    """(name, numbers) of each line of the table."""
+    yield "load, ms", [side["load"]]
+    yield "peak memory, MB", [side["memory"]]
     for name, question, part in [("picture", 0, "image"), ("prefill", 0, "prefill"), ("a further token", 0, "token"),
                                  ("first answer", 0, "answer"), ("second answer about the picture", 1, "answer")]:
-        values = [[pair[question][part] for pair in side["answers"][1:]] for side in (theirs, ours)]
-        yield f"{name}, ms", *values
+        yield f"{name}, ms", [pair[question][part] for pair in side["answers"][1:]]
 
 
-def table(options, theirs_dtype, ours_dtype, theirs, ours):
+def table(theirs_dtype, ours_dtype, theirs, ours):
+    """`theirs` has the reference's measurements by way."""
     lines = [f"## transformers in {theirs_dtype}, Glimpse in {ours_dtype}", ""]
-    lines += ["| | transformers | Glimpse | transformers / Glimpse | spread |", "|---|---|---|---|---|"]
-    for name, reference_values, glimpse_values in rows(theirs, ours):
-        ratios = [a / b for a, b in zip(reference_values, glimpse_values)]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}" if len(ratios) > 1 else ""
-        a, b = statistics.median(reference_values), statistics.median(glimpse_values)
-        lines.append(f"| {name} | {a:.1f} | {b:.1f} | {statistics.median(ratios):.2f} | {spread} |")
+    names = [f"transformers, {way}" if len(theirs) > 1 else "transformers" for way in theirs]
+    columns = ["", *names, "Glimpse", *(part for name in names for part in (f"{name} / Glimpse", "spread"))]
+    lines += [f"| {' | '.join(columns)} |".replace("|  |", "| |"), "|---" * len(columns) + "|"]
+    for (name, ours_values), *theirs_rows in zip(rows(ours), *map(rows, theirs.values())):
+        cells = [f"{statistics.median(values):.1f}" for values in (*(values for _, values in theirs_rows), ours_values)]
+        for _, values in theirs_rows:
+            ratios = [a / b for a, b in zip(values, ours_values)]
+            cells += [f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}" if len(ratios) > 1 else ""]
+        lines.append(f"| {name} | {' | '.join(cells)} |".replace("|  |", "| |"))
     return "\n".join([*lines, ""])
 
 
-def random_checkpoint(model, folder):
+def random_checkpoint(model, dtype, folder):
     """The shape of a published checkpoint, with random weights, written without loading it."""
     command = ["cargo", "run", "--quiet", "--release", "--features", "ssr", "--example", "random-checkpoint", "--"]
-    subprocess.run([*command, "--model", model, "--dtype", "f32", folder], check=True, cwd=ROOT)
+    subprocess.run([*command, "--model", model, "--dtype", dtype, folder], check=True, cwd=ROOT)
 
 
 def machine(options, device):
@@ -138,7 +144,8 @@ def main():
         if options.random:
             folder, name = scratch / "checkpoint", "random " + options.random.split("/")[-1]
             print("writing a checkpoint with random weights …", file=sys.stderr)
-            random_checkpoint(options.random, folder)
+            # A GPU is not measured in f32: half the bytes to write and to read.
+            random_checkpoint(options.random, "f32" if options.device == "cpu" else "f16", folder)
         paths = pictures(scratch, options.runs + 1)
         text = [f"`python benches/compare.py {' '.join(sys.argv[1:])}`, medians of {options.runs} pictures", ""]
         measured = {}
@@ -146,13 +153,17 @@ def main():
             theirs_dtype, ours_dtype = pair.split(":")
             print(f"{pair} …", file=sys.stderr)
             if theirs_dtype not in measured:
-                measured[theirs_dtype] = reference(options, folder, theirs_dtype, paths)
+                measured[theirs_dtype] = {
+                    way: reference(options, folder, theirs_dtype, way, paths) for way in options.reference
+                }
             theirs = measured[theirs_dtype]
             ours = glimpse(options, folder, ours_dtype, paths)
-            text.append(table(options, theirs_dtype, ours_dtype, theirs, ours))
+            text.append(table(theirs_dtype, ours_dtype, theirs, ours))
             print(text[-1], flush=True)
-        text.insert(0, f"# {name}, {options.tokens} tokens, on {machine(options, theirs['device'])}\n")
-    (ROOT / "benches/results" / f"{name}-{options.device}.md".replace(" ", "-")).write_text("\n".join(text))
+        device = theirs[options.reference[0]]["device"]
+        text.insert(0, f"# {name}, {options.tokens} tokens, on {machine(options, device)}\n")
+    place = options.device if options.device == "cpu" else device
+    (ROOT / "benches/results" / f"{name}-{place}.md".replace(" ", "-")).write_text("\n".join(text))
 
 
 if __name__ == "__main__":
