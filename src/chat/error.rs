@@ -140,6 +140,8 @@ impl Error {
             Self::TooManyQuestions { .. } => "too_many_questions",
             Self::TooManyFetches { .. } => "too_many_fetches",
             Self::TooSlow { .. } => "too_slow",
+            Self::WaitedTooLong { .. } => "waited_too_long",
+            Self::Ending => "ending",
             Self::ModelFailed { .. } => "model_failed",
             Self::ModelGone { .. } => "model_gone",
             Self::Internal { .. } => "internal",

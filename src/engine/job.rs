@@ -52,7 +52,7 @@ impl Waiting for Job {
 
     fn cost(&self) -> usize {
         let options = &self.submission.options;
-        options.num_beams.max(options.num_return_sequences)
+        options.rows()
     }
 
     fn deadline(&self) -> Option<Instant> {

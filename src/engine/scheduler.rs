@@ -192,10 +192,9 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         loop {
             if self.next_up.is_none() {
                 // Whoever is taken from the queue has lost his place there.
-                if self.rows() >= self.limits.rows {
-                    return;
-                }
-                let Some((job, permit)) = self.queue.try_next() else {
+                let (rows, is_free) = (self.rows(), self.running.is_empty());
+                let fits = |job: &Job| is_free || rows + job.cost() <= self.limits.rows;
+                let Some((job, permit)) = self.queue.try_next_if(fits) else {
                     return;
                 };
                 self.take(job, permit);

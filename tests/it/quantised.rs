@@ -154,7 +154,6 @@ fn candles_quantised_products_are_as_near_to_f32_as_ours() -> AnyResult<()> {
                     min_new_tokens: 5,
                     ..GenerationOptions::default()
                 };
-                let picture = picture.into();
                 let mut answer = model.generate(&picture, &prompt_ids(), &options)?;
                 let mut tokens = 0;
                 while answer.next_token()?.is_some() {

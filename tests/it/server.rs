@@ -416,7 +416,8 @@ fn health_is_told_as_json() {
 fn the_end_of_the_process_keeps_the_answer_of_whoever_is_not_connected() {
     let (model, data) = (TinyCheckpoint::new(), tempfile::tempdir().expect("a folder for tests"));
     let folder = data.path().to_str().expect("temporary folders have plain names");
-    let arguments = ["--model", model.path(), "--data", folder, "--max-new-tokens", "4000"];
+    let limits = ["--max-new-tokens", "4000", "--drain-seconds", "0"];
+    let arguments = [&["--model", model.path(), "--data", folder], &limits[..]].concat();
     let mut server = Server::start(&arguments);
     let id = begin(&server);
     let mut answer = ask(&server, &question(&id, 4000));

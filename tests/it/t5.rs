@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, Tensor};
 use glimpse::blip2::config::{LanguageModelConfig, T5Config};
 use glimpse::blip2::{Blip2, EncodedPicture};
 use glimpse::checkpoint::Source;
