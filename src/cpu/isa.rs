@@ -157,7 +157,7 @@ impl std::fmt::Debug for Isa {
 /// One function for each instruction set, so that a generic one and what is
 /// inlined into it is compiled for each.
 ///
-/// The generic function is an `unsafe fn` over [`Lanes`](super::lanes::Lanes), because it must
+/// The generic function is an `unsafe fn` over [`Lanes`], because it must
 /// be compiled for the instruction set of its lanes. Where that is all that it asks of its
 /// caller, the function made here is safe: an [`Isa`] is there by its existence. Where it asks
 /// more (`unsafe` in front of the name), so does the function made here.
