@@ -58,6 +58,15 @@ export class Scripted {
     await ended
   }
 
+  /** Asks the server to end, as systemd and containers do. */
+  askToEnd = () => this.process?.kill('SIGTERM')
+
+  /** Waits until it has ended. */
+  async ended() {
+    const { process } = this
+    if (process && process.exitCode === null && process.signalCode === null) await once(process, 'exit')
+  }
+
   /** Lets the server do nothing, and go on: one that hangs. */
   pause = () => this.process?.kill('SIGSTOP')
   resume = () => this.process?.kill('SIGCONT')

@@ -53,6 +53,44 @@ test('Stop ends the answer, and the next question is answered', async ({ glimpse
   await expect(glimpse.last.locator('.answer')).toHaveText(whole)
 })
 
+test.describe(() => {
+  test.use({ refusals: true })
+
+  test('where Stop does not arrive, the page says that the answer goes on', async ({ glimpse, scripted }) => {
+    await begun(glimpse, scripted)
+    await glimpse.page.route('**/api/page/cancel', (route) => route.fulfill({ status: 502, body: 'Bad gateway' }))
+    await glimpse.stop.click()
+    await expect(glimpse.alert).toHaveCount(1)
+    await expect(glimpse.status).toContainText('Answering')
+    await scripted.open()
+    await glimpse.answered(1)
+  })
+
+  test('a question that a proxy did not wait for is taken up, and is one turn', async ({ glimpse, scripted }) => {
+    await typed(glimpse)
+    await scripted.begin()
+    await glimpse.page.route('**/api/page/ask', async (route) => {
+      // It arrives, and what comes back is the proxy's.
+      const asked = fetch(route.request().url(), {
+        method: 'POST',
+        headers: await route.request().allHeaders(),
+        body: route.request().postData(),
+      })
+      await scripted.wait({ begun: 1 })
+      await route.fulfill({ status: 504, body: 'Gateway timeout' })
+      await (await asked).body?.cancel()
+    })
+    await glimpse.ask.click()
+    await scripted.release()
+    await expect(glimpse.last.locator('.answer')).toHaveText(answer[0])
+    await scripted.open()
+    await glimpse.answered(1)
+    await expect(glimpse.last.locator('.answer')).toHaveText(whole)
+    await expect(glimpse.alert).toHaveCount(0)
+    await expect(glimpse.question).toHaveValue('')
+  })
+})
+
 test('Stop ends a question that waits', async ({ glimpse, scripted }) => {
   await typed(glimpse)
   await glimpse.ask.click()
@@ -203,6 +241,38 @@ test.describe(() => {
     await glimpse.answered(2)
     await expect(glimpse.last).toContainText('What is this?')
     await expect(glimpse.last.locator('.answer')).toHaveText(whole)
+  })
+})
+
+test.describe(() => {
+  test.use({ refusals: true, cuts: true })
+
+  test('a server that is asked to end: what runs is finished or kept, and what waits is asked again', async ({
+    context,
+    glimpse,
+    scripted,
+  }) => {
+    await begun(glimpse, scripted)
+    const other = new Glimpse(await context.newPage())
+    await typed(other, scripted.url)
+    await other.ask.click()
+    await other.waits()
+    scripted.askToEnd()
+    await expect(other.last).toContainText('being restarted')
+    await expect(other.question).toHaveValue('What is this?')
+    await scripted.release()
+    await expect(glimpse.last.locator('.answer')).toHaveText(answer.slice(0, 2).join(''))
+    scripted.askToEnd()
+    await expect(glimpse.last).toContainText('Interrupted')
+    await scripted.ended()
+    await scripted.start()
+    await scripted.open()
+    await glimpse.page.reload()
+    await glimpse.hydrated()
+    await expect(glimpse.last.locator('.answer')).toHaveText(answer.slice(0, 2).join(''))
+    await other.ask.click()
+    await other.answered(2)
+    await expect(other.last.locator('.answer')).toHaveText(whole)
   })
 })
 

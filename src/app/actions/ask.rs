@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use super::follow::{catch_up, follow};
-use crate::api::{self, AskRequest, ErrorCode};
+use crate::api::{self, ApiError, AskRequest, ConversationId, ErrorCode};
 use crate::app::state::{LiveTurn, NewQuestion, State};
 
 /// Asks what stands in the question box, or says what is wrong with it.
@@ -70,17 +70,34 @@ pub fn ask(state: State, asked: NewQuestion) {
     spawn_local(async move {
         match api::ask(request).await {
             Ok(stream) => follow(state, conversation, turn, stream).await,
-            Err(error) if state.conversation.has(&turn) => {
-                // Refused: it is no turn.
-                let is_other = |other: &LiveTurn| other.key != turn.key;
-                state.conversation.turns.update(|turns| turns.retain(is_other));
-                state.give_back(&turn.question);
-                if error.code == ErrorCode::TurnInProgress {
-                    catch_up(state, &conversation).await;
-                }
-                state.alert.set(Some(error.message));
-            }
-            Err(_) => {}
+            Err(error) => refused(state, &conversation, &turn, error).await,
         }
     });
+}
+
+/// Takes back a turn that the server did not take, and says why.
+async fn refused(state: State, conversation: &ConversationId, turn: &LiveTurn, error: ApiError) {
+    if !state.conversation.has(turn) {
+        return;
+    }
+    if error.code == ErrorCode::Unreachable && arrived(state, conversation, turn).await {
+        return;
+    }
+    if state.conversation.id.get_untracked().as_ref() != Some(conversation) {
+        return;
+    }
+    let is_other = |other: &LiveTurn| other.key != turn.key;
+    state.conversation.turns.update(|turns| turns.retain(is_other));
+    state.give_back(&turn.question);
+    if error.code == ErrorCode::TurnInProgress {
+        catch_up(state, conversation).await;
+    }
+    state.alert.set(Some(error.message));
+}
+
+/// Whether the server has a turn all the same, as behind a proxy that did not wait for the
+/// answer: it is then followed, and need not be asked a second time.
+async fn arrived(state: State, conversation: &ConversationId, turn: &LiveTurn) -> bool {
+    catch_up(state, conversation).await;
+    turn.answer_id().is_some()
 }

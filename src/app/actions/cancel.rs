@@ -6,16 +6,24 @@ use leptos::task::spawn_local;
 use crate::api;
 use crate::app::state::State;
 
+const STOPPING: &str = "Stopping";
+
 /// Asks the server to cancel the answer; its stream then ends by itself.
 pub fn cancel(state: State) {
-    if let Some(conversation) = state.conversation.id.get_untracked() {
-        state.progress.set(Some("Stopping".to_owned()));
-        spawn_local(async move {
-            if let Err(error) = api::cancel(conversation).await {
-                state.alert.set(Some(error.message));
+    let Some(conversation) = state.conversation.id.get_untracked() else {
+        return;
+    };
+    let before = state.progress.get_untracked().filter(|words| words != STOPPING);
+    state.progress.set(Some(STOPPING.to_owned()));
+    spawn_local(async move {
+        if let Err(error) = api::cancel(conversation).await {
+            // It goes on as before, unless its stream has said more meanwhile.
+            if state.progress.get_untracked().as_deref() == Some(STOPPING) {
+                state.progress.set(before);
             }
-        });
-    }
+            state.alert.set(Some(error.message));
+        }
+    });
 }
 
 /// Cancels the answer that the visitor turns away from, so that the model is free for others.

@@ -150,7 +150,7 @@ pub async fn catch_up(state: State, conversation: &ConversationId) {
     if let Ok(PageState {
         conversation: Some(known),
         ..
-    }) = api::page_state(Some(conversation.clone())).await
+    }) = within_try(api::page_state(Some(conversation.clone()))).await
         && state.conversation.id.get_untracked().as_ref() == Some(conversation)
     {
         state.conversation.update(known);
