@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::answers::InFlightAnswer;
+use super::errors::internal;
 use super::{Result, Service};
 use crate::chat::{
-    Answer, AnswerState, Conversation, ConversationId, Error, FinishReason, Missing, Settings, Turn, TurnId, Visitor,
+    Answer, AnswerState, Conversation, ConversationId, Error, FinishReason, Missing, RequestId, Settings, Turn, TurnId,
+    Visitor,
 };
 use crate::engine::{ClientKey, Instruction, Submission};
 use crate::generation::OptionsError;
@@ -79,9 +81,15 @@ impl Service {
             question: question.unwrap_or_default(),
             answers: vec![answer.clone()],
         };
-        // Where it cannot be kept, `events` is dropped, and nothing was asked.
-        self.store.begin_turn(&conversation.id, &turn).await?;
-        Ok(self.answers.begin(conversation.id, turn.id, answer, events))
+        let (store, answers) = (Arc::clone(&self.store), Arc::clone(&self.answers));
+        // In a task of its own: whoever asks may go at any moment, and a turn that is kept must
+        // have somebody who brings it to its end.
+        let begun = tokio::spawn(RequestId::carry(async move {
+            // Where it cannot be kept, `events` is dropped, and nothing was asked.
+            store.begin_turn(&conversation.id, &turn).await?;
+            Ok::<_, Error>(answers.begin(conversation.id, turn.id, answer, events))
+        }));
+        begun.await.map_err(|error| internal(&error))?
     }
 
     /// The answer that is being given in a visitor's conversation, or was a moment ago.

@@ -18,6 +18,8 @@ mod memory;
 mod pictures;
 mod quotas;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -72,7 +74,7 @@ pub struct Limits {
 pub struct Service {
     engine: Arc<dyn Engine>,
     store: Arc<dyn Store>,
-    answers: AnswerRegistry,
+    answers: Arc<AnswerRegistry>,
     pictures: Pictures,
     quotas: Quotas,
     limits: Limits,
@@ -82,7 +84,7 @@ impl Service {
     /// Without a `fetcher` visitors put no pictures in from addresses.
     pub fn new(engine: Arc<dyn Engine>, store: Arc<dyn Store>, limits: Limits, fetcher: Option<Fetcher>) -> Self {
         Self {
-            answers: AnswerRegistry::new(Arc::clone(&store), &limits),
+            answers: Arc::new(AnswerRegistry::new(Arc::clone(&store), &limits)),
             pictures: Pictures::new(Arc::clone(&engine), Arc::clone(&store), &limits, fetcher),
             quotas: Quotas::new(&limits),
             engine,

@@ -9,6 +9,7 @@ mod decoding;
 #[cfg(unix)]
 mod ending;
 mod engine;
+mod faults;
 mod floods;
 mod fuzz;
 mod hub;

@@ -61,6 +61,10 @@ pub enum Failure {
     TooMuchMemory,
     Deadline,
     Gone,
+    /// As the device says it, of this question alone.
+    Device,
+    /// The thread that answers panics, and is gone for all questions.
+    Dies,
 }
 
 impl From<Failure> for EngineError {
@@ -79,7 +83,8 @@ impl From<Failure> for EngineError {
             }
             .into(),
             Failure::Deadline => Self::Deadline,
-            Failure::Gone => Self::Gone,
+            Failure::Gone | Failure::Dies => Self::Gone,
+            Failure::Device => candle_core::Error::Msg("the script says that the device failed".into()).into(),
         }
     }
 }

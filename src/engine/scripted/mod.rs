@@ -56,7 +56,7 @@
 //! |---|---|
 //! | `POST /begin?answers=N` | lets N questions (1) begin, now or when they come |
 //! | `POST /release?tokens=N` | lets N tokens (1) come, now or when it is their turn; `tokens=all` lets all of the running answer come, or of the next |
-//! | `POST /fail?error=CODE` | ends the running answer, or the next, with an error: `panicked` (default), `prompt_too_long`, `too_much_memory`, `deadline`, `gone` |
+//! | `POST /fail?error=CODE` | ends the running answer, or the next, with an error: `panicked` (default), `prompt_too_long`, `too_much_memory`, `deadline`, `gone`, `device`; or `dies`: the thread that answers panics, and whoever waits learns it by the end of his events |
 //! | `POST /break` | the device fails for good: `/readyz` says so, and every question is refused |
 //! | `POST /open`, `POST /close` | opens all gates for good; closes them and forgets what was let through |
 //! | `POST /answers` | adds to the script: a JSON object of token lists by question |
@@ -155,6 +155,8 @@ impl Engine for ScriptedEngine {
     fn health(&self) -> Health {
         if self.gates.is_broken() {
             Health::Failed("the script says that the device has failed".into())
+        } else if self.queue.is_closed() {
+            Health::Failed("the script's thread has ended".into())
         } else {
             Health::Ready
         }
@@ -302,6 +304,7 @@ impl Reader {
             match self.gates.take_token() {
                 Passage::Open => return Ok(()),
                 Passage::Closed => self.look_around(),
+                Passage::Fails(Failure::Dies) => panic!("the script says so"),
                 Passage::Fails(failure) => return Err(Ended::Failed(failure.into())),
             }
         }

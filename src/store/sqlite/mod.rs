@@ -103,6 +103,21 @@ impl SqliteStore {
         Ok(Self { inner, tidying })
     }
 
+    /// Lets the disk take nothing more, as a full one, or take it again.
+    ///
+    /// # Panics
+    /// The store is closed.
+    #[cfg(test)]
+    pub async fn refuse_writes(&self, refuses: bool) {
+        use sqlx::Executor;
+        let mut writer = self.inner.writer(Durability::PowerCut).await.expect("it is open");
+        let pragma = match refuses {
+            true => "PRAGMA query_only = ON",
+            false => "PRAGMA query_only = OFF",
+        };
+        writer.execute(pragma).await.expect("it is no write");
+    }
+
     /// The folder that everything lies in.
     pub fn folder(&self) -> &Path {
         self.inner.folder.path()
@@ -320,7 +335,11 @@ impl Clock {
 
     fn next(&self) -> i64 {
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        let now = number(since.as_millis());
+        self.next_at(number(since.as_millis()))
+    }
+
+    /// The next where the machine's clock says this; it may have been set.
+    fn next_at(&self, now: i64) -> i64 {
         let next = |last: i64| now.max(last + 1);
         let last = self
             .0

@@ -6,6 +6,7 @@ mod model;
 mod queries;
 
 use std::path::Path;
+use std::time::Duration;
 
 use sqlx::Executor;
 
@@ -580,6 +581,43 @@ async fn what_is_nobodys_belongs_to_who_comes_first() {
 async fn set(store: &SqliteStore, pragma: &'static str) {
     let mut connection = store.inner.writer(Durability::PowerCut).await.expect("it is open");
     connection.execute(pragma).await.expect("it is no write");
+}
+
+#[test]
+fn a_clock_that_is_set_back_or_forward_never_gives_the_same_twice_nor_goes_back() {
+    let clock = Clock::after(1000);
+    let said = [2000, 2000, 500, 0, 2001, 900_000, 1999, 900_001, 900_010];
+    let given = said.map(|now| clock.next_at(now));
+    let expected = [2000, 2001, 2002, 2003, 2004, 900_000, 900_001, 900_002, 900_010];
+    assert_eq!(given, expected);
+}
+
+#[tokio::test]
+async fn after_a_clock_that_ran_ahead_what_comes_later_is_still_the_later() {
+    let folder = folder();
+    let limits = Limits {
+        conversations_per_visitor: 2,
+        age: Some(Duration::from_secs(24 * 3600)),
+        ..ROOMY
+    };
+    let owner = visitor();
+    let store = open(folder.path()).await;
+    let now = store.inner.clock.next();
+    let (ahead, _) = begin_within(&store, owner, 1, &limits).await;
+    // A year ahead, and set right again.
+    store.inner.clock.next_at(now + 365 * 24 * 3600 * 1000);
+    say(&store, &ahead, "what?").await;
+    store.close().await;
+    drop(store);
+    let store = open(folder.path()).await;
+    let (later, evicted) = begin_within(&store, owner, 2, &limits).await;
+    assert_eq!(evicted, Evicted::default(), "neither is old");
+    let (latest, evicted) = begin_within(&store, owner, 3, &limits).await;
+    assert_eq!((evicted.own, evicted.aged), (vec![ahead], vec![]), "the oldest went");
+    for id in [later, latest] {
+        say(&store, &id, "and?").await;
+    }
+    store.close().await;
 }
 
 #[tokio::test]
