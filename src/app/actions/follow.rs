@@ -23,6 +23,10 @@ const GIVEN_UP_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a try may take; nothing comes back over a connection that died without a word.
 const TRY_TAKES: Duration = Duration::from_secs(20);
 
+/// How long a look at what the server knows may take, while the visitor waits to be told that his
+/// question did not arrive.
+const LOOK_TAKES: Duration = Duration::from_secs(5);
+
 /// Said while a lost connection is tried again.
 const LOST: &str = "Connection lost, trying again";
 
@@ -139,7 +143,11 @@ fn fail(state: State, turn: &LiveTurn, error: ApiError) {
 
 /// A try's outcome; one that takes too long has not reached the server.
 async fn within_try<T>(attempt: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
-    match select(Box::pin(attempt), Box::pin(time::sleep(TRY_TAKES))).await {
+    within(TRY_TAKES, attempt).await
+}
+
+async fn within<T>(limit: Duration, attempt: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    match select(Box::pin(attempt), Box::pin(time::sleep(limit))).await {
         Either::Left((outcome, _)) => outcome,
         Either::Right(_) => Err(unreachable()),
     }
@@ -150,7 +158,7 @@ pub async fn catch_up(state: State, conversation: &ConversationId) {
     if let Ok(PageState {
         conversation: Some(known),
         ..
-    }) = within_try(api::page_state(Some(conversation.clone()))).await
+    }) = within(LOOK_TAKES, api::page_state(Some(conversation.clone()))).await
         && state.conversation.id.get_untracked().as_ref() == Some(conversation)
     {
         state.conversation.update(known);
