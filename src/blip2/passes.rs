@@ -5,6 +5,7 @@
 //! Rows do not know each other: each is computed in the same order of sums whatever else is in the
 //! pass.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{DType, Result, Tensor};
@@ -62,15 +63,28 @@ impl DecoderSequence {
 }
 
 /// A part of a prompt that is to be read in a pass.
-pub struct PromptPart<'a> {
-    pub sequence: &'a mut DecoderSequence,
+pub struct PromptPart<'a, S = DecoderSequence, P = Tensor> {
+    pub sequence: &'a mut S,
     /// The whole prompt.
     pub ids: &'a [u32],
     /// What the language model sees of the picture, `[1, query tokens, width]`; needed where its
     /// tokens were not read yet.
-    pub picture: Option<&'a Tensor>,
+    pub picture: Option<&'a P>,
     /// How many tokens, behind those that were read.
     pub tokens: usize,
+}
+
+impl PromptPart<'_> {
+    /// Where it begins and ends in the prompt.
+    fn range(&self) -> Range<usize> {
+        let start = self.sequence.length();
+        start..start + self.tokens
+    }
+
+    /// Whether the prompt is read when it is.
+    fn is_last(&self) -> bool {
+        self.range().end == self.ids.len()
+    }
 }
 
 /// Prompts on their way through the layers.
@@ -135,7 +149,7 @@ impl Blip2 {
     /// Begins to read parts of prompts; each sequence gets room for its part.
     ///
     /// # Errors
-    /// A prompt that does not begin with the picture's tokens, a full pool, or the device's.
+    /// A full pool, or the device's.
     pub fn begin_reading(&self, cache: &mut KvCache, parts: &mut [PromptPart]) -> Result<Reading> {
         let embeds = parts
             .iter()
@@ -146,8 +160,6 @@ impl Blip2 {
                 for part in parts.iter_mut() {
                     cache.pool.make_room(&mut part.sequence.kv, part.tokens)?;
                 }
-                let segment = |part: &PromptPart| (part.sequence.kv.length(), part.tokens);
-                debug_assert!(parts.iter().map(segment).all(|(_, tokens)| tokens > 0));
                 let segments: Vec<Segment> = parts
                     .iter()
                     .map(|part| Segment {
@@ -173,9 +185,7 @@ impl Blip2 {
 
     /// The embeddings of a part, `[1, tokens, width]`: the picture's rows where its tokens stand.
     fn embed_part(&self, part: &PromptPart) -> Result<Tensor> {
-        let start = part.sequence.kv.length();
-        let end = start + part.tokens;
-        self.check_picture_tokens(part.ids)?;
+        let Range { start, end } = part.range();
         let of_picture = self.config.num_query_tokens;
         let mut pieces = Vec::new();
         if start < of_picture {
@@ -229,24 +239,23 @@ impl Blip2 {
             (LanguageModel::Opt(opt), State::Opt { x, .. }) => {
                 let mut ends = Vec::new();
                 let mut rows = 0;
-                let mut complete = Vec::with_capacity(parts.len());
-                for part in parts.iter_mut() {
+                for part in &*parts {
                     rows += part.tokens;
-                    let (start, end) = (part.sequence.kv.length(), part.sequence.kv.length() + part.tokens);
-                    part.sequence.kv.advance(&part.ids[start..end]);
-                    complete.push(end == part.ids.len());
-                    if end == part.ids.len() {
+                    if part.is_last() {
                         ends.push(x.narrow(1, rows - 1, 1)?);
                     }
                 }
-                if ends.is_empty() {
-                    return Ok(vec![None; parts.len()]);
-                }
-                let mut logits = self.logits(&opt.finish(Tensor::cat(&ends, 1)?)?)?.into_iter();
-                Ok(complete
-                    .into_iter()
-                    .map(|is_complete| is_complete.then(|| logits.next()).flatten())
-                    .collect())
+                let logits = match ends.is_empty() {
+                    true => Vec::new(),
+                    false => self.logits(&opt.finish(Tensor::cat(&ends, 1)?)?)?,
+                };
+                let mut logits = logits.into_iter();
+                let advance = |part: &mut PromptPart| {
+                    let (is_last, ids) = (part.is_last(), &part.ids[part.range()]);
+                    part.sequence.kv.advance(ids);
+                    is_last.then(|| logits.next()).flatten()
+                };
+                Ok(parts.iter_mut().map(advance).collect())
             }
             (LanguageModel::T5(t5), State::T5 { read, .. }) => {
                 for (part, prompt) in parts.iter_mut().zip(read) {
@@ -273,10 +282,11 @@ impl Blip2 {
     ) -> Result<Vec<Vec<f32>>> {
         let counted: Vec<(&mut DecoderSequence, usize)> = rows.iter_mut().map(|row| (&mut **row, 1)).collect();
         let hidden = self.decode_rows(cache, Rows::Tokens, counted, tokens)?;
+        let logits = self.logits(&hidden)?;
         for (row, token) in rows.iter_mut().zip(tokens) {
             row.kv.advance(std::slice::from_ref(token));
         }
-        self.logits(&hidden)
+        Ok(logits)
     }
 
     /// Reads some tokens in each row, those of the first row first, without advancing the
@@ -327,6 +337,7 @@ impl Blip2 {
 
     /// The hidden states behind a prompt and behind each of an answer's ids, `[1, 1 + ids, hidden]`.
     pub(super) fn teacher_forced(&self, picture: &Tensor, prompt_ids: &[u32], answer_ids: &[u32]) -> Result<Tensor> {
+        self.check_picture_tokens(prompt_ids)?;
         let positions = prompt_ids.len() + answer_ids.len() + 1;
         let mut cache = self.new_cache(KvCache::blocks_of(positions), 0)?;
         let mut sequence = self.new_sequence(&cache, None, prompt_ids);

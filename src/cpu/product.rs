@@ -30,19 +30,21 @@ pub enum Rows {
     Prompt,
 }
 
+impl Rows {
+    /// A single row is taken for a token's, several are for a prompt's: where their number is always
+    /// the same, it may say what they are.
+    pub fn by_count(count: usize) -> Self {
+        if count == 1 { Self::Tokens } else { Self::Prompt }
+    }
+}
+
 /// `x` times the matrix, plus the bias: `[rows, inputs]` to `[rows, outputs]`.
 ///
-/// A single row is taken for a token's, several are for a prompt's; [`product_of`] does not
-/// look at their number.
+/// Their number says what the rows are ([`Rows::by_count`]); to [`product_of`] the caller does.
 ///
 /// `bias` is padded with zeros to whole panels.
 pub fn product(x: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
-    let rows = if x.len() == matrix.inputs() {
-        Rows::Tokens
-    } else {
-        Rows::Prompt
-    };
-    product_of(rows, x, matrix, bias)
+    product_of(Rows::by_count(x.len() / matrix.inputs().max(1)), x, matrix, bias)
 }
 
 /// As [`product`], in the way that the caller chooses.

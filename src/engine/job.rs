@@ -51,8 +51,7 @@ impl Waiting for Job {
     }
 
     fn cost(&self) -> usize {
-        let options = &self.submission.options;
-        options.rows()
+        self.submission.options.rows()
     }
 
     fn deadline(&self) -> Option<Instant> {

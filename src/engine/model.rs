@@ -5,19 +5,14 @@ use candle_core::Tensor;
 
 use crate::blip2::passes::{DecoderSequence, KvCache, KvUsage, PromptPart, Reading};
 use crate::blip2::{Blip2, EncodedPicture, PictureEncoding};
+use crate::chat::PictureId;
 use crate::generation::{Beginning, GenerationError, GenerationOptions};
 use crate::processor::{ImageProcessor, Picture};
 
 type Result<T> = std::result::Result<T, GenerationError>;
 
 /// A prompt, or the part of it that is to be read next.
-pub struct Part<'a, M: Model + ?Sized> {
-    pub sequence: &'a mut M::Sequence,
-    /// The whole prompt.
-    pub ids: &'a [u32],
-    pub picture: Option<&'a M::Encoded>,
-    pub tokens: usize,
-}
+pub type Part<'a, M> = PromptPart<'a, <M as Model>::Sequence, <M as Model>::Encoded>;
 
 /// What the scheduler asks of a model. A step that failed has changed nothing that the same step
 /// done again would not put right.
@@ -41,10 +36,10 @@ pub trait Model {
     /// Whether prompts may be read in parts.
     fn reads_in_parts(&self) -> bool;
     /// How many tokens of a prompt about this picture were read for others, and are kept.
-    fn known(&self, picture: [u8; 32], prompt_ids: &[u32]) -> usize;
+    fn known(&self, picture: PictureId, prompt_ids: &[u32]) -> usize;
     /// A sequence that begins with those.
-    fn new_sequence(&mut self, picture: [u8; 32], prompt_ids: &[u32]) -> Self::Sequence;
-    fn fork(&mut self, sequence: &Self::Sequence) -> Self::Sequence;
+    fn new_sequence(&self, picture: PictureId, prompt_ids: &[u32]) -> Self::Sequence;
+    fn fork(&self, sequence: &Self::Sequence) -> Self::Sequence;
     /// Tokens of its prompt that a sequence has read.
     fn read_of_prompt(&self, sequence: &Self::Sequence) -> usize;
     fn begin_reading(&mut self, parts: &mut [Part<Self>]) -> Result<Self::Reading>;
@@ -101,18 +96,6 @@ impl<'a> Blip2Model<'a> {
     }
 }
 
-fn parts_of<'p>(parts: &'p mut [Part<Blip2Model<'_>>]) -> Vec<PromptPart<'p>> {
-    parts
-        .iter_mut()
-        .map(|part| PromptPart {
-            sequence: part.sequence,
-            ids: part.ids,
-            picture: part.picture,
-            tokens: part.tokens,
-        })
-        .collect()
-}
-
 impl Model for Blip2Model<'_> {
     type Encoded = EncodedPicture;
     type Looking = PictureEncoding;
@@ -140,19 +123,15 @@ impl Model for Blip2Model<'_> {
         self.blip2.reads_in_parts()
     }
 
-    fn known(&self, picture: [u8; 32], prompt_ids: &[u32]) -> usize {
-        if self.blip2.reads_in_parts() {
-            self.cache.known(picture, prompt_ids)
-        } else {
-            0
-        }
+    fn known(&self, picture: PictureId, prompt_ids: &[u32]) -> usize {
+        self.cache.known(picture.0, prompt_ids)
     }
 
-    fn new_sequence(&mut self, picture: [u8; 32], prompt_ids: &[u32]) -> DecoderSequence {
-        self.blip2.new_sequence(&self.cache, Some(picture), prompt_ids)
+    fn new_sequence(&self, picture: PictureId, prompt_ids: &[u32]) -> DecoderSequence {
+        self.blip2.new_sequence(&self.cache, Some(picture.0), prompt_ids)
     }
 
-    fn fork(&mut self, sequence: &DecoderSequence) -> DecoderSequence {
+    fn fork(&self, sequence: &DecoderSequence) -> DecoderSequence {
         sequence.fork()
     }
 
@@ -161,7 +140,7 @@ impl Model for Blip2Model<'_> {
     }
 
     fn begin_reading(&mut self, parts: &mut [Part<Self>]) -> Result<Reading> {
-        Ok(self.blip2.begin_reading(&mut self.cache, &mut parts_of(parts))?)
+        Ok(self.blip2.begin_reading(&mut self.cache, parts)?)
     }
 
     fn read_on(&mut self, reading: &mut Reading) -> Result<bool> {
@@ -169,9 +148,7 @@ impl Model for Blip2Model<'_> {
     }
 
     fn finish_reading(&mut self, reading: Reading, parts: &mut [Part<Self>]) -> Result<Vec<Option<Vec<f32>>>> {
-        Ok(self
-            .blip2
-            .finish_reading(&mut self.cache, reading, &mut parts_of(parts))?)
+        Ok(self.blip2.finish_reading(&mut self.cache, reading, parts)?)
     }
 
     fn decode(&mut self, rows: &mut [&mut DecoderSequence], tokens: &[u32]) -> Result<Vec<Vec<f32>>> {

@@ -1,9 +1,11 @@
 //! What the model remembers of the latest pictures.
 
+use crate::chat::PictureId;
+
 /// The latest encoded pictures, by the hash of their pixels; the least recently used makes room.
 pub struct PictureCache<T> {
     /// The latest last.
-    entries: Vec<([u8; 32], T)>,
+    entries: Vec<(PictureId, T)>,
     most: usize,
 }
 
@@ -23,7 +25,7 @@ impl<T: Clone> PictureCache<T> {
         self.entries.len()
     }
 
-    pub fn get(&mut self, id: &[u8; 32]) -> Option<T> {
+    pub fn get(&mut self, id: &PictureId) -> Option<T> {
         let index = self.entries.iter().position(|(known, _)| known == id)?;
         let entry = self.entries.remove(index);
         let encoded = entry.1.clone();
@@ -31,7 +33,7 @@ impl<T: Clone> PictureCache<T> {
         Some(encoded)
     }
 
-    pub fn insert(&mut self, id: [u8; 32], encoded: T) {
+    pub fn insert(&mut self, id: PictureId, encoded: T) {
         self.entries.retain(|(known, _)| *known != id);
         self.entries.push((id, encoded));
         if self.entries.len() > self.most {
@@ -44,13 +46,17 @@ impl<T: Clone> PictureCache<T> {
 mod tests {
     use super::*;
 
+    fn id(number: u8) -> PictureId {
+        PictureId([number; 32])
+    }
+
     #[test]
     fn the_latest_pictures_are_remembered() {
         let mut cache = PictureCache::new(2);
-        cache.insert([1; 32], 1);
-        cache.insert([2; 32], 2);
-        assert_eq!(cache.get(&[1; 32]), Some(1), "it is the latest now");
-        cache.insert([3; 32], 3);
-        assert_eq!([1, 2, 3].map(|id| cache.get(&[id; 32])), [Some(1), None, Some(3)]);
+        cache.insert(id(1), 1);
+        cache.insert(id(2), 2);
+        assert_eq!(cache.get(&id(1)), Some(1), "it is the latest now");
+        cache.insert(id(3), 3);
+        assert_eq!([1, 2, 3].map(|number| cache.get(&id(number))), [Some(1), None, Some(3)]);
     }
 }

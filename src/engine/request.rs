@@ -1,6 +1,5 @@
 //! A question that the engine has taken, on its way to its answer.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use metrics::counter;
@@ -10,8 +9,9 @@ use super::model::Model;
 use super::prompt::SentPrompt;
 use super::queue::{Permit, Waiting};
 use super::{Event, Summary, Timings, WrittenAnswer};
+use crate::chat::PictureId;
 use crate::generation::{Answer, FinishReason, GeneratedToken, GenerationError, Pass, Sequence};
-use crate::processor::{Picture, TextProcessor, TextStream};
+use crate::processor::{TextProcessor, TextStream};
 
 /// What a request needs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,17 +30,13 @@ pub struct Request<'p, M: Model> {
     pub job: Job,
     permit: Permit<Job>,
     pub phase: Phase,
-    /// The hash of its picture's pixels.
-    pub picture_id: [u8; 32],
-    pub picture: Arc<Picture>,
+    pub picture_id: PictureId,
     pub prompt: SentPrompt,
     pub encoded: Option<M::Encoded>,
     /// One for each row of the answer; one until the prompt is read.
     pub sequences: Vec<M::Sequence>,
     /// Blocks that are set aside for it.
     pub blocks: usize,
-    /// Rows of the model that it takes at most.
-    pub rows: usize,
     /// It was in a step that failed, and is tried by itself.
     pub is_alone: bool,
     answer: Answer,
@@ -53,38 +49,31 @@ pub struct Request<'p, M: Model> {
     timings: Timings,
 }
 
-/// What the scheduler knows of a question when it takes it.
-pub struct NewRequest<'p> {
-    pub number: u64,
-    pub job: Job,
-    pub permit: Permit<Job>,
-    pub picture_id: [u8; 32],
+/// What a question has become when it can be answered.
+pub struct Prepared {
     pub prompt: SentPrompt,
     pub answer: Answer,
+    /// The blocks that it takes at most.
     pub blocks: usize,
-    pub rows: usize,
-    pub processor: &'p TextProcessor,
 }
 
 impl<'p, M: Model> Request<'p, M> {
-    pub fn new(new: NewRequest<'p>) -> Self {
+    pub fn new(number: u64, (job, permit): (Job, Permit<Job>), prepared: Prepared, text: TextStream<'p>) -> Self {
         Self {
-            number: new.number,
+            number,
             phase: Phase::Picture,
-            picture: Arc::clone(&new.job.submission.picture),
-            job: new.job,
-            permit: new.permit,
-            picture_id: new.picture_id,
-            prompt: new.prompt,
+            picture_id: PictureId(job.submission.picture.pixel_hash()),
+            job,
+            permit,
+            prompt: prepared.prompt,
             encoded: None,
             sequences: Vec::new(),
-            blocks: new.blocks,
-            rows: new.rows,
+            blocks: prepared.blocks,
             is_alone: false,
-            answer: new.answer,
+            answer: prepared.answer,
             is_in_order: false,
             is_noted: false,
-            text: new.processor.stream(),
+            text,
             generated_tokens: 0,
             began: Instant::now(),
             timings: Timings::default(),
@@ -125,6 +114,16 @@ impl<'p, M: Model> Request<'p, M> {
         }
     }
 
+    /// A pass that read its prompt with others' has failed: it is read from the beginning, alone.
+    pub fn read_again_alone(&mut self) {
+        self.is_alone = true;
+        self.sequences.clear();
+        if self.encoded.is_none() {
+            // What was read for others may be gone.
+            self.phase = Phase::Picture;
+        }
+    }
+
     /// Its prompt is read to the end.
     pub fn prompt_is_read(&mut self) {
         self.is_alone = false;
@@ -134,7 +133,7 @@ impl<'p, M: Model> Request<'p, M> {
     }
 
     /// The next pass, with the sequences brought into its order.
-    pub fn pass(&mut self, model: &mut M) -> Option<Pass> {
+    pub fn pass(&mut self, model: &M) -> Option<Pass> {
         let pass = self.answer.pass()?;
         if !self.is_in_order {
             if !pass.parents.iter().copied().eq(0..self.sequences.len()) {

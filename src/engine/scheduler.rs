@@ -19,10 +19,12 @@ use super::health::DeviceHealth;
 use super::job::Job;
 use super::model::{Model, Part};
 use super::picture_cache::PictureCache;
-use super::prompt::{PromptWriter, SentPrompt};
+use super::prompt::PromptWriter;
 use super::queue::{Permit, Queue, Waiting};
-use super::request::{NewRequest, Phase, Request};
+use super::request::{Phase, Prepared, Request};
 use super::{EngineError, Event};
+use crate::blip2::passes::PromptPart;
+use crate::chat::PictureId;
 use crate::generation::{Answer, GenerationError, GenerationOptions, StopStrings};
 use crate::processor::TextProcessor;
 
@@ -48,9 +50,6 @@ impl Default for BatchLimits {
         }
     }
 }
-
-/// The hash of a picture's pixels.
-type PictureId = [u8; 32];
 
 /// Tokens of prompts that are read in one pass, but for a prompt that cannot be cut.
 const PROMPT_ROWS: usize = 64;
@@ -214,14 +213,13 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
 
     /// Rows that are set aside for what runs.
     fn rows(&self) -> usize {
-        self.running.iter().map(|running| running.rows).sum()
+        self.running.iter().map(|running| running.job.cost()).sum()
     }
 
     fn has_room_for(&self, request: &Request<'p, M>) -> bool {
-        let rows = self.rows();
+        let rows = self.rows() + request.job.cost();
         let blocks: usize = self.running.iter().map(|running| running.blocks).sum();
-        self.running.is_empty()
-            || (rows + request.rows <= self.limits.rows && blocks + request.blocks <= self.model.usage().blocks)
+        self.running.is_empty() || (rows <= self.limits.rows && blocks + request.blocks <= self.model.usage().blocks)
     }
 
     fn start(&mut self, mut request: Request<'p, M>) {
@@ -231,6 +229,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         };
         if request.job.send(started) {
             request.begin();
+            self.find_picture(&mut request);
             self.running.push(request);
         }
     }
@@ -244,29 +243,20 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         }
         let prepared = job.for_its_request(|| guarded(|| self.prepare(&job)));
         match prepared {
-            Ok((prompt, answer, blocks)) => {
+            Ok(prepared) => {
                 self.numbers += 1;
-                self.next_up = Some(Request::new(NewRequest {
-                    number: self.numbers,
-                    picture_id: job.submission.picture.pixel_hash(),
-                    rows: job.submission.options.rows(),
-                    processor: self.prompts.processor,
-                    job,
-                    permit,
-                    prompt,
-                    answer,
-                    blocks,
-                }));
+                let text = self.prompts.processor.stream();
+                self.next_up = Some(Request::new(self.numbers, (job, permit), prepared, text));
             }
             Err(error) => {
-                self.note_failure(&error);
+                self.health.failed(&error);
                 drop(permit);
                 job.send(Event::Failed(error));
             }
         }
     }
 
-    fn prepare(&self, job: &Job) -> Step<(SentPrompt, Answer, usize)> {
+    fn prepare(&self, job: &Job) -> Step<Prepared> {
         let submission = &job.submission;
         let writer = PromptWriter {
             processor: self.prompts.processor,
@@ -289,7 +279,11 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             }
             .into());
         }
-        Ok((prompt, Answer::new(&beginning, &options)?, blocks))
+        Ok(Prepared {
+            prompt,
+            answer: Answer::new(&beginning, &options)?,
+            blocks,
+        })
     }
 
     /// All answers go on by a token; says whether there are any.
@@ -341,24 +335,18 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
                 let taken = take_all(taken);
                 self.settle(taken);
             }
-            Err(error) if numbers.len() == 1 => self.fail(numbers, error),
+            Err(error) if numbers.len() == 1 => self.fail(numbers[0], error),
             Err(error) => {
                 tracing::warn!(
                     "a step of {} answers failed, each is tried by itself: {error}",
                     numbers.len()
                 );
-                self.set_alone(numbers);
+                let failed = self
+                    .running
+                    .iter_mut()
+                    .filter(|request| numbers.contains(&request.number));
+                failed.for_each(|request| request.is_alone = true);
             }
-        }
-    }
-
-    fn set_alone(&mut self, numbers: &[u64]) {
-        for request in self
-            .running
-            .iter_mut()
-            .filter(|request| numbers.contains(&request.number))
-        {
-            request.is_alone = true;
         }
     }
 
@@ -374,7 +362,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
                         request.end(Event::Done(summary));
                     }
                 }
-                Err(error) => self.fail(&[number], error),
+                Err(error) => self.fail(number, error),
             }
         }
     }
@@ -384,25 +372,16 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         Some(self.running.remove(index))
     }
 
-    fn fail(&mut self, numbers: &[u64], error: EngineError) {
-        self.note_failure(&error);
-        let mut error = Some(error);
-        for number in numbers {
-            if let Some(request) = self.remove(*number) {
-                let error = error.take().unwrap_or(EngineError::Panicked);
-                request.job.for_its_request(|| tracing::warn!("no answer: {error}"));
-                request.end(Event::Failed(error));
-            }
+    fn fail(&mut self, number: u64, error: EngineError) {
+        self.health.failed(&error);
+        if let Some(request) = self.remove(number) {
+            request.job.for_its_request(|| tracing::warn!("no answer: {error}"));
+            request.end(Event::Failed(error));
         }
-    }
-
-    fn note_failure(&self, error: &EngineError) {
-        self.health.failed(error);
     }
 
     /// A layer of a prompt or of a picture; says whether there was anything to do.
     fn advance(&mut self) -> bool {
-        self.find_pictures();
         if self.reading.is_none() {
             self.begin_reading();
         }
@@ -421,31 +400,25 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         self.running.iter().any(|request| request.phase != Phase::Tokens)
     }
 
-    /// Whose picture is known, or was read before, needs no encoding.
-    fn find_pictures(&mut self) {
-        let Self {
-            running,
-            model,
-            pictures,
-            ..
-        } = self;
-        for request in running.iter_mut().filter(|request| request.phase == Phase::Picture) {
-            if let Some(encoded) = pictures.get(&request.picture_id) {
-                counter!("glimpse_cache_hits_total", "cache" => "picture").increment(1);
-                request.picture_is_ready(Some(encoded));
-            } else if model.known(request.picture_id, &request.prompt.ids) >= model.picture_tokens() {
-                counter!("glimpse_cache_hits_total", "cache" => "picture").increment(1);
-                request.sequences = vec![model.new_sequence(request.picture_id, &request.prompt.ids)];
-                request.picture_is_ready(None);
-            }
+    /// A picture that is known, or was read before, needs no encoding.
+    fn find_picture(&mut self, request: &mut Request<'p, M>) {
+        let (id, model) = (request.picture_id, &self.model);
+        if let Some(encoded) = self.pictures.get(&id) {
+            request.picture_is_ready(Some(encoded));
+        } else if model.known(id, &request.prompt.ids) >= model.picture_tokens() {
+            request.sequences = vec![model.new_sequence(id, &request.prompt.ids)];
+            request.picture_is_ready(None);
+        } else {
+            return;
         }
+        counter!("glimpse_cache_hits_total", "cache" => "picture").increment(1);
     }
 
     fn begin_looking(&mut self) {
         let Some(request) = self.running.iter().find(|request| request.phase == Phase::Picture) else {
             return;
         };
-        let (id, picture) = (request.picture_id, Arc::clone(&request.picture));
+        let (id, picture) = (request.picture_id, Arc::clone(&request.job.submission.picture));
         counter!("glimpse_cache_misses_total", "cache" => "picture").increment(1);
         match guarded(|| Ok(self.model.begin_picture(&picture)?)) {
             Ok(looking) => self.looking = Some((id, looking)),
@@ -471,14 +444,12 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         }
     }
 
-    /// A picture that cannot be encoded fails whoever asks about it.
+    /// A picture that cannot be encoded fails who asked about it first; it is tried again for others.
     fn fail_picture(&mut self, id: PictureId, error: EngineError) {
-        let waiting = self
-            .running
-            .iter()
-            .filter(|r| r.phase == Phase::Picture && r.picture_id == id);
-        let numbers: Vec<u64> = waiting.map(|request| request.number).collect();
-        self.fail(&numbers, error);
+        let is_waiting = |request: &&Request<'p, M>| request.phase == Phase::Picture && request.picture_id == id;
+        if let Some(number) = self.running.iter().find(is_waiting).map(|request| request.number) {
+            self.fail(number, error);
+        }
     }
 
     /// Begins to read as many prompts, or parts of them, as go into a pass.
@@ -562,15 +533,14 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
     }
 
     fn reading_failed(&mut self, taken: &[Taken], error: EngineError) {
-        let numbers: Vec<u64> = taken.iter().map(|taken| taken.number).collect();
-        if numbers.len() == 1 {
-            return self.fail(&numbers, error);
+        if let [alone] = taken {
+            return self.fail(alone.number, error);
         }
         tracing::warn!(
             "reading {} prompts failed, each is tried by itself: {error}",
-            numbers.len()
+            taken.len()
         );
-        self.set_alone(&numbers);
+        of(&mut self.running, taken).for_each(Request::read_again_alone);
     }
 }
 
@@ -588,7 +558,7 @@ fn parts<'r, M: Model>(running: &'r mut [Request<'_, M>], taken: &'r [Taken]) ->
     of(running, taken)
         .zip(taken)
         .filter_map(|(request, taken)| {
-            Some(Part {
+            Some(PromptPart {
                 sequence: request.sequences.first_mut()?,
                 ids: &request.prompt.ids,
                 picture: request.encoded.as_ref(),

@@ -94,38 +94,20 @@ impl KvBlocks {
     /// (the picture): it begins with the blocks that are kept or held of the same tokens, but never
     /// with all of `ids`, since the last is to be read for its logits.
     pub fn shared(&self, root: [u8; 32], ids: &[u32]) -> KvSequence {
-        let mut sequence = KvSequence::new(self.clone(), Some(root));
         let mut books = self.lock();
-        let most = ids.len().saturating_sub(1) / BLOCK;
-        for tokens in ids.chunks_exact(BLOCK).take(most) {
-            let chain = chained(&root_or_last(&sequence, root), tokens);
-            let Some(&block) = books.by_chain.get(&chain) else {
-                break;
-            };
-            books.hold(block);
-            sequence.blocks.push(block);
-            sequence.chains.push(chain);
-            sequence.length += BLOCK;
-        }
+        let found = books.find(root, ids);
+        found.iter().for_each(|(block, _)| books.hold(*block));
         drop(books);
+        let mut sequence = KvSequence::new(self.clone(), Some(root));
+        sequence.length = BLOCK * found.len();
+        (sequence.blocks, sequence.chains) = found.into_iter().unzip();
         sequence
     }
 
     /// How many positions of these tokens [`KvBlocks::shared`] would find.
     pub fn known(&self, root: [u8; 32], ids: &[u32]) -> usize {
-        let books = self.lock();
-        let mut last = root;
-        let most = ids.len().saturating_sub(1) / BLOCK;
-        let is_known = |tokens: &&[u32]| {
-            last = chained(&last, tokens);
-            books.by_chain.contains_key(&last)
-        };
-        BLOCK * ids.chunks_exact(BLOCK).take(most).take_while(is_known).count()
+        BLOCK * self.lock().find(root, ids).len()
     }
-}
-
-fn root_or_last(sequence: &KvSequence, root: Chain) -> Chain {
-    sequence.chains.last().copied().unwrap_or(root)
 }
 
 fn chained(before: &Chain, tokens: &[u32]) -> Chain {
@@ -137,6 +119,17 @@ fn chained(before: &Chain, tokens: &[u32]) -> Chain {
 }
 
 impl Books {
+    /// The blocks that are there of these tokens, all but the last of which may be found.
+    fn find(&self, root: Chain, ids: &[u32]) -> Vec<(u32, Chain)> {
+        let mut last = root;
+        let most = ids.len().saturating_sub(1) / BLOCK;
+        let block = |tokens: &[u32]| {
+            last = chained(&last, tokens);
+            Some((*self.by_chain.get(&last)?, last))
+        };
+        ids.chunks_exact(BLOCK).take(most).map_while(block).collect()
+    }
+
     /// One more holder of a block that is held or kept.
     fn hold(&mut self, block: u32) {
         self.holders[block as usize] += 1;

@@ -4,6 +4,9 @@
 //! kernels have them in the host's memory and read them where they lie; in candle's formulation a
 //! layer is one tensor, from which a pass gathers what it attends to.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::cpu_ops;
@@ -161,10 +164,10 @@ impl Paging {
     ) -> Result<Self> {
         let mut rows = Vec::new();
         for segment in segments {
-            let table: std::sync::Arc<[u32]> = segment.sequence.blocks().into();
+            let table: Arc<[u32]> = segment.sequence.blocks().into();
             let first = segment.sequence.length();
             rows.extend((first..first + segment.count).map(|position| PagedRow {
-                blocks: std::sync::Arc::clone(&table),
+                blocks: Arc::clone(&table),
                 position,
             }));
         }
@@ -188,8 +191,8 @@ impl Paging {
     }
 
     /// Rows of the pass that lie one behind the other in the pool, and where the first does.
-    fn runs(&self) -> Vec<(std::ops::Range<usize>, usize)> {
-        let mut runs: Vec<(std::ops::Range<usize>, usize)> = Vec::new();
+    fn runs(&self) -> Vec<(Range<usize>, usize)> {
+        let mut runs: Vec<(Range<usize>, usize)> = Vec::new();
         for (index, row) in self.rows.iter().enumerate() {
             let slot = row.slot();
             match runs.last_mut() {
@@ -204,7 +207,7 @@ impl Paging {
 /// Segments of as many rows each, which attend together in candle's formulation.
 struct Group {
     /// Of the pass.
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     segments: usize,
     /// Places in the pool of what each segment sees, `[segments * longest]`; behind its end
     /// its first one.
@@ -228,7 +231,7 @@ fn groups(segments: &[Segment], rows: &[PagedRow], bias: Option<&[Vec<f32>]>, de
 
 impl Group {
     fn new(
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         segments: usize,
         rows: &[PagedRow],
         bias: Option<&[Vec<f32>]>,

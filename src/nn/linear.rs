@@ -109,14 +109,10 @@ impl Linear {
     }
 }
 
-/// Of rows whose number is always the same, it may say what they are.
+/// What rows are whose number is always the same.
 fn rows_by_count(x: &Tensor) -> Rows {
     let width = x.dims().last().copied().unwrap_or(1).max(1);
-    if x.elem_count() == width {
-        Rows::Tokens
-    } else {
-        Rows::Prompt
-    }
+    Rows::by_count(x.elem_count() / width)
 }
 
 impl WeightMatrix {

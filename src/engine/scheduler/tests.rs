@@ -106,15 +106,15 @@ impl Model for MadeUp {
         true
     }
 
-    fn known(&self, _: [u8; 32], _: &[u32]) -> usize {
+    fn known(&self, _: PictureId, _: &[u32]) -> usize {
         0
     }
 
-    fn new_sequence(&mut self, _: [u8; 32], _: &[u32]) -> Read {
+    fn new_sequence(&self, _: PictureId, _: &[u32]) -> Read {
         Read::new(0, Vec::new(), 0, &self.seen)
     }
 
-    fn fork(&mut self, sequence: &Read) -> Read {
+    fn fork(&self, sequence: &Read) -> Read {
         Read::new(sequence.picture, sequence.tokens.clone(), sequence.prompt, &self.seen)
     }
 
