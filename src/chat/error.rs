@@ -111,9 +111,7 @@ impl Error {
         let request = RequestId::current();
         Self::Internal { request }
     }
-}
 
-impl Error {
     /// Its code by itself, as it is written out with its data.
     pub fn code(&self) -> &'static str {
         match self {
@@ -257,6 +255,8 @@ mod tests {
             Error::MemoryFull,
             Error::NetworkQueueFull { limit: 1 },
             Error::TooSlow { seconds: 1 },
+            Error::WaitedTooLong { seconds: 1 },
+            Error::Ending,
             Error::model_gone(),
             Error::internal(),
         ];

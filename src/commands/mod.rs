@@ -71,9 +71,7 @@ impl Command {
             _ => LogFormat::Text,
         }
     }
-}
 
-impl Command {
     /// Whether what it is asked for goes to standard output.
     fn prints(&self) -> bool {
         matches!(self, Self::Ask(_) | Self::Models(_) | Self::Fetch(_))

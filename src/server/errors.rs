@@ -4,12 +4,12 @@
 //! sentence where it is refused. Flags are the host's: they are in the log and in an error's data.
 
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::csp;
 use super::multipart::FormError;
 use super::ops::metrics::count_error;
+use super::plain_page::PlainPage;
 use crate::api::{ApiError, Base, ErrorCode};
 use crate::chat::{Error, Missing, PictureLimit, RequestId};
 
@@ -276,37 +276,14 @@ fn document(status: StatusCode, title: &str, sentence: &str, reader: &Reader, he
     if !reader.accepts_html {
         return (status, sentence.to_owned()).into_response();
     }
-    let (policy, nonce) = csp::with_style();
-    let icon = reader.base.at("/favicon.svg");
-    let html = format!(
-        r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-{head}
-<title>{title} · Glimpse</title>
-<link rel="icon" href="{icon}" type="image/svg+xml">
-<style nonce="{nonce}">
-body {{ max-width: 32rem; margin: 20vh auto 0; padding: 0 1rem; font: 1.125rem/1.5 system-ui, sans-serif }}
-html {{ background: Canvas; color: CanvasText }}
-h1 {{ font-size: 1.5rem }}
-a {{ color: #0f6f68 }}
-@media (prefers-color-scheme: dark) {{ a {{ color: #58c4b6 }} }}
-</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<p>{sentence}</p>
-{way_out}
-</main>
-</body>
-</html>
-"#
-    );
-    (status, [(header::CONTENT_SECURITY_POLICY, policy)], Html(html)).into_response()
+    let page = PlainPage {
+        base: &reader.base,
+        title,
+        head,
+        style: "body { max-width: 32rem; margin: 20vh auto 0; padding: 0 1rem; font: 1.125rem/1.5 system-ui, sans-serif }",
+        body: &format!("<p>{sentence}</p>\n{way_out}"),
+    };
+    (status, page).into_response()
 }
 
 impl From<FormError> for Error {

@@ -21,6 +21,7 @@ mod listening;
 pub mod multipart;
 mod ops;
 pub mod page;
+mod plain_page;
 mod root_path;
 mod router;
 mod signals;

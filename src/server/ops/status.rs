@@ -6,20 +6,17 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 
 use super::plots::Plot;
 use crate::api::Base;
 use crate::engine::Health;
-use crate::server::csp;
+use crate::server::plain_page::PlainPage;
 use crate::service::{LastHour, MINUTES, Minute, Service};
 
 const STYLE: &str = "\
 body { max-width: 44rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif }
-html { background: Canvas; color: CanvasText }
-h1 { font-size: 1.5rem }
 h2 { font-size: 1.125rem; margin: 1.5rem 0 .5rem }
-a { color: #0f6f68 }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; margin: 0 }
 dt { color: color-mix(in srgb, CanvasText 75%, Canvas) }
 dd { margin: 0; overflow-wrap: anywhere }
@@ -32,51 +29,34 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .125rem .75rem .125rem 0; text-align: right; font-weight: inherit }
 thead th { border-bottom: 1px solid GrayText }
 @media (prefers-color-scheme: dark) {
-a, summary { color: #58c4b6 }
+summary { color: #58c4b6 }
 .bar { fill: #58c4b6 }
 .behind { fill: #24605a }
 }";
 
 pub async fn serve(State(service): State<Arc<Service>>, request: Request) -> Response {
     let base: Base = request.extensions().get().cloned().unwrap_or_default();
-    let (policy, nonce) = csp::with_style();
-    let html = page(&service, &base, &nonce);
-    let headers = [
-        (header::CONTENT_SECURITY_POLICY, policy),
-        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-store")),
-    ];
-    (headers, Html(html)).into_response()
-}
-
-fn page(service: &Service, base: &Base, nonce: &str) -> String {
-    let (home, again, icon) = (base.at("/"), base.at("/status"), base.at("/favicon.svg"));
-    let now = now(service);
+    let (home, again) = (base.at("/"), base.at("/status"));
     let hour = service.activity().last_hour();
-    let (outcomes, plots, minutes) = (outcomes(&hour), plots(&hour), by_minute(&hour));
-    format!(
-        r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Status · Glimpse</title>
-<link rel="icon" href="{icon}" type="image/svg+xml">
-<style nonce="{nonce}">
-{STYLE}
-</style>
-</head>
-<body>
-<main>
-<h1>Status</h1>
-<p><a href="{again}">Look again</a> · <a href="{home}">Open Glimpse</a></p>
-<h2>Now</h2>
-{now}<h2>The last hour</h2>
-{outcomes}{plots}{minutes}</main>
-</body>
-</html>
-"#
-    )
+    let body = [
+        &format!(r#"<p><a href="{again}">Look again</a> · <a href="{home}">Open Glimpse</a></p>"#),
+        "\n<h2>Now</h2>\n",
+        &now(&service),
+        "<h2>The last hour</h2>\n",
+        &outcomes(&hour),
+        &plots(&hour),
+        &by_minute(&hour),
+    ]
+    .concat();
+    let page = PlainPage {
+        base: &base,
+        title: "Status",
+        head: "",
+        style: STYLE,
+        body: &body,
+    };
+    let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"))];
+    (headers, page).into_response()
 }
 
 /// The model, and what it has to do at this moment.
