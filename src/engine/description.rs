@@ -5,9 +5,13 @@ use crate::models::OpenModel;
 /// What others may know of the model.
 #[derive(Clone, Debug)]
 pub struct Description {
+    /// The id on the hub, or the folder's name.
     pub name: String,
+    /// As the status line calls it: `CPU`, `CUDA 0`.
     pub device: String,
+    /// As `--dtype` calls it.
     pub dtype: String,
+    /// Whether it is the demo model that is part of the program.
     pub is_demo: bool,
     /// Opening and loading, in milliseconds.
     pub load_ms: f64,

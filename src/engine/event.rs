@@ -66,5 +66,6 @@ pub struct Timings {
     pub prefill: f64,
     /// All further tokens.
     pub decode: f64,
+    /// From the first of these to the last token; waiting is not counted.
     pub total: f64,
 }

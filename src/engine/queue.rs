@@ -68,7 +68,9 @@ pub trait Waiting {
 /// How many may wait.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueLimits {
+    /// Of all clients together.
     pub waiting: usize,
+    /// Of one client; a network may have four times as many ([`CLIENTS_OF_A_NETWORK`]).
     pub waiting_per_client: usize,
 }
 
@@ -96,7 +98,9 @@ pub enum Refusal {
 /// How many wait, and how many are being answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueState {
+    /// Those that are running are not among them.
     pub waiting: usize,
+    /// Taken out of the queue, and not ended yet.
     pub running: usize,
 }
 

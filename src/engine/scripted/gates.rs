@@ -181,6 +181,7 @@ impl Gates {
         self.change(|state| state.script = script);
     }
 
+    /// What has become of the questions by now.
     pub fn state(&self) -> GatesState {
         self.lock().seen.clone()
     }
