@@ -29,9 +29,13 @@ pub struct Activity {
 pub struct Minute {
     /// Questions that ended, one way or the other.
     pub answered: u32,
+    /// By their visitors.
     pub stopped: u32,
+    /// Nobody followed them any more, or the process ended.
     pub interrupted: u32,
+    /// Not taken into the queue, mostly for a limit.
     pub refused: u32,
+    /// Of the model, or on our side.
     pub failed: u32,
     /// Tokens of answers.
     pub tokens: u64,

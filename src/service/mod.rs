@@ -52,6 +52,7 @@ pub struct Limits {
     pub question_chars: usize,
     /// Tokens of an answer, and how many it gets if the visitor does not say.
     pub max_new_tokens: usize,
+    /// How many tokens an answer gets if the visitor does not say.
     pub default_new_tokens: usize,
     /// Beams, and answers to one question.
     pub beams: usize,
@@ -118,6 +119,7 @@ impl Service {
         self.pictures.memory.held()
     }
 
+    /// As they were given: what a request is measured by, and what the page is told.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }

@@ -16,6 +16,7 @@ const USUAL_BEAMS: usize = 5;
 /// What a number may be, and what it is where nothing is said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NumberLimit {
+    /// As [`Settings`] and the reference call it.
     pub name: &'static str,
     pub min: f64,
     pub max: f64,

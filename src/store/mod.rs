@@ -166,6 +166,7 @@ pub struct Evicted {
     pub aged: Vec<ConversationId>,
     /// Its owner's.
     pub own: Vec<ConversationId>,
+    /// Other visitors', as there were too many of all.
     pub others: Vec<ConversationId>,
 }
 
