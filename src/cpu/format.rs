@@ -22,6 +22,7 @@ pub enum WeightFormat {
 }
 
 impl WeightFormat {
+    /// The most memory first: advice and lists go through them in this order.
     pub const ALL: [Self; 6] = [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q4_0, Self::Q4K];
 
     /// The name that `--dtype` has for it.

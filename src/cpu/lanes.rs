@@ -78,15 +78,21 @@ pub trait Lanes: Copy {
     /// Has the cache line at this place fetched, which may be anywhere; nothing where the
     /// processor cannot be asked.
     unsafe fn fetch(_from: *const u8) {}
+    /// The same number in all lanes.
     unsafe fn splat(x: f32) -> Self;
+    /// Sixteen numbers.
     unsafe fn load(from: *const f32) -> Self;
+    /// Sixteen numbers.
     unsafe fn store(self, to: *mut f32);
+    /// Lane by lane.
     unsafe fn mul(self, other: Self) -> Self;
     /// `self * factor + sum`
     unsafe fn mul_add(self, factor: Self, sum: Self) -> Self;
+    /// The bits of sixteen f16, as f32: exact.
     unsafe fn load_f16(from: *const u16) -> Self;
     /// Rounds to the nearest, ties to even.
     unsafe fn store_f16(self, to: *mut u16);
+    /// Sixteen bytes with their sign, as f32.
     unsafe fn load_i8(from: *const i8) -> Self;
     /// Sixteen bytes: their low halves, then their high halves.
     unsafe fn load_nibbles(from: *const u8) -> (Self, Self);

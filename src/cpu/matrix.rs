@@ -24,7 +24,9 @@ const PIECE: usize = 1 << 22;
 
 /// A matrix `[outputs, inputs]` to be packed, wherever it is and whatever its numbers are.
 pub trait MatrixSource: Sync {
+    /// How many rows there are.
     fn outputs(&self) -> usize;
+    /// How many numbers a row has.
     fn inputs(&self) -> usize;
     /// Some of its rows in f32, one behind the other; `scratch` is for numbers that have to be
     /// converted.
@@ -104,14 +106,17 @@ impl PackedMatrix {
         })
     }
 
+    /// Without the padding of the last panel.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
+    /// Without the padding of the last block, for which see [`PackedMatrix::padded_inputs`].
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
+    /// How the weights are stored; whoever multiplies chooses the kernel by it.
     pub fn format(&self) -> WeightFormat {
         self.format
     }
@@ -228,6 +233,7 @@ impl Panel<'_> {
 
 /// Numbers that are in memory already, `inputs` a row.
 pub struct InMemory<'a> {
+    /// Row after row, `[outputs, inputs]`.
     pub numbers: &'a [f32],
     pub inputs: usize,
 }

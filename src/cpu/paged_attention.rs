@@ -30,6 +30,7 @@ pub struct KvPages<'a> {
 pub struct PagedRow {
     /// Block `i` has the sequence's positions from `16 i` on.
     pub blocks: Arc<[u32]>,
+    /// Counted from the sequence's beginning: the row sees this one and all before it.
     pub position: usize,
 }
 
