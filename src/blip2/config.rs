@@ -41,6 +41,7 @@ pub struct Blip2Config {
     pub qformer_config: QFormerConfig,
     #[serde(default)]
     pub text_config: LanguageModelConfig,
+    /// How many tokens the language model sees of a picture: 32 in the published models.
     #[serde(default = "default_num_query_tokens")]
     pub num_query_tokens: usize,
     /// The token that stands for one query token of the picture in a prompt.
@@ -158,6 +159,7 @@ fn check_heads(part: &str, hidden_size: usize, heads: usize) -> Result<(), Confi
 #[serde(default)]
 pub struct VisionConfig {
     pub hidden_size: usize,
+    /// The inner width of a feed-forward layer (MLP).
     pub intermediate_size: usize,
     pub num_hidden_layers: usize,
     pub num_attention_heads: usize,
@@ -167,6 +169,7 @@ pub struct VisionConfig {
     pub patch_size: usize,
     pub hidden_act: Activation,
     pub layer_norm_eps: f64,
+    /// Whether queries, keys and values have a bias, `qkv.bias` of all three.
     pub qkv_bias: bool,
 }
 
@@ -210,6 +213,7 @@ pub struct QFormerConfig {
     pub layer_norm_eps: f64,
     /// Every how many layers the queries look at the picture.
     pub cross_attention_frequency: usize,
+    /// The width of the vision tower's embeddings, which cross-attention reads.
     pub encoder_hidden_size: usize,
 }
 

@@ -20,6 +20,10 @@ pub enum LanguageModel {
 }
 
 impl LanguageModel {
+    /// Takes the tensors below `vb`, which is `language_model` in a checkpoint.
+    ///
+    /// # Errors
+    /// As for [`Blip2::new`](super::Blip2::new).
     pub fn new(config: &LanguageModelConfig, vb: Weights) -> Result<Self> {
         match config {
             LanguageModelConfig::Opt(config) => Opt::new(config, vb).map(Self::Opt),

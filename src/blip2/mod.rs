@@ -92,14 +92,19 @@ impl Blip2 {
         self.cache_budget
     }
 
+    /// What the checkpoint's `config.json` said, with the reference's defaults filled in.
     pub fn config(&self) -> &Blip2Config {
         &self.config
     }
 
+    /// Where the weights are, and where the tensors of a pass have to be. Pixel values may be
+    /// anywhere: they are brought here.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
+    /// What the model computes in; the Q-Former and a part of T5 may have another one
+    /// ([`precision`]).
     pub fn precision(&self) -> Precision {
         self.precision
     }

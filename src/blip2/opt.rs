@@ -30,6 +30,11 @@ pub struct Opt {
 }
 
 impl Opt {
+    /// Takes the tensors `model.decoder.*` below `vb`, and `lm_head.weight` where the head is not
+    /// the token table.
+    ///
+    /// # Errors
+    /// As for [`Blip2::new`](super::Blip2::new).
     pub fn new(config: &OptConfig, vb: Weights) -> Result<Self> {
         let decoder = vb.pp("model.decoder");
         let hidden = config.hidden_size;

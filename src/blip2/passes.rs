@@ -30,6 +30,7 @@ impl KvCache {
         self.blocks.known(picture, prompt_ids)
     }
 
+    /// How full the pool is: the scheduler takes questions by it, and `/metrics` shows it.
     pub fn usage(&self) -> KvUsage {
         self.blocks.usage()
     }
@@ -64,6 +65,7 @@ impl DecoderSequence {
 
 /// A part of a prompt that is to be read in a pass.
 pub struct PromptPart<'a, S = DecoderSequence, P = Tensor> {
+    /// What it is read into; the part begins where this ends.
     pub sequence: &'a mut S,
     /// The whole prompt.
     pub ids: &'a [u32],

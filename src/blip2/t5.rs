@@ -50,6 +50,11 @@ pub struct PromptEncoding {
 pub type PromptRows = (usize, Arc<EncodedPrompt>);
 
 impl T5 {
+    /// Takes the tensors `shared`, `encoder.*`, `decoder.*` and `lm_head` below `vb`. A head or a
+    /// token table that is not there, or repeats `shared` bit for bit, is `shared`, held once.
+    ///
+    /// # Errors
+    /// As for [`Blip2::new`](super::Blip2::new).
     pub fn new(config: &T5Config, vb: Weights) -> Result<Self> {
         let shared = WeightMatrix::new(config.d_model, config.vocab_size, SHARED, &vb)?;
         let tied = |name: &str| tied(config, name, &shared, &vb);

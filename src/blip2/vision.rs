@@ -15,6 +15,10 @@ pub struct VisionModel {
 }
 
 impl VisionModel {
+    /// Takes the tensors below `vb`, which is `vision_model` in a checkpoint.
+    ///
+    /// # Errors
+    /// As for [`Blip2::new`](super::Blip2::new).
     pub fn new(config: &VisionConfig, vb: Weights) -> Result<Self> {
         let layers = (0..config.num_hidden_layers)
             .map(|index| EncoderLayer::new(config, vb.pp("encoder.layers").pp(index)))

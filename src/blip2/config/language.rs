@@ -17,7 +17,9 @@ const T5_LONGEST_PROMPT: usize = 2048;
 /// `text_config`, by its `model_type`; OPT where there is none.
 #[derive(Clone, Debug)]
 pub enum LanguageModelConfig {
+    /// `Salesforce/blip2-opt-*`: a decoder alone, which reads prompt and answer as one text.
     Opt(OptConfig),
+    /// `Salesforce/blip2-flan-t5-*`: an encoder for the prompt, a decoder for the answer.
     T5(T5Config),
 }
 
@@ -39,6 +41,8 @@ impl<'de> Deserialize<'de> for LanguageModelConfig {
 }
 
 impl LanguageModelConfig {
+    /// Rows of the token table, and logits of a row: as many as the config says, which may be more
+    /// than the tokenizer knows tokens.
     pub fn vocab_size(&self) -> usize {
         match self {
             Self::Opt(config) => config.vocab_size,
@@ -173,6 +177,7 @@ pub enum EosTokens {
 }
 
 impl EosTokens {
+    /// Their ids; empty where only the number of tokens ends an answer.
     pub fn as_slice(&self) -> &[u32] {
         match self {
             Self::One(id) => std::slice::from_ref(id),

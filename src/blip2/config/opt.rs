@@ -13,18 +13,29 @@ pub struct OptConfig {
     pub vocab_size: usize,
     pub hidden_size: usize,
     pub num_hidden_layers: usize,
+    /// The inner width of a feed-forward layer.
     pub ffn_dim: usize,
+    /// Positions of prompt and answer together, picture tokens included: the most that are read.
     pub max_position_embeddings: usize,
+    /// Whether norms stand in front of attention and feed-forward layer, not behind them (as only
+    /// OPT-350M's do).
     pub do_layer_norm_before: bool,
+    /// Of checkpoints that were trained before transformers 4.20.1: no norm behind the last layer.
     #[serde(rename = "_remove_final_layer_norm")]
     pub remove_final_layer_norm: bool,
+    /// The width of the token table where it is another than the layers'; refused, as no published
+    /// BLIP-2 has one.
     pub word_embed_proj_dim: Option<usize>,
     pub num_attention_heads: usize,
     pub activation_function: Activation,
+    /// Behind the picture's tokens where there is no text (`</s>` in OPT).
     pub bos_token_id: u32,
     pub eos_token_id: EosTokens,
+    /// Whether linear layers have a bias.
     pub enable_bias: bool,
+    /// Whether norms have a weight and a bias.
     pub layer_norm_elementwise_affine: bool,
+    /// Whether the head is the token table, so that the files need not hold it.
     pub tie_word_embeddings: bool,
 }
 

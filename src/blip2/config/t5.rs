@@ -12,20 +12,25 @@ use crate::nn::Activation;
 #[serde(try_from = "WrittenT5Config")]
 pub struct T5Config {
     pub vocab_size: usize,
+    /// The width of its embeddings and hidden states.
     pub d_model: usize,
     /// The size of one attention head; all together need not be as wide as `d_model`.
     pub d_kv: usize,
+    /// The inner width of a feed-forward layer.
     pub d_ff: usize,
     /// Blocks of the encoder.
     pub num_layers: usize,
     /// Blocks of the decoder.
     pub num_decoder_layers: usize,
     pub num_heads: usize,
+    /// Distances that a bias is learnt for; far ones share one.
     pub relative_attention_num_buckets: usize,
+    /// From this distance on, in positions, all share the last bucket.
     pub relative_attention_max_distance: usize,
     pub layer_norm_epsilon: f64,
     /// Of the feed-forward layers, which have a gate or none.
     pub activation: Activation,
+    /// Whether the activation of one product multiplies another one (`DenseGatedActDense`).
     pub is_gated: bool,
     /// Whether hidden states are scaled down in front of the head (T5 1.0, whose head is the
     /// token table).
