@@ -78,22 +78,22 @@ pub enum EarlyStopping {
 /// [`OptionsError::sentence`] gives them others.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OptionsError {
+    /// A number outside of its [`Bounds`], or one that is not whole.
     OutOfRange {
         name: &'static str,
         value: String,
         allowed: String,
     },
-    MinAboveMax {
-        min: usize,
-        max: usize,
-    },
+    /// `min_new_tokens` and `max_new_tokens` contradict each other.
+    MinAboveMax { min: usize, max: usize },
+    /// This setting is for drawing tokens, and `do_sample` is not set.
     NeedsSampling(&'static str),
+    /// This setting is for beam search, and there is one beam.
     NeedsBeams(&'static str),
+    /// So many answers were asked for of greedy decoding, which has one.
     OneGreedyAnswer(usize),
-    FewerBeams {
-        sequences: usize,
-        beams: usize,
-    },
+    /// More answers than beams were asked for.
+    FewerBeams { sequences: usize, beams: usize },
 }
 
 impl OptionsError {

@@ -4,7 +4,10 @@
 /// was, and a row that is not named is gone. Behind the prompt there is one row, 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pass {
+    /// For each row, the row of the pass before that it goes on from; several may name the same
+    /// one.
     pub parents: Vec<usize>,
+    /// For each row, the token that it reads; as long as `parents`.
     pub tokens: Vec<u32>,
 }
 

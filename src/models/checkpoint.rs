@@ -86,6 +86,7 @@ impl Checkpoint {
         self.files.is_demo()
     }
 
+    /// `config.json`, which the weights were checked against.
     pub fn config(&self) -> &Blip2Config {
         &self.config
     }

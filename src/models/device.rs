@@ -97,6 +97,7 @@ pub enum DeviceChoice {
     /// CUDA or Metal where this program has it and the host has one, else the CPU.
     Auto,
     Cpu,
+    /// The GPU of this number, counted from 0 as CUDA does.
     Cuda(usize),
     Metal,
 }

@@ -12,8 +12,10 @@ use crate::nn::Precision;
 /// A tensor that the config asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
+    /// As it stands in the files, from the checkpoint's root.
     pub name: String,
     pub shape: Vec<usize>,
+    /// By which its precision may be another than the model's.
     pub part: Part,
     pub kind: Kind,
 }

@@ -32,6 +32,7 @@ pub struct MemoryEstimate {
 }
 
 impl MemoryEstimate {
+    /// What `--max-memory`, or what is free on the device, is held against.
     pub fn total(&self) -> u64 {
         self.weights.saturating_add(self.working)
     }

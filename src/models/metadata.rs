@@ -32,6 +32,7 @@ impl CheckpointMetadata {
         self.files.name()
     }
 
+    /// `config.json`, which the weights are to be checked against.
     pub fn config(&self) -> &Blip2Config {
         &self.config
     }

@@ -47,9 +47,11 @@ impl ModelRequest {
 pub struct OpenModel {
     pub blip2: Blip2,
     pub processor: Arc<Processor>,
+    /// The id on the hub, or the folder's name.
     pub name: String,
     /// As the status line calls it.
     pub device: String,
+    /// As `--dtype` calls what its weights are stored in.
     pub dtype: String,
     pub is_demo: bool,
     /// Opening and loading, in milliseconds.

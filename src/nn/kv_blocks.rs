@@ -47,6 +47,7 @@ struct Books {
 /// How the blocks of a pool are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvUsage {
+    /// All of them; those neither held nor kept are free.
     pub blocks: usize,
     /// By sequences that go on.
     pub held: usize,
@@ -75,6 +76,7 @@ impl KvBlocks {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// Counted at this moment. A block that several hold counts once.
     pub fn usage(&self) -> KvUsage {
         let books = self.lock();
         let (blocks, kept) = (books.holders.len(), books.kept.len());

@@ -18,7 +18,9 @@ use crate::cpu::paged_attention::{KvPages, PagedRow};
 /// The shape of what a decoder's layers keep of each position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvShape {
+    /// Of the decoder, each with keys and values of its own.
     pub layers: usize,
+    /// Of each layer's self-attention.
     pub heads: usize,
     /// Numbers of a head.
     pub size: usize,
@@ -136,6 +138,7 @@ impl KvPool {
 
 /// New positions of a sequence in a pass.
 pub struct Segment<'a> {
+    /// With room for them already ([`KvPool::make_room`]).
     pub sequence: &'a KvSequence,
     /// How many; the first is the sequence's next one.
     pub count: usize,

@@ -31,13 +31,12 @@ enum Bias {
 /// A weight matrix `[out, in]` as its kernels want it; cheap to clone.
 #[derive(Clone)]
 pub enum WeightMatrix {
+    /// For our kernels, on the CPU.
     Packed(Arc<PackedMatrix>),
+    /// For candle's products, in the dtype that the network computes in.
     Tensor(Tensor),
     /// In one of GGML's formats, for candle; its rows are looked up in the dtype.
-    Quantised {
-        matrix: Arc<QTensor>,
-        dtype: DType,
-    },
+    Quantised { matrix: Arc<QTensor>, dtype: DType },
 }
 
 impl Linear {
@@ -48,6 +47,11 @@ impl Linear {
         Self::from_parts(weight, bias)
     }
 
+    /// Of a matrix that is there, such as a token table that is the head too; `bias` is `[out]`, in
+    /// f32 where the matrix is packed.
+    ///
+    /// # Errors
+    /// The bias cannot be read as that.
     pub fn from_parts(weight: WeightMatrix, bias: Option<Tensor>) -> Result<Self> {
         let bias = bias.map(|bias| match &weight {
             WeightMatrix::Packed(matrix) => {
@@ -63,6 +67,11 @@ impl Linear {
         })
     }
 
+    /// `[…, in]` to `[…, out]`, where no row is another request's: what is fastest for so many rows
+    /// ([`Rows::by_count`]).
+    ///
+    /// # Errors
+    /// `x` has another width, or what the device says.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward_of(rows_by_count(x), x)
     }

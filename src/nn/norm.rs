@@ -34,6 +34,7 @@ impl LayerNorm {
         })
     }
 
+    /// `[…, size]` to the same shape and dtype; the dtype is that of the weight.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.kernels.layer_norm(x, &self.weight, &self.bias, self.eps)
     }
@@ -56,6 +57,7 @@ impl RmsNorm {
         })
     }
 
+    /// `[…, size]` in any dtype to the same shape in the weight's.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.to_dtype(DType::F32)?;
         let variance = x.sqr()?.mean_keepdim(D::Minus1)?;

@@ -12,6 +12,7 @@ use crate::cpu::WeightFormat;
 pub struct Precision {
     /// What flows between the layers.
     pub dtype: DType,
+    /// Of the linear layers' matrices, and of the token table.
     pub weights: WeightFormat,
     pub kernels: Kernels,
 }

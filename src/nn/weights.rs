@@ -68,6 +68,7 @@ impl Weights {
         self.tensors.matrix(&self.path(name), &shape.into())
     }
 
+    /// Whether there is a tensor of this name below the prefix, whatever its shape.
     pub fn contains_tensor(&self, name: &str) -> bool {
         self.tensors.contains(&self.path(name))
     }
@@ -89,14 +90,17 @@ impl Weights {
         self.placement.precision.weights
     }
 
+    /// What the tensors are converted to.
     pub fn precision(&self) -> Precision {
         self.placement.precision
     }
 
+    /// What flows between the layers, and what [`Weights::get`] gives.
     pub fn dtype(&self) -> DType {
         self.placement.precision.dtype
     }
 
+    /// Where [`Weights::get`] puts tensors.
     pub fn device(&self) -> &Device {
         &self.placement.device
     }

@@ -85,6 +85,7 @@ pub struct TextConfig {
     pub num_query_tokens: usize,
     /// The token behind the picture's where there is no text.
     pub caption_token: u32,
+    /// Of the language model's config: ids from here on are refused.
     pub vocab_size: usize,
 }
 
