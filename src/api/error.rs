@@ -25,6 +25,7 @@ pub enum ErrorCode {
     AddressesNotAllowed,
     /// There is no question.
     QuestionEmpty,
+    /// It has more characters than `--max-question-chars`; the data has both numbers.
     QuestionTooLong,
     /// The model cannot be asked this.
     QuestionRefused,
@@ -34,6 +35,7 @@ pub enum ErrorCode {
     NotFound,
     /// An answer of this conversation is still being generated.
     TurnInProgress,
+    /// The conversation is full; a new one takes the question.
     TooManyTurns,
     /// As many pictures are held as may be.
     MemoryFull,
@@ -73,10 +75,13 @@ pub struct ApiError {
     /// Limits and the like, by name.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub data: Map<String, Value>,
+    /// What is wrong and what to do, as the page shows it.
     pub message: String,
 }
 
 impl ApiError {
+    /// Without data, for what is refused before a [`chat`](crate::chat) error is made of it, and
+    /// for what the page itself finds. The message is a whole sentence, with what to do.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             code,

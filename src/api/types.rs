@@ -57,6 +57,7 @@ pub struct Turn {
     pub answer_id: AnswerId,
     /// Empty where a caption was asked for.
     pub question: String,
+    /// Its text, as far as it has come.
     pub answer: String,
     /// The text that was sent to the model with the picture, empty for a caption; not known
     /// before the model has begun.
@@ -182,6 +183,7 @@ pub struct ModelInfo {
     pub name: String,
     /// `CPU`, `CUDA 0`, `Metal`.
     pub device: String,
+    /// As `--dtype` calls it: `f32`, `q4_k`.
     pub dtype: String,
     /// The small model that ships with Glimpse, which knows a small world only.
     pub is_demo: bool,
@@ -222,8 +224,10 @@ pub struct PageState {
 /// The limits that the page tells the visitor before the server has to.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PageLimits {
+    /// Of a picture's file; a larger one is refused before it is sent.
     pub upload_bytes: usize,
     /// For how long an answer can be taken up after its end.
     pub keep_answers_seconds: u64,
+    /// Characters, counted as the server counts them.
     pub question_chars: usize,
 }

@@ -8,6 +8,7 @@ use super::{AnswerId, ConversationId, Error, PictureId, PreviewKey, Settings, Tu
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conversation {
     pub id: ConversationId,
+    /// Who began it; nobody else may read it or ask in it.
     pub owner: VisitorId,
     pub picture: PictureInfo,
     /// In the order in which they began.
@@ -18,6 +19,7 @@ pub struct Conversation {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PictureInfo {
     pub id: PictureId,
+    /// Names the JPEG that the page shows, in its address.
     pub preview: PreviewKey,
     /// Size of the picture that was put in, in pixels, after its EXIF orientation.
     pub width: u32,
@@ -48,6 +50,7 @@ pub struct Answer {
     /// The text that was sent to the model with the picture, empty for a caption; not known
     /// before the model has begun.
     pub prompt: Option<String>,
+    /// What has come of it so far; empty until the first token.
     pub text: String,
     /// The other texts, where several were asked for at once.
     pub further_texts: Vec<String>,
@@ -124,6 +127,8 @@ impl Turn {
 }
 
 impl Answer {
+    /// Whether it may still change. None is when the store is opened: what a crash cut off counts
+    /// as interrupted from then on.
     pub fn is_running(&self) -> bool {
         self.state == AnswerState::Running
     }

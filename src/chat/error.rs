@@ -97,16 +97,19 @@ pub enum Error {
 
 /// Faults, which name the request that met them: each is to be logged where it is made.
 impl Error {
+    /// The model could not answer this question, and goes on with others.
     pub fn model_failed() -> Self {
         let request = RequestId::current();
         Self::ModelFailed { request }
     }
 
+    /// The thread that answers has ended; nobody is answered before Glimpse is started again.
     pub fn model_gone() -> Self {
         let request = RequestId::current();
         Self::ModelGone { request }
     }
 
+    /// Anything else that a visitor can do nothing about, such as a disk that refuses.
     pub fn internal() -> Self {
         let request = RequestId::current();
         Self::Internal { request }

@@ -11,6 +11,8 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+/// What it was: `Queued` until the model begins, `Started`, the `Token`s, and `Done` or `Failed`
+/// last, which may come before any of the others.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EventKind {
     /// Waiting for the model; position 1 is next.
@@ -34,11 +36,15 @@ pub enum EventKind {
 pub struct Completion {
     pub finish_reason: FinishReason,
     pub timings: Timings,
+    /// Those that stand for the picture included.
     pub prompt_tokens: usize,
+    /// Of the first answer, with its end token.
     pub generated_tokens: usize,
     /// The text that was sent to the model with the picture; empty for a caption.
     pub prompt: String,
+    /// The texts of the second answer on, where several were asked for.
     pub further_texts: Vec<String>,
+    /// What the tokens were drawn from; `None` where they were not drawn.
     pub seed: Option<u64>,
 }
 

@@ -20,6 +20,7 @@ macro_rules! ids {
                 is_hexadecimal(text, 32).then(|| Self(text.to_owned()))
             }
 
+            /// Its 32 digits, as they stand in addresses and in the database.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

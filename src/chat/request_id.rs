@@ -28,6 +28,7 @@ impl RequestId {
         is_fit.then(|| Self(text.to_owned()))
     }
 
+    /// As it is sent back in `x-request-id` and stands in the log.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -25,6 +25,7 @@ impl Secret {
         &self.0
     }
 
+    /// Whose secret it is: what is stored and compared in its place.
     pub fn visitor(&self) -> VisitorId {
         VisitorId(Sha256::digest(self.0.as_bytes()).into())
     }

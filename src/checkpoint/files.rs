@@ -113,6 +113,7 @@ impl Files {
         &self.shown
     }
 
+    /// Whether it is here; of a checkpoint on the hub, whether it was downloaded.
     pub fn contains(&self, file: &str) -> bool {
         match &self.source {
             // What is there and no ordinary file is refused where it is opened.

@@ -149,6 +149,7 @@ impl MappedTensors {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// Whether one of the files has a tensor of this whole name, whatever its shape and dtype.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }

@@ -31,6 +31,7 @@ impl Tensors {
         Self { mapped, progress }
     }
 
+    /// Whether there is a tensor of this whole name, whatever its shape and dtype.
     pub fn contains(&self, name: &str) -> bool {
         self.mapped.contains(name)
     }
@@ -102,10 +103,12 @@ impl StoredMatrix<'_> {
         rows.start * row..rows.end * row
     }
 
+    /// Its rows: steps of the tensor's first dimension.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
+    /// Numbers of a row: all other dimensions, one behind the other.
     pub fn inputs(&self) -> usize {
         self.inputs
     }

@@ -65,6 +65,7 @@ enum Hop {
 }
 
 impl Fetcher {
+    /// Looks hosts up as the operating system does. Cheap to clone; nothing is connected to yet.
     pub fn new(reach: Reach, limits: FetchLimits) -> Self {
         let system = |host: &str, port: u16| Ok((host, port).to_socket_addrs()?.collect());
         Self::with_resolver(reach, limits, system)

@@ -2,6 +2,8 @@
 
 use crate::checkpoint::readable_bytes;
 
+/// What the hub answered, what is wrong with what came, or with the cache. Addresses in it have no
+/// name and password.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     #[error(

@@ -16,6 +16,8 @@ pub struct HubSettings {
 }
 
 impl HubSettings {
+    /// Reads the environment, and the token's file. What is not set, or empty, has the default of
+    /// `huggingface_hub`.
     pub fn from_env() -> Self {
         let home = home();
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
