@@ -23,6 +23,7 @@ use crate::chat::Error;
 pub struct Pace {
     /// For a start, however little comes.
     pub start: Duration,
+    /// On average, behind the start; 0 counts as 1.
     pub bytes_per_second: u32,
 }
 

@@ -76,6 +76,7 @@ impl From<IpAddr> for Network {
 }
 
 impl Network {
+    /// Whether the address is one of them; IPv4 written as IPv6 (`::ffff:10.0.0.1`) is IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }

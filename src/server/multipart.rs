@@ -18,6 +18,7 @@ use futures::{Stream, StreamExt};
 pub struct FormLimits {
     /// Bytes before the first part, and of the head of each.
     pub head_bytes: usize,
+    /// Fields and files together.
     pub parts: usize,
     /// Bytes of all parts that are no files.
     pub field_bytes: usize,
@@ -259,6 +260,8 @@ impl Scanner {
 pub struct Verdict(Arc<OnceLock<FormError>>);
 
 impl Verdict {
+    /// The first thing that was wrong; `None` as long as nothing is, which is certain once the body
+    /// was read to its end.
     pub fn error(&self) -> Option<FormError> {
         self.0.get().cloned()
     }

@@ -33,6 +33,8 @@ impl FromRef<AppState> for Arc<Service> {
 }
 
 impl AppState {
+    /// `address` is where the server listens; Leptos puts it into its options, and nothing is
+    /// opened here.
     pub fn new(service: Arc<Service>, limits: Limits, address: SocketAddr) -> Self {
         // Set here rather than read from Cargo.toml, so that the program runs anywhere.
         let leptos = LeptosOptions::builder()

@@ -33,7 +33,9 @@ const FORWARDED: [&str; 6] = [
 /// One of those who may see it, as a host writes it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Watcher {
+    /// Whoever asks from there.
     Network(Network),
+    /// `/metrics` and `/status` are refused to all.
     Nobody,
 }
 

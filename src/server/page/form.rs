@@ -31,7 +31,9 @@ use crate::service::{Reservation, Service};
 #[derive(Clone, Default)]
 pub struct FailedForm {
     pub error: Option<ApiError>,
+    /// The question as it was typed.
     pub draft: String,
+    /// Of a picture, as it was typed.
     pub address: String,
     pub settings: Fields,
     pub conversation: Option<Conversation>,
@@ -62,6 +64,8 @@ enum Action {
     Open,
 }
 
+/// `POST /ask`: sends the browser to the conversation, or shows the page with what was wrong and
+/// the error's status.
 pub async fn post(
     State(state): State<AppState>,
     Extension(visitor): Extension<Visitor>,

@@ -20,6 +20,12 @@ use crate::service::{InFlightAnswer, Request, Service};
 /// What `upload_picture` calls its file.
 pub const PICTURE_FIELD: &str = "picture";
 
+/// All that the page shows at its address; also called while the page is rendered here. A
+/// conversation that is not there is an error within the state, so that there is a page to show it
+/// on.
+///
+/// # Errors
+/// Called without a service or a visitor, which the router provides.
 pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiError> {
     let (service, visitor) = (service()?, visitor()?);
     let failed = use_context::<FailedForm>().unwrap_or_default();
@@ -58,6 +64,10 @@ pub async fn own(service: &Service, visitor: &Visitor, id: &ConversationId) -> R
     Ok(conversation.into())
 }
 
+/// Reads the form up to its first field called [`PICTURE_FIELD`], and no further.
+///
+/// # Errors
+/// There is none, it broke off, or it is no picture that is taken.
 pub async fn upload_picture(data: MultipartData) -> Result<Conversation, ApiError> {
     let (service, visitor) = (service()?, visitor()?);
     let mut form = data.into_inner().ok_or_else(|| refuse(no_picture()))?;
@@ -98,6 +108,10 @@ pub fn upload_error(error: BodyError) -> Error {
     }
 }
 
+/// The example of this number, in the order of [`PageState::examples`], from 0.
+///
+/// # Errors
+/// There is none, or what stands in the way of every picture.
 pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
     let missing = || refuse(Error::NotFound { what: Missing::Example });
     let (file, _) = examples::open(index).ok_or_else(missing)?;
@@ -107,6 +121,11 @@ pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
     begun.map(Into::into).map_err(refuse)
 }
 
+/// Has the picture fetched by this server, which [`remote`](crate::remote) guards.
+///
+/// # Errors
+/// Nothing is fetched from there, the visitor has had enough fetched, or it is no picture that is
+/// taken.
 pub async fn open_address(address: String) -> Result<Conversation, ApiError> {
     let (service, visitor) = (service()?, visitor()?);
     let room = service.room(visitor.network);
@@ -114,6 +133,12 @@ pub async fn open_address(address: String) -> Result<Conversation, ApiError> {
     begun.map(Into::into).map_err(refuse)
 }
 
+/// The stream begins with the first event. Whoever drops it stops reading, not the answer: that
+/// goes on for the grace period.
+///
+/// # Errors
+/// What [`Service::ask`] refuses, before anything is streamed; later the stream's last line says
+/// it.
 pub async fn ask(request: AskRequest) -> Result<ByteStream<ApiError>, ApiError> {
     let (service, visitor) = (service()?, visitor()?);
     let answer = begin_answer(&service, &visitor, request).await;
@@ -141,6 +166,11 @@ pub async fn begin_answer(
     service.ask(visitor, request, called).await
 }
 
+/// The events behind number `after`. A reader who comes when the answer is over gets those too, for
+/// as long as they are kept (`--keep-answers`).
+///
+/// # Errors
+/// The conversation is not this visitor's, or its latest answer is another one or forgotten.
 pub async fn follow(
     id: ConversationId,
     answer: Option<AnswerId>,
@@ -155,6 +185,10 @@ pub async fn follow(
     Ok(answer_stream::lines(&latest, after.unwrap_or_default()))
 }
 
+/// As the button Stop asks; an answer that is over already is no error.
+///
+/// # Errors
+/// The conversation is not this visitor's.
 pub async fn cancel(id: ConversationId) -> Result<(), ApiError> {
     let id = parse(&id).map_err(refuse)?;
     service()?.cancel(&visitor()?, &id).await.map_err(refuse)

@@ -17,6 +17,8 @@ use crate::service::Service;
 /// than a conversation that was deleted may still be seen.
 const CACHED: &str = "private, max-age=3600, immutable";
 
+/// The JPEG that was made of the picture; a plain sentence with 404 where the key names none.
+/// Whoever knows the key may see it: an image tag sends no visitor's secret.
 pub async fn serve(State(service): State<Arc<Service>>, key: Result<Path<String>, PathRejection>) -> Response {
     let missing = Error::NotFound { what: Missing::Picture };
     // A key that is no text is no key either.
