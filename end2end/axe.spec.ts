@@ -98,6 +98,20 @@ const states: Record<string, Step> = {
   },
   'a conversation that is not there': (glimpse) => glimpse.open(`/c/${'0'.repeat(32)}`),
   'an address that is not there': (glimpse) => glimpse.page.goto('/nowhere'),
+  'a file that is not there': async (glimpse) => {
+    await glimpse.page.goto('/pkg/nothing.css')
+    await expect(glimpse.page.getByRole('heading', { name: 'Not found' })).toBeVisible()
+  },
+  'a page that is for its host alone': async (glimpse) => {
+    // As through a proxy that nobody has named.
+    await glimpse.page.setExtraHTTPHeaders({ 'x-forwarded-for': '192.0.2.7' })
+    await glimpse.page.goto('/status')
+    await expect(glimpse.page.getByRole('heading', { name: 'Not for everybody' })).toBeVisible()
+  },
+  'the status page before anybody has asked': async (glimpse) => {
+    await glimpse.page.goto('/status')
+    await expect(glimpse.page.getByRole('img', { name: /^Questions a minute/ })).toBeVisible()
+  },
   'the status page': async (glimpse, scripted) => {
     await answered(glimpse, scripted)
     await glimpse.page.goto('/status')

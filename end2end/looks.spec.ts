@@ -91,6 +91,25 @@ test.describe('on a phone', () => {
   })
 })
 
+test.describe('the status page on 320 pixels', () => {
+  test.use({ viewport: { width: 320, height: 640 } })
+
+  test('is scrolled one way, and its table by itself', async ({ glimpse }) => {
+    await glimpse.open()
+    await glimpse.examples.first().click()
+    await glimpse.answered(1)
+    await glimpse.page.goto('/status')
+    await glimpse.page.getByText('Minute by minute').click()
+    const table = glimpse.page.getByRole('region', { name: 'Minute by minute' })
+    await expect(table.getByRole('rowheader').first()).toBeVisible()
+    const overflow = () => {
+      const { scrollWidth, clientWidth } = document.documentElement
+      return scrollWidth - clientWidth
+    }
+    expect(await glimpse.page.evaluate(overflow)).toBe(0)
+  })
+})
+
 test('in a frame on somebody else’s page', async ({ page, baseURL }) => {
   // `localhost` is another site than `127.0.0.1`.
   const elsewhere = createServer((_, answer) => {

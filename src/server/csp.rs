@@ -15,10 +15,12 @@ pub fn with_scripts(nonce: &str) -> HeaderValue {
     policy(&format!(" 'nonce-{nonce}'"), "")
 }
 
-/// Of a page with a style of its own, and the nonce that this has to carry.
-pub fn with_style() -> (HeaderValue, String) {
+/// Of a page with a style of its own, and maybe a script, and the nonce that these have to carry.
+pub fn with_style(has_script: bool) -> (HeaderValue, String) {
     let nonce = format!("{:032x}", rand::random::<u128>());
-    (policy("", &format!(" 'nonce-{nonce}'")), nonce)
+    let source = format!(" 'nonce-{nonce}'");
+    let scripts = if has_script { &*source } else { "" };
+    (policy(scripts, &source), nonce)
 }
 
 fn policy(scripts: &str, styles: &str) -> HeaderValue {

@@ -13,8 +13,23 @@ use super::plain_page::PlainPage;
 use crate::api::{ApiError, Base, ErrorCode};
 use crate::chat::{Error, Missing, PictureLimit, RequestId};
 
-/// How soon a page is asked for again that is not there yet.
-const RELOAD_SECONDS: u32 = 2;
+/// The style of a page that is a sentence.
+const STYLE: &str =
+    "body { max-width: 32rem; margin: 20vh auto 0; padding: 0 1rem; font: 1.125rem/1.5 system-ui, sans-serif }";
+
+/// Looks whether a page is there, and opens it then. What is read meanwhile stays as it is: a page
+/// that is loaded again and again is read out from its beginning each time. A proxy whose server is
+/// being started again has a status above 500, and a form that was posted is not sent again.
+const OPENS_ITSELF: &str = r#"const address = location.pathname + location.search
+const look = async () => {
+  const answer = await fetch(address, { method: "HEAD", cache: "no-store", redirect: "manual" }).catch(() => null)
+  if (answer && answer.status < 500) location.replace(address)
+  else setTimeout(look, 2000)
+}
+setTimeout(look, 2000)"#;
+
+/// Where no script runs it is loaded again, so seldom that it can be read in between.
+const LOADED_AGAIN: &str = r#"<noscript><meta http-equiv="refresh" content="10"></noscript>"#;
 
 /// The HTTP status that goes with a code.
 pub fn status(code: ErrorCode) -> StatusCode {
@@ -255,33 +270,33 @@ impl Reader {
 /// A sentence outside of the page: with a name and a way out for whoever looks at it, plain for
 /// programs. Nothing in it is the sender's, so that nothing needs escaping.
 pub fn page(status: StatusCode, title: &str, sentence: &str, reader: &Reader) -> Response {
+    if !reader.accepts_html {
+        return (status, sentence.to_owned()).into_response();
+    }
     let home = reader.base.at("/");
-    document(
-        status,
+    let page = PlainPage {
+        base: &reader.base,
         title,
-        sentence,
-        reader,
-        "",
-        &format!(r#"<p><a href="{home}">Open Glimpse</a></p>"#),
-    )
+        head: "",
+        style: STYLE,
+        script: "",
+        body: &format!(r#"<p>{sentence}</p><p><a href="{home}">Open Glimpse</a></p>"#),
+    };
+    (status, page).into_response()
 }
 
-/// A sentence that holds for a moment: the page is asked for again by itself.
-pub fn reloading_page(status: StatusCode, title: &str, sentence: &str, reader: &Reader) -> Response {
-    let again = format!(r#"<meta http-equiv="refresh" content="{RELOAD_SECONDS}">"#);
-    document(status, title, sentence, reader, &again, "")
-}
-
-fn document(status: StatusCode, title: &str, sentence: &str, reader: &Reader, head: &str, way_out: &str) -> Response {
+/// A sentence that holds for a moment: the page behind it opens by itself.
+pub fn passing_page(status: StatusCode, title: &str, sentence: &str, reader: &Reader) -> Response {
     if !reader.accepts_html {
         return (status, sentence.to_owned()).into_response();
     }
     let page = PlainPage {
         base: &reader.base,
         title,
-        head,
-        style: "body { max-width: 32rem; margin: 20vh auto 0; padding: 0 1rem; font: 1.125rem/1.5 system-ui, sans-serif }",
-        body: &format!("<p>{sentence}</p>\n{way_out}"),
+        head: LOADED_AGAIN,
+        style: STYLE,
+        script: OPENS_ITSELF,
+        body: &format!("<p>{sentence}</p>"),
     };
     (status, page).into_response()
 }

@@ -16,20 +16,27 @@ pub struct PlainPage<'a> {
     pub head: &'a str,
     /// Beside colours, which every page has.
     pub style: &'a str,
+    /// Runs when all else is there; empty where there is none.
+    pub script: &'a str,
     /// Behind the title.
     pub body: &'a str,
 }
 
 impl IntoResponse for PlainPage<'_> {
     fn into_response(self) -> Response {
-        let (policy, nonce): (HeaderValue, String) = csp::with_style();
+        let (policy, nonce): (HeaderValue, String) = csp::with_style(!self.script.is_empty());
         let Self {
             base,
             title,
             head,
             style,
+            script,
             body,
         } = self;
+        let script = match script {
+            "" => String::new(),
+            script => format!("<script nonce=\"{nonce}\">\n{script}\n</script>\n"),
+        };
         let icon = base.at("/favicon.svg");
         let html = format!(
             r#"<!DOCTYPE html>
@@ -54,7 +61,7 @@ a {{ color: #0f6f68 }}
 <h1>{title}</h1>
 {body}
 </main>
-</body>
+{script}</body>
 </html>
 "#
         );

@@ -47,7 +47,7 @@ async fn not_yet(request: Request<Body>) -> Response {
         return errors::refusal(&error);
     }
     let reader = Reader::of(&parts.headers, &parts.extensions);
-    errors::reloading_page(
+    errors::passing_page(
         StatusCode::SERVICE_UNAVAILABLE,
         "Glimpse is starting",
         SENTENCE,

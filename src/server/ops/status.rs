@@ -25,6 +25,7 @@ svg { display: block; width: 100%; height: 6rem; border-bottom: 1px solid GrayTe
 .bar { fill: #0f6f68 }
 .behind { fill: #9fcfc9 }
 .axis { display: flex; justify-content: space-between; margin: 0; font-size: .875rem }
+.wide { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .125rem .75rem .125rem 0; text-align: right; font-weight: inherit }
 thead th { border-bottom: 1px solid GrayText }
@@ -53,6 +54,7 @@ pub async fn serve(State(service): State<Arc<Service>>, request: Request) -> Res
         title: "Status",
         head: "",
         style: STYLE,
+        script: "",
         body: &body,
     };
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"))];
@@ -133,7 +135,8 @@ fn plots(hour: &LastHour) -> String {
     .concat()
 }
 
-/// The same in figures: the minutes in which there were any, the latest first.
+/// The same in figures: the minutes in which there were any, the latest first. Where the window is
+/// narrow, the table alone is scrolled, by keys as well.
 fn by_minute(hour: &LastHour) -> String {
     let tokens = tokens_a_second(hour);
     let mut rows = String::new();
@@ -159,11 +162,13 @@ fn by_minute(hour: &LastHour) -> String {
     format!(
         r#"<details>
 <summary>Minute by minute</summary>
+<div class="wide" role="region" aria-label="Minute by minute" tabindex="0">
 <table>
 <thead><tr><th scope="col">Minutes ago</th><th scope="col">Questions</th><th scope="col">First token, half within</th><th scope="col">95 % within</th><th scope="col">Tokens a second</th></tr></thead>
 <tbody>
 {rows}</tbody>
 </table>
+</div>
 </details>
 "#
     )

@@ -42,7 +42,7 @@ fn who_comes_before_the_model_is_told_so_and_the_page_opens_by_itself() {
         let (status, again, page) = get(&server, path);
         assert_eq!((status, again.is_some()), (503, true), "/{path}");
         assert!(
-            page.contains("being loaded") && page.contains(r#"<meta http-equiv="refresh""#),
+            page.contains("being loaded") && page.contains(r#"<noscript><meta http-equiv="refresh""#),
             "{page}"
         );
     }
