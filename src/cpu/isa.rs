@@ -5,7 +5,9 @@
 
 use std::sync::LazyLock;
 
+use super::format::WeightFormat;
 use super::lanes::{self, Lanes};
+use super::tile_product::{self, Unit};
 
 /// The variable that names an instruction set in place of the best one.
 pub const VARIABLE: &str = "GLIMPSE_ISA";
@@ -20,6 +22,8 @@ pub struct Isa(Level);
 /// The instruction sets that kernels are compiled for, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
+    /// Tiles of bf16 beside the next one (Intel's servers, Sapphire Rapids and later).
+    AmxBf16,
     /// AVX-512 with dot products of bf16 pairs (Zen 4, Sapphire Rapids and later).
     Avx512Bf16,
     Avx512,
@@ -29,10 +33,17 @@ pub(super) enum Level {
 }
 
 impl Level {
-    const ALL: [Self; 4] = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Baseline];
+    const ALL: [Self; 5] = [
+        Self::AmxBf16,
+        Self::Avx512Bf16,
+        Self::Avx512,
+        Self::Avx2,
+        Self::Baseline,
+    ];
 
     fn name(self) -> &'static str {
         match self {
+            Self::AmxBf16 => "amx-bf16",
             Self::Avx512Bf16 => "avx512-bf16",
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
@@ -49,6 +60,7 @@ impl Level {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl");
         match self {
+            Self::AmxBf16 => Self::Avx512Bf16.is_here() && has_tiles(),
             Self::Avx512Bf16 => avx512 && is_x86_feature_detected!("avx512bf16"),
             Self::Avx512 => avx512,
             Self::Avx2 => avx2,
@@ -118,9 +130,15 @@ impl Isa {
         self.0.name()
     }
 
-    /// Whether products of bf16 pairs are faster here than those of f32.
+    /// Whether products of bf16 pairs are faster here than those of f32: they are twice as fast on
+    /// AMD's, and half as fast on Intel's.
     pub fn has_bf16_pairs(self) -> bool {
-        self.0 == Level::Avx512Bf16
+        self.0 == Level::Avx512Bf16 && !is_intel()
+    }
+
+    /// What multiplies weights of this format in tiles, if anything does.
+    pub(super) fn tile_unit(self, format: WeightFormat) -> Option<Unit> {
+        (self.0 == Level::AmxBf16 && tile_product::suits(format)).then_some(Unit::Amx)
     }
 
     /// [`Lanes::TILE_ROWS`] and [`Lanes::TOKENS`].
@@ -130,7 +148,7 @@ impl Isa {
         }
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Bf16 | Level::Avx512 => of::<lanes::Avx512Lanes>(),
+            Level::AmxBf16 | Level::Avx512Bf16 | Level::Avx512 => of::<lanes::Avx512Lanes>(),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => of::<lanes::Avx2Lanes>(),
             _ => of::<lanes::BaselineLanes>(),
@@ -146,6 +164,40 @@ impl Isa {
         let names: Vec<&str> = Self::all().into_iter().map(Self::name).collect();
         names.join(" or ")
     }
+}
+
+/// Whether the kernel lets this process use tiles, and they multiply as they should.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn has_tiles() -> bool {
+    static HAS_TILES: LazyLock<bool> = LazyLock::new(|| {
+        if let Err(why) = super::tile_unit::enable() {
+            tracing::debug!("no tiles: {why}");
+            return false;
+        }
+        let is_right = tile_product::is_right(Isa(Level::AmxBf16), Unit::Amx);
+        if !is_right {
+            tracing::warn!("this processor's tiles (AMX) multiply wrongly, and are not used");
+        }
+        is_right
+    });
+    *HAS_TILES
+}
+
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn has_tiles() -> bool {
+    false
+}
+
+#[cfg(target_arch = "x86_64")]
+fn is_intel() -> bool {
+    // EBX, EDX and ECX spell the vendor's name.
+    let vendor = std::arch::x86_64::__cpuid(0);
+    [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn is_intel() -> bool {
+    false
 }
 
 impl std::fmt::Debug for Isa {
@@ -202,7 +254,7 @@ macro_rules! compiled_for_each {
         }
         match $isa.level() {
             #[cfg(target_arch = "x86_64")]
-            $crate::cpu::isa::Level::Avx512Bf16 => compiled::avx512_bf16($value),
+            $crate::cpu::isa::Level::AmxBf16 | $crate::cpu::isa::Level::Avx512Bf16 => compiled::avx512_bf16($value),
             #[cfg(target_arch = "x86_64")]
             $crate::cpu::isa::Level::Avx512 => compiled::avx512($value),
             #[cfg(target_arch = "x86_64")]

@@ -49,6 +49,10 @@ impl PackedMatrix {
     /// # Errors
     /// The system has no memory for it.
     pub fn pack(source: &impl MatrixSource, format: WeightFormat) -> std::io::Result<Self> {
+        Self::pack_on(Isa::current(), source, format)
+    }
+
+    pub(super) fn pack_on(isa: Isa, source: &impl MatrixSource, format: WeightFormat) -> std::io::Result<Self> {
         let (outputs, inputs) = (source.outputs(), source.inputs());
         let panel_bytes = inputs.div_ceil(BLOCK) * format.block_bytes();
         let mut memory = Memory::new(outputs.div_ceil(PANEL) * panel_bytes)?;
@@ -67,7 +71,7 @@ impl PackedMatrix {
                         inputs,
                         panel,
                     };
-                    pack_panel(Isa::current(), task);
+                    pack_panel(isa, task);
                 }
                 source.done_with(piece);
             });
@@ -167,7 +171,11 @@ enum Memory {
 /// A cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([u8; 64]);
+pub(super) struct Line(pub(super) [u8; 64]);
+
+impl Line {
+    pub(super) const ZERO: Self = Self([0; 64]);
+}
 
 /// Bytes from which on memory is asked of the system.
 const WORTH_PAGES: usize = 1 << 20;
@@ -176,7 +184,7 @@ impl Memory {
     /// So many bytes, a multiple of 64.
     fn new(bytes: usize) -> std::io::Result<Self> {
         if bytes < WORTH_PAGES {
-            return Ok(Self::Lines(vec![Line([0; 64]); bytes / 64]));
+            return Ok(Self::Lines(vec![Line::ZERO; bytes / 64]));
         }
         let pages = MmapMut::map_anon(bytes)?;
         // Large pages cost fewer faults now and fewer look-ups in every product.

@@ -8,6 +8,7 @@
 //! - [`mod@format`]: the number formats, and how a block of weights is laid out.
 //! - [`matrix`]: a packed matrix; `pack` and `quantise`: how weights come into it.
 //! - [`product`]: a matrix product on all cores; `product_kernel`: its inner loops.
+//!   `tile_product` is the one where `tile_unit` has a unit that multiplies tiles (Intel's AMX).
 //! - [`attention`]: softmax attention of one head; [`paged_attention`]: over keys and values in blocks.
 //! - [`norm`] and [`activation`]: layer norm, ReLU and the exact GELU.
 
@@ -23,6 +24,8 @@ pub mod paged_attention;
 pub mod product;
 mod product_kernel;
 mod quantise;
+mod tile_product;
+mod tile_unit;
 
 #[cfg(target_endian = "big")]
 compile_error!("packed weights are read as little-endian numbers: build Glimpse for a little-endian machine");

@@ -12,11 +12,13 @@ use super::isa::Isa;
 use super::lanes::pair;
 use super::matrix::{BLOCK, PANEL, PackedMatrix};
 use super::product_kernel::{BlockTask, Output, RowTask, multiply_blocks, multiply_row, multiply_tokens};
+use super::tile_product::tile_product;
 
 /// Multiplications below which waking another core costs more than it brings.
 pub(super) const WORTH_A_CORE: usize = 1 << 16;
 
-/// Whose rows they are, and so how they are multiplied.
+/// Whose rows they are, and so how they are multiplied where no tiles are ([`Isa::tile_unit`]); on
+/// tiles weights and rows of either kind are rounded to bf16.
 ///
 /// The caller says it: if their number decided, an answer would depend on who else asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,7 @@ fn product_on(isa: Isa, rows: Rows, x: &[f32], matrix: &PackedMatrix, bias: Opti
     let mut output = vec![0f32; count * matrix.outputs()];
     match (rows, count) {
         (_, 0) => {}
+        _ if let Some(unit) = isa.tile_unit(matrix.format()) => tile_product(isa, unit, x, matrix, bias, &mut output),
         (Rows::Tokens, 1) => one_row(isa, x, matrix, bias, &mut output),
         _ => several_rows(isa, rows, x, matrix, bias, &mut output),
     }
@@ -381,9 +384,10 @@ mod tests {
                 let expected = textbook(&rows, &matrix, &bias);
                 for (isa, way) in ways() {
                     let got = product_on(isa, way, &rows, &matrix, Some(&bias));
-                    let rounded = isa.has_bf16_pairs()
+                    let in_pairs = isa.has_bf16_pairs()
                         && way == Rows::Prompt
                         && !matches!(format, WeightFormat::F32 | WeightFormat::F16);
+                    let rounded = in_pairs || isa.tile_unit(format).is_some();
                     let tolerance = (inputs as f32).sqrt() * if rounded { 6e-3 } else { 3e-6 } + 1e-6;
                     for (got, expected) in got.iter().zip(&expected) {
                         assert!(

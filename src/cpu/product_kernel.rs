@@ -469,20 +469,39 @@ unsafe fn unpack<L: Lanes>(panel: &Panel, input: usize, depth: usize, pairs: boo
     }
     let out = tile.0.as_mut_ptr().cast::<u32>();
     for start in (0..depth).step_by(BLOCK) {
-        // SAFETY: as above.
-        let block = unsafe { panel.block(input + start) };
-        macro_rules! by_format {
-            ($($format:ident)*) => {
-                match panel.format {
-                    $(WeightFormat::$format => unsafe {
-                        unpack_block::<L>(WeightFormat::$format, block, pairs, out.add(start * PANEL / if pairs { 2 } else { 1 }))
-                    },)*
-                }
-            };
+        // SAFETY: as above, and the tile has room for the depth.
+        unsafe {
+            let out = out.add(start * PANEL / if pairs { 2 } else { 1 });
+            unpack_stored::<L>(panel.format, panel.block(input + start), pairs, out);
         }
-        by_format!(F32 F16 Bf16 Q8_0 Q4_0 Q4K);
     }
     out
+}
+
+/// As [`unpack_block`], whatever the format.
+///
+/// # Safety
+/// As for [`unpack_block`].
+#[inline(always)]
+unsafe fn unpack_stored<L: Lanes>(format: WeightFormat, block: *const u8, pairs: bool, out: *mut u32) {
+    macro_rules! by_format {
+        ($($format:ident)*) => {
+            match format {
+                $(WeightFormat::$format => unsafe { unpack_block::<L>(WeightFormat::$format, block, pairs, out) },)*
+            }
+        };
+    }
+    by_format!(F32 F16 Bf16 Q8_0 Q4_0 Q4K);
+}
+
+/// A block's weights, scaled, as pairs of bf16: `[16 pairs of inputs][32 outputs]`.
+///
+/// # Safety
+/// As for [`unpack_block`].
+#[inline(always)]
+pub unsafe fn unpack_pairs<L: Lanes>(format: WeightFormat, block: *const u8, out: *mut u32) {
+    // SAFETY: says the caller.
+    unsafe { unpack_stored::<L>(format, block, true, out) }
 }
 
 /// # Safety
