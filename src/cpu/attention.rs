@@ -1,4 +1,5 @@
-//! Softmax attention on the CPU, in f32: `softmax(scale q k^T + mask) v`.
+//! Softmax attention on the CPU, in f32: `softmax(scale q k^T + mask) v`. Where weights are multiplied
+//! in tiles of bf16, queries and keys are as well, and what becomes of them and values.
 //!
 //! A head is one piece of work for one core, on the packed products of
 //! [`product`](super::product), and reads its queries, keys and values from wherever they lie.
@@ -11,7 +12,7 @@ use super::format::WeightFormat;
 use super::isa::{Isa, compiled_for_each};
 use super::lanes::{LANES, Lanes, maximum, sum};
 use super::matrix::{MatrixSource, PackedMatrix};
-use super::product::product;
+use super::product::{Rows, product_on};
 
 /// Queries from which on it is worth packing keys and values.
 const WORTH_PACKING: usize = 4;
@@ -61,13 +62,36 @@ pub enum HeadsMask<'a> {
 /// Attention of all heads: `q` is `[batch, heads, queries, size]`, `k` and `v` are `[batch,
 /// heads, keys, size]`; the result is `[batch, queries, heads * size]`.
 ///
+/// `weights` is how the network stores its weights, which says how exact attention has to be.
+///
 /// # Errors
 /// The system has no memory for the packed keys and values.
-pub fn attend(q: Heads, k: Heads, v: Heads, scale: f32, mask: Option<HeadsMask>) -> std::io::Result<Vec<f32>> {
-    attend_on(Isa::current(), q, k, v, scale, mask)
+pub fn attend(
+    q: Heads,
+    k: Heads,
+    v: Heads,
+    scale: f32,
+    mask: Option<HeadsMask>,
+    weights: WeightFormat,
+) -> std::io::Result<Vec<f32>> {
+    let isa = Isa::current();
+    let format = match isa.tile_unit(weights) {
+        Some(_) => WeightFormat::Bf16,
+        None => WeightFormat::F32,
+    };
+    attend_on(isa, q, k, v, scale, mask, format)
 }
 
-fn attend_on(isa: Isa, q: Heads, k: Heads, v: Heads, scale: f32, mask: Option<HeadsMask>) -> std::io::Result<Vec<f32>> {
+/// Keys and values are packed in a format: f32 or bf16.
+fn attend_on(
+    isa: Isa,
+    q: Heads,
+    k: Heads,
+    v: Heads,
+    scale: f32,
+    mask: Option<HeadsMask>,
+    format: WeightFormat,
+) -> std::io::Result<Vec<f32>> {
     let [batch, heads, queries, size] = q.shape;
     let of_heads: Vec<Vec<f32>> = (0..batch * heads)
         .into_par_iter()
@@ -79,6 +103,7 @@ fn attend_on(isa: Isa, q: Heads, k: Heads, v: Heads, scale: f32, mask: Option<He
                 v: &v.head(index),
                 scale,
                 mask: mask.as_ref(),
+                format,
             };
             task.run(isa)
         })
@@ -182,6 +207,7 @@ struct HeadTask<'a> {
     v: &'a Head<'a>,
     scale: f32,
     mask: Option<&'a HeadMask<'a>>,
+    format: WeightFormat,
 }
 
 impl HeadTask<'_> {
@@ -195,13 +221,13 @@ impl HeadTask<'_> {
         if self.q.rows < WORTH_PACKING {
             return Ok(self.query_by_query(isa, &queries));
         }
-        let keys = PackedMatrix::pack(self.k, WeightFormat::F32)?;
-        let mut weights = product(&queries, &keys, None);
+        let keys = PackedMatrix::pack_on(isa, self.k, self.format)?;
+        let mut weights = product_on(isa, Rows::Prompt, &queries, &keys, None);
         for (index, weights) in weights.chunks_mut(self.k.rows).enumerate() {
             self.scores_to_weights(isa, weights, index);
         }
-        let values = PackedMatrix::pack_columns(self.v)?;
-        Ok(product(&weights, &values, None))
+        let values = PackedMatrix::pack_columns(self.v, self.format)?;
+        Ok(product_on(isa, Rows::Prompt, &weights, &values, None))
     }
 
     /// The same without packing.
@@ -363,6 +389,31 @@ mod tests {
                 (ours - libm).abs() <= 3e-7 * libm + 1e-37,
                 "exp({x}) = {ours}, libm says {libm}"
             );
+        }
+    }
+
+    #[test]
+    fn keys_and_values_in_bf16_change_little() {
+        let (queries, keys, size) = (9, 33, 20);
+        let numbers = |count: usize, step: f32| (0..count).map(|i| (i as f32 * step).sin()).collect::<Vec<_>>();
+        let (q, k, v) = (
+            numbers(queries * size, 0.7),
+            numbers(keys * size, 1.3),
+            numbers(keys * size, 2.9),
+        );
+        let heads = |numbers, rows: usize| Heads::new(numbers, [1, 1, rows, size], [rows * size, rows * size, size, 1]);
+        for isa in Isa::all() {
+            let attend = |format| {
+                let (q, k, v) = (heads(&q, queries), heads(&k, keys), heads(&v, keys));
+                attend_on(isa, q, k, v, 0.2, None, format).expect("there is memory")
+            };
+            let (exact, rounded) = (attend(WeightFormat::F32), attend(WeightFormat::Bf16));
+            let worst = exact
+                .iter()
+                .zip(&rounded)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max);
+            assert!(0.0 < worst && worst < 5e-3, "{isa:?}: {worst}");
         }
     }
 

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::format::WeightFormat;
 use super::isa::Isa;
+use super::lanes::pair;
 use super::pack::{PackTask, pack_panel};
 
 /// Outputs that are computed together.
@@ -83,31 +84,80 @@ impl PackedMatrix {
         })
     }
 
-    /// Packs the columns of a matrix in f32: they are the rows of its transpose, which is not made.
+    /// Packs the columns of a matrix: they are the rows of its transpose, which is not made.
     ///
     /// # Errors
     /// As for [`PackedMatrix::pack`].
-    pub fn pack_columns(columns: &impl MatrixSource) -> std::io::Result<Self> {
+    ///
+    /// # Panics
+    /// The format is neither f32 nor bf16.
+    pub fn pack_columns(columns: &impl MatrixSource, format: WeightFormat) -> std::io::Result<Self> {
         let (outputs, inputs) = (columns.inputs(), columns.outputs());
         let mut scratch = Vec::new();
         let rows = columns.read(0..inputs, &mut scratch);
-        let panel_bytes = inputs.div_ceil(BLOCK) * WeightFormat::F32.block_bytes();
+        let panel_bytes = inputs.div_ceil(BLOCK) * format.block_bytes();
         let mut memory = Memory::new(outputs.div_ceil(PANEL) * panel_bytes)?;
         for (index, panel) in memory.bytes_mut().chunks_exact_mut(panel_bytes.max(1)).enumerate() {
             let (first, last) = (index * PANEL, outputs.min((index + 1) * PANEL));
             let places = panel.as_chunks_mut::<4>().0.chunks_exact_mut(PANEL);
-            for (places, row) in places.zip(rows.chunks_exact(outputs)) {
-                for (place, number) in places.iter_mut().zip(&row[first..last]) {
-                    *place = number.to_ne_bytes();
+            match format {
+                WeightFormat::F32 => {
+                    for (places, row) in places.zip(rows.chunks_exact(outputs)) {
+                        for (place, number) in places.iter_mut().zip(&row[first..last]) {
+                            *place = number.to_ne_bytes();
+                        }
+                    }
                 }
+                WeightFormat::Bf16 => {
+                    let nothing = vec![0.0; outputs];
+                    for (places, rows) in places.zip(rows.chunks(2 * outputs)) {
+                        let (row, next) = rows.split_at(outputs);
+                        let next = if next.is_empty() { &nothing } else { next };
+                        let two = row[first..last].iter().zip(&next[first..last]);
+                        for (place, (row, next)) in places.iter_mut().zip(two) {
+                            *place = pair(*row, *next).to_ne_bytes();
+                        }
+                    }
+                }
+                _ => unreachable!("columns are packed in f32 or bf16"),
             }
         }
         Ok(Self {
-            format: WeightFormat::F32,
+            format,
             outputs,
             inputs,
             memory,
         })
+    }
+
+    /// A matrix whose [`PackedMatrix::stored`] bytes are somewhere: `read` fills a piece of them from
+    /// an offset on, on all cores.
+    ///
+    /// # Errors
+    /// The system has no memory for it, or those of `read`.
+    pub fn from_stored(
+        outputs: usize,
+        inputs: usize,
+        format: WeightFormat,
+        read: impl Fn(usize, &mut [u8]) -> std::io::Result<()> + Sync,
+    ) -> std::io::Result<Self> {
+        let mut memory = Memory::new(outputs.div_ceil(PANEL) * inputs.div_ceil(BLOCK) * format.block_bytes())?;
+        memory
+            .bytes_mut()
+            .par_chunks_mut(PIECE)
+            .enumerate()
+            .try_for_each(|(index, piece)| read(index * PIECE, piece))?;
+        Ok(Self {
+            format,
+            outputs,
+            inputs,
+            memory,
+        })
+    }
+
+    /// The blocks of all panels as they lie in memory.
+    pub fn stored(&self) -> &[u8] {
+        self.memory.bytes()
     }
 
     /// Without the padding of the last panel.

@@ -3,6 +3,7 @@
 //! There are two ways to one, which sum in different orders and precisions: see [`Rows`]. In
 //! each of them a row's outputs have the same bits whatever other rows are multiplied with it.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -54,16 +55,22 @@ pub fn product_of(rows: Rows, x: &[f32], matrix: &PackedMatrix, bias: Option<&[f
     product_on(Isa::current(), rows, x, matrix, bias)
 }
 
-fn product_on(isa: Isa, rows: Rows, x: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
+/// As [`product_of`], on an instruction set.
+pub(super) fn product_on(isa: Isa, rows: Rows, x: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
     let count = x.len() / matrix.inputs().max(1);
-    let mut output = vec![0f32; count * matrix.outputs()];
+    let numbers = count * matrix.outputs();
+    // Not zeros: to write megabytes of them takes a good part of a product's time.
+    let mut product = Vec::with_capacity(numbers);
+    let output = &mut product.spare_capacity_mut()[..numbers];
     match (rows, count) {
         (_, 0) => {}
-        _ if let Some(unit) = isa.tile_unit(matrix.format()) => tile_product(isa, unit, x, matrix, bias, &mut output),
-        (Rows::Tokens, 1) => one_row(isa, x, matrix, bias, &mut output),
-        _ => several_rows(isa, rows, x, matrix, bias, &mut output),
+        _ if let Some(unit) = isa.tile_unit(matrix.format()) => tile_product(isa, unit, x, matrix, bias, output),
+        (Rows::Tokens, 1) => one_row(isa, x, matrix, bias, output),
+        _ => several_rows(isa, rows, x, matrix, bias, output),
     }
-    output
+    // SAFETY: each of them writes all outputs of all rows.
+    unsafe { product.set_len(numbers) };
+    product
 }
 
 fn bias_of(bias: Option<&[f32]>, panel: usize) -> Option<&[f32; PANEL]> {
@@ -76,7 +83,7 @@ fn block_sums(row: &[f32]) -> impl Iterator<Item = f32> {
     row.chunks(BLOCK).map(|block| block.iter().sum())
 }
 
-fn one_row(isa: Isa, row: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, output: &mut [f32]) {
+fn one_row(isa: Isa, row: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, output: &mut [MaybeUninit<f32>]) {
     let mut padded = row.to_vec();
     padded.resize(matrix.padded_inputs(), 0.0);
     let sums: Vec<f32> = block_sums(row).collect();
@@ -97,14 +104,21 @@ fn one_row(isa: Isa, row: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, o
                     output: &mut whole,
                 },
             );
-            output.copy_from_slice(&whole[..output.len()]);
+            output.write_copy_of_slice(&whole[..output.len()]);
         });
 }
 
-fn several_rows(isa: Isa, rows: Rows, x: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, output: &mut [f32]) {
+fn several_rows(
+    isa: Isa,
+    rows: Rows,
+    x: &[f32],
+    matrix: &PackedMatrix,
+    bias: Option<&[f32]>,
+    output: &mut [MaybeUninit<f32>],
+) {
     let inputs = PackedRows::pack(isa, rows, x, matrix);
     let stride = matrix.outputs();
-    let target = SharedOutput(output.as_mut_ptr());
+    let target = SharedOutput(output.as_mut_ptr().cast());
     // Few panels are shared out with the rows cut as well, so that all cores have work.
     let threads = rayon::current_num_threads();
     let cuts = if matrix.panels() >= 8 * threads {
@@ -484,6 +498,27 @@ mod tests {
             weights[7 * 300 + 290] = damage;
             let y = product(&[1.0; 300], &pack(&weights, 300, format), None);
             assert!(!y[7].is_finite() && y[8].is_finite(), "{format:?}: {}", y[7]);
+        }
+    }
+
+    #[test]
+    fn columns_are_packed_as_the_rows_of_the_transpose() {
+        // Neither whole panels nor whole pairs of inputs.
+        let (inputs, outputs) = (51, 40);
+        let columns = numbers(&mut StdRng::seed_from_u64(6), inputs * outputs);
+        let rows: Vec<f32> = (0..outputs * inputs)
+            .map(|index| columns[index % inputs * outputs + index / inputs])
+            .collect();
+        for format in [WeightFormat::F32, WeightFormat::Bf16] {
+            let source = InMemory {
+                numbers: &columns,
+                inputs: outputs,
+            };
+            let packed = PackedMatrix::pack_columns(&source, format).expect("there is memory");
+            let of_rows = pack(&rows, inputs, format);
+            for output in 0..outputs {
+                assert_eq!(packed.row(output), of_rows.row(output), "{format:?}");
+            }
         }
     }
 

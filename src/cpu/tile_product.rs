@@ -54,8 +54,16 @@ pub fn suits(format: WeightFormat) -> bool {
     !matches!(format, WeightFormat::F32 | WeightFormat::F16)
 }
 
-/// `[rows, inputs]` times the matrix plus the bias, padded to whole panels, to `[rows, outputs]`.
-pub fn tile_product(isa: Isa, unit: Unit, x: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, output: &mut [f32]) {
+/// `[rows, inputs]` times the matrix plus the bias, padded to whole panels, to `[rows, outputs]`,
+/// all of which is written.
+pub fn tile_product(
+    isa: Isa,
+    unit: Unit,
+    x: &[f32],
+    matrix: &PackedMatrix,
+    bias: Option<&[f32]>,
+    output: &mut [MaybeUninit<f32>],
+) {
     let rows = TileRows::pack(isa, x, matrix.inputs());
     let near = if rows.blocks <= MOST_BLOCKS { usize::MAX } else { NEAR };
     product_in_parts(isa, unit, &rows, matrix, bias, output, near);
@@ -68,7 +76,7 @@ fn product_in_parts(
     rows: &TileRows,
     matrix: &PackedMatrix,
     bias: Option<&[f32]>,
-    output: &mut [f32],
+    output: &mut [MaybeUninit<f32>],
     near: usize,
 ) {
     let parts = (rows.blocks * rows.steps * TILE_BYTES).div_ceil(near).max(1);
@@ -85,8 +93,8 @@ fn product_in_parts(
             panels: 0..0,
             blocks: 0..0,
             steps: part * rows.steps / parts..(part + 1) * rows.steps / parts,
-            sums: (parts > 1).then(|| Shared(sums.as_mut_ptr())),
-            output: Shared(output.as_mut_ptr()),
+            sums: (parts > 1).then_some(Shared(sums.as_mut_ptr())),
+            output: Shared(output.as_mut_ptr().cast()),
         };
         (0..share.tasks())
             .into_par_iter()
@@ -182,12 +190,15 @@ impl TileRows {
         let rows = x.len() / inputs.max(1);
         let (blocks, steps) = (rows.div_ceil(TILE_ROWS), inputs.div_ceil(BLOCK));
         let of_block = steps * TILE_ROWS;
-        let mut lines = vec![Line::ZERO; blocks * of_block];
-        lines
+        let mut lines = Vec::with_capacity(blocks * of_block);
+        let places = &mut lines.spare_capacity_mut()[..blocks * of_block];
+        places
             .par_chunks_mut(of_block.max(1))
             .zip(x.par_chunks((TILE_ROWS * inputs).max(1)))
             .with_min_len((WORTH_A_CORE / (of_block * LINE).max(1)).max(1))
             .for_each(|(lines, rows)| pack_block(isa, &mut PackTask { lines, rows, inputs }));
+        // SAFETY: each block writes all of its lines.
+        unsafe { lines.set_len(blocks * of_block) };
         Self {
             lines,
             rows,
@@ -213,8 +224,8 @@ impl TileRows {
 }
 
 struct PackTask<'a> {
-    /// `[steps][16]`
-    lines: &'a mut [Line],
+    /// `[steps][16]`, all of which are written.
+    lines: &'a mut [MaybeUninit<Line>],
     /// At most 16.
     rows: &'a [f32],
     inputs: usize,
@@ -222,11 +233,23 @@ struct PackTask<'a> {
 
 /// # Safety
 /// Compiled for the instruction set of `L`.
+#[expect(
+    clippy::extra_unused_type_parameters,
+    reason = "`L` says for which instructions it is compiled"
+)]
 #[inline(always)]
 unsafe fn pack<L: Lanes>(task: &mut PackTask) {
-    for (index, row) in task.rows.chunks_exact(task.inputs).enumerate() {
+    let rows = task.rows.chunks_exact(task.inputs).map(Some);
+    for (index, row) in rows.chain(std::iter::repeat(None)).take(TILE_ROWS).enumerate() {
         let places = task.lines[index..].iter_mut().step_by(TILE_ROWS);
-        for (line, numbers) in places.zip(row.chunks(BLOCK)) {
+        let Some(row) = row else {
+            places.for_each(|place| {
+                place.write(Line::ZERO);
+            });
+            continue;
+        };
+        for (place, numbers) in places.zip(row.chunks(BLOCK)) {
+            let line = place.write(Line::ZERO);
             for (two, numbers) in line.0.as_chunks_mut::<4>().0.iter_mut().zip(numbers.chunks(2)) {
                 *two = pair(numbers[0], numbers.get(1).copied().unwrap_or_default()).to_le_bytes();
             }
@@ -591,8 +614,11 @@ pub fn is_right(isa: Isa, unit: Unit) -> bool {
         .into_iter()
         .all(|rows| {
             let x: Vec<f32> = (0..rows * INPUTS).map(|index| number(index + index / INPUTS)).collect();
-            let mut y = vec![0.0; rows * OUTPUTS];
-            tile_product(isa, unit, &x, &matrix, Some(&bias), &mut y);
+            let mut y = Vec::with_capacity(rows * OUTPUTS);
+            let places = &mut y.spare_capacity_mut()[..rows * OUTPUTS];
+            tile_product(isa, unit, &x, &matrix, Some(&bias), places);
+            // SAFETY: all of it was written.
+            unsafe { y.set_len(rows * OUTPUTS) };
             let dot = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
             let right = x.chunks_exact(INPUTS).flat_map(|x| {
                 let of_output = weights.chunks_exact(INPUTS).zip(&bias);
@@ -643,9 +669,11 @@ mod tests {
         };
         let product = |(isa, unit)| {
             let packed = TileRows::pack(isa, rows, matrix.inputs());
-            let mut output = vec![f32::NAN; packed.rows * matrix.outputs()];
+            // What is not written shows.
+            let mut output = vec![MaybeUninit::new(f32::NAN); packed.rows * matrix.outputs()];
             product_in_parts(isa, unit, &packed, matrix, bias, &mut output, near);
-            output
+            // SAFETY: all of it was made as numbers.
+            output.iter().map(|number| unsafe { number.assume_init() }).collect()
         };
         Isa::all().into_iter().flat_map(units).map(product).collect()
     }

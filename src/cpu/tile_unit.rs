@@ -35,10 +35,6 @@ impl SumsAt {
 ///
 /// # Safety
 /// Of every method: the processor has the unit, and pointers are good for what is said at each.
-#[expect(
-    clippy::missing_safety_doc,
-    reason = "one contract holds for all methods, and stands above"
-)]
 pub trait TileUnit {
     /// The unit as this thread has it, made ready.
     unsafe fn new() -> Self;

@@ -3,6 +3,7 @@
 use candle_core::{Device, Result, Tensor};
 
 use super::kernels::Kernels;
+use super::precision::Precision;
 use super::weights::Weights;
 
 /// What an attention layer does between its projections: splits heads, attends, merges them.
@@ -10,7 +11,7 @@ use super::weights::Weights;
 pub struct Attention {
     heads: usize,
     scale: f64,
-    kernels: Kernels,
+    precision: Precision,
 }
 
 impl Attention {
@@ -28,7 +29,7 @@ impl Attention {
         Self {
             heads,
             scale: 1.0,
-            kernels: vb.kernels(),
+            precision: vb.precision(),
         }
     }
 
@@ -39,7 +40,7 @@ impl Attention {
         let split = x
             .reshape((batch, length, self.heads, hidden / self.heads))?
             .transpose(1, 2)?;
-        match self.kernels {
+        match self.precision.kernels {
             // Ours reads heads from wherever they lie.
             Kernels::Own => Ok(split),
             Kernels::Candle => split.contiguous(),
@@ -50,9 +51,11 @@ impl Attention {
     ///
     /// `q` is `[batch, heads, queries, size]`, `k` and `v` are
     /// `[batch, heads, keys, size]`; the result is `[batch, queries, heads * size]`. The softmax
-    /// runs in f32 whatever the dtype, as torch's `scaled_dot_product_attention` does.
+    /// runs in f32 whatever the dtype, as torch's `scaled_dot_product_attention` does. Where our
+    /// kernels round to bf16 what they multiply with weights, they do so with keys and values.
     pub fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Mask>) -> Result<Tensor> {
-        self.kernels.attend(q, k, v, self.scale, mask)
+        let Precision { kernels, weights, .. } = self.precision;
+        kernels.attend(q, k, v, self.scale, mask, weights)
     }
 }
 
@@ -113,10 +116,13 @@ mod tests {
             let ours = Attention {
                 heads,
                 scale: 0.3,
-                kernels: Kernels::Own,
+                precision: Precision::F32,
             };
             let textbook = Attention {
-                kernels: Kernels::Candle,
+                precision: Precision {
+                    kernels: Kernels::Candle,
+                    ..Precision::F32
+                },
                 ..ours
             };
             let random = |rows: usize| Tensor::randn(0f32, 1.0, (batch, rows, heads * size), &Device::Cpu);

@@ -9,7 +9,7 @@ use super::attention::Mask;
 use crate::cpu::activation::ActivationKernel;
 use crate::cpu::attention::{Heads, HeadsMask};
 use crate::cpu::paged_attention::{self, KvPages, PagedRow};
-use crate::cpu::{PackedMatrix, Rows, attention, norm, product};
+use crate::cpu::{PackedMatrix, Rows, WeightFormat, attention, norm, product};
 
 /// The numbers of an f32 tensor that lie in order.
 fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -148,8 +148,15 @@ impl CustomOp2 for Add {
     }
 }
 
-/// Attention of all heads, from wherever they lie.
-pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, mask: Option<&Mask>) -> Result<Tensor> {
+/// Attention of all heads, from wherever they lie, in a network whose weights are stored like this.
+pub fn attend(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    scale: f32,
+    mask: Option<&Mask>,
+    weights: WeightFormat,
+) -> Result<Tensor> {
     let (batch, heads, queries, _) = q.dims4()?;
     let keys = k.dim(2)?;
     let mask = mask.map(|mask| match mask {
@@ -159,13 +166,14 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, mask: Option<&Mask
             .map(Mask::ByDistance),
     });
     let mask = mask.transpose()?;
-    q.apply_op3_no_bwd(k, v, &Attend { scale, mask })
+    q.apply_op3_no_bwd(k, v, &Attend { scale, mask, weights })
 }
 
 struct Attend {
     scale: f32,
     /// In its whole shape.
     mask: Option<Mask>,
+    weights: WeightFormat,
 }
 
 impl CustomOp3 for Attend {
@@ -200,7 +208,7 @@ impl CustomOp3 for Attend {
             None => None,
         };
         let (q, k, v) = (heads(q, q_layout)?, heads(k, k_layout)?, heads(v, v_layout)?);
-        let output = attention::attend(q, k, v, self.scale, mask)?;
+        let output = attention::attend(q, k, v, self.scale, mask, self.weights)?;
         Ok((CpuStorage::F32(output), (batch, queries, heads_per_row * size).into()))
     }
 }

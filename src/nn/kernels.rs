@@ -9,8 +9,8 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use super::activation::Activation;
 use super::attention::Mask;
 use super::{cpu_ops, cuda_rules};
-use crate::cpu::Isa;
 use crate::cpu::isa::IsaError;
+use crate::cpu::{Isa, WeightFormat};
 
 /// The variable that names the kernels.
 const VARIABLE: &str = "GLIMPSE_KERNELS";
@@ -99,9 +99,17 @@ impl Kernels {
     }
 
     /// See [`Attention::forward`](super::attention::Attention::forward).
-    pub fn attend(self, q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Option<&Mask>) -> Result<Tensor> {
+    pub fn attend(
+        self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        scale: f64,
+        mask: Option<&Mask>,
+        weights: WeightFormat,
+    ) -> Result<Tensor> {
         match (self, mask) {
-            (Self::Own, mask) => cpu_ops::attend(q, k, v, scale as f32, mask),
+            (Self::Own, mask) => cpu_ops::attend(q, k, v, scale as f32, mask, weights),
             (Self::Candle, None) => attend_by_products(q, k, v, scale, None),
             (Self::Candle, Some(Mask::Each(mask))) => attend_by_products(q, k, v, scale, Some(mask)),
             (Self::Candle, Some(Mask::ByDistance(_))) => candle_core::bail!("distances are for our own kernels"),
