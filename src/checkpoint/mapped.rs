@@ -5,15 +5,21 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
 
 use super::files::{FileSource, Files};
 use super::shard_index::{INDEX_FILE, Index};
 use super::{CheckpointError, demo, foreign, ordinary_file};
 
 pub const SINGLE_FILE: &str = "model.safetensors";
+
+/// Pieces of a file that are looked at to tell it from others, and their bytes.
+const SAMPLES: usize = 64;
+const SAMPLE: usize = 1 << 12;
 
 /// Bytes that are compared before their pages are given back.
 const PIECE: usize = 1 << 22;
@@ -26,7 +32,7 @@ pub struct MappedTensors {
 
 /// One weight file.
 enum Shard {
-    Mapped(Mmap),
+    Mapped(MappedFile),
     /// Part of the program.
     Static(&'static [u8]),
 }
@@ -34,10 +40,16 @@ enum Shard {
 impl Shard {
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Mapped(map) => map,
+            Self::Mapped(file) => &file.map,
             Self::Static(bytes) => bytes,
         }
     }
+}
+
+struct MappedFile {
+    map: Mmap,
+    /// When it was last changed, if the system says so.
+    changed: Option<SystemTime>,
 }
 
 /// Where a tensor lies, and what it is.
@@ -107,11 +119,13 @@ impl MappedTensors {
     fn map(folder: &Path, names: Vec<String>) -> Result<Self, CheckpointError> {
         let mut shards = Vec::with_capacity(names.len());
         for name in names {
-            let map = map_file(&folder.join(&name)).map_err(|error| CheckpointError::Unreadable {
+            let path = folder.join(&name);
+            let map = map_file(&path).map_err(|error| CheckpointError::Unreadable {
                 file: name.clone(),
                 reason: error.to_string(),
             })?;
-            shards.push((name, Shard::Mapped(map)));
+            let changed = std::fs::metadata(&path).and_then(|about| about.modified()).ok();
+            shards.push((name, Shard::Mapped(MappedFile { map, changed })));
         }
         Self::from_shards(shards)
     }
@@ -144,6 +158,26 @@ impl MappedTensors {
         })
     }
 
+    /// What tells these weights from others without reading them all: of each file its size, when it
+    /// was changed, and a hash of its beginning and of [`SAMPLES`] pieces on its way. None for those that are
+    /// part of the program.
+    pub fn fingerprint(&self) -> Option<String> {
+        let mut hash = Sha256::new();
+        for shard in &self.shards {
+            let Shard::Mapped(MappedFile { map, changed }) = shard else {
+                return None;
+            };
+            let changed = changed.and_then(|changed| changed.duration_since(UNIX_EPOCH).ok());
+            hash.update(map.len().to_le_bytes());
+            hash.update(changed.unwrap_or_default().as_nanos().to_le_bytes());
+            for index in 0..SAMPLES {
+                let start = map.len() / SAMPLES * index;
+                hash.update(&map[start..map.len().min(start + SAMPLE)]);
+            }
+        }
+        Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The names of all tensors.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
@@ -163,7 +197,7 @@ impl MappedTensors {
             shape: &stored.shape,
             bytes: &shard.bytes()[stored.bytes.clone()],
             map: match shard {
-                Shard::Mapped(map) => Some((map, stored.bytes.start)),
+                Shard::Mapped(file) => Some((&file.map, stored.bytes.start)),
                 Shard::Static(_) => None,
             },
         })

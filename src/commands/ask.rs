@@ -184,8 +184,11 @@ impl Asker {
             waiting: 1,
             waiting_per_client: 1,
         };
+        let mut model = model.load()?;
+        // At once: a process that ends with its answer would not get to the end of it.
+        model.keep_packed();
         Ok(Self {
-            engine: LocalEngine::start(model.load()?, limits, BatchLimits::default())?,
+            engine: LocalEngine::start(model, limits, BatchLimits::default())?,
             options,
             stop_strings: generation.stop_strings().to_vec(),
         })

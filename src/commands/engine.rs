@@ -61,7 +61,11 @@ impl EngineArgs {
         batches: BatchLimits,
     ) -> Result<Arc<dyn Engine>, Box<dyn std::error::Error + Send + Sync>> {
         match (self.engine, self.script_control) {
-            (EngineChoice::Local, None) => Ok(Arc::new(LocalEngine::start(model.load()?, limits, batches)?)),
+            (EngineChoice::Local, None) => {
+                let mut model = model.load()?;
+                model.keep_packed_in_background();
+                Ok(Arc::new(LocalEngine::start(model, limits, batches)?))
+            }
             (EngineChoice::Local, Some(_)) => {
                 let sentence = "--script-control (GLIMPSE_SCRIPT_CONTROL) is for a script. Add --engine scripted, or leave it out.";
                 Err(UsageError(sentence.into()).into())

@@ -46,8 +46,8 @@ Environment:
   Every flag of a command has a variable, which its --help names. Without a flag:
   GLIMPSE_LOG      What is logged: error, warn, info, debug or trace, or as in \"warn,glimpse=debug\"
   GLIMPSE_KERNELS  What computes a model on the CPU: own (the default) or candle, for comparison
-  GLIMPSE_ISA      What our own kernels run on: avx512-bf16, avx512, avx2 or baseline, as far as the
-                   processor has it [default: the best that it has]
+  GLIMPSE_ISA      What our own kernels run on: amx-bf16, avx512-bf16, avx512, avx2 or baseline, as far
+                   as the processor has it [default: the best that it has]
   HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE mean what they do in Python";
 
 #[derive(Subcommand)]

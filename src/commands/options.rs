@@ -1,5 +1,6 @@
 //! Options that several commands share.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -35,6 +36,12 @@ pub struct ModelArgs {
     #[arg(long, env = "GLIMPSE_DTYPE", default_value = "auto", value_name = "DTYPE")]
     dtype: DtypeChoice,
 
+    /// A folder in which the model's matrices are kept as they are multiplied on the CPU, so that the
+    /// next start takes a fraction of the time, and as much disk as the model takes memory; off for
+    /// none [default: for serve the folder "packed" in --data, otherwise none]
+    #[arg(long, env = "GLIMPSE_PACKED_WEIGHTS", value_name = "DIR|off")]
+    packed_weights: Option<PathBuf>,
+
     /// How many threads compute; auto is one for each core that this process may use: those of
     /// CPU_CORES where a host sets it, within its container's limit
     #[arg(long, env = "GLIMPSE_THREADS", default_value = "auto", value_name = "N|auto")]
@@ -60,6 +67,11 @@ impl ModelArgs {
         self.threads.start()
     }
 
+    /// Where packed weights are kept unless the user says it.
+    pub fn packed_weights_default(&mut self, folder: PathBuf) {
+        self.packed_weights.get_or_insert(folder);
+    }
+
     /// Loads the model, and says where it runs.
     pub fn load(self) -> Result<OpenModel, LoadError> {
         self.start_threads();
@@ -70,6 +82,7 @@ impl ModelArgs {
             device: self.place.device,
             dtype: self.dtype,
             max_memory: self.place.max_bytes(),
+            packed_weights: self.packed_weights.filter(|folder| folder.as_os_str() != "off"),
             progress: Arc::new(progress::Terminal),
         })?;
         tracing::info!(

@@ -413,12 +413,16 @@ pub fn run(args: ServeArgs) -> CommandResult {
         let listeners = server::Listeners::bind(args.addr.addresses()).await?;
         let loading = async {
             let kept = args.limits.of_store();
+            let mut model = args.model;
+            if let Some(folder) = &args.data {
+                model.packed_weights_default(folder.join("packed"));
+            }
             let store = match args.data {
                 Some(folder) => SqliteStore::in_folder(folder, &kept).await?,
                 None => SqliteStore::temporary(std::env::temp_dir(), &kept).await?,
             };
             // It takes a while: not on a thread that should be watching connections.
-            let engine = tokio::task::spawn_blocking(move || args.engine.start(args.model, queue, batches)).await??;
+            let engine = tokio::task::spawn_blocking(move || args.engine.start(model, queue, batches)).await??;
             // How much memory is free turns out when the model is loaded.
             let memory = args.max_picture_memory.bytes();
             tracing::info!(

@@ -10,7 +10,8 @@ use crate::blip2::Blip2;
 use crate::blip2::config::Blip2Config;
 use crate::blip2::precision::of_model;
 use crate::checkpoint::{CheckpointError, Files, MappedTensors, Source, Tensors, progress};
-use crate::nn::{Placement, Weights};
+use crate::cpu::WeightFormat;
+use crate::nn::{PackedWeights, Placement, Weights};
 use crate::processor::Processor;
 
 /// An opened checkpoint: its small files read, its weights mapped and their shapes checked.
@@ -117,16 +118,35 @@ impl Checkpoint {
         Tensors::new(Arc::clone(&self.tensors), progress)
     }
 
+    /// Where this checkpoint's matrices are kept in a folder, packed in a format: a file for each
+    /// model and format. None for the demo model, which loads at once.
+    pub fn packed_in(&self, folder: &Path, format: WeightFormat) -> Option<PackedWeights> {
+        let fingerprint = self.tensors.fingerprint()?;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let name = self.name().trim_end_matches('/').replace(|c| !is_plain(c), "-");
+        let name = name.trim_matches(['-', '.']);
+        let file = folder.join(format!("{name}-{}.packed", format.name()));
+        Some(PackedWeights::open(file, fingerprint))
+    }
+
     /// Reads the weights to where the model computes, converting them tensor by tensor.
     ///
     /// # Errors
     /// No memory, a device that fails, or a tensor that is missing or has another shape.
     pub fn load(&self, placement: &Placement) -> Result<Blip2, LoadError> {
+        self.load_packed(placement, None)
+    }
+
+    /// As [`Checkpoint::load`], with matrices from where they are kept as our kernels want them.
+    ///
+    /// # Errors
+    /// As for [`Checkpoint::load`].
+    pub fn load_packed(&self, placement: &Placement, packed: Option<Arc<PackedWeights>>) -> Result<Blip2, LoadError> {
         let placement = Placement {
             precision: of_model(&self.config, placement.precision),
             ..placement.clone()
         };
-        let weights = Weights::new(self.tensors(), placement.clone());
+        let weights = Weights::new(self.tensors(), placement.clone()).packed_in(packed);
         let blip2 = Blip2::new(&self.config, weights);
         // A GPU's work is queued by thread, and the model answers on another than it is loaded on.
         let loaded = blip2.and_then(|blip2| placement.device.synchronize().map(|()| blip2));

@@ -1,5 +1,6 @@
 //! Opening a model: found, weighed, downloaded, loaded.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,8 +13,8 @@ use super::{
 use crate::blip2::Blip2;
 use crate::blip2::config::Blip2Config;
 use crate::blip2::precision::of_model;
-use crate::checkpoint::{Progress, Source, progress};
-use crate::nn::Placement;
+use crate::checkpoint::{Progress, Source, progress, readable_bytes};
+use crate::nn::{Kernels, PackedWeights, Placement};
 use crate::processor::Processor;
 
 /// The least that the keys and values of a question may take, however full the memory is.
@@ -26,6 +27,8 @@ pub struct ModelRequest {
     pub dtype: DtypeChoice,
     /// How many bytes it may take; without it, as many as the device has free.
     pub max_memory: Option<u64>,
+    /// A folder where matrices are kept as they were packed, so that the next start is faster.
+    pub packed_weights: Option<PathBuf>,
     /// Who hears of downloads and of loading.
     pub progress: Arc<dyn Progress>,
 }
@@ -38,6 +41,7 @@ impl ModelRequest {
             device: DeviceChoice::Cpu,
             dtype,
             max_memory: None,
+            packed_weights: None,
             progress: progress::silent(),
         }
     }
@@ -54,8 +58,40 @@ pub struct OpenModel {
     /// As `--dtype` calls what its weights are stored in.
     pub dtype: String,
     pub is_demo: bool,
+    /// Its packed matrices, which are still to be kept.
+    packed: Option<Arc<PackedWeights>>,
     /// Opening and loading, in milliseconds.
     pub load_ms: f64,
+}
+
+impl OpenModel {
+    /// Keeps its packed matrices for the next start, where a folder was named. What cannot be kept is
+    /// told in the log, and is no failure.
+    pub fn keep_packed(&mut self) {
+        if let Some(packed) = self.packed.take() {
+            keep(&packed);
+        }
+    }
+
+    /// The same on a thread of its own.
+    pub fn keep_packed_in_background(&mut self) {
+        if let Some(packed) = self.packed.take() {
+            std::thread::spawn(move || keep(&packed));
+        }
+    }
+}
+
+fn keep(packed: &PackedWeights) {
+    let (start, path) = (Instant::now(), packed.path().display());
+    match packed.keep() {
+        Ok(0) => {}
+        Ok(bytes) => tracing::info!(
+            "{} of packed weights are kept for the next start in {path}, written in {:.1} s",
+            readable_bytes(bytes),
+            start.elapsed().as_secs_f64()
+        ),
+        Err(error) => tracing::warn!("packed weights cannot be kept in {path}: {error}"),
+    }
 }
 
 /// Finds, downloads and loads a checkpoint.
@@ -82,7 +118,12 @@ pub fn open(request: ModelRequest) -> Result<OpenModel, LoadError> {
     let checkpoint = metadata.open()?;
     check(checkpoint.name(), checkpoint.config(), checkpoint.has_head())?;
     let processor = Arc::new(checkpoint.processor()?);
-    let mut blip2 = checkpoint.load(&placement)?;
+    let folder = request
+        .packed_weights
+        .filter(|_| placement.precision.kernels == Kernels::Own);
+    let packed = folder.and_then(|folder| checkpoint.packed_in(&folder, precision.weights));
+    let packed = packed.map(Arc::new);
+    let mut blip2 = checkpoint.load_packed(&placement, packed.clone())?;
     if let Some(limit) = &limit {
         let needed = estimate(checkpoint.config(), checkpoint.has_head(), precision);
         blip2.limit_cache(cache_budget(limit.bytes, needed.weights));
@@ -94,6 +135,7 @@ pub fn open(request: ModelRequest) -> Result<OpenModel, LoadError> {
         device: device_name(&device),
         dtype: precision.name().to_owned(),
         is_demo: checkpoint.is_demo(),
+        packed,
         load_ms: start.elapsed().as_secs_f64() * 1e3,
     })
 }

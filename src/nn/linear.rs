@@ -135,10 +135,7 @@ impl WeightMatrix {
     pub fn of_shape(shape: impl Into<Shape>, name: &str, vb: &Weights) -> Result<Self> {
         let shape = shape.into();
         match vb.kernels() {
-            Kernels::Own => {
-                let packed = PackedMatrix::pack(&vb.matrix(shape, name)?, vb.format())?;
-                Ok(Self::Packed(Arc::new(packed)))
-            }
+            Kernels::Own => vb.packed_matrix(shape, name).map(Self::Packed),
             Kernels::Candle => match quantised_as(vb.format(), &shape) {
                 // In f32 from the host's memory: what was rounded on the way is not quantised again.
                 Some(ggml) => {

@@ -3,6 +3,7 @@
 //! - [`linear`], [`norm`], [`activation`] and [`attention`]: the layers.
 //! - [`kv_pool`]: keys and values of all sequences, in blocks; [`kv_blocks`]: whose they are.
 //! - [`weights`]: where layers get their tensors from, below a prefix.
+//! - [`packed_weights`]: packed matrices, kept in a file for the next start.
 //! - [`precision`]: in which dtype and weight format, on which device a network computes.
 //! - [`kernels`]: the one switch between our CPU kernels ([`cpu`](crate::cpu)) and candle's
 //!   operations; `cpu_ops` are ours as candle sees them, [`cuda_rules`] are what candle's accept on a
@@ -17,6 +18,7 @@ pub mod kv_blocks;
 pub mod kv_pool;
 pub mod linear;
 pub mod norm;
+pub mod packed_weights;
 pub mod precision;
 pub mod weights;
 
@@ -28,5 +30,6 @@ pub use kv_blocks::{KvBlocks, KvSequence, KvUsage, OutOfBlocks};
 pub use kv_pool::{KvPool, KvShape, Paging, Segment};
 pub use linear::{Linear, WeightMatrix};
 pub use norm::{LayerNorm, RmsNorm};
+pub use packed_weights::PackedWeights;
 pub use precision::{Placement, Precision};
 pub use weights::Weights;

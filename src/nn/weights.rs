@@ -6,15 +6,17 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Shape, Tensor};
 
 use super::kernels::Kernels;
+use super::packed_weights::{Origin, PackedWeights};
 use super::precision::{Placement, Precision};
 use crate::checkpoint::{StoredMatrix, Tensors};
-use crate::cpu::{MatrixSource, WeightFormat};
+use crate::cpu::{MatrixSource, PackedMatrix, WeightFormat};
 
 /// Tensors by name, below a prefix.
 #[derive(Clone)]
 pub struct Weights {
     tensors: Arc<Tensors>,
     placement: Placement,
+    packed: Option<Arc<PackedWeights>>,
     prefix: String,
 }
 
@@ -24,8 +26,14 @@ impl Weights {
         Self {
             tensors: Arc::new(tensors),
             placement,
+            packed: None,
             prefix: String::new(),
         }
+    }
+
+    /// The same tensors, whose packed matrices are read from where they are kept.
+    pub fn packed_in(self, packed: Option<Arc<PackedWeights>>) -> Self {
+        Self { packed, ..self }
     }
 
     /// The same tensors in another precision.
@@ -62,10 +70,22 @@ impl Weights {
         self.tensors.tensor(&name, &shape, DType::F32, &Device::Cpu)
     }
 
-    /// A tensor as a matrix, to be packed from where it lies: a row for each step of its first
-    /// dimension.
-    pub fn matrix(&self, shape: impl Into<Shape>, name: &str) -> Result<StoredMatrix<'_>> {
-        self.tensors.matrix(&self.path(name), &shape.into())
+    /// A tensor as a matrix with a row for each step of its first dimension, as our kernels want it:
+    /// packed from where it lies, or as it was kept.
+    pub fn packed_matrix(&self, shape: impl Into<Shape>, name: &str) -> Result<Arc<PackedMatrix>> {
+        let name = self.path(name);
+        let stored = self.tensors.matrix(&name, &shape.into())?;
+        let pack = || PackedMatrix::pack(&stored, self.format());
+        let Some(packed) = &self.packed else {
+            return Ok(Arc::new(pack()?));
+        };
+        let (outputs, inputs) = (stored.outputs(), stored.inputs());
+        let (matrix, origin) = packed.matrix(&name, (outputs, inputs), self.format(), pack)?;
+        if origin == Origin::File {
+            // It counts as loaded.
+            stored.done_with(0..outputs);
+        }
+        Ok(matrix)
     }
 
     /// Whether there is a tensor of this name below the prefix, whatever its shape.

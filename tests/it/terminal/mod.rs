@@ -7,6 +7,7 @@ mod flags;
 mod generation;
 mod kernels;
 mod named_settings;
+mod packed_weights;
 mod proxy;
 mod questions;
 mod several;
