@@ -124,7 +124,9 @@ fn ask_all_at_once(arguments: &Arguments, plans: &Arc<Vec<Plan>>) -> AnyResult<(
     let model = Client::new(server.address(), u64::MAX).model()?;
     samples.push(settled(&server, began, samples[0].descriptors)?);
     let observed = shared.observed();
-    Ok((Report::new(arguments, &shared, &samples, took, model), observed))
+    let mut report = Report::new(arguments, &shared, &samples, took, model);
+    report.warnings = server.warnings()?;
+    Ok((report, observed))
 }
 
 /// Looks at the server again and again.

@@ -37,6 +37,8 @@ pub struct Report {
     compared: usize,
     differing: usize,
     pub faults: Vec<String>,
+    /// What the server said of them.
+    pub warnings: Vec<String>,
 }
 
 /// Megabytes that were resident.
@@ -140,6 +142,7 @@ impl Report {
             compared: 0,
             differing: 0,
             faults: std::mem::take(&mut seen.faults),
+            warnings: Vec::new(),
         };
         report.look_for_leaks();
         report
@@ -226,6 +229,12 @@ impl Report {
         }
         if self.faults.len() > TOLD {
             println!("... and {} more", self.faults.len() - TOLD);
+        }
+        if !self.faults.is_empty() {
+            self.warnings
+                .iter()
+                .take(TOLD)
+                .for_each(|line| println!("the server: {line}"));
         }
         println!("{}", self.json());
     }

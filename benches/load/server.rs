@@ -81,6 +81,16 @@ impl Server {
         Err(format!("the server does not serve: {said}").into())
     }
 
+    /// What it has said of things that went wrong.
+    ///
+    /// # Errors
+    /// Its log cannot be read.
+    pub fn warnings(&self) -> AnyResult<Vec<String>> {
+        let said = std::fs::read_to_string(self.log.path())?;
+        let is_warning = |line: &&str| line.contains("WARN") || line.contains("ERROR");
+        Ok(said.lines().filter(is_warning).map(str::to_owned).collect())
+    }
+
     pub fn address(&self) -> &str {
         &self.address
     }
