@@ -13,7 +13,6 @@ import http.client
 import json
 import multiprocessing
 import os
-import platform
 import socket
 import struct
 import subprocess
@@ -22,9 +21,8 @@ import threading
 import time
 import zlib
 
-HOST = "127.0.0.1"
-EDGE = "edge"
-VISITOR = "x-glimpse-visitor"
+from serving import EDGE, HOST, VISITOR, form, free_port, processor, secret
+
 # What may be held beside budget and model.
 ROOM = 200e6
 
@@ -77,16 +75,6 @@ def many_scans(side=10_000, scans=99):
 
 
 # HTTP, as a visitor and as an attacker speak it.
-
-def form(file, end=True):
-    head = f'--{EDGE}\r\nContent-Disposition: form-data; name="picture"; filename="p"\r\n\r\n'
-    return head.encode() + file + (f"\r\n--{EDGE}--\r\n".encode() if end else b"")
-
-
-def secret():
-    """What a page makes for its visitor; each attacker is a new one each time."""
-    return os.urandom(16).hex()
-
 
 def head(path, length, content_type=f"multipart/form-data; boundary={EDGE}", visitor=None):
     lines = [
@@ -267,12 +255,6 @@ def memory(pid):
     return sum(1024 * int(fields[name].split()[0]) for name in ("RssAnon", "RssShmem"))
 
 
-def processor():
-    with open("/proc/cpuinfo") as cpus:
-        names = [line.split(":", 1)[1].strip() for line in cpus if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {len(os.sched_getaffinity(0))} threads"
-
-
 def bytes_of(text):
     units = {"KB": 1e3, "MB": 1e6, "GB": 1e9}
     return int(float(text[:-2]) * units[text[-2:].upper()])
@@ -330,9 +312,7 @@ def main():
     options = parser.parse_args()
     kinds = [kind for kind in KINDS if not options.only or kind.__name__ in options.only]
 
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port = free.getsockname()[1]
+    port = free_port()
     kit = {"visitor": secret(), "large": flat(10_000, 9_999), "scans": many_scans(), "tiny": flat(8, 8)}
     server = start(options, port)
     results = multiprocessing.Queue()
@@ -353,7 +333,7 @@ def main():
             watcher.kill()
         server.kill()
 
-    print(f"{options.connections} connections for {options.seconds:.0f} s, budget {options.memory}, on {processor()}\n")
+    print(f"{options.connections} connections for {options.seconds:.0f} s, budget {options.memory}, on {processor()}, {len(os.sched_getaffinity(0))} threads\n")
     print("| | memory at most, MB | /healthz at worst, ms | over 100 ms | visitors answered | the slowest, ms |")
     print("|---|---|---|---|---|---|")
     for row in (before, during, after):

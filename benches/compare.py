@@ -13,7 +13,6 @@ picture. Medians, and the ratios' medians and spread, are printed and written to
 import argparse
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -23,7 +22,8 @@ from pathlib import Path
 
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
+from serving import ROOT, processor
+
 QUESTIONS = ["How many remotes are there?", "What colour is the sofa?"]
 
 
@@ -128,12 +128,7 @@ def random_checkpoint(model, dtype, folder):
 def machine(options, device):
     if options.device != "cpu":
         return device
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {options.threads} threads"
+    return f"{processor()}, {options.threads} threads"
 
 
 def main():

@@ -1,0 +1,111 @@
+"""What benchmarks share that start servers and ask them over HTTP."""
+
+import http.client
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+EDGE = "edge"
+# The header with the secret that says whose a conversation is.
+VISITOR = "x-glimpse-visitor"
+# Between two looks at a server that starts, in seconds.
+LOOK = 0.002
+
+
+def processor():
+    """Name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def secret():
+    """What a page makes for its visitor."""
+    return os.urandom(16).hex()
+
+
+def form(file, end=True, field="picture"):
+    """The body of an upload, as multipart/form-data between `EDGE`s."""
+    head = f'--{EDGE}\r\nContent-Disposition: form-data; name="{field}"; filename="p"\r\n\r\n'
+    return head.encode() + file + (f"\r\n--{EDGE}--\r\n".encode() if end else b"")
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        return free.getsockname()[1]
+
+
+class Server:
+    """A server of our own, from its start until `with` is left.
+
+    `port` is where the command has it listen, `ready` the path that answers 200 once it serves;
+    `opened` and `served` are the seconds until the port was open and until it was ready.
+    """
+
+    def __init__(self, command, port, ready, log, environment=None, patience=300):
+        self.port = port
+        self.log = Path(log)
+        began = time.perf_counter()
+        with self.log.open("w") as said:
+            command = [str(part) for part in command]
+            environment = {**os.environ, **(environment or {})}
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment)
+        try:
+            self.opened = self.wait(self.is_open, began, patience)
+            self.served = self.wait(lambda: self.answers(ready), began, patience)
+        except BaseException:
+            self.stop()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def wait(self, is_so, began, patience):
+        """Seconds since the beginning when something was so for the first time."""
+        while not is_so():
+            if self.process.poll() is not None or time.perf_counter() > began + patience:
+                sys.exit(f"{self.process.args[0]} does not serve. It said: {self.log.read_text()}")
+            time.sleep(LOOK)
+        return time.perf_counter() - began
+
+    def is_open(self):
+        try:
+            socket.create_connection((HOST, self.port), timeout=1).close()
+            return True
+        except OSError:
+            return False
+
+    def answers(self, path):
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def peak_memory(self):
+        """Megabytes that were resident at most, mapped files included."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1e3
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
