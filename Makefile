@@ -23,6 +23,7 @@ WASM := --lib --target wasm32-unknown-unknown --no-default-features --features h
 # One profile and one set of features for building and testing: dependencies are compiled once.
 SERVER := --release --features ssr
 PYTHON := .venv/bin/python
+GRADIO := .venv-gradio/bin/python
 
 .PHONY: help
 help: ## this list
@@ -97,6 +98,16 @@ bench: build $(PYTHON) ## time Glimpse beside transformers (20 GB of memory, 15 
 	@$(PYTHON) benches/compare.py --pairs f32:f32
 	@$(PYTHON) benches/compare.py --random Salesforce/blip2-opt-2.7b --runs 3 --pairs bf16:q8_0 bf16:bf16 bf16:q4_k bf16:q4_0 bf16:f16 f32:f32
 
+.PHONY: bench-gradio
+bench-gradio: build $(GRADIO) ## a crowd at Glimpse and at a Gradio demo of the demo model, in turns (a quarter of an hour)
+	@$(GRADIO) benches/crowd.py
+
+$(GRADIO): benches/requirements-gradio.txt
+	@echo "==> Python with Gradio and transformers (about 3 minutes, 6 GB)"
+	@python3 -m venv .venv-gradio
+	@.venv-gradio/bin/pip install --quiet -r benches/requirements-gradio.txt
+	@touch $(GRADIO)
+
 .PHONY: load
 load: build ## many visitors who ask, stop and come back, each answer compared with the same alone (VISITORS=64 SECONDS=120 SEED=1, MODEL=…)
 	@cargo bench --quiet --features ssr --bench load -- --visitors $(or $(VISITORS),64) --seconds $(or $(SECONDS),120) \
@@ -142,4 +153,4 @@ gpu-check: ## on a machine with a GPU: parity in f32, f16 and bf16, and speed be
 
 .PHONY: clean
 clean: ## remove everything that was built
-	@rm -rf target .tools node_modules .venv
+	@rm -rf target .tools node_modules .venv .venv-gradio
