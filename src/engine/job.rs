@@ -1,5 +1,6 @@
 //! A submission on its way through the queue.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -7,6 +8,7 @@ use tracing::Span;
 
 use super::queue::{QueueSender, Waiting};
 use super::{EngineError, Event, Events, Submission};
+use crate::chat::RequestId;
 
 /// A submission with the way back to whoever waits for its answer.
 pub struct Job {
@@ -14,6 +16,8 @@ pub struct Job {
     events: UnboundedSender<Event>,
     /// Of the request that asked: what goes wrong in the model's thread is logged for it.
     span: Span,
+    /// Its id, where it came in a request.
+    pub request: Option<Arc<RequestId>>,
 }
 
 impl Job {
@@ -29,6 +33,7 @@ impl Job {
             submission,
             events,
             span: Span::current(),
+            request: RequestId::current().map(Arc::new),
         };
         queue.submit(client, network, job)?;
         Ok(receiver)
@@ -37,6 +42,11 @@ impl Job {
     /// Does work whose lines in the log name the request that asked.
     pub fn for_its_request<T>(&self, work: impl FnOnce() -> T) -> T {
         self.span.in_scope(work)
+    }
+
+    /// The span of that request.
+    pub fn span(&self) -> Span {
+        self.span.clone()
     }
 
     /// Sends an event, and says whether somebody still listens.

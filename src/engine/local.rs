@@ -6,8 +6,9 @@ use super::health::DeviceHealth;
 use super::job::Job;
 use super::queue::{QueueSender, queue};
 use super::scheduler::BatchLimits;
+use super::watch::{StepWatch, look_at};
 use super::worker;
-use super::{Description, Engine, EngineError, Events, Health, QueueLimits, QueueState, Submission};
+use super::{Description, Engine, EngineError, Events, Health, QueueLimits, QueueState, Steps, Submission};
 use crate::models::OpenModel;
 use crate::processor::{Picture, Processor};
 
@@ -17,6 +18,7 @@ pub struct LocalEngine {
     description: Description,
     processor: Arc<Processor>,
     health: Arc<DeviceHealth>,
+    watch: Arc<StepWatch>,
 }
 
 impl LocalEngine {
@@ -27,15 +29,19 @@ impl LocalEngine {
     pub fn start(model: OpenModel, limits: QueueLimits, batches: BatchLimits) -> std::io::Result<Self> {
         let (sender, queue) = queue(limits);
         let health = Arc::new(DeviceHealth::new(model.blip2.device().is_cpu()));
+        let watch = Arc::new(StepWatch::new(batches.max_gap));
         let engine = Self {
             queue: sender,
             description: Description::from(&model),
             processor: Arc::clone(&model.processor),
             health: Arc::clone(&health),
+            watch: Arc::clone(&watch),
         };
-        std::thread::Builder::new()
-            .name("model".into())
-            .spawn(move || worker::run(&model, queue, batches, health))?;
+        let looked_at = look_at(Arc::clone(&watch))?;
+        std::thread::Builder::new().name("model".into()).spawn(move || {
+            worker::run(&model, queue, batches, health, watch);
+            drop(looked_at);
+        })?;
         Ok(engine)
     }
 }
@@ -66,5 +72,9 @@ impl Engine for LocalEngine {
 
     fn queue(&self) -> QueueState {
         self.queue.state()
+    }
+
+    fn steps(&self) -> Steps {
+        self.watch.steps()
     }
 }

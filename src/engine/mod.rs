@@ -2,7 +2,7 @@
 //!
 //! [`Engine`] is what the rooms above know. [`LocalEngine`] is a model on this machine: one
 //! thread owns it, and a bounded queue stands before it in which clients are served in turn
-//! (`queue`). [`ScriptedEngine`] answers from a script, for tests ([`scripted`]).
+//! (`queue`); steps of the model that take too long are told (`watch`). [`ScriptedEngine`] answers from a script, for tests ([`scripted`]).
 //!
 //! Everything that knows a tokenizer is below this door: questions become prompts (`prompt`),
 //! stop strings become tokens, tokens become text.
@@ -23,6 +23,7 @@ mod request;
 mod scheduler;
 pub mod scripted;
 mod submission;
+mod watch;
 mod worker;
 
 pub use description::Description;
@@ -34,6 +35,7 @@ pub use queue::{CLIENTS_OF_A_NETWORK, ClientKey, QueueLimits, QueueState};
 pub use scheduler::BatchLimits;
 pub use scripted::ScriptedEngine;
 pub use submission::{Instruction, Submission};
+pub use watch::{RunningStep, Steps, Work};
 
 use crate::processor::Picture;
 
@@ -58,4 +60,9 @@ pub trait Engine: Send + Sync {
 
     /// How many wait, and how many are being answered.
     fn queue(&self) -> QueueState;
+
+    /// The step of the model that runs, and how many were slow. An engine without steps has none.
+    fn steps(&self) -> Steps {
+        Steps::default()
+    }
 }

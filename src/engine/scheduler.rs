@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
 use rayon::prelude::*;
+use tracing::Span;
 
 use super::health::DeviceHealth;
 use super::job::Job;
@@ -22,9 +23,10 @@ use super::picture_cache::PictureCache;
 use super::prompt::PromptWriter;
 use super::queue::{Permit, Queue, Waiting};
 use super::request::{Phase, Prepared, Request};
+use super::watch::{StepWatch, Work};
 use super::{EngineError, Event};
 use crate::blip2::passes::PromptPart;
-use crate::chat::PictureId;
+use crate::chat::{PictureId, RequestId};
 use crate::generation::{Answer, GenerationError, GenerationOptions, StopStrings};
 use crate::processor::TextProcessor;
 
@@ -69,6 +71,7 @@ pub struct Scheduler<'p, M: Model> {
     queue: Queue<Job>,
     limits: BatchLimits,
     health: Arc<DeviceHealth>,
+    watch: Arc<StepWatch>,
     pictures: PictureCache<M::Encoded>,
     /// Taken from the queue, and there is no room for it yet.
     next_up: Option<Request<'p, M>>,
@@ -97,6 +100,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         queue: Queue<Job>,
         limits: BatchLimits,
         health: Arc<DeviceHealth>,
+        watch: Arc<StepWatch>,
     ) -> Self {
         let of_pictures = if model.reads_in_parts() {
             limits.picture_cache / 8
@@ -110,6 +114,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             queue,
             limits,
             health,
+            watch,
             next_up: None,
             running: Vec::new(),
             looking: None,
@@ -123,9 +128,11 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
     pub fn run(mut self) {
         loop {
             if self.running.is_empty() && self.next_up.is_none() {
+                self.watch.idle();
                 let Some((job, permit)) = self.queue.next() else { return };
                 self.take(job, permit);
             }
+            self.watch.begin(Work::Scheduling, 0, ids(&self.running));
             // On a thread of the pool: work is then shared out without waking anybody first.
             rayon::scope(|_| self.step());
             self.queue.refresh();
@@ -241,7 +248,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             job.send(Event::Failed(EngineError::DeviceFailed));
             return;
         }
-        let prepared = job.for_its_request(|| guarded(|| self.prepare(&job)));
+        let prepared = job.for_its_request(|| guarded(Span::current, || self.prepare(&job)));
         match prepared {
             Ok(prepared) => {
                 self.numbers += 1;
@@ -306,7 +313,10 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
     /// One pass of these requests. Where it fails for several, each is tried by itself, so that only
     /// whose fault it is fails.
     fn decode_together(&mut self, numbers: &[u64]) {
-        let Self { running, model, .. } = self;
+        let Self {
+            running, model, watch, ..
+        } = self;
+        let ids = ids(running.iter().filter(|request| numbers.contains(&request.number)));
         let mut requests: Vec<&mut Request<'p, M>> = running
             .iter_mut()
             .filter(|request| numbers.contains(&request.number))
@@ -322,7 +332,8 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             .flat_map(|request| request.sequences.iter_mut())
             .collect();
         histogram!("glimpse_batch_rows").record(rows.len() as f64);
-        let decoded = guarded(|| Ok(model.decode(&mut rows, &tokens)?));
+        watch.begin(Work::Tokens, rows.len(), ids);
+        let decoded = guarded(|| watch.span(), || Ok(model.decode(&mut rows, &tokens)?));
         match decoded {
             Ok(logits) => {
                 let mut logits = logits.as_slice();
@@ -337,10 +348,12 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             }
             Err(error) if numbers.len() == 1 => self.fail(numbers[0], error),
             Err(error) => {
-                tracing::warn!(
-                    "a step of {} answers failed, each is tried by itself: {error}",
-                    numbers.len()
-                );
+                self.watch.span().in_scope(|| {
+                    tracing::warn!(
+                        "a step of {} answers failed, each is tried by itself: {error}",
+                        numbers.len()
+                    );
+                });
                 let failed = self
                     .running
                     .iter_mut()
@@ -420,17 +433,28 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         };
         let (id, picture) = (request.picture_id, Arc::clone(&request.job.submission.picture));
         counter!("glimpse_cache_misses_total", "cache" => "picture").increment(1);
-        match guarded(|| Ok(self.model.begin_picture(&picture)?)) {
+        self.watch_picture(id);
+        match guarded(|| self.watch.span(), || Ok(self.model.begin_picture(&picture)?)) {
             Ok(looking) => self.looking = Some((id, looking)),
             Err(error) => self.fail_picture(id, error),
         }
+    }
+
+    /// A layer of this picture begins.
+    fn watch_picture(&self, id: PictureId) {
+        let waiting = self
+            .running
+            .iter()
+            .filter(|r| r.phase == Phase::Picture && r.picture_id == id);
+        self.watch.begin(Work::Picture, 1, ids(waiting));
     }
 
     fn look_on(&mut self) {
         let Some((id, mut looking)) = self.looking.take() else {
             return;
         };
-        match guarded(|| Ok(self.model.look_on(&mut looking)?)) {
+        self.watch_picture(id);
+        match guarded(|| self.watch.span(), || Ok(self.model.look_on(&mut looking)?)) {
             Ok(None) => self.looking = Some((id, looking)),
             Ok(Some(encoded)) => {
                 let waiting = self
@@ -458,12 +482,26 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         if taken.is_empty() {
             return;
         }
-        let Self { running, model, .. } = self;
-        let begun = guarded(|| Ok(model.begin_reading(&mut parts(running, &taken))?));
+        self.watch_prompts(&taken);
+        let Self {
+            running, model, watch, ..
+        } = self;
+        let begun = guarded(
+            || watch.span(),
+            || Ok(model.begin_reading(&mut parts(running, &taken))?),
+        );
         match begun {
             Ok(reading) => self.reading = Some((reading, taken)),
             Err(error) => self.reading_failed(&taken, error),
         }
+    }
+
+    /// A layer of these prompts begins.
+    fn watch_prompts(&self, taken: &[Taken]) {
+        let is_taken = |request: &&Request<'p, M>| taken.iter().any(|taken| taken.number == request.number);
+        let rows = taken.iter().map(|taken| taken.tokens).sum();
+        self.watch
+            .begin(Work::Prompt, rows, ids(self.running.iter().filter(is_taken)));
     }
 
     fn next_to_read(&mut self) -> Vec<Taken> {
@@ -508,7 +546,8 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         let Some((mut reading, taken)) = self.reading.take() else {
             return;
         };
-        match guarded(|| Ok(self.model.read_on(&mut reading)?)) {
+        self.watch_prompts(&taken);
+        match guarded(|| self.watch.span(), || Ok(self.model.read_on(&mut reading)?)) {
             Ok(false) => self.reading = Some((reading, taken)),
             Ok(true) => self.finish_reading(reading, &taken),
             Err(error) => self.reading_failed(&taken, error),
@@ -516,8 +555,13 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
     }
 
     fn finish_reading(&mut self, reading: M::Reading, taken: &[Taken]) {
-        let Self { running, model, .. } = self;
-        let finished = guarded(|| Ok(model.finish_reading(reading, &mut parts(running, taken))?));
+        let Self {
+            running, model, watch, ..
+        } = self;
+        let finished = guarded(
+            || watch.span(),
+            || Ok(model.finish_reading(reading, &mut parts(running, taken))?),
+        );
         match finished {
             Ok(logits) => {
                 let requests = of(running, taken).zip(&logits).filter_map(|(request, logits)| {
@@ -536,10 +580,12 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         if let [alone] = taken {
             return self.fail(alone.number, error);
         }
-        tracing::warn!(
-            "reading {} prompts failed, each is tried by itself: {error}",
-            taken.len()
-        );
+        self.watch.span().in_scope(|| {
+            tracing::warn!(
+                "reading {} prompts failed, each is tried by itself: {error}",
+                taken.len()
+            );
+        });
         of(&mut self.running, taken).for_each(Request::read_again_alone);
     }
 }
@@ -571,8 +617,9 @@ fn parts<'r, M: Model>(running: &'r mut [Request<'_, M>], taken: &'r [Taken]) ->
 /// Each request takes its logits: the rules of a large vocabulary take as long as a small layer.
 fn take_all<M: Model>(taken: Vec<(&mut Request<'_, M>, &[Vec<f32>])>) -> Vec<(u64, Step<bool>)> {
     let take = |(request, logits): (&mut Request<'_, M>, &[Vec<f32>])| {
-        let outcome = guarded(|| Ok(request.take(logits)?));
-        (request.number, outcome)
+        let number = request.number;
+        let span = request.job.span();
+        (number, guarded(|| span, || Ok(request.take(logits)?)))
     };
     match taken.len() {
         0 | 1 => taken.into_iter().map(take).collect(),
@@ -580,13 +627,19 @@ fn take_all<M: Model>(taken: Vec<(&mut Request<'_, M>, &[Vec<f32>])>) -> Vec<(u6
     }
 }
 
-/// A step of the model, whose panic is an error like others.
-fn guarded<T>(step: impl FnOnce() -> Step<T>) -> Step<T> {
+/// A step of the model, whose panic is an error like others; `span` names whose it is.
+fn guarded<T>(span: impl FnOnce() -> Span, step: impl FnOnce() -> Step<T>) -> Step<T> {
     // A step that broke has changed nothing that the next would build on: see [`Model`].
     catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|panic| {
-        tracing::error!("the model panicked: {}", words_of(&*panic));
+        span().in_scope(|| tracing::error!("the model panicked: {}", words_of(&*panic)));
         Err(EngineError::Panicked)
     })
+}
+
+/// The ids of requests, for what is told of a step.
+fn ids<'r, 'p: 'r, M: Model + 'r>(requests: impl IntoIterator<Item = &'r Request<'p, M>>) -> Vec<Arc<RequestId>> {
+    let ids = requests.into_iter().filter_map(|request| request.job.request.clone());
+    ids.collect()
 }
 
 /// What a panic says.

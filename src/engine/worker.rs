@@ -7,11 +7,18 @@ use super::job::Job;
 use super::model::Blip2Model;
 use super::queue::Queue;
 use super::scheduler::{BatchLimits, Prompts, Scheduler};
+use super::watch::StepWatch;
 use crate::models::OpenModel;
 
 /// Answers questions until no more can come. A model that cannot even have a KV pool leaves the
 /// queue at once, and the device counts as failed.
-pub fn run(model: &OpenModel, queue: Queue<Job>, limits: BatchLimits, health: Arc<DeviceHealth>) {
+pub fn run(
+    model: &OpenModel,
+    queue: Queue<Job>,
+    limits: BatchLimits,
+    health: Arc<DeviceHealth>,
+    watch: Arc<StepWatch>,
+) {
     let context = model.blip2.config().text_config.context();
     let room_for_turns = |max_new_tokens| context.room_for_turns(max_new_tokens);
     let prompts = Prompts {
@@ -20,7 +27,7 @@ pub fn run(model: &OpenModel, queue: Queue<Job>, limits: BatchLimits, health: Ar
         room_for_turns: &room_for_turns,
     };
     match Blip2Model::new(&model.blip2, &model.processor.image, limits.picture_cache) {
-        Ok(batched) => Scheduler::new(batched, prompts, queue, limits, health).run(),
+        Ok(batched) => Scheduler::new(batched, prompts, queue, limits, health, watch).run(),
         Err(error) => {
             tracing::error!("no memory for keys and values: {error}");
             health.broken(&error);

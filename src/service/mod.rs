@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chat::Error;
-use crate::engine::{Description, Engine, Health, QueueState};
+use crate::engine::{Description, Engine, Health, QueueState, Steps};
 use crate::processor::PictureLimits;
 use crate::remote::Fetcher;
 use crate::store::{self, Store};
@@ -107,6 +107,11 @@ impl Service {
     /// How many questions wait, and how many are being answered.
     pub fn queue(&self) -> QueueState {
         self.engine.queue()
+    }
+
+    /// What the model is doing at this moment, and how often it took long.
+    pub fn steps(&self) -> Steps {
+        self.engine.steps()
     }
 
     /// What has happened of late.

@@ -202,6 +202,7 @@ fn the_status_page_says_what_happens_without_a_script() {
         "<dt>Answered</dt><dd>1</dd>",
         "<dt>Refused</dt><dd>1</dd>",
         "<dt>Questions waiting</dt><dd>0</dd>",
+        "<dt>Slow steps</dt><dd>0 took longer than 5 s</dd>",
         "<b>Questions a minute</b> 2 in all, at most 2",
         "<b>Tokens a second</b> 5 in all",
         "href=\"/demo/status\"",

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use proptest::prelude::*;
 
@@ -28,12 +29,15 @@ struct Seen {
 }
 
 /// A model whose next token depends on the picture and on what was read.
+#[derive(Default)]
 struct MadeUp {
     seen: Arc<Mutex<Seen>>,
     /// Pictures whose answers break the pass that they are in, and after how many tokens.
     breaking: HashMap<u8, usize>,
     /// Answers that nobody wants any more after so many passes.
     leaving: Vec<(usize, Events)>,
+    /// Its next pass says that it has begun, and goes on when it is told to.
+    halt: Option<(Sender<()>, Receiver<()>)>,
 }
 
 struct Read {
@@ -151,6 +155,10 @@ impl Model for MadeUp {
         let passes = seen.passes.len();
         drop(seen);
         self.leaving.retain(|(after, _)| *after > passes);
+        if let Some((begun, go_on)) = self.halt.take() {
+            begun.send(()).expect("somebody waits for it");
+            go_on.recv().expect("somebody says so");
+        }
         let breaks = |row: &&&mut Read| {
             let written = row.tokens.len() - row.prompt;
             self.breaking.get(&row.picture).is_some_and(|after| written >= *after)
@@ -245,20 +253,32 @@ fn run(
         seen: Arc::clone(&seen),
         breaking,
         leaving,
-    };
-    let prompts = Prompts {
-        processor: &processor.text,
-        is_demo: false,
-        room_for_turns: &|_| 500,
+        ..MadeUp::default()
     };
     let limits = BatchLimits {
         rows,
         ..BatchLimits::default()
     };
-    Scheduler::new(model, prompts, queue, limits, Arc::new(DeviceHealth::new(true))).run();
+    let watch = Arc::new(StepWatch::new(limits.max_gap));
+    scheduler(model, processor, queue, limits, watch).run();
     let ended = waiting.into_iter().map(|events| events.map(how_it_ended)).collect();
     let seen = std::mem::take(&mut *seen.lock().expect("nothing panics with it"));
     (ended, seen)
+}
+
+fn scheduler<M: Model + Send>(
+    model: M,
+    processor: &Processor,
+    queue: Queue<Job>,
+    limits: BatchLimits,
+    watch: Arc<StepWatch>,
+) -> Scheduler<'_, M> {
+    let prompts = Prompts {
+        processor: &processor.text,
+        is_demo: false,
+        room_for_turns: &|_| 500,
+    };
+    Scheduler::new(model, prompts, queue, limits, Arc::new(DeviceHealth::new(true)), watch)
 }
 
 fn how_it_ended(mut events: Events) -> Result<Vec<Vec<u32>>, String> {
@@ -371,6 +391,46 @@ fn what_does_not_fit_waits_or_is_refused_and_others_are_answered() {
         "{:?}",
         ended[2]
     );
+}
+
+#[test]
+fn a_pass_that_hangs_is_told_with_whose_it_is_and_ends_nothing() {
+    let processor = processor();
+    let (sender, queue) = queue(QueueLimits {
+        waiting: 9,
+        waiting_per_client: 9,
+    });
+    let ask = |id: &str, picture| {
+        let id = RequestId::parse(id).expect("it is plain");
+        let asked = id.scope(async { Job::submit(question(picture, options(3)), &sender) });
+        futures::executor::block_on(asked).expect("there is a place")
+    };
+    let events = [ask("first", 1), ask("second", 2)];
+    drop(sender);
+    let (begun, has_begun) = channel();
+    let (go_on, goes_on) = channel();
+    let model = MadeUp {
+        halt: Some((begun, goes_on)),
+        ..MadeUp::default()
+    };
+    let limits = BatchLimits::default();
+    let watch = Arc::new(StepWatch::new(limits.max_gap));
+    let scheduler = scheduler(model, &processor, queue, limits, Arc::clone(&watch));
+    std::thread::scope(|threads| {
+        threads.spawn(|| scheduler.run());
+        has_begun.recv().expect("it begins");
+        let now = Instant::now();
+        let later = |seconds| watch.report(now + Duration::from_secs(seconds));
+        let told = later(6).expect("it hangs");
+        let ids: Vec<&str> = told.requests.iter().map(|id| id.as_str()).collect();
+        assert_eq!((told.work, told.rows, ids), (Work::Tokens, 2, vec!["first", "second"]));
+        assert_eq!(later(7), None, "it was told a moment ago");
+        assert!(later(60).is_some(), "it still hangs");
+        assert_eq!(watch.steps().slow, 1);
+        go_on.send(()).expect("it waits");
+    });
+    assert_eq!(watch.steps().running, None);
+    assert!(events.into_iter().all(|events| how_it_ended(events).is_ok()));
 }
 
 proptest! {

@@ -27,8 +27,10 @@
 //! | `glimpse_cache_misses_total` | counter | | `cache` | what was not |
 //! | `glimpse_cache_bytes` | gauge | bytes | `cache` | what a cache holds |
 //! | `glimpse_kv_blocks` | gauge | | `state`: `used`, `free` | blocks of the KV cache |
+//! | `glimpse_slow_steps_total` | counter | | | steps of the model (a pass of answers, a layer of prompts or of a picture) that took longer than ten times `--max-gap`, and 5 s |
+//! | `glimpse_running_step_seconds` | gauge | seconds | | how long the step that runs has taken by now; 0 where none does |
 //!
-//! An engine that does not note one of the last five has it not.
+//! An engine that does not note one of `glimpse_batch_rows` to `glimpse_kv_blocks` has it not.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -63,7 +65,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What there is, in Prometheus' own terms: type, name, unit and help.
-const ALL: [(Kind, &str, Option<Unit>, &str); 20] = [
+const ALL: [(Kind, &str, Option<Unit>, &str); 22] = [
     (
         Kind::Counter,
         "glimpse_questions_total",
@@ -169,6 +171,18 @@ const ALL: [(Kind, &str, Option<Unit>, &str); 20] = [
         "Bytes that a cache holds.",
     ),
     (Kind::Gauge, "glimpse_kv_blocks", None, "Blocks of the KV cache."),
+    (
+        Kind::Counter,
+        "glimpse_slow_steps_total",
+        None,
+        "Steps of the model that took too long.",
+    ),
+    (
+        Kind::Gauge,
+        "glimpse_running_step_seconds",
+        Some(Unit::Seconds),
+        "How long the step of the model that runs has taken by now.",
+    ),
 ];
 
 enum Kind {
@@ -222,6 +236,7 @@ fn begin_at_zero() {
     }
     counter!("glimpse_tokens_generated_total").increment(0);
     counter!("glimpse_upload_bytes_total").increment(0);
+    counter!("glimpse_slow_steps_total").increment(0);
 }
 
 /// Notes what happens in this process from now on, until `ending` is cancelled.
@@ -261,6 +276,8 @@ pub async fn serve(State(service): State<Arc<Service>>) -> Response {
     gauge!("glimpse_answers_running").set(queue.running as f64);
     gauge!("glimpse_picture_memory_held_bytes").set(held as f64);
     gauge!("glimpse_picture_memory_limit_bytes").set(limit as f64);
+    let age = service.steps().running.map_or(Duration::ZERO, |step| step.age);
+    gauge!("glimpse_running_step_seconds").set(age.as_secs_f64());
     let is_ready = service.health() == Health::Ready;
     gauge!("glimpse_ready").set(f64::from(u8::from(is_ready)));
     let model = service.model();

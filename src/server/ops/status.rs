@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::plots::Plot;
 use crate::api::Base;
-use crate::engine::Health;
+use crate::engine::{Health, Steps};
 use crate::server::plain_page::PlainPage;
 use crate::service::{LastHour, MINUTES, Minute, Service};
 
@@ -78,11 +78,31 @@ fn now(service: &Service) -> String {
         ("Running for", long(service.activity().uptime())),
         ("Answers being given", queue.running.to_string()),
         ("Questions waiting", queue.waiting.to_string()),
+        ("Step of the model", running_step(&service.steps())),
+        ("Slow steps", slow_steps(&service.steps())),
         (
             "Memory for pictures",
             format!("{} of {} MB", megabytes(held), megabytes(limit)),
         ),
     ])
+}
+
+/// What the model is busy with. No ids: they are in the log.
+fn running_step(steps: &Steps) -> String {
+    let Some(step) = &steps.running else {
+        return "none".to_owned();
+    };
+    let warning = if step.age < steps.limit { "" } else { ", which is slow" };
+    let rows = if step.rows == 1 { "row" } else { "rows" };
+    let age = short(step.age.as_secs_f64());
+    format!("{}, {} {rows}, for {age}{warning}", step.work, step.rows)
+}
+
+fn slow_steps(steps: &Steps) -> String {
+    match steps.limit.as_secs() {
+        0 => "none".to_owned(),
+        limit => format!("{} took longer than {limit} s", steps.slow),
+    }
 }
 
 /// How the questions of an hour ended.
@@ -231,6 +251,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{RunningStep, Work};
 
     #[test]
     fn durations_are_read_at_a_glance() {
@@ -238,6 +259,32 @@ mod tests {
         assert_eq!(told, ["12 ms", "500 ms", "1.0 s", "2.3 s", "61 s"]);
         let told = [7, 60, 3 * 3600 + 61, 2 * 86400 + 3600].map(|seconds| long(Duration::from_secs(seconds)));
         assert_eq!(told, ["less than a minute", "1 min", "3 h 1 min", "2 d 1 h"]);
+    }
+
+    #[test]
+    fn a_step_that_is_slow_is_seen_to_be() {
+        let mut steps = Steps {
+            running: None,
+            slow: 0,
+            limit: Duration::from_secs(5),
+        };
+        assert_eq!(
+            (running_step(&steps), slow_steps(&steps)),
+            ("none".into(), "0 took longer than 5 s".into())
+        );
+        let step = |rows, seconds| RunningStep {
+            work: Work::Tokens,
+            rows,
+            requests: Vec::new(),
+            age: Duration::from_secs(seconds),
+        };
+        steps.running = Some(step(1, 2));
+        assert_eq!(running_step(&steps), "a pass of answers, 1 row, for 2.0 s");
+        steps.running = Some(step(16, 75));
+        assert_eq!(
+            running_step(&steps),
+            "a pass of answers, 16 rows, for 75 s, which is slow"
+        );
     }
 
     #[test]
