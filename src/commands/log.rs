@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use clap::ValueEnum;
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -61,7 +61,12 @@ const DEFAULT: &str = "warn,glimpse=info";
 /// What is to be logged, and what is wrong with what the environment says of it.
 fn filter() -> (EnvFilter, Option<String>) {
     let asked = match std::env::var("GLIMPSE_LOG") {
-        Ok(asked) => EnvFilter::try_new(asked).map_err(|error| error.to_string()),
+        // As a compose file may leave it: empty is unset.
+        Ok(asked) if asked.trim().is_empty() => Ok(EnvFilter::new(DEFAULT)),
+        Ok(asked) => match not_a_level(&asked) {
+            Some(word) => Err(format!("{word:?} is no level")),
+            None => EnvFilter::try_new(asked).map_err(|error| error.to_string()),
+        },
         Err(VarError::NotPresent) => Ok(EnvFilter::new(DEFAULT)),
         Err(error) => Err(error.to_string()),
     };
@@ -71,10 +76,45 @@ fn filter() -> (EnvFilter, Option<String>) {
     }
 }
 
+/// A word that stands alone where a level is meant. To the filter it would be the name of a crate
+/// that is logged, and nothing else.
+fn not_a_level(asked: &str) -> Option<&str> {
+    let words = asked.split(',').map(str::trim);
+    let is_known = |word: &&str| {
+        let is_level = word.parse::<LevelFilter>().is_ok();
+        is_level || word.is_empty() || word.contains(['=', '[', ']', '{', '}']) || word.starts_with("glimpse")
+    };
+    words.into_iter().find(|word| !is_known(word))
+}
+
 /// Says why a command has ended.
 pub fn last_word(format: LogFormat, error: &dyn std::error::Error) {
     match format {
         LogFormat::Json => tracing::error!("{error}"),
         LogFormat::Text => eprintln!("glimpse: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_found() {
+        for asked in [
+            DEFAULT,
+            "debug",
+            "WARN",
+            "off",
+            "3",
+            "glimpse",
+            "glimpse::engine",
+            "error,ureq=trace,",
+        ] {
+            assert_eq!(not_a_level(asked), None, "{asked}");
+        }
+        for asked in ["verbose", "warn,verbose", "quiet , glimpse=info"] {
+            assert!(not_a_level(asked).is_some(), "{asked}");
+        }
     }
 }

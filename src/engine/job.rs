@@ -18,6 +18,7 @@ pub struct Job {
     span: Span,
     /// Its id, where it came in a request.
     pub request: Option<Arc<RequestId>>,
+    pub submitted: Instant,
 }
 
 impl Job {
@@ -34,6 +35,7 @@ impl Job {
             events,
             span: Span::current(),
             request: RequestId::current().map(Arc::new),
+            submitted: Instant::now(),
         };
         queue.submit(client, network, job)?;
         Ok(receiver)

@@ -1,6 +1,6 @@
 //! A question that the engine has taken, on its way to its answer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metrics::counter;
 
@@ -46,6 +46,11 @@ pub struct Request<'p, M: Model> {
     text: TextStream<'p>,
     generated_tokens: usize,
     began: Instant,
+    /// From the question until the model began, and until the first token.
+    waited: Duration,
+    first_token: Option<Duration>,
+    /// Tokens of its prompt that were read for others.
+    cached_tokens: usize,
     timings: Timings,
 }
 
@@ -76,6 +81,9 @@ impl<'p, M: Model> Request<'p, M> {
             text,
             generated_tokens: 0,
             began: Instant::now(),
+            waited: Duration::ZERO,
+            first_token: None,
+            cached_tokens: 0,
             timings: Timings::default(),
         }
     }
@@ -88,6 +96,7 @@ impl<'p, M: Model> Request<'p, M> {
     /// It is taken among those that run.
     pub fn begin(&mut self) {
         self.began = Instant::now();
+        self.waited = self.job.submitted.elapsed();
     }
 
     /// Milliseconds since it began.
@@ -105,6 +114,7 @@ impl<'p, M: Model> Request<'p, M> {
     /// Notes once how much of its prompt was there already.
     pub fn note_read_for_others(&mut self, tokens: usize) {
         if !std::mem::replace(&mut self.is_noted, true) {
+            self.cached_tokens = tokens;
             let name = if tokens > 0 {
                 "glimpse_cache_hits_total"
             } else {
@@ -155,6 +165,9 @@ impl<'p, M: Model> Request<'p, M> {
         (self.is_in_order, self.is_alone) = (false, false);
         let is_complete = self.answer.pass().is_none();
         let last = tokens.len().checked_sub(1);
+        if last.is_some() && self.first_token.is_none() {
+            self.first_token = Some(self.job.submitted.elapsed());
+        }
         for (index, token) in tokens.iter().enumerate() {
             self.generated_tokens += 1;
             let mut piece = push(&mut self.text, *token);
@@ -167,6 +180,42 @@ impl<'p, M: Model> Request<'p, M> {
             });
         }
         Ok(is_complete)
+    }
+
+    /// A line in the log about how it ended; where it came in no request, as in a terminal, for
+    /// those alone who look closely.
+    pub fn log_end(&self, finish: &'static str) {
+        let first_token_ms = self.first_token.map(milliseconds);
+        let tokens_a_second = self.tokens_a_second();
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    waited_ms = milliseconds(self.waited),
+                    first_token_ms,
+                    tokens = self.generated_tokens,
+                    tokens_a_second,
+                    cached_tokens = self.cached_tokens,
+                    finish,
+                    "an answer has ended"
+                )
+            };
+        }
+        self.job.for_its_request(|| match self.job.request {
+            Some(_) => line!(info),
+            None => line!(debug),
+        });
+    }
+
+    /// Of all further tokens than the first, to a tenth; beams show theirs when all is over, and are
+    /// measured from where the model began.
+    fn tokens_a_second(&self) -> Option<f64> {
+        let since_submitted = self.job.submitted.elapsed();
+        let (tokens, since) = match self.job.submission.options.num_beams {
+            ..=1 => (self.generated_tokens.saturating_sub(1), self.first_token?),
+            _ => (self.generated_tokens, self.waited),
+        };
+        let seconds = since_submitted.saturating_sub(since).as_secs_f64();
+        (tokens > 0 && seconds > 0.0).then(|| (tokens as f64 / seconds * 10.0).round() / 10.0)
     }
 
     /// Ends it. Whoever sees the last event finds its place free.
@@ -197,6 +246,18 @@ impl<'p, M: Model> Request<'p, M> {
             answers: written(self.answer.sequences(), processor),
         }
     }
+}
+
+/// What a line of the log says of an answer that ended by itself.
+pub fn finish_word(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The text that a token completes; an end token is no part of the text.

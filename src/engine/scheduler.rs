@@ -22,7 +22,7 @@ use super::model::{Model, Part};
 use super::picture_cache::PictureCache;
 use super::prompt::PromptWriter;
 use super::queue::{Permit, Queue, Waiting};
-use super::request::{Phase, Prepared, Request};
+use super::request::{Phase, Prepared, Request, finish_word};
 use super::watch::{StepWatch, Work};
 use super::{EngineError, Event};
 use crate::blip2::passes::PromptPart;
@@ -186,8 +186,13 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             .flat_map(|(_, taken)| taken)
             .map(|taken| taken.number)
             .collect();
-        self.running
-            .retain(|request| !is_cancelled(request) || reading.contains(&request.number));
+        self.running.retain(|request| {
+            let stays = !is_cancelled(request) || reading.contains(&request.number);
+            if !stays {
+                request.log_end("cancelled");
+            }
+            stays
+        });
         let running = &self.running;
         let is_wanted = |id: &PictureId| running.iter().any(|r| r.phase == Phase::Picture && r.picture_id == *id);
         self.looking.take_if(|(id, _)| !is_wanted(id));
@@ -372,6 +377,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
                     if let Some(mut request) = self.remove(number) {
                         self.health.succeeded();
                         let summary = request.summary(self.prompts.processor);
+                        request.log_end(finish_word(summary.finish_reason));
                         request.end(Event::Done(summary));
                     }
                 }

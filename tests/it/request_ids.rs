@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::page::{VISITOR, VISITOR_HEADER, begin, call, post_form, question};
 use crate::support::script::ScriptControl;
-use crate::support::{Server, glimpse, png};
+use crate::support::{Server, TinyCheckpoint, glimpse, png};
 
 /// The program with a log for programs, of errors alone, in this file.
 fn logging_to(log: &Path) -> Command {
@@ -128,6 +128,44 @@ fn an_answer_that_fails_in_its_stream_names_the_request_that_asked() {
     assert_eq!(
         shown["data"]["request"], *id,
         "and so does a page that is loaded later: {state}"
+    );
+}
+
+#[test]
+fn the_end_of_an_answer_is_logged_for_the_request_that_asked() {
+    let (model, folder) = (TinyCheckpoint::new(), tempfile::tempdir().expect("a folder for tests"));
+    let log = folder.path().join("log");
+    let mut program = logging_to(&log);
+    program.env("GLIMPSE_LOG", "info");
+    let server = Server::start_as(program, "127.0.0.1", &["--model", model.path()]);
+    let conversation = begin(&server);
+    let asked = ["first", "second"].map(|_| stream(&server, "ask", &question(&conversation, 5)).0);
+    let text = std::fs::read_to_string(&log).expect("it is there");
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("it is an object"));
+    let ended: Vec<Value> = lines.filter(|line| line["finish"].is_string()).collect();
+    let ids: Vec<_> = ended.iter().filter_map(|line| line["span"]["id"].as_str()).collect();
+    assert_eq!(ids, asked, "{text}");
+    for line in &ended {
+        assert_eq!(
+            (&line["finish"], &line["tokens"]),
+            (&json!("length"), &json!(5)),
+            "{line}"
+        );
+        assert!(line["waited_ms"].is_u64() && line["first_token_ms"].is_u64(), "{line}");
+        assert!(
+            line["tokens_a_second"].as_f64().is_some_and(|speed| speed > 0.0),
+            "{line}"
+        );
+    }
+    let cached = ended
+        .iter()
+        .map(|line| line["cached_tokens"].as_u64().unwrap_or_default());
+    let cached: Vec<u64> = cached.collect();
+    assert!(
+        cached[0] == 0 && cached[1] > 0,
+        "the picture was read before: {cached:?}"
     );
 }
 

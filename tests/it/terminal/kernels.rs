@@ -46,14 +46,27 @@ fn what_there_is_not_is_refused_in_a_sentence_before_anything_is_done() {
 
 #[test]
 fn a_log_that_is_not_understood_is_told() {
-    let output = glimpse()
-        .args(["models"])
-        .env("GLIMPSE_LOG", "foo=bar=baz")
-        .output()
-        .expect("the program starts");
-    let message = stderr(&output);
-    assert!(output.status.success(), "{message}");
-    assert!(message.contains("GLIMPSE_LOG is not read"), "{message}");
+    let told = |asked| {
+        let output = glimpse()
+            .args(["models"])
+            .env("GLIMPSE_LOG", asked)
+            .output()
+            .expect("the program starts");
+        let message = stderr(&output);
+        assert!(output.status.success(), "{message}");
+        message
+    };
+    for asked in ["foo=bar=baz", "verbose", "warn,loud"] {
+        let message = told(asked);
+        assert!(message.contains("GLIMPSE_LOG is not read"), "{asked}: {message}");
+        assert!(
+            message.contains("error, warn, info, debug or trace"),
+            "{asked}: {message}"
+        );
+    }
+    for asked in ["", "error", "glimpse=error"] {
+        assert_eq!(told(asked), "", "{asked}");
+    }
 }
 
 #[test]
