@@ -50,6 +50,35 @@ pub async fn make_room(
     Ok(gone)
 }
 
+/// How much later than the machine's clock what is kept may be: those that were asked in within the
+/// same millisecond are dated one after the other, and clocks are set right by a little.
+const AHEAD: i64 = 60_000;
+
+/// 2026 in milliseconds: a clock that shows an earlier day has not been set, and sets nothing right.
+const EARLIEST: i64 = 1_767_225_600_000;
+
+/// After a clock that ran ahead: conversations that are dated later than it is by now count as used
+/// now, in the same order. As they were, they would be kept for as long as it ran ahead; and what
+/// is older than they are by more than its age would go at once. Gives the latest date, if that has
+/// changed.
+pub async fn date_back(connection: &mut SqliteConnection, now: i64) -> Result<Option<i64>, StoreError> {
+    let last = sqlx::query_scalar!(r#"SELECT max(updated) AS "last: i64" FROM conversation"#)
+        .fetch_one(&mut *connection)
+        .await?;
+    if now < EARLIEST || last.is_none_or(|last| last <= now.saturating_add(AHEAD)) {
+        return Ok(None);
+    }
+    let query = sqlx::query!(
+        "UPDATE conversation SET updated = ?1 + ahead.place FROM (SELECT id, row_number() OVER (ORDER BY updated, id) AS place FROM conversation WHERE updated > ?1) AS ahead WHERE ahead.id = conversation.id",
+        now
+    );
+    let count = query.execute(connection).await?.rows_affected();
+    tracing::warn!(
+        "conversations that are dated later than this machine's clock, which must have run ahead, and count as used now: {count}"
+    );
+    Ok(Some(now.saturating_add(number(count))))
+}
+
 /// Whether a picture of this many bytes fits in at all.
 fn check_size(bytes: u64, limits: &Limits) -> Result<(), StoreError> {
     if bytes > limits.bytes {

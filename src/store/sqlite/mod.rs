@@ -264,9 +264,14 @@ impl Inner {
     }
 
     async fn insert_conversation(&self, new: &NewConversation, limits: &Limits) -> Result<Evicted, StoreError> {
-        let now = self.clock.next();
         let mut connection = self.writer(Durability::PowerCut).await?;
         let mut transaction = connection.begin_with(BEGIN).await?;
+        if limits.age.is_some()
+            && let Some(last) = eviction::date_back(&mut transaction, machine_clock()).await?
+        {
+            self.clock.set_back(last);
+        }
+        let now = self.clock.next();
         let bytes = read::picture_bytes(&mut transaction, &new.picture).await?;
         let gone = eviction::make_room(&mut transaction, new, bytes, limits, now).await?;
         write::insert_conversation(&mut transaction, new, bytes, now).await?;
@@ -323,9 +328,15 @@ impl Evicted {
     }
 }
 
-/// Milliseconds since 1970, but never the same twice and never back: what is kept is ordered
-/// by them.
+/// Milliseconds since 1970, but never the same twice, and never back unless all that was dated is
+/// dated back too: what is kept is ordered by them.
 struct Clock(AtomicI64);
+
+/// Milliseconds since 1970, as this machine's clock has it.
+fn machine_clock() -> i64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    number(since.as_millis())
+}
 
 impl Clock {
     /// Goes on after `last`, which was given out before.
@@ -334,8 +345,12 @@ impl Clock {
     }
 
     fn next(&self) -> i64 {
-        let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        self.next_at(number(since.as_millis()))
+        self.next_at(machine_clock())
+    }
+
+    /// Goes on after `last`, which is now the latest that is kept.
+    fn set_back(&self, last: i64) {
+        self.0.store(last, Ordering::Relaxed);
     }
 
     /// The next where the machine's clock says this; it may have been set.

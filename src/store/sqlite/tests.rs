@@ -621,6 +621,39 @@ async fn after_a_clock_that_ran_ahead_what_comes_later_is_still_the_later() {
 }
 
 #[tokio::test]
+async fn after_a_clock_that_ran_ahead_ages_are_counted_from_when_it_was_set_right() {
+    const HOUR: i64 = 3600 * 1000;
+    let folder = folder();
+    let limits = Limits {
+        age: Some(Duration::from_secs(24 * 3600)),
+        ..ROOMY
+    };
+    let owner = visitor();
+    let store = open(folder.path()).await;
+    let now = store.inner.clock.next();
+    let (before, _) = begin_within(&store, owner, 1, &limits).await;
+    let (ahead, _) = begin_within(&store, owner, 2, &limits).await;
+    let (further, _) = begin_within(&store, owner, 3, &limits).await;
+    store.inner.clock.next_at(now + 365 * 24 * HOUR);
+    for id in [&ahead, &further] {
+        say(&store, id, "what?").await;
+    }
+    // Set right again, while it runs.
+    let (after, evicted) = begin_within(&store, owner, 4, &limits).await;
+    assert_eq!(evicted, Evicted::default(), "what came before is not old");
+    // A clock that was never set says nothing of others.
+    let mut connection = store.inner.writer(Durability::PowerCut).await.expect("it is open");
+    let unset = eviction::date_back(&mut connection, HOUR).await.expect("it can look");
+    assert_eq!(unset, None);
+    drop(connection);
+    // A day later they go, those that were dated ahead too, and in their order.
+    store.inner.clock.next_at(now + 25 * HOUR);
+    let (_, evicted) = begin_within(&store, owner, 5, &limits).await;
+    assert_eq!(evicted.aged, [before, ahead, further, after]);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_and_loses_nothing() {
     let folder = folder();
     let store = open(folder.path()).await;
