@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::Activity;
+use super::event_log::EventLog;
 use super::{Limits, Result};
 use crate::chat::{
     Answer, AnswerId, AnswerState, Completion, ConversationId, Error, Event, EventKind, FinishReason, RequestId,
@@ -41,8 +42,11 @@ const UNBEGUN_GRACE: Duration = Duration::from_secs(2);
 /// killed loses the last second, and a disk needs a moment.
 const SAVE: Duration = Duration::from_millis(750);
 
-/// Answers that are kept after their end, whatever their age: each has a few kilobytes.
+/// Answers that are kept after their end, whatever their age.
 const MAX_ENDED: usize = 4096;
+
+/// Bytes of their events: an answer has one or two kilobytes, and may have many more.
+const MAX_ENDED_BYTES: usize = 32 << 20;
 
 /// All answers that can be followed.
 pub struct AnswerRegistry {
@@ -67,7 +71,16 @@ struct Known {
     /// Of a conversation, the answer that is being given, or was the last to be.
     latest: HashMap<ConversationId, AnswerId>,
     /// In the order in which they ended.
-    ended: VecDeque<(Instant, AnswerId)>,
+    ended: VecDeque<Ended>,
+    /// Of all that have ended.
+    ended_bytes: usize,
+}
+
+/// An answer that is kept after its end.
+struct Ended {
+    at: Instant,
+    id: AnswerId,
+    bytes: usize,
 }
 
 /// One answer that is being given, or was given a moment ago.
@@ -75,7 +88,7 @@ pub struct InFlightAnswer {
     pub id: AnswerId,
     pub turn: TurnId,
     conversation: ConversationId,
-    events: Mutex<Vec<Event>>,
+    events: Mutex<EventLog>,
     /// How many events there are; followers wait for it to change.
     count: watch::Sender<usize>,
     followers: AtomicUsize,
@@ -195,17 +208,28 @@ impl AnswerRegistry {
 impl Known {
     /// Forgets answers that ended so long ago that nobody will take them up.
     fn forget_ended(&mut self, keep: Duration) {
-        while let Some((ended, id)) = self.ended.front() {
-            if ended.elapsed() < keep && self.ended.len() <= MAX_ENDED {
-                return;
-            }
-            if let Some(answer) = self.answers.remove(id)
-                && self.latest.get(&answer.conversation) == Some(id)
+        let is_much = |known: &Self| known.ended.len() > MAX_ENDED || known.ended_bytes > MAX_ENDED_BYTES;
+        while let Some(oldest) = self.ended.front()
+            && (oldest.at.elapsed() >= keep || is_much(self))
+            && let Some(Ended { id, bytes, .. }) = self.ended.pop_front()
+        {
+            self.ended_bytes -= bytes;
+            if let Some(answer) = self.answers.remove(&id)
+                && self.latest.get(&answer.conversation) == Some(&id)
             {
                 self.latest.remove(&answer.conversation);
             }
-            self.ended.pop_front();
         }
+    }
+
+    fn has_ended(&mut self, answer: &InFlightAnswer) {
+        let bytes = lock(&answer.events).bytes();
+        self.ended_bytes += bytes;
+        self.ended.push_back(Ended {
+            at: Instant::now(),
+            id: answer.id.clone(),
+            bytes,
+        });
     }
 }
 
@@ -228,9 +252,8 @@ impl InFlightAnswer {
 
     fn push(&self, kind: EventKind) {
         let mut events = lock(&self.events);
-        let seq = events.len() as u64 + 1;
-        events.push(Event { seq, kind });
-        self.count.send_replace(events.len());
+        let count = events.push(kind);
+        self.count.send_replace(count);
     }
 }
 
@@ -254,11 +277,9 @@ impl Follower {
         loop {
             {
                 let events = lock(&self.answer.events);
-                if let Some(event) = events.get(index) {
-                    return Some(event.clone());
-                }
-                if events.last().is_some_and(|event| event.kind.is_last()) {
-                    return None;
+                let event = events.get(index);
+                if event.is_some() || events.is_over() {
+                    return event;
                 }
             }
             self.count.changed().await.ok()?;
@@ -311,9 +332,7 @@ impl Task {
         // Saved before the last event, so that whoever saw it can ask again.
         save(&self.store, &self.answer).await;
         self.in_flight.push(last);
-        lock(&self.known)
-            .ended
-            .push_back((Instant::now(), self.answer.id.clone()));
+        lock(&self.known).has_ended(&self.in_flight);
     }
 
     /// Hands on events until the last, which it returns.
@@ -538,6 +557,25 @@ mod tests {
                 turns: 9,
             },
         }
+    }
+
+    #[test]
+    fn what_is_kept_after_the_end_is_bounded_by_its_bytes_too() {
+        let mut known = Known::default();
+        for _ in 0..5 {
+            known.ended.push_back(Ended {
+                at: Instant::now(),
+                id: AnswerId::random(),
+                bytes: 10 << 20,
+            });
+            known.ended_bytes += 10 << 20;
+        }
+        let latest = known.ended.back().map(|ended| ended.id.clone());
+        known.forget_ended(MINUTE);
+        assert_eq!((known.ended.len(), known.ended_bytes), (3, 30 << 20));
+        assert_eq!(known.ended.back().map(|ended| ended.id.clone()), latest);
+        known.forget_ended(Duration::ZERO);
+        assert_eq!((known.ended.len(), known.ended_bytes), (0, 0));
     }
 
     /// A question that was submitted, and the answer that was begun.

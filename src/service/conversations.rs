@@ -2,6 +2,7 @@
 
 use super::{Result, Service};
 use crate::chat::{Conversation, ConversationId, Error, Missing, PreviewKey, Visitor, VisitorId};
+use crate::store::StoreError;
 
 impl Service {
     /// A visitor's conversation.
@@ -31,6 +32,10 @@ impl Service {
 
     /// The picture as browsers may see it: a JPEG, encoded anew. Its key is the proof.
     pub async fn preview(&self, key: &PreviewKey) -> Result<tokio_util::bytes::Bytes> {
-        Ok(self.store.preview(key).await?)
+        let preview = self.store.preview(key).await;
+        preview.map_err(|error| match error {
+            StoreError::NotFound => Error::NotFound { what: Missing::Picture },
+            other => other.into(),
+        })
     }
 }

@@ -13,6 +13,7 @@ mod asking;
 mod blocking;
 mod conversations;
 mod errors;
+mod event_log;
 mod fetches;
 mod memory;
 mod pictures;

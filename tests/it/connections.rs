@@ -118,6 +118,8 @@ fn an_address_without_a_page_has_a_way_home() {
     }
     let other = by_name(&server, "localhost", "pictures/no-such-key");
     assert_eq!(by_name(&server, "localhost", "pictures/%ff"), other);
+    let unknown = format!("pictures/{}", "0".repeat(32));
+    assert_eq!(by_name(&server, "localhost", &unknown), other, "it speaks of a picture");
     let (status, page) = by_name(&server, "localhost", "no/such/page");
     assert_eq!(status, 404);
     assert!(
