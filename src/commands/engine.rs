@@ -11,6 +11,7 @@ use super::UsageError;
 use super::options::ModelArgs;
 use crate::engine::scripted::{Gates, Script, serve_control};
 use crate::engine::{BatchLimits, Engine, LocalEngine, QueueLimits, ScriptedEngine};
+use crate::processor::Picture;
 
 /// For tests: what answers in place of a model. `--help` does not list it.
 #[derive(Args)]
@@ -50,7 +51,8 @@ impl FromStr for EngineChoice {
 }
 
 impl EngineArgs {
-    /// Loads what answers. It takes as long as a model takes to load.
+    /// Loads what answers. It takes as long as a model takes to load. A model encodes `pictures` while
+    /// nobody asks anything.
     ///
     /// # Errors
     /// There is no such model or script, or it cannot be controlled there.
@@ -59,12 +61,13 @@ impl EngineArgs {
         model: ModelArgs,
         limits: QueueLimits,
         batches: BatchLimits,
+        pictures: impl Iterator<Item = Picture> + Send + 'static,
     ) -> Result<Arc<dyn Engine>, Box<dyn std::error::Error + Send + Sync>> {
         match (self.engine, self.script_control) {
             (EngineChoice::Local, None) => {
                 let mut model = model.load()?;
                 model.keep_packed_in_background();
-                Ok(Arc::new(LocalEngine::start(model, limits, batches)?))
+                Ok(Arc::new(LocalEngine::start_with(model, limits, batches, pictures)?))
             }
             (EngineChoice::Local, Some(_)) => {
                 let sentence = "--script-control (GLIMPSE_SCRIPT_CONTROL) is for a script. Add --engine scripted, or leave it out.";

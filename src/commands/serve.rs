@@ -23,6 +23,7 @@ use crate::generation::bounds;
 use crate::models::available_memory;
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
+use crate::server::page::examples;
 use crate::server::{
     self, HostName, Hosts, Limits, Network, Pace, Placement, RootPath, TrustedProxies, Watcher, Watchers,
 };
@@ -178,10 +179,11 @@ limits! {
     /// Answers that go on together, each beam counted as one
     max_batch_rows: u16 = 16, "GLIMPSE_MAX_BATCH_ROWS", 1..=1024;
     /// Milliseconds that answers wait for prompts and pictures of others between two tokens, where
-    /// the device takes less for a layer
+    /// the device takes less for a layer. A step of the model that takes ten times as long, and 5
+    /// seconds, is told in the log
     max_gap: u32 = 250, "GLIMPSE_MAX_GAP", 1..=60_000;
     /// Megabytes of pictures and prompts, as the model has read them, that are kept for whoever asks
-    /// about them again
+    /// about them again; the page's examples are read into it while nobody asks anything
     picture_cache: u32 = 1024, "GLIMPSE_PICTURE_CACHE", 0..=1_000_000;
     /// Connections at the same time; others wait until one has ended
     max_connections: u32 = 1000, "GLIMPSE_MAX_CONNECTIONS", 1..=1_000_000;
@@ -422,7 +424,8 @@ pub fn run(args: ServeArgs) -> CommandResult {
                 None => SqliteStore::temporary(std::env::temp_dir(), &kept).await?,
             };
             // It takes a while: not on a thread that should be watching connections.
-            let engine = tokio::task::spawn_blocking(move || args.engine.start(model, queue, batches)).await??;
+            let start = move || args.engine.start(model, queue, batches, examples::pictures());
+            let engine = tokio::task::spawn_blocking(start).await??;
             // How much memory is free turns out when the model is loaded.
             let memory = args.max_picture_memory.bytes();
             tracing::info!(

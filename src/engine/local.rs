@@ -27,6 +27,20 @@ impl LocalEngine {
     /// # Errors
     /// The system gives no thread.
     pub fn start(model: OpenModel, limits: QueueLimits, batches: BatchLimits) -> std::io::Result<Self> {
+        Self::start_with(model, limits, batches, std::iter::empty())
+    }
+
+    /// The same for a model that encodes these pictures while nobody asks anything, so that whoever
+    /// asks about one of them finds it ready. Each is taken when it is its turn, in the model's thread.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start_with(
+        model: OpenModel,
+        limits: QueueLimits,
+        batches: BatchLimits,
+        pictures: impl Iterator<Item = Picture> + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (sender, queue) = queue(limits);
         let health = Arc::new(DeviceHealth::new(model.blip2.device().is_cpu()));
         let watch = Arc::new(StepWatch::new(batches.max_gap));
@@ -37,9 +51,11 @@ impl LocalEngine {
             health: Arc::clone(&health),
             watch: Arc::clone(&watch),
         };
+        let processor = Arc::clone(&model.processor);
+        let pictures = Box::new(pictures.map(move |picture| processor.image.resize(&picture)));
         let looked_at = look_at(Arc::clone(&watch))?;
         std::thread::Builder::new().name("model".into()).spawn(move || {
-            worker::run(&model, queue, batches, health, watch);
+            worker::run(&model, queue, batches, health, watch, pictures);
             drop(looked_at);
         })?;
         Ok(engine)

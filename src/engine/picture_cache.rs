@@ -25,6 +25,16 @@ impl<T: Clone> PictureCache<T> {
         self.entries.len()
     }
 
+    /// Whether a further picture would make another one go.
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= self.most
+    }
+
+    /// Whether it is there; that is no use of it.
+    pub fn has(&self, id: &PictureId) -> bool {
+        self.entries.iter().any(|(known, _)| known == id)
+    }
+
     pub fn get(&mut self, id: &PictureId) -> Option<T> {
         let index = self.entries.iter().position(|(known, _)| known == id)?;
         let entry = self.entries.remove(index);

@@ -3,7 +3,8 @@
 //! The model's thread goes round: questions are taken from the queue while there is room, all
 //! answers go on by a token in one pass, and then, for as long as the running answers can wait
 //! ([`BatchLimits::max_gap`]), prompts are read and pictures encoded, a layer at a time. Whoever is
-//! cancelled is let go before the next pass.
+//! cancelled is let go before the next pass. While nobody asks, pictures are encoded ahead
+//! (`warming`).
 //!
 //! Source: Yu et al. 2022, *Orca: A Distributed Serving System for Transformer-Based Generative
 //! Models*; chunked prefill as in Agrawal et al. 2023, *SARATHI* (arXiv 2308.16369).
@@ -28,7 +29,8 @@ use super::{EngineError, Event};
 use crate::blip2::passes::PromptPart;
 use crate::chat::{PictureId, RequestId};
 use crate::generation::{Answer, GenerationError, GenerationOptions, StopStrings};
-use crate::processor::TextProcessor;
+use crate::processor::{Picture, TextProcessor};
+use warming::Warming;
 
 /// How much an engine does at once.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +80,8 @@ pub struct Scheduler<'p, M: Model> {
     /// In the order in which they were taken.
     running: Vec<Request<'p, M>>,
     looking: Option<(PictureId, M::Looking)>,
+    /// Of pictures that nobody has asked about yet.
+    warming: Warming<M>,
     reading: Option<(M::Reading, Vec<Taken>)>,
     /// How long the latest layer of a prompt or a picture took.
     latest_layer: Duration,
@@ -118,6 +122,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             next_up: None,
             running: Vec::new(),
             looking: None,
+            warming: Warming::default(),
             reading: None,
             latest_layer: Duration::ZERO,
             numbers: 0,
@@ -128,8 +133,15 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
     pub fn run(mut self) {
         loop {
             if self.running.is_empty() && self.next_up.is_none() {
-                self.watch.idle();
-                let Some((job, permit)) = self.queue.next() else { return };
+                let next = match self.queue.try_next() {
+                    None if rayon::scope(|_| self.warm_on()) => continue,
+                    None => {
+                        self.watch.idle();
+                        self.queue.next()
+                    }
+                    next => next,
+                };
+                let Some((job, permit)) = next else { return };
                 self.take(job, permit);
             }
             self.watch.begin(Work::Scheduling, 0, ids(&self.running));
@@ -439,6 +451,10 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         };
         let (id, picture) = (request.picture_id, Arc::clone(&request.job.submission.picture));
         counter!("glimpse_cache_misses_total", "cache" => "picture").increment(1);
+        if let Some(looking) = self.warming.hand_over(id) {
+            self.looking = Some((id, looking));
+            return;
+        }
         self.watch_picture(id);
         match guarded(|| self.watch.span(), || Ok(self.model.begin_picture(&picture)?)) {
             Ok(looking) => self.looking = Some((id, looking)),
@@ -663,6 +679,8 @@ fn stop_strings(strings: &[String], processor: &TextProcessor) -> StopStrings {
     }
     StopStrings::new(strings, processor.token_bytes())
 }
+
+mod warming;
 
 #[cfg(test)]
 mod tests;

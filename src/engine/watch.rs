@@ -35,6 +35,8 @@ pub enum Work {
     Prompt,
     /// A layer of a picture.
     Picture,
+    /// A layer of a picture that nobody has asked about yet.
+    Ahead,
 }
 
 impl fmt::Display for Work {
@@ -44,6 +46,7 @@ impl fmt::Display for Work {
             Self::Tokens => "a pass of answers",
             Self::Prompt => "a layer of prompts",
             Self::Picture => "a layer of a picture",
+            Self::Ahead => "a layer of an example picture",
         })
     }
 }

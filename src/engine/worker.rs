@@ -9,8 +9,10 @@ use super::queue::Queue;
 use super::scheduler::{BatchLimits, Prompts, Scheduler};
 use super::watch::StepWatch;
 use crate::models::OpenModel;
+use crate::processor::Picture;
 
-/// Answers questions until no more can come. A model that cannot even have a KV pool leaves the
+/// Answers questions until no more can come, and encodes `pictures`, as the model sees them, while
+/// there are none. A model that cannot even have a KV pool leaves the
 /// queue at once, and the device counts as failed.
 pub fn run(
     model: &OpenModel,
@@ -18,6 +20,7 @@ pub fn run(
     limits: BatchLimits,
     health: Arc<DeviceHealth>,
     watch: Arc<StepWatch>,
+    pictures: Box<dyn Iterator<Item = Picture> + Send>,
 ) {
     let context = model.blip2.config().text_config.context();
     let room_for_turns = |max_new_tokens| context.room_for_turns(max_new_tokens);
@@ -27,7 +30,9 @@ pub fn run(
         room_for_turns: &room_for_turns,
     };
     match Blip2Model::new(&model.blip2, &model.processor.image, limits.picture_cache) {
-        Ok(batched) => Scheduler::new(batched, prompts, queue, limits, health, watch).run(),
+        Ok(batched) => Scheduler::new(batched, prompts, queue, limits, health, watch)
+            .warm(pictures)
+            .run(),
         Err(error) => {
             tracing::error!("no memory for keys and values: {error}");
             health.broken(&error);

@@ -1,6 +1,6 @@
 //! What a host sees of the server from outside: /metrics and /status, and who else does not.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::page::{ask, begin, call, question, upload};
 use crate::support::script::ScriptControl;
@@ -61,6 +61,35 @@ fn counters_move_as_a_visitor_asks_and_is_refused() {
     );
     assert_eq!(metric(&server, "glimpse_picture_memory_held_bytes"), 0.0);
     assert!(metric(&server, "glimpse_picture_memory_limit_bytes") > 0.0);
+}
+
+#[test]
+fn whoever_asks_about_an_example_first_finds_its_picture_encoded() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let list = include_str!("../../public/examples/examples.json");
+    let examples: Vec<Value> = serde_json::from_str(list).expect("it is JSON");
+    // As the model sees a picture: two vectors of 32 numbers.
+    let all = examples.len() * 2 * 32 * 4;
+    let kept = format!("glimpse_cache_bytes{{cache=\"picture\"}} {all}");
+    let said = |words: &str| {
+        get(&server, "metrics", &[])
+            .2
+            .lines()
+            .any(|line| line.starts_with(words))
+    };
+    for _ in 0..1200 {
+        if said(&kept) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let (status, conversation) = call(&server, "example", &json!({"index": 0}));
+    assert_eq!(status, 200, "{conversation}");
+    let id = conversation["id"].as_str().expect("it has one");
+    assert!(ask(&server, &question(id, 3)).count() > 1);
+    assert!(said("glimpse_cache_hits_total{cache=\"picture\"} 1"));
+    assert!(!said("glimpse_cache_misses_total{cache=\"picture\"}"));
 }
 
 #[test]

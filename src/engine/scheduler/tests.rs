@@ -6,9 +6,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use proptest::prelude::*;
 
+mod measured;
+
 use super::*;
 use crate::blip2::passes::KvUsage;
-use crate::engine::queue::queue;
+use crate::engine::queue::{QueueSender, queue};
 use crate::engine::{ClientKey, Events, Instruction, QueueLimits, Submission};
 use crate::generation::{Beginning, FinishReason};
 use crate::models::Checkpoint;
@@ -26,6 +28,23 @@ struct Seen {
     encoded: Vec<u8>,
     sequences: usize,
     most_rows: usize,
+    /// Layers of pictures and passes, by whose picture they were.
+    steps: Vec<(Step, u8)>,
+    /// What becomes of questions that arrived on the way.
+    arrived: Vec<Events>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    Layer,
+    Pass,
+}
+
+/// Questions that come after so many layers of pictures, and after how many the last visitor goes.
+struct Arriving {
+    queue: QueueSender<Job>,
+    questions: Vec<(usize, Submission)>,
+    end: usize,
 }
 
 /// A model whose next token depends on the picture and on what was read.
@@ -38,6 +57,8 @@ struct MadeUp {
     leaving: Vec<(usize, Events)>,
     /// Its next pass says that it has begun, and goes on when it is told to.
     halt: Option<(Sender<()>, Receiver<()>)>,
+    arriving: Option<Arriving>,
+    layers: usize,
 }
 
 struct Read {
@@ -99,6 +120,18 @@ impl Model for MadeUp {
 
     fn look_on(&mut self, looking: &mut (u8, usize)) -> Outcome<Option<u8>> {
         looking.1 += 1;
+        self.layers += 1;
+        let mut seen = self.seen.lock().expect("nothing panics with it");
+        seen.steps.push((Step::Layer, looking.0));
+        if let Some(Arriving { queue, questions, end }) = &mut self.arriving {
+            for (_, question) in questions.extract_if(.., |(after, _)| *after <= self.layers) {
+                let events = Job::submit(question, queue).expect("there is a place");
+                seen.arrived.push(events);
+            }
+            if *end <= self.layers {
+                self.arriving = None;
+            }
+        }
         Ok((looking.1 == LAYERS).then_some(looking.0))
     }
 
@@ -151,6 +184,7 @@ impl Model for MadeUp {
     fn decode(&mut self, rows: &mut [&mut Read], tokens: &[u32]) -> Outcome<Vec<Vec<f32>>> {
         let mut seen = self.seen.lock().expect("nothing panics with it");
         seen.passes.push(rows.iter().map(|row| row.picture).collect());
+        seen.steps.extend(rows.iter().map(|row| (Step::Pass, row.picture)));
         seen.most_rows = seen.most_rows.max(rows.len());
         let passes = seen.passes.len();
         drop(seen);
@@ -198,17 +232,13 @@ fn processor() -> Processor {
 }
 
 /// A question about the picture of this number.
-fn question(picture: u8, options: GenerationOptions) -> Submission {
+fn question(number: u8, options: GenerationOptions) -> Submission {
     Submission {
-        client: ClientKey::from(u128::from(picture)),
+        client: ClientKey::from(u128::from(number)),
         network: None,
         deadline: None,
-        picture: Arc::new(Picture {
-            width: 1,
-            height: 1,
-            rgb: vec![picture; 3],
-        }),
-        instruction: Instruction::question(format!("what is {picture}?")),
+        picture: Arc::new(picture(number)),
+        instruction: Instruction::question(format!("what is {number}?")),
         options,
         stop_strings: Vec::new(),
     }
@@ -431,6 +461,116 @@ fn a_pass_that_hangs_is_told_with_whose_it_is_and_ends_nothing() {
     });
     assert_eq!(watch.steps().running, None);
     assert!(events.into_iter().all(|events| how_it_ended(events).is_ok()));
+}
+
+/// The picture of this number, as the model sees it.
+fn picture(number: u8) -> Picture {
+    Picture {
+        width: 1,
+        height: 1,
+        rgb: vec![number; 3],
+    }
+}
+
+/// Encodes these pictures ahead, while questions about others arrive after so many layers, until a last
+/// layer.
+fn warm(pictures: &[u8], arriving: &[(usize, u8)], end: usize) -> Seen {
+    let processor = processor();
+    let (queue, questions) = queue(QueueLimits {
+        waiting: 9,
+        waiting_per_client: 9,
+    });
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let arriving = arriving.iter();
+    let model = MadeUp {
+        seen: Arc::clone(&seen),
+        arriving: Some(Arriving {
+            queue,
+            questions: arriving
+                .map(|(after, number)| (*after, question(*number, options(4))))
+                .collect(),
+            end,
+        }),
+        ..MadeUp::default()
+    };
+    let limits = BatchLimits::default();
+    let watch = Arc::new(StepWatch::new(limits.max_gap));
+    let pictures: Vec<Picture> = pictures.iter().map(|number| picture(*number)).collect();
+    scheduler(model, &processor, questions, limits, watch)
+        .warm(Box::new(pictures.into_iter()))
+        .run();
+    let mut seen = std::mem::take(&mut *seen.lock().expect("nothing panics with it"));
+    for events in seen.arrived.drain(..) {
+        assert!(how_it_ended(events).is_ok());
+    }
+    seen
+}
+
+#[test]
+fn who_asks_about_a_picture_that_was_encoded_ahead_finds_it_ready() {
+    let seen = warm(&[1, 2, 1], &[(6, 1)], 6);
+    assert_eq!(seen.encoded, [1, 2]);
+    let layers = seen.steps.iter().filter(|(step, _)| *step == Step::Layer);
+    assert_eq!(layers.count(), 2 * LAYERS);
+    assert!(seen.passes.iter().all(|pass| pass == &[1]) && !seen.passes.is_empty());
+}
+
+#[test]
+fn who_asks_while_pictures_are_encoded_ahead_waits_for_a_layer_at_most() {
+    let seen = warm(&[1, 2], &[(2, 7)], 9);
+    let of_others: Vec<usize> = (0..seen.steps.len()).filter(|at| seen.steps[*at].1 != 7).collect();
+    let of_the_visitor = seen.steps.len() - of_others.len();
+    assert!(of_the_visitor > LAYERS, "{:?}", seen.steps);
+    // Two layers, all of the visitor's, and then the rest.
+    let rest = 2 + of_the_visitor;
+    let expected: Vec<usize> = [0, 1].into_iter().chain(rest..rest + 4).collect();
+    assert_eq!(of_others, expected, "{:?}", seen.steps);
+}
+
+#[test]
+fn what_is_half_encoded_is_whole_for_who_asks_about_it() {
+    let seen = warm(&[1, 2], &[(2, 1)], 6);
+    assert_eq!(seen.encoded, [1, 2]);
+    let first = seen.steps.iter().take(LAYERS);
+    assert!(first.eq(&[(Step::Layer, 1); LAYERS]), "{:?}", seen.steps);
+    assert!(seen.steps[LAYERS..].starts_with(&[(Step::Pass, 1)]), "{:?}", seen.steps);
+}
+
+#[test]
+fn no_more_is_encoded_ahead_than_is_kept() {
+    let processor = processor();
+    let (visitors, questions) = queue(QueueLimits {
+        waiting: 9,
+        waiting_per_client: 9,
+    });
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let model = MadeUp {
+        seen: Arc::clone(&seen),
+        ..MadeUp::default()
+    };
+    // An eighth is for what the language model sees of pictures.
+    let limits = BatchLimits {
+        picture_cache: 8 * 2,
+        ..BatchLimits::default()
+    };
+    let watch = Arc::new(StepWatch::new(limits.max_gap));
+    let scheduler = scheduler(model, &processor, questions, limits, Arc::clone(&watch))
+        .warm(Box::new([1, 2, 3].into_iter().map(picture)));
+    std::thread::scope(|threads| {
+        threads.spawn(|| scheduler.run());
+        let mut events = Job::submit(question(7, options(2)), &visitors).expect("there is a place");
+        while !matches!(events.blocking_recv(), Some(Event::Done(_)) | None) {}
+        // Behind an answer it is idle when nothing is left to be encoded.
+        while watch.steps().running.is_some() {
+            std::thread::yield_now();
+        }
+        drop(visitors);
+    });
+    let encoded = std::mem::take(&mut seen.lock().expect("nothing panics with it").encoded);
+    assert!(
+        encoded.contains(&7) && encoded.contains(&1) && !encoded.contains(&3),
+        "{encoded:?}"
+    );
 }
 
 proptest! {

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::api::Example;
+use crate::processor::{Picture, PictureLimits};
 use crate::server::assets;
 
 /// One entry of `public/examples/examples.json`.
@@ -28,6 +29,14 @@ pub fn all() -> Vec<Example> {
         question: entry.question,
     };
     entries().into_iter().map(example).collect()
+}
+
+/// The pictures of the examples, each decoded when it is asked for.
+pub fn pictures() -> impl Iterator<Item = Picture> + Send {
+    // One that cannot be read is told to whoever opens it.
+    let decode = |bytes: Vec<u8>| Picture::decode(&bytes, &PictureLimits::default()).ok();
+    let all = (0..).map_while(open);
+    all.filter_map(move |(bytes, _)| decode(bytes))
 }
 
 /// The bytes of an example's picture, and its question (`None` asks for a caption).
