@@ -43,14 +43,7 @@ impl Rows {
 
 /// `x` times the matrix, plus the bias: `[rows, inputs]` to `[rows, outputs]`.
 ///
-/// Their number says what the rows are ([`Rows::by_count`]); to [`product_of`] the caller does.
-///
 /// `bias` is padded with zeros to whole panels.
-pub fn product(x: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
-    product_of(Rows::by_count(x.len() / matrix.inputs().max(1)), x, matrix, bias)
-}
-
-/// As [`product`], in the way that the caller chooses.
 pub fn product_of(rows: Rows, x: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
     product_on(Isa::current(), rows, x, matrix, bias)
 }
@@ -118,7 +111,7 @@ fn several_rows(
 ) {
     let inputs = PackedRows::pack(isa, rows, x, matrix);
     let stride = matrix.outputs();
-    let target = SharedOutput(output.as_mut_ptr().cast());
+    let target = Shared(output.as_mut_ptr().cast::<f32>());
     // Few panels are shared out with the rows cut as well, so that all cores have work.
     let threads = rayon::current_num_threads();
     let cuts = if matrix.panels() >= 8 * threads {
@@ -186,16 +179,26 @@ unsafe fn multiply_columns(isa: Isa, rows: Rows, mut task: BlockTask, columns: u
     }
 }
 
-/// The output of a product, which its tasks write without overlap.
-struct SharedOutput(*mut f32);
+/// What the tasks of a product write without overlap: each its own rows and columns.
+pub(super) struct Shared<T>(pub(super) *mut T);
 
-// SAFETY: each task writes its own columns and rows; see `several_rows`.
-unsafe impl Sync for SharedOutput {}
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
 
-impl SharedOutput {
+impl<T> Copy for Shared<T> {}
+
+// SAFETY: what is behind it is written without overlap, by whoever promises that with each write.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
     /// # Safety
-    /// `index` is within the output.
-    unsafe fn at(&self, index: usize) -> *mut f32 {
+    /// `index` is within what is shared.
+    pub(super) unsafe fn at(self, index: usize) -> *mut T {
         // SAFETY: says the caller.
         unsafe { self.0.add(index) }
     }
@@ -335,7 +338,7 @@ fn interleave(piece: &mut [u32], rows: &[f32], inputs: usize, pairs: bool) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #[cfg(not(miri))]
     use candle_core::quantized::{GgmlDType, QTensor};
     #[cfg(not(miri))]
@@ -346,11 +349,11 @@ mod tests {
     use super::super::matrix::InMemory;
     use super::*;
 
-    fn numbers(rng: &mut StdRng, count: usize) -> Vec<f32> {
+    pub fn numbers(rng: &mut StdRng, count: usize) -> Vec<f32> {
         (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
     }
 
-    fn pack(numbers: &[f32], inputs: usize, format: WeightFormat) -> PackedMatrix {
+    pub fn pack(numbers: &[f32], inputs: usize, format: WeightFormat) -> PackedMatrix {
         PackedMatrix::pack(&InMemory { numbers, inputs }, format).expect("there is memory")
     }
 
@@ -454,12 +457,10 @@ mod tests {
 
     #[test]
     fn where_nobody_says_a_single_row_is_a_tokens() {
-        let mut rng = StdRng::seed_from_u64(5);
-        let (rows, weights) = (numbers(&mut rng, 2 * 100), numbers(&mut rng, 40 * 100));
-        let matrix = pack(&weights, 100, WeightFormat::Q4K);
-        for (rows, way) in [(&rows[..100], Rows::Tokens), (&rows, Rows::Prompt)] {
-            assert_eq!(product(rows, &matrix, None), product_of(way, rows, &matrix, None));
-        }
+        assert_eq!(
+            [1, 2, 257].map(Rows::by_count),
+            [Rows::Tokens, Rows::Prompt, Rows::Prompt]
+        );
     }
 
     #[cfg(not(miri))]
@@ -496,7 +497,7 @@ mod tests {
         {
             let mut weights = vec![0.5; 40 * 300];
             weights[7 * 300 + 290] = damage;
-            let y = product(&[1.0; 300], &pack(&weights, 300, format), None);
+            let y = product_of(Rows::Tokens, &[1.0; 300], &pack(&weights, 300, format), None);
             assert!(!y[7].is_finite() && y[8].is_finite(), "{format:?}: {}", y[7]);
         }
     }

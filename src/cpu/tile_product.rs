@@ -16,6 +16,7 @@ use super::format::WeightFormat;
 use super::isa::{Isa, compiled_for_each};
 use super::lanes::{Lanes, pair};
 use super::matrix::{BLOCK, InMemory, Line, PANEL, PackedMatrix, Panel};
+use super::product::Shared;
 use super::product_kernel::unpack_pairs;
 #[cfg(test)]
 use super::tile_unit::Emulated;
@@ -85,27 +86,24 @@ fn product_in_parts(
     let mut sums = vec![SumsOfRow::ZERO; if parts > 1 { matrix.panels() * sums_of_panel } else { 0 }];
     let share = Share::of(matrix, rows.blocks);
     for part in 0..parts {
-        let task = TileTask {
-            matrix,
-            rows,
-            bias,
-            unit,
-            panels: 0..0,
-            blocks: 0..0,
-            steps: part * rows.steps / parts..(part + 1) * rows.steps / parts,
-            sums: (parts > 1).then_some(Shared(sums.as_mut_ptr())),
-            output: Shared(output.as_mut_ptr().cast()),
-        };
+        let steps = part * rows.steps / parts..(part + 1) * rows.steps / parts;
+        let sums = (parts > 1).then_some(Shared(sums.as_mut_ptr()));
+        let output = Shared(output.as_mut_ptr().cast());
         (0..share.tasks())
             .into_par_iter()
             .with_min_len(share.tasks_worth_a_core)
             .for_each(|index| {
                 let (panels, blocks) = share.task(index, matrix.panels(), rows.blocks);
                 let task = TileTask {
+                    matrix,
+                    rows,
+                    bias,
+                    unit,
                     panels,
                     blocks,
-                    steps: task.steps.clone(),
-                    ..task
+                    steps: steps.clone(),
+                    sums,
+                    output,
                 };
                 // SAFETY: the output has the rows and columns, and these panels and rows are this
                 // task's alone; `Unit::Amx` is asked for where it is there.
@@ -148,22 +146,6 @@ impl Share {
         )
     }
 }
-
-/// What tasks write without overlap.
-struct Shared<T>(*mut T);
-
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Shared<T> {}
-
-// SAFETY: each task writes the rows of its blocks and the columns of its panels.
-unsafe impl<T> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Shared<T> {}
 
 /// A row's sums of a panel's outputs.
 #[derive(Clone, Copy)]
@@ -311,7 +293,7 @@ impl TileTask<'_> {
         let outputs = self.matrix.outputs();
         SumsAt {
             // SAFETY: says the caller.
-            start: unsafe { self.output.0.add(block * TILE_ROWS * outputs + panel * PANEL) },
+            start: unsafe { self.output.at(block * TILE_ROWS * outputs + panel * PANEL) },
             stride: outputs * size_of::<f32>(),
         }
     }
@@ -386,7 +368,7 @@ unsafe fn few<L: Lanes, U: TileUnit, const BLOCKS: usize>(unit: &mut U, task: &T
         // SAFETY: as for this function; the steps are some of the panel's.
         unsafe {
             let sums = match task.sums {
-                Some(sums) => sums.0.add((panel * task.rows.blocks + first) * TILE_ROWS),
+                Some(sums) => sums.at((panel * task.rows.blocks + first) * TILE_ROWS),
                 None => own.as_mut_ptr(),
             };
             let at = SumsAt {
@@ -496,7 +478,7 @@ unsafe fn many<L: Lanes, U: TileUnit>(unit: &mut U, task: &TileTask) {
                         .wrapping_add(steps.len() * weights.format.block_bytes()),
                     steps,
                     sums: match task.sums {
-                        Some(sums) => sums.0.add((panel * task.rows.blocks + task.blocks.start) * TILE_ROWS),
+                        Some(sums) => sums.at((panel * task.rows.blocks + task.blocks.start) * TILE_ROWS),
                         None => own.as_mut_ptr(),
                     },
                 };
@@ -630,9 +612,10 @@ pub fn is_right(isa: Isa, unit: Unit) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
     use rand::rngs::StdRng;
-    use rand::{Rng, SeedableRng};
 
+    use super::super::product::tests::{numbers, pack};
     use super::*;
 
     const TILED: [WeightFormat; 4] = [
@@ -642,20 +625,8 @@ mod tests {
         WeightFormat::Q4K,
     ];
 
-    fn numbers(rng: &mut StdRng, count: usize) -> Vec<f32> {
-        (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
-    }
-
     fn bf16(x: f32) -> f32 {
         half::bf16::from_f32(x).to_f32()
-    }
-
-    fn pack(weights: &[f32], inputs: usize, format: WeightFormat) -> PackedMatrix {
-        let source = InMemory {
-            numbers: weights,
-            inputs,
-        };
-        PackedMatrix::pack(&source, format).expect("there is memory")
     }
 
     /// With at most so many bytes of rows at a time, on this processor's tiles as well if it has them.
