@@ -12,6 +12,7 @@ use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
 use super::files::{FileSource, Files};
+use super::hex::hex;
 use super::shard_index::{INDEX_FILE, Index};
 use super::{CheckpointError, demo, foreign, ordinary_file};
 
@@ -175,7 +176,7 @@ impl MappedTensors {
                 hash.update(&map[start..map.len().min(start + SAMPLE)]);
             }
         }
-        Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Some(hex(&hash.finalize()))
     }
 
     /// The names of all tensors.

@@ -11,6 +11,7 @@ mod demo;
 mod error;
 mod files;
 mod foreign;
+mod hex;
 pub mod hub;
 mod mapped;
 mod ordinary_file;

@@ -19,7 +19,7 @@ use crate::engine::{
     BatchLimits, ClientKey, Engine, EngineError, Event, Events, Instruction, LocalEngine, QueueLimits, Submission,
     Summary, Timings, WrittenAnswer,
 };
-use crate::generation::{FinishReason, GenerationOptions};
+use crate::generation::GenerationOptions;
 use crate::processor::Picture;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -131,10 +131,7 @@ impl From<WrittenAnswer> for OneAnswer {
             answer: text,
             token_ids: sequence.tokens.iter().map(|token| token.id).collect(),
             logprobs: sequence.tokens.iter().map(|token| token.logprob).collect(),
-            finish_reason: match sequence.finish_reason {
-                FinishReason::Stop => "stop",
-                FinishReason::Length => "length",
-            },
+            finish_reason: sequence.finish_reason.name(),
             sequence_score: sequence.score,
         }
     }

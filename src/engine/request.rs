@@ -124,6 +124,11 @@ impl<'p, M: Model> Request<'p, M> {
         }
     }
 
+    /// Whether it goes on when this picture is encoded.
+    pub fn waits_for(&self, picture: PictureId) -> bool {
+        self.phase == Phase::Picture && self.picture_id == picture
+    }
+
     /// A pass that read its prompt with others' has failed: it is read from the beginning, alone.
     pub fn read_again_alone(&mut self) {
         self.is_alone = true;
@@ -245,14 +250,6 @@ impl<'p, M: Model> Request<'p, M> {
             seed: self.answer.seed(),
             answers: written(self.answer.sequences(), processor),
         }
-    }
-}
-
-/// What a line of the log says of an answer that ended by itself.
-pub fn finish_word(reason: FinishReason) -> &'static str {
-    match reason {
-        FinishReason::Stop => "stop",
-        FinishReason::Length => "length",
     }
 }
 

@@ -23,7 +23,7 @@ use super::model::{Model, Part};
 use super::picture_cache::PictureCache;
 use super::prompt::PromptWriter;
 use super::queue::{Permit, Queue, Waiting};
-use super::request::{Phase, Prepared, Request, finish_word};
+use super::request::{Phase, Prepared, Request};
 use super::watch::{StepWatch, Work};
 use super::{EngineError, Event};
 use crate::blip2::passes::PromptPart;
@@ -206,7 +206,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             stays
         });
         let running = &self.running;
-        let is_wanted = |id: &PictureId| running.iter().any(|r| r.phase == Phase::Picture && r.picture_id == *id);
+        let is_wanted = |id: &PictureId| running.iter().any(|request| request.waits_for(*id));
         self.looking.take_if(|(id, _)| !is_wanted(id));
     }
 
@@ -389,7 +389,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
                     if let Some(mut request) = self.remove(number) {
                         self.health.succeeded();
                         let summary = request.summary(self.prompts.processor);
-                        request.log_end(finish_word(summary.finish_reason));
+                        request.log_end(summary.finish_reason.name());
                         request.end(Event::Done(summary));
                     }
                 }
@@ -464,10 +464,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
 
     /// A layer of this picture begins.
     fn watch_picture(&self, id: PictureId) {
-        let waiting = self
-            .running
-            .iter()
-            .filter(|r| r.phase == Phase::Picture && r.picture_id == id);
+        let waiting = self.running.iter().filter(|request| request.waits_for(id));
         self.watch.begin(Work::Picture, 1, ids(waiting));
     }
 
@@ -479,10 +476,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         match guarded(|| self.watch.span(), || Ok(self.model.look_on(&mut looking)?)) {
             Ok(None) => self.looking = Some((id, looking)),
             Ok(Some(encoded)) => {
-                let waiting = self
-                    .running
-                    .iter_mut()
-                    .filter(|r| r.phase == Phase::Picture && r.picture_id == id);
+                let waiting = self.running.iter_mut().filter(|request| request.waits_for(id));
                 waiting.for_each(|request| request.picture_is_ready(Some(encoded.clone())));
                 self.pictures.insert(id, encoded);
             }
@@ -492,8 +486,8 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
 
     /// A picture that cannot be encoded fails who asked about it first; it is tried again for others.
     fn fail_picture(&mut self, id: PictureId, error: EngineError) {
-        let is_waiting = |request: &&Request<'p, M>| request.phase == Phase::Picture && request.picture_id == id;
-        if let Some(number) = self.running.iter().find(is_waiting).map(|request| request.number) {
+        let first = self.running.iter().find(|request| request.waits_for(id));
+        if let Some(number) = first.map(|request| request.number) {
             self.fail(number, error);
         }
     }

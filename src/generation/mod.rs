@@ -78,6 +78,16 @@ pub enum FinishReason {
     Length,
 }
 
+impl FinishReason {
+    /// What it is called outside: `stop` or `length`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
+}
+
 /// A finished answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sequence {

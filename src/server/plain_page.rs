@@ -1,7 +1,7 @@
 //! Pages that are made here, without the page's own scripts and styles: a sentence outside of it,
 //! and what the server does.
 
-use axum::http::{HeaderValue, header};
+use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::csp;
@@ -24,7 +24,7 @@ pub struct PlainPage<'a> {
 
 impl IntoResponse for PlainPage<'_> {
     fn into_response(self) -> Response {
-        let (policy, nonce): (HeaderValue, String) = csp::with_style(!self.script.is_empty());
+        let (policy, nonce) = csp::with_style(!self.script.is_empty());
         let Self {
             base,
             title,

@@ -10,6 +10,7 @@ use ureq::http::StatusCode;
 use super::HubId;
 use super::client::{Client, FileFacts};
 use super::error::HubError;
+use crate::checkpoint::hex::hex;
 use crate::checkpoint::progress::{Progress, Task};
 use crate::checkpoint::readable_bytes;
 
@@ -202,7 +203,7 @@ impl Download {
     /// Writes it all to the disk, and gives its SHA-256 in hexadecimal.
     fn finish(self) -> Result<String, HubError> {
         self.file.sync_all().map_err(|error| unwritable(&self.path, &error))?;
-        Ok(self.sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&self.sum.finalize()))
     }
 }
 

@@ -69,6 +69,7 @@ fn now(service: &Service) -> String {
         Health::Failed(reason) => format!("failed: {reason}"),
     };
     let (queue, (held, limit)) = (service.queue(), service.memory());
+    let steps = service.steps();
     let megabytes = |bytes: usize| bytes.div_ceil(1_000_000);
     list(&[
         ("Model", model.name.clone()),
@@ -78,8 +79,8 @@ fn now(service: &Service) -> String {
         ("Running for", long(service.activity().uptime())),
         ("Answers being given", queue.running.to_string()),
         ("Questions waiting", queue.waiting.to_string()),
-        ("Step of the model", running_step(&service.steps())),
-        ("Slow steps", slow_steps(&service.steps())),
+        ("Step of the model", running_step(&steps)),
+        ("Slow steps", slow_steps(&steps)),
         (
             "Memory for pictures",
             format!("{} of {} MB", megabytes(held), megabytes(limit)),
