@@ -5,7 +5,9 @@
 use candle_core::{Result, Tensor};
 
 use super::config::OptConfig;
-use crate::nn::{Activation, Kernels, KvPool, KvShape, LayerNorm, Linear, Paging, Rows, WeightMatrix, Weights};
+use crate::nn::{
+    Activation, Kernels, KvPool, KvShape, LayerNorm, Linear, Paging, Rows, WeightMatrix, Weights, cuda_rules,
+};
 
 /// torch's default, which OPT's config cannot change.
 const LAYER_NORM_EPS: f64 = 1e-5;
@@ -79,8 +81,7 @@ impl Opt {
             .iter()
             .map(|position| position + POSITION_OFFSET as u32)
             .collect();
-        let positions = Tensor::new(places, embeds.device())?;
-        embeds + self.embed_positions.index_select(&positions, 0)?.unsqueeze(0)?
+        embeds + cuda_rules::index_select(&self.embed_positions, &places)?.unsqueeze(0)?
     }
 
     /// One layer of a pass: `[1, rows, hidden]` in and out.

@@ -116,7 +116,11 @@ impl T5 {
             .blocks
             .iter()
             .filter_map(|block| block.cross_attention.as_ref());
-        let keys_and_values = attentions.map(|half| half.attention.keys_and_values(&hidden));
+        let keys_and_values = attentions.map(|half| {
+            let (k, v) = half.attention.keys_and_values(&hidden)?;
+            // Head by head, as each token's attention reads them.
+            Ok((k.contiguous()?, v.contiguous()?))
+        });
         Ok(Some(EncodedPrompt(keys_and_values.collect::<Result<_>>()?)))
     }
 
@@ -244,19 +248,16 @@ fn add(kernels: Kernels, x: &Tensor, y: &Tensor) -> Result<Tensor> {
 }
 
 /// As the reference does in f16 alone: where a number became infinite, all are brought back to
-/// what the next layers can add to.
+/// what the next layers can add to. Whether one did stays on the device: to ask would be to wait for
+/// it.
 fn finite(x: Tensor) -> Result<Tensor> {
     const LARGEST: f64 = 65504.0;
-    if x.dtype() != DType::F16
-        || x.abs()?
-            .max_all()?
-            .to_dtype(DType::F32)?
-            .to_scalar::<f32>()?
-            .is_finite()
-    {
+    if x.dtype() != DType::F16 {
         return Ok(x);
     }
-    x.clamp(-(LARGEST - 1000.0), LARGEST - 1000.0)
+    let is_overflown = x.abs()?.max_all()?.gt(LARGEST)?.broadcast_as(x.shape())?;
+    let brought_back = x.clamp(-(LARGEST - 1000.0), LARGEST - 1000.0)?;
+    is_overflown.where_cond(&brought_back, &x)
 }
 
 /// Attention with the norm in front of it: `T5LayerSelfAttention`, `T5LayerCrossAttention`.
@@ -276,7 +277,9 @@ impl NormedAttention {
     fn of_all(&self, x: &Tensor, bias: &Mask) -> Result<Tensor> {
         let x = self.layer_norm.forward(x)?;
         let (k, v) = self.attention.keys_and_values(&x)?;
-        self.attention.forward(Rows::Prompt, &x, &k, &v, Some(bias))
+        let Attention { q, o, attention, .. } = &self.attention;
+        let q = attention.split_heads(&q.forward_of(Rows::Prompt, &x)?)?;
+        o.forward_of(Rows::Prompt, &attention.forward(&q, &k, &v, Some(bias))?)
     }
 
     fn of_earlier(&self, x: &Tensor, (layer, paging, pool): (usize, &Paging, &mut KvPool)) -> Result<Tensor> {
@@ -289,14 +292,17 @@ impl NormedAttention {
 
     fn of_prompts(&self, kind: Rows, x: &Tensor, layer: usize, prompts: &[PromptRows]) -> Result<Tensor> {
         let x = self.layer_norm.forward(x)?;
+        let Attention { q, o, attention, .. } = &self.attention;
+        let queries = q.forward_of(kind, &x)?;
         let mut start = 0;
         let mut outputs = Vec::with_capacity(prompts.len());
         for (rows, prompt) in prompts {
             let (k, v) = &prompt.0[layer];
-            outputs.push(self.attention.forward(kind, &x.narrow(1, start, *rows)?, k, v, None)?);
+            let queries = attention.split_heads(&queries.narrow(1, start, *rows)?)?;
+            outputs.push(attention.forward(&queries, k, v, None)?);
             start += rows;
         }
-        Tensor::cat(&outputs, 1)
+        o.forward_of(kind, &Tensor::cat(&outputs, 1)?)
     }
 }
 
@@ -327,11 +333,6 @@ impl Attention {
         let project = |linear: &Linear| self.attention.split_heads(&linear.forward_of(Rows::Prompt, x)?);
         Ok((project(&self.k)?, project(&self.v)?))
     }
-
-    fn forward(&self, rows: Rows, x: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Mask>) -> Result<Tensor> {
-        let q = self.attention.split_heads(&self.q.forward_of(rows, x)?)?;
-        self.o.forward_of(rows, &self.attention.forward(&q, k, v, bias)?)
-    }
 }
 
 /// `T5DenseGatedActDense`, or `T5DenseActDense` where there is no gate.
@@ -342,6 +343,7 @@ struct FeedForward {
     wo: Linear,
     /// What `wo` computes in.
     wo_dtype: DType,
+    kernels: Kernels,
 }
 
 impl FeedForward {
@@ -358,6 +360,7 @@ impl FeedForward {
             activation: config.activation,
             gate,
             wo_dtype: for_wo.dtype(),
+            kernels: vb.kernels(),
             wo: Linear::new(config.d_ff, config.d_model, false, for_wo.pp("wo"))?,
         })
     }
@@ -365,7 +368,7 @@ impl FeedForward {
     fn forward(&self, rows: Rows, x: &Tensor) -> Result<Tensor> {
         let mut y = self.wi.forward_activated_of(rows, x, self.activation)?;
         if let Some(gate) = &self.gate {
-            y = (y * gate.forward_of(rows, x)?)?;
+            y = self.kernels.multiply(&y, &gate.forward_of(rows, x)?)?;
         }
         self.wo.forward_of(rows, &y.to_dtype(self.wo_dtype)?)
     }
@@ -389,6 +392,8 @@ mod tests {
         assert_eq!(overflown.to_vec1::<f16>()?, expected);
         let whole = halves(&[65504.0, -65504.0, 1.0])?;
         assert_eq!(finite(whole.clone())?.to_vec1::<f16>()?, whole.to_vec1::<f16>()?);
+        let damaged = finite(halves(&[f32::NAN, 1.0])?)?.to_vec1::<f16>()?;
+        assert!(damaged[0].is_nan(), "what is no number is not hidden");
         let f32 = Tensor::new(&[f32::INFINITY], &Device::Cpu)?;
         assert_eq!(finite(f32)?.to_vec1::<f32>()?, [f32::INFINITY]);
         Ok(())

@@ -1,19 +1,25 @@
 //! Activations in place, in vectors.
 //!
-//! candle's GELU calls libm's `erff` for one element after another, and its ReLU turns a NaN
-//! into zero, which hides damaged weights.
+//! candle's GELUs call libm's `erff` and `tanhf` for one element after another, and its ReLU turns a
+//! NaN into zero, which hides damaged weights.
 
 use rayon::prelude::*;
 
 use super::isa::{Isa, compiled_for_each};
-use super::lanes::Lanes;
+use super::lanes::{Lanes, exp};
 
 /// An activation that there is a kernel for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActivationKernel {
     /// The exact GELU, by the error function.
     Gelu,
+    /// The GELU's tanh approximation.
+    GeluNew,
     Relu,
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// `x * sigmoid(1.702 x)`.
+    QuickGelu,
 }
 
 /// Elements that one task takes: enough to be worth waking a core.
@@ -31,7 +37,10 @@ impl ActivationKernel {
     fn apply_on(self, isa: Isa, numbers: &mut [f32]) {
         match self {
             Self::Gelu => erf_gelu(isa, numbers),
+            Self::GeluNew => tanh_gelu(isa, numbers),
             Self::Relu => relu(isa, numbers),
+            Self::Silu => silu(isa, numbers),
+            Self::QuickGelu => quick_gelu(isa, numbers),
         }
     }
 }
@@ -62,8 +71,61 @@ unsafe fn erf_gelu_of_each<L: Lanes>(numbers: &mut [f32]) {
     }
 }
 
+/// # Safety
+/// Compiled for the instruction set of `L`.
+#[expect(
+    clippy::extra_unused_type_parameters,
+    reason = "`L` says for which instructions it is compiled"
+)]
+#[inline(always)]
+unsafe fn tanh_gelu_of_each<L: Lanes>(numbers: &mut [f32]) {
+    /// Twice the square root of 2 / π.
+    const TWICE: f32 = 2.0 * 0.797_884_6;
+    for x in numbers {
+        // (1 + tanh y) / 2 is the sigmoid of 2 y.
+        *x *= sigmoid(TWICE * *x * (1.0 + 0.044_715 * *x * *x));
+    }
+}
+
+/// # Safety
+/// Compiled for the instruction set of `L`.
+#[expect(
+    clippy::extra_unused_type_parameters,
+    reason = "`L` says for which instructions it is compiled"
+)]
+#[inline(always)]
+unsafe fn silu_of_each<L: Lanes>(numbers: &mut [f32]) {
+    for x in numbers {
+        *x *= sigmoid(*x);
+    }
+}
+
+/// # Safety
+/// Compiled for the instruction set of `L`.
+#[expect(
+    clippy::extra_unused_type_parameters,
+    reason = "`L` says for which instructions it is compiled"
+)]
+#[inline(always)]
+unsafe fn quick_gelu_of_each<L: Lanes>(numbers: &mut [f32]) {
+    for x in numbers {
+        *x *= sigmoid(1.702 * *x);
+    }
+}
+
 compiled_for_each!(relu, relu_of_each, &mut [f32]);
 compiled_for_each!(erf_gelu, erf_gelu_of_each, &mut [f32]);
+compiled_for_each!(tanh_gelu, tanh_gelu_of_each, &mut [f32]);
+compiled_for_each!(silu, silu_of_each, &mut [f32]);
+compiled_for_each!(quick_gelu, quick_gelu_of_each, &mut [f32]);
+
+/// `1 / (1 + e^-x)`, without an exponential that could overflow.
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    let small = exp(-x.abs());
+    let above = if x < 0.0 { small } else { 1.0 };
+    above / (1.0 + small)
+}
 
 /// The error function within 5e-7: `x P(x²) / Q(x²)` on [-4, 4], beyond which it is 1 in
 /// f32. The coefficients are those of Eigen's float approximation.
@@ -104,7 +166,13 @@ mod tests {
     #[test]
     fn every_instruction_set_computes_the_same_and_hides_no_nan() {
         let numbers: Vec<f32> = (-300..300).map(|i| i as f32 * 0.013).chain([f32::NAN]).collect();
-        for activation in [ActivationKernel::Gelu, ActivationKernel::Relu] {
+        for activation in [
+            ActivationKernel::Gelu,
+            ActivationKernel::GeluNew,
+            ActivationKernel::Relu,
+            ActivationKernel::Silu,
+            ActivationKernel::QuickGelu,
+        ] {
             let on = |isa| {
                 let mut numbers = numbers.clone();
                 activation.apply_on(isa, &mut numbers);

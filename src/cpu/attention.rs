@@ -10,9 +10,9 @@ use rayon::prelude::*;
 
 use super::format::WeightFormat;
 use super::isa::{Isa, compiled_for_each};
-use super::lanes::{LANES, Lanes, maximum, sum};
+use super::lanes::{LANES, Lanes, exp, maximum, sum};
 use super::matrix::{MatrixSource, PackedMatrix};
-use super::product::{Rows, product_on};
+use super::product::{Rows, WORTH_A_CORE, product_on};
 
 /// Queries from which on it is worth packing keys and values.
 const WORTH_PACKING: usize = 4;
@@ -93,8 +93,10 @@ fn attend_on(
     format: WeightFormat,
 ) -> std::io::Result<Vec<f32>> {
     let [batch, heads, queries, size] = q.shape;
+    let work = 2 * queries * k.shape[2] * size;
     let of_heads: Vec<Vec<f32>> = (0..batch * heads)
         .into_par_iter()
+        .with_min_len((WORTH_A_CORE / work.max(1)).max(1))
         .map(|index| {
             let mask = mask.map(|mask| HeadMask::new(mask, index, queries));
             let task = HeadTask {
@@ -348,49 +350,9 @@ compiled_for_each!(pub(super) score, score_rows, &mut RowTask);
 compiled_for_each!(pub(super) gather, gather_rows, &mut GatherTask);
 compiled_for_each!(pub(super) softmax, softmax_row, &mut [f32]);
 
-/// `e^x` for `x <= 0` within two units of the last place: a power of two by the exponent's
-/// bits times a polynomial on half a power to either side (Cephes' coefficients).
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    const COEFFICIENTS: [f32; 6] = [
-        1.987_569_1e-4,
-        1.398_199_9e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        1.666_666_5e-1,
-        5e-1,
-    ];
-    /// ln 2 in two parts, the first short enough to be exact when it is multiplied.
-    const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
-    // Below, the result is not a normal number any more: it is taken for zero.
-    let clamped = x.max(-87.0);
-    let power = (clamped * std::f32::consts::LOG2_E - 0.5) as i32 as f32;
-    let rest = clamped - power * LN_2.0 - power * LN_2.1;
-    let mut polynomial = 0.0;
-    for coefficient in COEFFICIENTS {
-        polynomial = polynomial * rest + coefficient;
-    }
-    let scale = f32::from_bits((((power as i32) + 127) as u32) << 23);
-    let value = (polynomial * rest * rest + rest + 1.0) * scale;
-    // A NaN stays one: what is added is zero elsewhere.
-    if x < -87.0 { 0.0 } else { value + (x - clamped) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_exponential_is_libms_within_rounding() {
-        for step in 0..=90_000 {
-            let x = -step as f32 * 1e-3;
-            let (ours, libm) = (exp(x), x.exp());
-            assert!(
-                (ours - libm).abs() <= 3e-7 * libm + 1e-37,
-                "exp({x}) = {ours}, libm says {libm}"
-            );
-        }
-    }
 
     #[test]
     fn keys_and_values_in_bf16_change_little() {

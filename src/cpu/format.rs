@@ -42,6 +42,11 @@ impl WeightFormat {
         matches!(self, Self::Q8_0 | Self::Q4_0 | Self::Q4K)
     }
 
+    /// Whether something is added to a block's weights behind their scale.
+    pub(super) fn has_offsets(self) -> bool {
+        matches!(self, Self::Q4_0 | Self::Q4K)
+    }
+
     /// Bytes of a block of 32 outputs by 32 inputs, scales included.
     pub fn block_bytes(self) -> usize {
         self.weight_bytes()

@@ -50,6 +50,34 @@ pub fn maximum(numbers: &[f32]) -> f32 {
     all.fold(f32::NEG_INFINITY, |maximum, x| maximum.max(*x))
 }
 
+/// `e^x` for `x <= 0` within two units of the last place: a power of two by the exponent's
+/// bits times a polynomial on half a power to either side (Cephes' coefficients).
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    const COEFFICIENTS: [f32; 6] = [
+        1.987_569_1e-4,
+        1.398_199_9e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_5e-1,
+        5e-1,
+    ];
+    /// ln 2 in two parts, the first short enough to be exact when it is multiplied.
+    const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
+    // Below, the result is not a normal number any more: it is taken for zero.
+    let clamped = x.max(-87.0);
+    let power = (clamped * std::f32::consts::LOG2_E - 0.5) as i32 as f32;
+    let rest = clamped - power * LN_2.0 - power * LN_2.1;
+    let mut polynomial = 0.0;
+    for coefficient in COEFFICIENTS {
+        polynomial = polynomial * rest + coefficient;
+    }
+    let scale = f32::from_bits((((power as i32) + 127) as u32) << 23);
+    let value = (polynomial * rest * rest + rest + 1.0) * scale;
+    // A NaN stays one: what is added is zero elsewhere.
+    if x < -87.0 { 0.0 } else { value + (x - clamped) }
+}
+
 /// Sixteen f32 numbers.
 ///
 /// # Safety
@@ -483,6 +511,18 @@ mod x86 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_exponential_is_libms_within_rounding() {
+        for step in 0..=90_000 {
+            let x = -step as f32 * 1e-3;
+            let (ours, libm) = (exp(x), x.exp());
+            assert!(
+                (ours - libm).abs() <= 3e-7 * libm + 1e-37,
+                "exp({x}) = {ours}, libm says {libm}"
+            );
+        }
+    }
 
     #[test]
     fn half_precision_is_read_as_ieee_says() {

@@ -10,7 +10,7 @@
 //! - [`product`]: a matrix product on all cores; `product_kernel`: its inner loops.
 //!   `tile_product` is the one where `tile_unit` has a unit that multiplies tiles (Intel's AMX).
 //! - [`attention`]: softmax attention of one head; [`paged_attention`]: over keys and values in blocks.
-//! - [`norm`] and [`activation`]: layer norm, ReLU and the exact GELU.
+//! - [`norm`] and [`activation`]: layer norm and the RMS norm, ReLU and the GELUs.
 
 pub mod activation;
 pub mod attention;

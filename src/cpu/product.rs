@@ -3,6 +3,7 @@
 //! There are two ways to one, which sum in different orders and precisions: see [`Rows`]. In
 //! each of them a row's outputs have the same bits whatever other rows are multiplied with it.
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -77,9 +78,11 @@ fn block_sums(row: &[f32]) -> impl Iterator<Item = f32> {
 }
 
 fn one_row(isa: Isa, row: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, output: &mut [MaybeUninit<f32>]) {
-    let mut padded = row.to_vec();
-    padded.resize(matrix.padded_inputs(), 0.0);
-    let sums: Vec<f32> = block_sums(row).collect();
+    let mut padded = Cow::Borrowed(row);
+    if row.len() < matrix.padded_inputs() {
+        padded.to_mut().resize(matrix.padded_inputs(), 0.0);
+    }
+    let sums = sums_of_blocks(row, matrix);
     let panels_worth = (WORTH_A_CORE / (padded.len() * PANEL)).max(1);
     output
         .par_chunks_mut(PANEL)
@@ -231,7 +234,7 @@ impl PackedRows {
         let mut packed = Self {
             numbers: vec![0; count * width],
             sums: match rows {
-                Rows::Tokens => sums_of_blocks(x, inputs),
+                Rows::Tokens => sums_of_blocks(x, matrix),
                 Rows::Prompt => Vec::new(),
             },
             rows: count,
@@ -306,10 +309,15 @@ impl PackedRows {
     }
 }
 
-/// `[inputs / 32, rounded up][rows]`
-fn sums_of_blocks(x: &[f32], inputs: usize) -> Vec<f32> {
+/// `[inputs / 32, rounded up][rows]`: what the weights' offsets are multiplied by; zeros that nobody
+/// reads where the weights have none.
+fn sums_of_blocks(x: &[f32], matrix: &PackedMatrix) -> Vec<f32> {
+    let inputs = matrix.inputs();
     let count = x.len() / inputs;
     let mut sums = vec![0.0; inputs.div_ceil(BLOCK) * count];
+    if !matrix.format().has_offsets() {
+        return sums;
+    }
     for (index, row) in x.chunks_exact(inputs).enumerate() {
         let places = sums[index..].iter_mut().step_by(count);
         places.zip(block_sums(row)).for_each(|(place, sum)| *place = sum);

@@ -144,11 +144,22 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
                 let Some((job, permit)) = next else { return };
                 self.take(job, permit);
             }
+            // On a thread of the pool, for as long as there is work: it is then shared out without
+            // waking anybody first.
+            rayon::scope(|_| self.run_until_idle());
+        }
+    }
+
+    fn run_until_idle(&mut self) {
+        while !self.running.is_empty() || self.next_up.is_some() {
             self.watch.begin(Work::Scheduling, 0, ids(&self.running));
-            // On a thread of the pool: work is then shared out without waking anybody first.
-            rayon::scope(|_| self.step());
+            self.step();
             self.queue.refresh();
             self.note_usage();
+            if rayon::current_num_threads() == 1 {
+                // Whoever else has work for the pool, a picture to be resized, has no other thread.
+                rayon::yield_now();
+            }
         }
     }
 

@@ -27,8 +27,11 @@ impl Activation {
     pub fn kernel(self) -> Option<ActivationKernel> {
         match self {
             Self::Gelu => Some(ActivationKernel::Gelu),
+            Self::GeluNew => Some(ActivationKernel::GeluNew),
             Self::Relu => Some(ActivationKernel::Relu),
-            _ => None,
+            Self::Silu => Some(ActivationKernel::Silu),
+            Self::QuickGelu => Some(ActivationKernel::QuickGelu),
+            Self::Tanh => None,
         }
     }
 
@@ -51,22 +54,29 @@ mod tests {
     use crate::nn::Kernels;
 
     #[test]
-    fn the_exact_gelu_is_libms_within_rounding() {
-        let xs: Vec<f32> = (-60_000..=60_000).map(|i| i as f32 * 1e-4).collect();
+    fn activations_are_libms_within_rounding() {
+        let small = (-60_000..=60_000).map(|i| i as f32 * 1e-4);
+        // Where exponentials overflow, or vanish.
+        let large = [20.0, 90.0, 1e4, 1e15].into_iter().flat_map(|x| [x, -x]);
+        let xs: Vec<f32> = small.chain(large).collect();
         let x = Tensor::new(xs.as_slice(), &candle_core::Device::Cpu).expect("memory for a small tensor");
-        let ours = Kernels::Own
-            .activate(Activation::Gelu, &x)
-            .and_then(|y| y.to_vec1::<f32>())
-            .expect("it is a float tensor");
-        let libm = x
-            .gelu_erf()
-            .and_then(|y| y.to_vec1::<f32>())
-            .expect("it is a float tensor");
-        for ((x, ours), libm) in xs.iter().zip(&ours).zip(&libm) {
-            assert!(
-                (ours - libm).abs() <= 1e-6 * x.abs().max(1.0),
-                "gelu({x}) = {ours}, libm says {libm}"
-            );
+        for activation in [
+            Activation::Gelu,
+            Activation::GeluNew,
+            Activation::Relu,
+            Activation::Silu,
+            Activation::QuickGelu,
+        ] {
+            let by = |kernels: Kernels| {
+                let y = kernels.activate(activation, &x).and_then(|y| y.to_vec1::<f32>());
+                y.expect("it is a float tensor")
+            };
+            for ((x, ours), libm) in xs.iter().zip(by(Kernels::Own)).zip(by(Kernels::Candle)) {
+                assert!(
+                    (ours - libm).abs() <= 1e-6 * x.abs().max(1.0),
+                    "{activation:?} of {x} = {ours}, libm says {libm}"
+                );
+            }
         }
     }
 
@@ -78,6 +88,7 @@ mod tests {
             Activation::GeluNew,
             Activation::Relu,
             Activation::Silu,
+            Activation::QuickGelu,
         ] {
             let y = Kernels::Own.activate(activation, &x).and_then(|y| y.to_vec1::<f32>());
             assert!(y.expect("it is a float tensor")[0].is_nan(), "{activation:?}");

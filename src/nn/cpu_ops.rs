@@ -115,19 +115,62 @@ impl CustomOp3 for LayerNorm {
     }
 }
 
+/// T5's norm over the last dimension.
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
+    x.contiguous()?.apply_op2_no_bwd(weight, &RmsNorm { eps })
+}
+
+struct RmsNorm {
+    eps: f32,
+}
+
+impl CustomOp2 for RmsNorm {
+    fn name(&self) -> &'static str {
+        "rms-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let weight = contiguous(weight, weight_layout)?;
+        if x_layout.dims().last() != Some(&weight.len()) {
+            candle_core::bail!("{:?} cannot be normed by {} weights", x_layout.dims(), weight.len());
+        }
+        let normed = norm::rms_norm(contiguous(x, x_layout)?, weight, self.eps);
+        Ok((CpuStorage::F32(normed), x_layout.shape().clone()))
+    }
+}
+
 /// The sum of two tensors of one shape.
 ///
 /// candle adds on threads of its own, which wait for each other where the products' threads
 /// want to work.
 pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &Add)
+    each_pair("add", x, y, |x, y| x + y)
 }
 
-struct Add;
+/// The product of two tensors of one shape, number by number.
+pub fn multiply(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    each_pair("multiply", x, y, |x, y| x * y)
+}
 
-impl CustomOp2 for Add {
+fn each_pair(name: &'static str, x: &Tensor, y: &Tensor, of: impl Fn(f32, f32) -> f32) -> Result<Tensor> {
+    x.contiguous()?
+        .apply_op2_no_bwd(&y.contiguous()?, &EachPair { name, of })
+}
+
+struct EachPair<F> {
+    name: &'static str,
+    of: F,
+}
+
+impl<F: Fn(f32, f32) -> f32> CustomOp2 for EachPair<F> {
     fn name(&self) -> &'static str {
-        "add"
+        self.name
     }
 
     fn cpu_fwd(
@@ -138,13 +181,13 @@ impl CustomOp2 for Add {
         y_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         if x_layout.shape() != y_layout.shape() {
-            candle_core::bail!("{:?} and {:?} cannot be added", x_layout.dims(), y_layout.dims());
+            candle_core::bail!("{}: {:?} and {:?} differ", self.name, x_layout.dims(), y_layout.dims());
         }
-        let mut sums = contiguous(x, x_layout)?.to_vec();
-        for (sum, y) in sums.iter_mut().zip(contiguous(y, y_layout)?) {
-            *sum += y;
+        let mut numbers = contiguous(x, x_layout)?.to_vec();
+        for (x, y) in numbers.iter_mut().zip(contiguous(y, y_layout)?) {
+            *x = (self.of)(*x, *y);
         }
-        Ok((CpuStorage::F32(sums), x_layout.shape().clone()))
+        Ok((CpuStorage::F32(numbers), x_layout.shape().clone()))
     }
 }
 

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use candle_core::quantized::{QMatMul, QTensor};
-use candle_core::{DType, Layout, Module, Result, Tensor};
+use candle_core::{DType, Device, Layout, Module, Result, Tensor};
 
 /// The least compute capability, major and minor, whose kernels know a dtype.
 pub fn least_capability(dtype: DType) -> (u32, u32) {
@@ -64,9 +64,33 @@ fn is_factor(layout: &Layout) -> bool {
 
 /// Rows of a table by their index.
 pub fn index_select(table: &Tensor, ids: &[u32]) -> Result<Tensor> {
+    rows_at(table, &Ids::new(ids.to_vec(), table.device())?)
+}
+
+/// Indices of rows that are looked up in several tables, on their device.
+pub struct Ids {
+    ids: Tensor,
+    greatest: u32,
+}
+
+impl Ids {
+    pub fn new(ids: Vec<u32>, device: &Device) -> Result<Self> {
+        let Some(greatest) = ids.iter().copied().max() else {
+            candle_core::bail!("CUDA looks up no empty list")
+        };
+        let count = ids.len();
+        Ok(Self {
+            ids: Tensor::from_vec(ids, count, device)?,
+            greatest,
+        })
+    }
+}
+
+/// As [`index_select`].
+pub fn rows_at(table: &Tensor, ids: &Ids) -> Result<Tensor> {
     check_contiguous("index_select", table)?;
-    check_ids(ids, table.dim(0)?)?;
-    table.index_select(&Tensor::new(ids, table.device())?, 0)
+    check_ids(&[ids.greatest], table.dim(0)?)?;
+    table.index_select(&ids.ids, 0)
 }
 
 /// Rows of a quantised table by their index, in f32. Only these are unpacked.
@@ -135,7 +159,6 @@ fn check_numbers(operation: &str, tensor: &Tensor) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
     use candle_core::quantized::GgmlDType;
 
     use super::*;

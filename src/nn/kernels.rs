@@ -82,11 +82,27 @@ impl Kernels {
         }
     }
 
+    /// The product of two tensors of one shape, number by number: what a gate lets through.
+    pub fn multiply(self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Own => cpu_ops::multiply(x, y),
+            Self::Candle => x * y,
+        }
+    }
+
     /// `torch.nn.LayerNorm` over the last dimension; `weight` and `bias` are `[size]`.
     pub fn layer_norm(self, x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
         match self {
             Self::Own => cpu_ops::layer_norm(x, weight, bias, eps),
             Self::Candle => layer_norm_by_candle(x, weight, bias, eps),
+        }
+    }
+
+    /// See [`RmsNorm`](super::norm::RmsNorm); `weight` is `[size]`.
+    pub fn rms_norm(self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
+        match self {
+            Self::Own => cpu_ops::rms_norm(x, weight, eps),
+            Self::Candle => rms_norm_by_candle(x, weight, eps),
         }
     }
 
@@ -127,6 +143,14 @@ fn layer_norm_by_candle(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) ->
         _ => x.contiguous()?,
     };
     cuda_rules::layer_norm(&x, weight, bias, eps)
+}
+
+/// candle's own kernel computes in the dtype of `x`, T5's norm always in f32.
+fn rms_norm_by_candle(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
+    let x = x.to_dtype(DType::F32)?;
+    let variance = x.sqr()?.mean_keepdim(D::Minus1)?;
+    let normed = x.broadcast_div(&(variance + f64::from(eps))?.sqrt()?)?;
+    normed.to_dtype(weight.dtype())?.broadcast_mul(weight)
 }
 
 /// Attention as candle's products.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::cpu_ops;
+use super::cuda_rules::{self, Ids};
 use super::kernels::{Kernels, attend_by_products};
 use super::kv_blocks::{BLOCK, KvSequence};
 use crate::cpu::Rows;
@@ -214,7 +215,7 @@ struct Group {
     segments: usize,
     /// Places in the pool of what each segment sees, `[segments * longest]`; behind its end
     /// its first one.
-    slots: Tensor,
+    slots: Ids,
     /// `[segments, heads or 1, rows of a segment, longest]`, f32.
     mask: Tensor,
 }
@@ -264,7 +265,7 @@ impl Group {
         Ok(Self {
             rows: range,
             segments,
-            slots: Tensor::from_vec(slots, segments * longest, device)?,
+            slots: Ids::new(slots, device)?,
             mask: Tensor::from_vec(mask, (segments, heads, count, longest), device)?,
         })
     }
@@ -276,8 +277,8 @@ impl Group {
                 .contiguous()
         };
         let q = split(q.narrow(1, self.rows.start, self.rows.len())?)?;
-        let k = split(keys.index_select(&self.slots, 0)?)?;
-        let v = split(values.index_select(&self.slots, 0)?)?;
+        let k = split(cuda_rules::rows_at(keys, &self.slots)?)?;
+        let v = split(cuda_rules::rows_at(values, &self.slots)?)?;
         let y = attend_by_products(&q, &k, &v, scale, Some(&self.mask))?;
         y.reshape((1, self.rows.len(), ()))
     }

@@ -1,6 +1,6 @@
 //! The norms: LayerNorm, and T5's RMS norm.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use super::kernels::Kernels;
 use super::weights::Weights;
@@ -45,7 +45,8 @@ impl LayerNorm {
 /// its weight.
 pub struct RmsNorm {
     weight: Tensor,
-    eps: f64,
+    eps: f32,
+    kernels: Kernels,
 }
 
 impl RmsNorm {
@@ -53,15 +54,13 @@ impl RmsNorm {
     pub fn new(size: usize, eps: f64, vb: Weights) -> Result<Self> {
         Ok(Self {
             weight: vb.get(size, "weight")?,
-            eps,
+            eps: eps as f32,
+            kernels: vb.kernels(),
         })
     }
 
     /// `[…, size]` in any dtype to the same shape in the weight's.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = x.to_dtype(DType::F32)?;
-        let variance = x.sqr()?.mean_keepdim(D::Minus1)?;
-        let normed = x.broadcast_div(&(variance + self.eps)?.sqrt()?)?;
-        normed.to_dtype(self.weight.dtype())?.broadcast_mul(&self.weight)
+        self.kernels.rms_norm(x, &self.weight, self.eps)
     }
 }

@@ -109,7 +109,7 @@ fn prompt(kind: &str, text: Option<&str>) -> Prompt {
 pub struct Case {
     pub golden: Golden,
     distribution: Vec<Vec<f32>>,
-    model: Blip2,
+    pub model: Blip2,
     processor: Processor,
 }
 

@@ -18,9 +18,13 @@ use super::AnyResult;
 use super::golden::{Case, golden, names};
 use crate::parity::device_by_env;
 
-/// Where multiply and add round once. The baseline of x86 has no fused multiply-add.
+/// Where multiply and add round once, as the reference does.
 const DISTRIBUTION_TOLERANCE: f32 = 1e-5;
-const UNFUSED_DISTRIBUTION_TOLERANCE: f32 = 4e-5;
+
+/// The baseline of x86 has no fused multiply-add. And the smallest T5s double a rounding so often that
+/// the reference's own show: the nearer a norm is to exact numbers, the farther off they are, by 2e-5
+/// with its root in f64.
+const LOOSE_DISTRIBUTION_TOLERANCE: f32 = 4e-5;
 
 /// With the kernels that suit the CPU, or that `GLIMPSE_KERNELS` names; or on the device of
 /// `GLIMPSE_TEST_DEVICE`.
@@ -67,13 +71,14 @@ fn all_answer_as_the_reference_does(placement: &Placement) -> AnyResult<()> {
 #[test]
 fn tokens_are_drawn_from_the_references_distribution() -> AnyResult<()> {
     let is_fused = Isa::current().name() != "baseline" || cfg!(target_arch = "aarch64");
-    let tolerance = if is_fused {
-        DISTRIBUTION_TOLERANCE
-    } else {
-        UNFUSED_DISTRIBUTION_TOLERANCE
-    };
     for name in names()? {
         let case = Case::open(&golden(), &name, &placement()?)?;
+        let is_t5 = !case.model.reads_in_parts();
+        let tolerance = if is_fused && !is_t5 {
+            DISTRIBUTION_TOLERANCE
+        } else {
+            LOOSE_DISTRIBUTION_TOLERANCE
+        };
         let worst = case.check_distribution()?;
         let options = &case.golden.drawn.options;
         assert!(worst <= tolerance, "{name} {options:?}: off by {worst:e}");
