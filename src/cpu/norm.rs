@@ -101,10 +101,10 @@ unsafe fn rms_row<L: Lanes>(task: &mut RmsTask) {
     for (out, x) in task.out.iter_mut().zip(task.row) {
         *out = x * x;
     }
-    let root = (sum(task.out) / task.row.len() as f32 + task.eps).sqrt();
+    let variance = sum(task.out) / task.row.len() as f32;
+    let factor = 1.0 / (variance + task.eps).sqrt();
     for ((out, x), weight) in task.out.iter_mut().zip(task.row).zip(task.weight) {
-        // One rounding less than by the reciprocal.
-        *out = x / root * weight;
+        *out = weight * (x * factor);
     }
 }
 
