@@ -13,7 +13,6 @@ benches/results/gradio-demo-model.md. The visitors share the machine's cores wit
 """
 
 import argparse
-import http.client
 import io
 import itertools
 import json
@@ -29,10 +28,9 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from serving import EDGE, HOST, ROOT, VISITOR, Server, form, free_port, processor, secret
+from serving import (HOST, JSON, MULTIPART, ROOT, GlimpseVisitor, Refused, Server, Visitor, form, free_port, glimpse_server,
+                     processor, secret)
 
-MULTIPART = {"Content-Type": f"multipart/form-data; boundary={EDGE}"}
-JSON = {"Content-Type": "application/json"}
 QUESTIONS = [
     "How many things are in the picture?",
     "What is on the left?",
@@ -79,49 +77,6 @@ def pictures(count, seed):
         file = io.BytesIO()
         (ImageOps.mirror(part) if rng.random() < 0.5 else part).save(file, "JPEG", quality=90)
         files.add(file.getvalue())
-
-
-class Refused(Exception):
-    """A server that does not answer as it should."""
-
-
-class Visitor:
-    """Somebody with a connection that is kept."""
-
-    def __init__(self, port):
-        self.connection = http.client.HTTPConnection(HOST, port, timeout=120)
-        self.secret = secret()
-
-    def call(self, method, path, body=None, headers=None):
-        """The response, its body yet to be read."""
-        self.connection.request(method, path, body, {VISITOR: self.secret, **(headers or {})})
-        response = self.connection.getresponse()
-        if response.status != 200:
-            raise Refused(f"{path}: {response.status} {response.read().decode(errors='replace')}")
-        return response
-
-
-class GlimpseVisitor(Visitor):
-    """Makes the calls of Glimpse's page."""
-
-    def __init__(self, port, tokens):
-        super().__init__(port)
-        self.settings = {"min_new_tokens": tokens, "max_new_tokens": tokens}
-
-    def put_in(self, file):
-        return json.load(self.call("POST", "/api/page/upload", form(file), MULTIPART))["id"]
-
-    def ask(self, conversation, question):
-        """The answer so far, again and again as it grows."""
-        request = {"conversation": conversation, "question": question, **self.settings}
-        text, event = "", {}
-        for line in self.call("POST", "/api/page/ask", json.dumps({"request": request}), JSON):
-            event = json.loads(line)
-            if event["event"] == "token":
-                text += event["text"]
-                yield text
-        if event.get("event") != "done":
-            raise Refused(f"an answer ended with {event}")
 
 
 class GradioVisitor(Visitor):
@@ -228,14 +183,7 @@ def summary(server, seen, began, seconds, own, others):
 
 
 def glimpse(options, scratch):
-    """A server whose limits for strangers do not hold a crowd of one address up."""
-    port = free_port()
-    most = str(10**6)
-    command = [options.program, "serve", "--addr", f"{HOST}:{port}", "--threads", CORES]
-    command += ["--data", tempfile.mkdtemp(dir=scratch)]
-    command += ["--max-questions-per-minute", most, "--max-conversations", most, "--max-conversations-per-visitor", most]
-    command += ["--max-waiting", 4 * options.visitors, "--max-waiting-per-visitor", options.visitors]
-    return Server(command, port, "/readyz", scratch / "glimpse.log")
+    return glimpse_server(options.program, scratch, options.visitors, "--threads", CORES)
 
 
 def gradio(options, scratch, way):

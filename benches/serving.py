@@ -1,11 +1,13 @@
 """What benchmarks share that start servers and ask them over HTTP."""
 
 import http.client
+import json
 import os
 import platform
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,6 +18,8 @@ EDGE = "edge"
 VISITOR = "x-glimpse-visitor"
 # Between two looks at a server that starts, in seconds.
 LOOK = 0.002
+MULTIPART = {"Content-Type": f"multipart/form-data; boundary={EDGE}"}
+JSON = {"Content-Type": "application/json"}
 
 
 def processor():
@@ -109,3 +113,56 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+class Refused(Exception):
+    """A server that does not answer as it should."""
+
+
+class Visitor:
+    """Somebody with a connection that is kept."""
+
+    def __init__(self, port):
+        self.connection = http.client.HTTPConnection(HOST, port, timeout=120)
+        self.secret = secret()
+
+    def call(self, method, path, body=None, headers=None):
+        """The response, its body yet to be read."""
+        self.connection.request(method, path, body, {VISITOR: self.secret, **(headers or {})})
+        response = self.connection.getresponse()
+        if response.status != 200:
+            raise Refused(f"{path}: {response.status} {response.read().decode(errors='replace')}")
+        return response
+
+
+class GlimpseVisitor(Visitor):
+    """Makes the calls of Glimpse's page."""
+
+    def __init__(self, port, tokens):
+        super().__init__(port)
+        self.settings = {"min_new_tokens": tokens, "max_new_tokens": tokens}
+
+    def put_in(self, file):
+        return json.load(self.call("POST", "/api/page/upload", form(file), MULTIPART))["id"]
+
+    def ask(self, conversation, question):
+        """The answer so far, again and again as it grows."""
+        request = {"conversation": conversation, "question": question, **self.settings}
+        text, event = "", {}
+        for line in self.call("POST", "/api/page/ask", json.dumps({"request": request}), JSON):
+            event = json.loads(line)
+            if event["event"] == "token":
+                text += event["text"]
+                yield text
+        if event.get("event") != "done":
+            raise Refused(f"an answer ended with {event}")
+
+
+def glimpse_server(program, scratch, visitors, *more):
+    """A server of Glimpse whose limits for strangers do not hold a crowd of one address up."""
+    port = free_port()
+    most = str(10**6)
+    command = [program, "serve", "--addr", f"{HOST}:{port}", "--data", tempfile.mkdtemp(dir=scratch)]
+    command += ["--max-questions-per-minute", most, "--max-conversations", most, "--max-conversations-per-visitor", most]
+    command += ["--max-waiting", 4 * visitors, "--max-waiting-per-visitor", visitors, *more]
+    return Server(command, port, "/readyz", scratch / "glimpse.log")

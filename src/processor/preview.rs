@@ -1,9 +1,9 @@
 //! The picture that goes back to browsers: decoded and encoded again, so that nothing of
 //! the uploaded file (its place, its camera, a payload) is passed on.
 
-use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{self, FilterType};
-use image::{ExtendedColorType, ImageBuffer, Rgb, RgbImage};
+use image::{ImageBuffer, Rgb, RgbImage};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 use super::Picture;
 
@@ -89,9 +89,13 @@ fn is_averaged(longer: usize) -> bool {
 }
 
 fn jpeg(rgb: &[u8], width: u32, height: u32) -> Result<Vec<u8>, EncodeError> {
+    let side = |side: u32| u16::try_from(side).map_err(|cause| EncodeError::new(&cause));
+    let (width, height) = (side(width)?, side(height)?);
     let mut bytes = Vec::new();
-    let encoded =
-        JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode(rgb, width, height, ExtendedColorType::Rgb8);
+    let mut encoder = Encoder::new(&mut bytes, QUALITY);
+    // Colours as sharp as what is light and dark.
+    encoder.set_sampling_factor(SamplingFactor::F_1_1);
+    let encoded = encoder.encode(rgb, width, height, ColorType::Rgb);
     encoded.map_err(|cause| EncodeError::new(&cause))?;
     Ok(bytes)
 }

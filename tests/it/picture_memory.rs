@@ -29,6 +29,13 @@ fn encoded(image: &DynamicImage, format: ImageFormat) -> Result<Vec<u8>, Box<dyn
     Ok(file.into_inner())
 }
 
+fn jpeg(rgb: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut file = Vec::new();
+    let (width, height) = (u16::try_from(WIDTH)?, u16::try_from(HEIGHT)?);
+    jpeg_encoder::Encoder::new(&mut file, 75).encode(rgb, width, height, jpeg_encoder::ColorType::Rgb)?;
+    Ok(file)
+}
+
 fn png(color: png::ColorType, depth: png::BitDepth, samples: &[u8], turned: bool) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut file = Vec::new();
     let mut info = png::Info::with_size(WIDTH, HEIGHT);
@@ -85,7 +92,7 @@ fn files() -> Result<Vec<NamedFile>, Box<dyn Error>> {
         named("rgb.gif", gif(&image)?),
         named("rgb.bmp", encoded(&image, ImageFormat::Bmp)?),
         named("rgba.bmp", encoded(&rgba.clone().into(), ImageFormat::Bmp)?),
-        named("rgb.jpg", encoded(&image, ImageFormat::Jpeg)?),
+        named("rgb.jpg", jpeg(rgb.as_raw())?),
         named("grey.tif", encoded(&image.to_luma8().into(), ImageFormat::Tiff)?),
         named("grey-16.tif", encoded(&image.to_luma16().into(), ImageFormat::Tiff)?),
         named("rgb.tif", encoded(&image, ImageFormat::Tiff)?),
