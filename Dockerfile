@@ -1,7 +1,7 @@
 # Glimpse in a container: uid 1000, port 7860, nothing but /data and /tmp written to.
 #
 #   docker build -t glimpse .                                  the CPU
-#   docker build -t glimpse:cuda --target cuda .               NVIDIA GPUs (compute capability: CUDA_COMPUTE_CAP)
+#   docker build -t glimpse:cuda --target cuda .               NVIDIA GPUs (of 8.0 and later, unless CUDA_COMPUTE_CAP says it)
 #   docker build -t glimpse --build-arg PROGRAM=prebuilt .     a program that lies in target/image already
 #
 # What the program keeps (conversations, downloaded checkpoints) is below /data.
@@ -44,7 +44,8 @@ COPY target/image/glimpse /glimpse
 # --- The program for NVIDIA GPUs ---
 FROM docker.io/nvidia/cuda:${CUDA}-devel-ubuntu24.04 AS build-cuda
 ARG RUST
-ARG CUDA_COMPUTE_CAP=80
+# Unless it is given, scripts/build-cuda.sh says which GPUs the program is for.
+ARG CUDA_COMPUTE_CAP
 ENV RUSTUP_TOOLCHAIN=${RUST} CARGO_HOME=/usr/local/cargo RUSTUP_HOME=/usr/local/rustup \
     PATH=/usr/local/cargo/bin:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 RUN apt-get update && apt-get install -y --no-install-recommends gcc g++ make && rm -rf /var/lib/apt/lists/*

@@ -41,7 +41,7 @@ RAW=${CARGO_TARGET_DIR:-target}/wasm32-unknown-unknown/wasm-release/$NAME.wasm
 
 # 2. The loader, and the WebAssembly as it wants it.
 BINDGEN=.tools/bin/wasm-bindgen
-[ -x "$BINDGEN" ] || BINDGEN=$(command -v wasm-bindgen) || die "wasm-bindgen is missing: see the README"
+[ -x "$BINDGEN" ] || BINDGEN=$(command -v wasm-bindgen) || die "wasm-bindgen is missing: run make tools"
 WANTED=$(sed -n 's/^wasm-bindgen = .*"=\([0-9.]*\)".*/\1/p' Cargo.toml)
 case $("$BINDGEN" --version) in
   *" $WANTED") ;;

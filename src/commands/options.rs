@@ -30,9 +30,10 @@ pub struct ModelArgs {
     #[command(flatten)]
     place: PlaceArgs,
 
-    /// auto, f32, f16, bf16, q8_0, q4_0 or q4_k: how weights are stored. auto is f16 on a GPU
-    /// (the Q-Former in f32, as in the reference); on the CPU f32 for a small model, and q8_0
-    /// for a large one, which is the fastest that shows no loss
+    /// auto, f32, f16, bf16, q8_0, q4_0 or q4_k: how weights are stored. On a GPU auto is f16 with
+    /// OPT (the Q-Former in f32, as in the reference), and with T5, whose numbers are too large for
+    /// f16, bf16, or f32 where the GPU has no bf16 (before compute capability 8.0); on the CPU f32
+    /// for a small model, and q8_0 for a large one, which is the fastest that shows no loss
     #[arg(long, env = "GLIMPSE_DTYPE", default_value = "auto", value_name = "DTYPE")]
     dtype: DtypeChoice,
 
