@@ -33,6 +33,46 @@ pub enum EngineError {
     Panicked,
 }
 
+/// Why a model that was loaded cannot answer at all; each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("The system gives the model no thread: {0}. End other programs, or allow more threads (`ulimit -u`).")]
+    NoThread(#[from] std::io::Error),
+    #[error(
+        "{device} has no memory left for keys and values beside the model: {reason}. Use a smaller --dtype, or end other programs that use it."
+    )]
+    NoCache { device: String, reason: String },
+    #[error(
+        "The model is loaded on {device}, and cannot answer there about a blank picture: {reason}. If it is a GPU, check its driver (`nvidia-smi`) and who else uses it, or use --device cpu."
+    )]
+    NoAnswer { device: String, reason: String },
+}
+
+impl StartError {
+    /// The model cannot even answer about a blank picture.
+    pub(super) fn no_answer(device: &str, error: &GenerationError) -> Self {
+        let reason = match error {
+            // Its sentence is for who has asked.
+            GenerationError::Model(error) => first_line(error),
+            error => error.to_string().trim_end_matches('.').to_owned(),
+        };
+        let device = device.to_owned();
+        Self::NoAnswer { device, reason }
+    }
+
+    /// There is no room for what answers read.
+    pub(super) fn no_cache(device: &str, error: &candle_core::Error) -> Self {
+        Self::NoCache {
+            device: device.to_owned(),
+            reason: first_line(error),
+        }
+    }
+}
+
+fn first_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
 impl From<candle_core::Error> for EngineError {
     fn from(error: candle_core::Error) -> Self {
         Self::Generation(error.into())

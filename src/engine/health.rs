@@ -42,11 +42,6 @@ impl DeviceHealth {
         self.failure.get().map(String::as_str)
     }
 
-    /// Nothing can be answered at all.
-    pub fn broken(&self, error: &candle_core::Error) {
-        let _ = self.failure.set(error.to_string());
-    }
-
     /// An answer was given.
     pub fn succeeded(&self) {
         self.in_a_row.store(0, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! A model on this machine.
 
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 
 use super::health::DeviceHealth;
 use super::job::Job;
@@ -8,8 +9,8 @@ use super::queue::{QueueSender, queue};
 use super::scheduler::BatchLimits;
 use super::watch::{StepWatch, look_at};
 use super::worker;
-use super::{Description, Engine, EngineError, Events, Health, QueueLimits, QueueState, Steps, Submission};
-use crate::models::OpenModel;
+use super::{Description, Engine, EngineError, Events, Health, QueueLimits, QueueState, StartError, Steps, Submission};
+use crate::models::{Kernels, OpenModel};
 use crate::processor::{Picture, Processor};
 
 /// A model with a thread of its own, and a queue before it.
@@ -25,22 +26,36 @@ impl LocalEngine {
     /// Gives the model its thread, which ends when the engine is gone and the queue is empty.
     ///
     /// # Errors
-    /// The system gives no thread.
-    pub fn start(model: OpenModel, limits: QueueLimits, batches: BatchLimits) -> std::io::Result<Self> {
-        Self::start_with(model, limits, batches, std::iter::empty())
+    /// The system gives no thread, or the device no memory for keys and values.
+    pub fn start(model: OpenModel, limits: QueueLimits, batches: BatchLimits) -> Result<Self, StartError> {
+        Self::begin(model, limits, batches, Box::new(std::iter::empty()), false)
     }
 
-    /// The same for a model that encodes these pictures while nobody asks anything, so that whoever
-    /// asks about one of them finds it ready. Each is taken when it is its turn, in the model's thread.
+    /// The same for a server, whose model encodes these pictures while nobody asks anything, so that
+    /// whoever asks about one of them finds it ready. Each is taken when it is its turn, in the model's
+    /// thread. Where candle's operations compute, as on a GPU, it has answered once when this returns.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// As for [`LocalEngine::start`], and the model could not answer.
     pub fn start_with(
         model: OpenModel,
         limits: QueueLimits,
         batches: BatchLimits,
         pictures: impl Iterator<Item = Picture> + Send + 'static,
-    ) -> std::io::Result<Self> {
+    ) -> Result<Self, StartError> {
+        let processor = Arc::clone(&model.processor);
+        let pictures = Box::new(pictures.map(move |picture| processor.image.resize(&picture)));
+        let warms_up = model.blip2.precision().kernels == Kernels::Candle;
+        Self::begin(model, limits, batches, pictures, warms_up)
+    }
+
+    fn begin(
+        model: OpenModel,
+        limits: QueueLimits,
+        batches: BatchLimits,
+        pictures: Box<dyn Iterator<Item = Picture> + Send>,
+        warms_up: bool,
+    ) -> Result<Self, StartError> {
         let (sender, queue) = queue(limits);
         let health = Arc::new(DeviceHealth::new(model.blip2.device().is_cpu()));
         let watch = Arc::new(StepWatch::new(batches.max_gap));
@@ -51,13 +66,20 @@ impl LocalEngine {
             health: Arc::clone(&health),
             watch: Arc::clone(&watch),
         };
-        let processor = Arc::clone(&model.processor);
-        let pictures = Box::new(pictures.map(move |picture| processor.image.resize(&picture)));
         let looked_at = look_at(Arc::clone(&watch))?;
+        let device = model.device.clone();
+        let (started, has_started) = channel();
         std::thread::Builder::new().name("model".into()).spawn(move || {
-            worker::run(&model, queue, batches, health, watch, pictures);
+            // The work of a GPU is queued by thread: all of it is done in this one.
+            if let Some(batched) = worker::begin(&model, batches, warms_up, &started) {
+                worker::run(&model, batched, queue, batches, health, watch, pictures);
+            }
             drop(looked_at);
         })?;
+        let reason = "the model's thread broke, as the log says".to_owned();
+        has_started
+            .recv()
+            .unwrap_or(Err(StartError::NoAnswer { device, reason }))?;
         Ok(engine)
     }
 }

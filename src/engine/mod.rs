@@ -2,7 +2,8 @@
 //!
 //! [`Engine`] is what the rooms above know. [`LocalEngine`] is a model on this machine: one
 //! thread owns it, and a bounded queue stands before it in which clients are served in turn
-//! (`queue`); steps of the model that take too long are told (`watch`). [`ScriptedEngine`] answers from a script, for tests ([`scripted`]).
+//! (`queue`); steps of the model that take too long are told (`watch`), and on a GPU it answers
+//! once before it counts as started (`warm_up`). [`ScriptedEngine`] answers from a script, for tests ([`scripted`]).
 //!
 //! Everything that knows a tokenizer is below this door: questions become prompts (`prompt`),
 //! stop strings become tokens, tokens become text.
@@ -23,11 +24,12 @@ mod request;
 mod scheduler;
 pub mod scripted;
 mod submission;
+mod warm_up;
 mod watch;
 mod worker;
 
 pub use description::Description;
-pub use error::EngineError;
+pub use error::{EngineError, StartError};
 pub use event::{Event, Events, Summary, Timings, WrittenAnswer};
 pub use health::Health;
 pub use local::LocalEngine;

@@ -29,6 +29,7 @@ mod support;
 mod t5;
 mod terminal;
 mod visitors;
+mod warm_up;
 
 #[global_allocator]
 static ALLOCATOR: support::memory::Counting = support::memory::Counting;
