@@ -108,6 +108,10 @@ $(GRADIO): benches/requirements-gradio.txt
 	@.venv-gradio/bin/pip install --quiet -r benches/requirements-gradio.txt
 	@touch $(GRADIO)
 
+.PHONY: bench-vllm
+bench-vllm: build $(PYTHON) ## Glimpse and vLLM as servers of the shape of OPT-2.7B (VLLM=its command, which is yours to install; 20 GB of memory)
+	@$(PYTHON) benches/vllm.py --vllm $(or $(VLLM),vllm)
+
 .PHONY: load
 load: build ## many visitors who ask, stop and come back, each answer compared with the same alone (VISITORS=64 SECONDS=120 SEED=1, MODEL=…)
 	@cargo bench --quiet --features ssr --bench load -- --visitors $(or $(VISITORS),64) --seconds $(or $(SECONDS),120) \

@@ -15,6 +15,7 @@ mod conversations;
 mod errors;
 mod event_log;
 mod fetches;
+mod known_files;
 mod memory;
 mod pictures;
 mod quotas;

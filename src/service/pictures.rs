@@ -8,6 +8,7 @@ use tokio_util::bytes::Bytes;
 use super::blocking::run_within;
 use super::errors::internal;
 use super::fetches::{Fetches, Place};
+use super::known_files::{FileHash, KnownFile, KnownFiles};
 use super::memory::{MemoryBudget, Reservation};
 use super::{Limits, Result, Service};
 use crate::chat::{Conversation, Error, PictureId, PictureInfo, Visitor};
@@ -33,6 +34,7 @@ pub struct Pictures {
     /// Fetches pictures from addresses, where that is allowed.
     fetcher: Option<Fetcher>,
     fetches: Fetches,
+    known_files: KnownFiles,
     prepared: Mutex<Prepared>,
 }
 
@@ -41,15 +43,6 @@ pub struct Pictures {
 struct Prepared {
     pictures: VecDeque<(PictureId, Arc<Picture>)>,
     bytes: usize,
-}
-
-/// A picture that was decoded, with what is made of it.
-struct Decoded {
-    id: PictureId,
-    width: u32,
-    height: u32,
-    preview: Vec<u8>,
-    prepared: Picture,
 }
 
 /// A file, and what was taken of the budget for it, which goes when its last user has gone.
@@ -115,6 +108,7 @@ impl Pictures {
             memory: MemoryBudget::new(limits.picture_memory, DECODERS).trimming(give_freed_memory_back),
             fetcher,
             fetches: Fetches::new(limits),
+            known_files: KnownFiles::default(),
             prepared: Mutex::default(),
         }
     }
@@ -140,30 +134,36 @@ impl Pictures {
         Ok((file, room))
     }
 
-    /// Decodes a picture's file and keeps it.
+    /// Keeps a picture's file, decoded unless it is known.
     async fn take_in(&self, file: Vec<u8>, room: Reservation) -> Result<PictureId> {
-        let (engine, limits) = (Arc::clone(&self.engine), self.limits);
-        let (decoded, file) = self
-            .read(file, limits, room, move |picture| decoded(&picture, engine.as_ref()))
-            .await?;
-        let Decoded {
-            id,
-            width,
-            height,
-            preview,
-            prepared,
-        } = decoded?;
+        let hash = move || (FileHash::of(&file), file);
+        let (room, (hash, bytes)) = run_within(room, hash).await?;
+        let (known, file) = match self.known_files.recall(hash) {
+            Some(known) => (known, Bytes::from_owner(HeldFile { bytes, _room: room })),
+            None => self.decode(hash, bytes, room).await?,
+        };
         // What was put in gives these pixels again, and is smaller than any lossless form.
         let kept = NewPicture {
-            id,
-            width,
-            height,
+            id: known.id,
+            width: known.width,
+            height: known.height,
             file,
-            preview: preview.into(),
+            preview: known.preview.clone(),
         };
         self.store.keep_picture(kept).await?;
-        self.remember(id, prepared);
-        Ok(id)
+        Ok(known.id)
+    }
+
+    /// Decodes a picture's file, which is known from then on, and gives it back.
+    async fn decode(&self, hash: FileHash, file: Vec<u8>, room: Reservation) -> Result<(Arc<KnownFile>, Bytes)> {
+        let engine = Arc::clone(&self.engine);
+        let decoded = move |picture: Picture| decoded(&picture, engine.as_ref());
+        let (decoded, file) = self.read(file, self.limits, room, decoded).await?;
+        let (known, prepared) = decoded?;
+        let known = Arc::new(known);
+        self.remember(known.id, prepared);
+        self.known_files.remember(hash, Arc::clone(&known));
+        Ok((known, file))
     }
 
     /// A kept picture as the model sees it.
@@ -238,15 +238,16 @@ impl Pictures {
     }
 }
 
-fn decoded(picture: &Picture, engine: &dyn Engine) -> Result<Decoded> {
+/// What is kept of a picture, and the picture as the model sees it.
+fn decoded(picture: &Picture, engine: &dyn Engine) -> Result<(KnownFile, Picture)> {
     let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
-    Ok(Decoded {
+    let known = KnownFile {
         id: PictureId(picture.pixel_hash()),
         width: side(picture.width),
         height: side(picture.height),
-        preview: preview::encode(picture).map_err(|error| internal(&error))?,
-        prepared: engine.prepare(picture),
-    })
+        preview: preview::encode(picture).map_err(|error| internal(&error))?.into(),
+    };
+    Ok((known, engine.prepare(picture)))
 }
 
 /// What takes memory beside pixels: the preview's file, and the picture as the model sees it.
@@ -322,6 +323,7 @@ mod tests {
             memory: MemoryBudget::new(1000, 1),
             fetcher: None,
             fetches: Fetches::with_places(1),
+            known_files: KnownFiles::default(),
             prepared: Mutex::default(),
         };
         // Whether it is read is seen by what is said: it is not there.
