@@ -152,7 +152,7 @@ deny: ## licences, sources and known faults of all dependencies (takes cargo-den
 	@cargo deny check
 
 .PHONY: gpu-check
-gpu-check: ## on a machine with a GPU: parity in f32, f16 and bf16, and speed beside transformers
+gpu-check: ## on a machine with a GPU, in ten minutes: parity in f32, f16, bf16 and quantised, beams, speed beside transformers
 	@scripts/gpu-check.sh
 
 .PHONY: clean

@@ -31,6 +31,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / "demo-model")
     parser.add_argument("--random", metavar="ID", help="random weights in the shape of a published checkpoint instead")
+    parser.add_argument("--checkpoint-writer", type=Path, metavar="PROGRAM",
+                        help="the example random-checkpoint, where it is built already")
     parser.add_argument("--program", type=Path, default=ROOT / "target/release/glimpse")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--pairs", nargs="+", default=["f32:f32"], help="the reference's dtype and Glimpse's")
@@ -119,9 +121,10 @@ def table(theirs_dtype, ours_dtype, theirs, ours):
     return "\n".join([*lines, ""])
 
 
-def random_checkpoint(model, dtype, folder):
+def random_checkpoint(program, model, dtype, folder):
     """The shape of a published checkpoint, with random weights, written without loading it."""
-    command = ["cargo", "run", "--quiet", "--release", "--features", "ssr", "--example", "random-checkpoint", "--"]
+    build = ["cargo", "run", "--quiet", "--release", "--features", "ssr", "--example", "random-checkpoint", "--"]
+    command = [program.resolve()] if program else build
     subprocess.run([*command, "--model", model, "--dtype", dtype, folder], check=True, cwd=ROOT)
 
 
@@ -140,7 +143,7 @@ def main():
             folder, name = scratch / "checkpoint", "random " + options.random.split("/")[-1]
             print("writing a checkpoint with random weights …", file=sys.stderr)
             # A GPU is not measured in f32: half the bytes to write and to read.
-            random_checkpoint(options.random, "f32" if options.device == "cpu" else "f16", folder)
+            random_checkpoint(options.checkpoint_writer, options.random, "f32" if options.device == "cpu" else "f16", folder)
         paths = pictures(scratch, options.runs + 1)
         text = [f"`python benches/compare.py {' '.join(sys.argv[1:])}`, medians of {options.runs} pictures", ""]
         measured = {}
@@ -155,10 +158,12 @@ def main():
             ours = glimpse(options, folder, ours_dtype, paths)
             text.append(table(theirs_dtype, ours_dtype, theirs, ours))
             print(text[-1], flush=True)
-        device = theirs[options.reference[0]]["device"]
-        text.insert(0, f"# {name}, {options.tokens} tokens, on {machine(options, device)}\n")
-    place = options.device if options.device == "cpu" else device
-    (ROOT / "benches/results" / f"{name}-{place}.md".replace(" ", "-")).write_text("\n".join(text))
+            # Behind each pair: whoever has no time for the next keeps those that were measured.
+            device = theirs[options.reference[0]]["device"]
+            title = f"# {name}, {options.tokens} tokens, on {machine(options, device)}\n"
+            place = options.device if options.device == "cpu" else device
+            file = ROOT / "benches/results" / f"{name}-{place}.md".replace(" ", "-")
+            file.write_text("\n".join([title, *text]))
 
 
 if __name__ == "__main__":

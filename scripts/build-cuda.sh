@@ -2,6 +2,8 @@
 # Builds the program for NVIDIA GPUs, on a machine that need not have one:
 #   scripts/build-cuda.sh               leaves target/cuda/release/glimpse
 #   scripts/build-cuda.sh environment   prints what cargo needs to build the same way
+#   scripts/build-cuda.sh bundle DIR    and leaves in DIR what scripts/gpu-check.sh needs on a machine
+#                                       with a GPU and without Rust (BUILT=DIR there)
 # Uses the CUDA toolkit of $CUDA_HOME or of nvcc on the PATH; where there is none, one for
 # compiling is put together from PyPI's wheels in .tools/cuda (x86-64 Linux, 300 MB).
 #   CUDA_COMPUTE_CAP=80   the least compute capability that it runs on, without the point (default: the
@@ -53,3 +55,15 @@ if [ -n "${CUDNN:-}" ]; then features=cudnn; fi
 say "the program for GPUs of compute capability $CUDA_COMPUTE_CAP (15 minutes the first time, on two cores)"
 cargo build --release --features $features --target-dir target/cuda
 say "done: target/cuda/release/glimpse"
+
+if [ "${1:-}" = bundle ]; then
+  into=${2:?"a folder, as in: scripts/build-cuda.sh bundle target/gpu-check"}
+  cargo build --release --features $features --target-dir target/cuda --example random-checkpoint
+  tests=$(cargo test --release --features $features --target-dir target/cuda --test it --no-run 2>&1 |
+    tee /dev/stderr | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+  mkdir -p "$into"
+  strip -o "$into/glimpse" target/cuda/release/glimpse
+  strip -o "$into/random-checkpoint" target/cuda/release/examples/random-checkpoint
+  strip -o "$into/it" "$tests"
+  say "done: $into ($(du -sh "$into" | cut -f1)). On the other machine: BUILT=$into scripts/gpu-check.sh"
+fi
