@@ -175,6 +175,7 @@ impl<'model> Answers<'model> {
         let parts = &mut [PromptPart {
             sequence: &mut prompt,
             ids: &ids,
+            instruction: &[],
             picture: Some(&picture),
             tokens: ids.len(),
         }];

@@ -1,17 +1,22 @@
 //! What `config.json` says, with the reference's defaults for what it leaves out.
 //!
 //! Source: `Blip2Config`, `Blip2VisionConfig` and `Blip2QFormerConfig` of Hugging Face
-//! transformers 5, and the language models' own classes in [`language`]. The hub's files
+//! transformers 5 (those of InstructBLIP say the same under other names), and the language models' own classes in [`language`]. The hub's files
 //! leave most keys out, so a missing key must mean the class's default.
 
+mod class;
 mod language;
+mod llama;
 mod opt;
 mod t5;
 
 use serde::Deserialize;
 
+use crate::generation::Preset;
 use crate::nn::Activation;
+pub use class::ModelClass;
 pub use language::{Context, EosTokens, LanguageModelConfig};
+pub use llama::LlamaConfig;
 pub use opt::OptConfig;
 pub use t5::T5Config;
 
@@ -20,11 +25,11 @@ pub use t5::T5Config;
 pub enum ConfigError {
     #[error("config.json is not valid: {0}. Download the file again.")]
     Invalid(#[from] serde_json::Error),
-    #[error("config.json describes a `{0}` model, and Glimpse runs `blip-2` checkpoints. Choose one of those.")]
-    NotBlip2(String),
     #[error(
-        "The checkpoint's language model is `{0}`, and Glimpse runs BLIP-2 with `opt` or `t5`. Choose one of those."
+        "config.json describes a `{0}` model, and Glimpse runs `blip-2` and `instructblip` checkpoints. Choose one of those."
     )]
+    NotBlip2(String),
+    #[error("The checkpoint's language model is `{0}`, and Glimpse runs `opt`, `t5` and `llama`. Choose one of those.")]
     UnsupportedLanguageModel(String),
     #[error("config.json asks for {what}, which Glimpse does not support. Use a checkpoint without it.")]
     Unsupported { what: String },
@@ -47,7 +52,16 @@ pub struct Blip2Config {
     /// The token that stands for one query token of the picture in a prompt.
     #[serde(default, alias = "image_token_id")]
     pub image_token_index: Option<u32>,
+    /// The width that texts and pictures are compared in; of [`ModelClass::ImageTextRetrieval`] alone.
+    #[serde(default = "default_image_text_hidden_size")]
+    pub image_text_hidden_size: usize,
+    /// What the file names; where it names none, the tensors tell ([`ModelClass::of_tensors`]).
+    #[serde(skip)]
+    pub named_class: Option<ModelClass>,
 }
+
+/// The values of `model_type` that the family has.
+pub const MODEL_TYPES: [&str; 2] = ["blip-2", "instructblip"];
 
 /// No number of a config is larger.
 const MOST: usize = 1 << 20;
@@ -62,6 +76,10 @@ fn default_num_query_tokens() -> usize {
     32
 }
 
+fn default_image_text_hidden_size() -> usize {
+    256
+}
+
 impl Blip2Config {
     /// Reads and checks a `config.json`.
     pub fn from_json(json: &str) -> Result<Self, ConfigError> {
@@ -70,19 +88,36 @@ impl Blip2Config {
         if let Some(kind) = value
             .get("model_type")
             .and_then(|kind| kind.as_str())
-            .filter(|kind| *kind != "blip-2")
+            .filter(|kind| !MODEL_TYPES.contains(kind))
         {
             return Err(ConfigError::NotBlip2(kind.to_string()));
         }
         let language_model = value.pointer("/text_config/model_type").and_then(|kind| kind.as_str());
-        if let Some(kind) = language_model.filter(|kind| !["opt", "t5"].contains(kind)) {
+        if let Some(kind) = language_model.filter(|kind| !["opt", "t5", "llama"].contains(kind)) {
             return Err(ConfigError::UnsupportedLanguageModel(kind.to_string()));
         }
+        let named_class = ModelClass::of_json(&value);
         let mut config: Self = serde_json::from_value(value)?;
+        config.named_class = named_class;
         // As `Blip2Config.__post_init__`: the Q-Former always looks at this vision tower.
         config.qformer_config.encoder_hidden_size = config.vision_config.hidden_size;
         config.check()?;
         Ok(config)
+    }
+
+    /// Which of the family's classes it is.
+    pub fn class(&self) -> ModelClass {
+        self.named_class.unwrap_or_default()
+    }
+
+    /// The tokens that end an answer.
+    pub fn eos_token_ids(&self, preset: Preset) -> Vec<u32> {
+        match (self.class(), &self.text_config, preset) {
+            (ModelClass::InstructBlip, LanguageModelConfig::Llama(llama), Preset::Glimpse) => {
+                llama.ends_of_instruct_blip()
+            }
+            (_, text, _) => text.eos_token_ids().to_vec(),
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -96,6 +131,10 @@ impl Blip2Config {
             )));
         }
         self.check_numbers()?;
+        if self.class() == ModelClass::ImageTextRetrieval {
+            // Its file names a language model that it does not have.
+            return Ok(());
+        }
         text.check()?;
         let positions = text.context().longest_prompt();
         if self.num_query_tokens > positions {
@@ -125,6 +164,12 @@ impl Blip2Config {
                 "qformer_config.cross_attention_frequency",
                 qformer.cross_attention_frequency,
             ),
+            ("qformer_config.vocab_size", qformer.vocab_size),
+            (
+                "qformer_config.max_position_embeddings",
+                qformer.max_position_embeddings,
+            ),
+            ("image_text_hidden_size", self.image_text_hidden_size),
         ])
     }
 }
@@ -215,6 +260,10 @@ pub struct QFormerConfig {
     pub cross_attention_frequency: usize,
     /// The width of the vision tower's embeddings, which cross-attention reads.
     pub encoder_hidden_size: usize,
+    /// Tokens of its own vocabulary, where it reads texts.
+    pub vocab_size: usize,
+    /// The most tokens of a text that it reads.
+    pub max_position_embeddings: usize,
 }
 
 impl Default for QFormerConfig {
@@ -228,6 +277,8 @@ impl Default for QFormerConfig {
             layer_norm_eps: 1e-12,
             cross_attention_frequency: 2,
             encoder_hidden_size: 1408,
+            vocab_size: 30522,
+            max_position_embeddings: 512,
         }
     }
 }

@@ -25,22 +25,22 @@ impl Blip2 {
     ) -> std::result::Result<Beginning, GenerationError> {
         options.check()?;
         self.check_picture_tokens(prompt_ids)?;
-        let config = &self.config.text_config;
-        let context = config.context();
+        let text = &self.config.text_config;
+        let context = text.context();
         if prompt_ids.len() > context.longest_prompt() {
             return Err(GenerationError::PromptTooLong {
                 tokens: prompt_ids.len(),
                 limit: context.longest_prompt(),
             });
         }
-        let ids_before = config.ids_before_answer(prompt_ids);
+        let ids_before = text.ids_before_answer(prompt_ids);
         let limit = context.decoder_positions();
         // The last token is not read any more, and needs no position.
         let max_length = (limit + 1).min(ids_before.len().saturating_add(options.max_new_tokens));
         self.check_memory(options.rows(), prompt_ids.len(), max_length.min(limit))?;
         Ok(Beginning {
             ids_before: ids_before.to_vec(),
-            eos_token_ids: config.eos_token_ids().to_vec(),
+            eos_token_ids: self.config.eos_token_ids(options.preset),
             max_length,
         })
     }
@@ -56,7 +56,8 @@ impl Blip2 {
         Ok(())
     }
 
-    /// Prefill: reads picture and prompt (ids with the picture tokens in front).
+    /// Prefill: reads picture, as the language model sees it, and prompt (ids with the picture tokens
+    /// in front).
     ///
     /// # Errors
     /// As [`Blip2::beginning`], and the device's.
@@ -97,6 +98,7 @@ impl Blip2 {
             sequence,
             ids: prompt_ids,
             picture: Some(picture),
+            instruction: &[],
             tokens: prompt_ids.len(),
         }];
         let mut reading = self.begin_reading(cache, parts)?;

@@ -9,27 +9,38 @@
 //! 2. [`vision`]: pixel values to one embedding a patch (ViT).
 //! 3. [`qformer`]: a few query tokens read the patches (Q-Former).
 //! 4. [`Blip2`]: the language projection between the two worlds, and the whole.
-//! 5. [`opt`] or [`t5`]: the language model; [`language_model`] is either.
+//! 5. [`opt`], [`llama`] or [`t5`]: the language model; [`language_model`] is any of them, [`decoder`]
+//!    what the first two have in common.
 //! 6. [`passes`]: prompts and tokens read over the KV pool, many at once; what to read is said by
 //!    [`generation`](crate::generation). [`Blip2::generate`] (`generate`) does it for one answer.
+//!
+//! Two other classes of the family are built of the same boxes. InstructBLIP (Dai et al. 2023,
+//! *InstructBLIP: Towards General-purpose Vision-Language Models with Instruction Tuning*, arXiv
+//! 2305.06500; `InstructBlipForConditionalGeneration`) is a [`Blip2`] whose Q-Former reads the
+//! instruction too, so that the picture is known by its patches until there is one
+//! ([`Blip2::instructed`]). [`retrieval`] says how well a text belongs to a picture
+//! (`Blip2ForImageTextRetrieval`).
 //!
 //! [`config`] is `config.json`, and [`precision`] says which parts compute in another precision
 //! than the rest. The layers are those of [`nn`](crate::nn).
 
 pub mod config;
+pub mod decoder;
 mod generate;
 pub mod language_model;
+pub mod llama;
 pub mod opt;
 pub mod passes;
 pub mod precision;
 pub mod qformer;
+pub mod retrieval;
 pub mod t5;
 pub mod vision;
 
 use candle_core::{Device, Result, Tensor};
 
 use crate::nn::{Kernels, Linear, Precision, Weights};
-use config::Blip2Config;
+use config::{Blip2Config, ModelClass};
 pub use generate::{Generation, Step};
 use language_model::LanguageModel;
 use precision::of_qformer;
@@ -37,7 +48,9 @@ use qformer::QFormer;
 pub use vision::PictureEncoding;
 use vision::VisionModel;
 
-/// What the language model sees of a picture: `[1, query tokens, language model's width]`.
+/// What is known of a picture before anything is asked. BLIP-2: what the language model sees of it,
+/// `[1, query tokens, language model's width]`. InstructBLIP: what the vision tower does, `[1, 1 +
+/// patches, vision width]`, of which an instruction makes the other ([`Blip2::instructed`]).
 pub type EncodedPicture = Tensor;
 
 /// The whole model on one device.
@@ -66,7 +79,7 @@ impl Blip2 {
         let (qformer, text) = (&config.qformer_config, &config.text_config);
         Ok(Self {
             vision: VisionModel::new(&config.vision_config, root.pp("vision_model"))?,
-            qformer: QFormer::new(qformer, config.num_query_tokens, for_qformer)?,
+            qformer: QFormer::new(qformer, config.num_query_tokens, config.class(), for_qformer)?,
             language_projection: Linear::new(
                 qformer.hidden_size,
                 text.hidden_size(),
@@ -109,8 +122,8 @@ impl Blip2 {
         self.precision
     }
 
-    /// What the language model sees of a picture: pixel values `[batch, 3, h, w]`
-    /// in f32 on any device to `[batch, query tokens, language model's width]`.
+    /// What is known of a picture before anything is asked ([`EncodedPicture`]): pixel values
+    /// `[batch, 3, h, w]` in f32 on any device, of an InstructBLIP one picture.
     pub fn encode_picture(&self, pixel_values: &Tensor) -> Result<EncodedPicture> {
         let mut encoding = self.begin_picture(pixel_values)?;
         loop {
@@ -132,14 +145,46 @@ impl Blip2 {
         let Some(image_embeds) = self.vision.look_on(picture)? else {
             return Ok(None);
         };
+        if self.config.class() == ModelClass::InstructBlip {
+            return Ok(Some(image_embeds));
+        }
         let queries = self.qformer.forward(&image_embeds)?;
         self.language_projection.forward(&queries).map(Some)
+    }
+
+    /// What the language model sees of a picture for an instruction, `[1, query tokens, language
+    /// model's width]`: of an InstructBLIP's encoded picture and the ids of its Q-Former's tokenizer.
+    /// Without ids the picture is taken as it is: BLIP-2's is that already.
+    ///
+    /// # Errors
+    /// Ids for a model that takes none, more or other ones than it knows, or the device's.
+    pub fn instructed(&self, picture: &EncodedPicture, instruction: &[u32]) -> Result<Tensor> {
+        if instruction.is_empty() {
+            return Ok(picture.clone());
+        }
+        let queries = self.qformer.forward_instructed(picture, instruction)?;
+        self.language_projection.forward(&queries)
     }
 
     /// The logits behind a prompt and behind each of an answer's ids, `[1 + ids, vocabulary]`:
     /// the reference's `forward` for one picture (pixel values `[1, 3, h, w]`).
     pub fn forward(&self, pixel_values: &Tensor, prompt_ids: &[u32], answer_ids: &[u32]) -> Result<Tensor> {
-        let hidden = self.teacher_forced(&self.encode_picture(pixel_values)?, prompt_ids, answer_ids)?;
+        self.forward_instructed(pixel_values, &[], prompt_ids, answer_ids)
+    }
+
+    /// The same of an InstructBLIP, whose Q-Former reads `instruction`.
+    ///
+    /// # Errors
+    /// As for [`Blip2::instructed`].
+    pub fn forward_instructed(
+        &self,
+        pixel_values: &Tensor,
+        instruction: &[u32],
+        prompt_ids: &[u32],
+        answer_ids: &[u32],
+    ) -> Result<Tensor> {
+        let picture = self.instructed(&self.encode_picture(pixel_values)?, instruction)?;
+        let hidden = self.teacher_forced(&picture, prompt_ids, answer_ids)?;
         self.language_model.logits(&hidden)?.squeeze(0)
     }
 

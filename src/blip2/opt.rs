@@ -5,6 +5,7 @@
 use candle_core::{Result, Tensor};
 
 use super::config::OptConfig;
+use super::decoder::Decoder;
 use crate::nn::{
     Activation, Kernels, KvPool, KvShape, LayerNorm, Linear, Paging, Rows, WeightMatrix, Weights, cuda_rules,
 };
@@ -64,41 +65,38 @@ impl Opt {
             },
         })
     }
+}
 
-    /// What is kept of each position.
-    pub fn kv_shape(&self) -> KvShape {
+impl Decoder for Opt {
+    fn kv_shape(&self) -> KvShape {
         self.kv_shape
     }
 
-    /// Token ids to embeddings, `[1, ids, hidden]`. Ids must be below the vocabulary size.
-    pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+    fn embed(&self, ids: &[u32]) -> Result<Tensor> {
         self.embed_tokens.rows(ids)?.unsqueeze(0)
     }
 
-    /// What the first layer takes: embeddings, `[1, rows, hidden]`, with the position of each row.
-    pub fn place(&self, embeds: &Tensor, positions: &[u32]) -> Result<Tensor> {
-        let places: Vec<u32> = positions
+    fn place(&self, embeds: &Tensor, paging: &mut Paging) -> Result<Tensor> {
+        let places: Vec<u32> = paging
+            .positions()
             .iter()
             .map(|position| position + POSITION_OFFSET as u32)
             .collect();
         embeds + cuda_rules::index_select(&self.embed_positions, &places)?.unsqueeze(0)?
     }
 
-    /// One layer of a pass: `[1, rows, hidden]` in and out.
-    pub fn layer(&self, index: usize, x: &Tensor, paging: &Paging, pool: &mut KvPool) -> Result<Tensor> {
+    fn layer(&self, index: usize, x: &Tensor, paging: &Paging, pool: &mut KvPool) -> Result<Tensor> {
         self.layers[index].forward(paging.kind, x, |attention, x| attention.forward(x, index, paging, pool))
     }
 
-    /// Behind the last layer.
-    pub fn finish(&self, x: Tensor) -> Result<Tensor> {
+    fn finish(&self, x: Tensor) -> Result<Tensor> {
         match &self.final_layer_norm {
             Some(norm) => norm.forward(&x),
             None => Ok(x),
         }
     }
 
-    /// Hidden states to logits, `[…, hidden]` to `[…, vocabulary]`.
-    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         // However many ask for logits, each reads one row.
         self.lm_head.forward_of(Rows::Tokens, hidden)
     }

@@ -69,9 +69,12 @@ pub struct PromptPart<'a, S = DecoderSequence, P = Tensor> {
     pub sequence: &'a mut S,
     /// The whole prompt.
     pub ids: &'a [u32],
-    /// What the language model sees of the picture, `[1, query tokens, width]`; needed where its
-    /// tokens were not read yet.
+    /// What is known of the picture, as [`Blip2::instructed`] takes it; needed where its tokens were
+    /// not read yet.
     pub picture: Option<&'a P>,
+    /// What an InstructBLIP looks for in it: the instruction's ids. Empty where the picture is already
+    /// what the language model sees.
+    pub instruction: &'a [u32],
     /// How many tokens, behind those that were read.
     pub tokens: usize,
 }
@@ -93,7 +96,7 @@ impl PromptPart<'_> {
 pub struct Reading(State);
 
 enum State {
-    Opt {
+    Decoder {
         x: Tensor,
         paging: Paging,
         layer: usize,
@@ -108,10 +111,7 @@ enum State {
 impl Blip2 {
     /// What the decoder keeps of each position.
     pub fn kv_shape(&self) -> KvShape {
-        match &self.language_model {
-            LanguageModel::Opt(opt) => opt.kv_shape(),
-            LanguageModel::T5(t5) => t5.kv_shape(),
-        }
+        self.language_model.kv_shape()
     }
 
     /// A pool with so many blocks, of which at most `kept` stay when nobody needs them any more,
@@ -137,7 +137,7 @@ impl Blip2 {
     /// T5 has nothing to share.
     pub fn new_sequence(&self, cache: &KvCache, picture: Option<[u8; 32]>, prompt_ids: &[u32]) -> DecoderSequence {
         let kv = match (&self.language_model, picture) {
-            (LanguageModel::Opt(_), Some(picture)) => cache.blocks.shared(picture, prompt_ids),
+            (LanguageModel::Decoder(_), Some(picture)) => cache.blocks.shared(picture, prompt_ids),
             _ => cache.blocks.unshared(),
         };
         DecoderSequence { kv, prompt: None }
@@ -145,7 +145,7 @@ impl Blip2 {
 
     /// Whether prompts can be read in parts, and begin with what others have read.
     pub fn reads_in_parts(&self) -> bool {
-        matches!(self.language_model, LanguageModel::Opt(_))
+        matches!(self.language_model, LanguageModel::Decoder(_))
     }
 
     /// Begins to read parts of prompts; each sequence gets room for its part.
@@ -158,7 +158,7 @@ impl Blip2 {
             .map(|part| self.embed_part(part))
             .collect::<Result<Vec<_>>>()?;
         let state = match &self.language_model {
-            LanguageModel::Opt(opt) => {
+            LanguageModel::Decoder(decoder) => {
                 for part in parts.iter_mut() {
                     cache.pool.make_room(&mut part.sequence.kv, part.tokens)?;
                 }
@@ -169,9 +169,9 @@ impl Blip2 {
                         count: part.tokens,
                     })
                     .collect();
-                let paging = Paging::new(&segments, Rows::Prompt, None, self.kernels, &self.device)?;
-                let x = opt.place(&Tensor::cat(&embeds, 1)?, &paging.positions())?;
-                State::Opt { x, paging, layer: 0 }
+                let mut paging = Paging::new(&segments, Rows::Prompt, None, self.kernels, &self.device)?;
+                let x = decoder.place(&Tensor::cat(&embeds, 1)?, &mut paging)?;
+                State::Decoder { x, paging, layer: 0 }
             }
             LanguageModel::T5(t5) => State::T5 {
                 prompts: embeds
@@ -194,6 +194,10 @@ impl Blip2 {
             let Some(picture) = part.picture else {
                 candle_core::bail!("the picture's tokens are to be read, and the picture is not there")
             };
+            let picture = self.instructed(picture, part.instruction)?;
+            if picture.dim(1)? != of_picture {
+                candle_core::bail!("{} rows are no picture of {of_picture} tokens", picture.dim(1)?);
+            }
             pieces.push(picture.narrow(1, start, end.min(of_picture) - start)?);
         }
         if end > of_picture {
@@ -208,10 +212,10 @@ impl Blip2 {
     /// The device's.
     pub fn read_on(&self, cache: &mut KvCache, reading: &mut Reading) -> Result<bool> {
         match (&self.language_model, &mut reading.0) {
-            (LanguageModel::Opt(opt), State::Opt { x, paging, layer }) => {
-                *x = opt.layer(*layer, x, paging, &mut cache.pool)?;
+            (LanguageModel::Decoder(decoder), State::Decoder { x, paging, layer }) => {
+                *x = decoder.layer(*layer, x, paging, &mut cache.pool)?;
                 *layer += 1;
-                Ok(*layer == opt.kv_shape().layers)
+                Ok(*layer == decoder.kv_shape().layers)
             }
             (LanguageModel::T5(t5), State::T5 { prompts, read }) => {
                 if let Some(prompt) = prompts.last_mut()
@@ -238,7 +242,7 @@ impl Blip2 {
         parts: &mut [PromptPart],
     ) -> Result<Vec<Option<Vec<f32>>>> {
         match (&self.language_model, reading.0) {
-            (LanguageModel::Opt(opt), State::Opt { x, .. }) => {
+            (LanguageModel::Decoder(decoder), State::Decoder { x, .. }) => {
                 let mut ends = Vec::new();
                 let mut rows = 0;
                 for part in &*parts {
@@ -249,7 +253,7 @@ impl Blip2 {
                 }
                 let logits = match ends.is_empty() {
                     true => Vec::new(),
-                    false => self.logits(&opt.finish(Tensor::cat(&ends, 1)?)?)?,
+                    false => self.logits(&decoder.finish(Tensor::cat(&ends, 1)?)?)?,
                 };
                 let mut logits = logits.into_iter();
                 let advance = |part: &mut PromptPart| {
@@ -311,13 +315,13 @@ impl Blip2 {
             })
             .collect();
         match &self.language_model {
-            LanguageModel::Opt(opt) => {
-                let paging = Paging::new(&segments, kind, None, self.kernels, &self.device)?;
-                let mut x = opt.place(&opt.embed(tokens)?, &paging.positions())?;
-                for layer in 0..opt.kv_shape().layers {
-                    x = opt.layer(layer, &x, &paging, &mut cache.pool)?;
+            LanguageModel::Decoder(decoder) => {
+                let mut paging = Paging::new(&segments, kind, None, self.kernels, &self.device)?;
+                let mut x = decoder.place(&decoder.embed(tokens)?, &mut paging)?;
+                for layer in 0..decoder.kv_shape().layers {
+                    x = decoder.layer(layer, &x, &paging, &mut cache.pool)?;
                 }
-                opt.finish(x)
+                decoder.finish(x)
             }
             LanguageModel::T5(t5) => {
                 let paging = Paging::new(&segments, kind, Some(&t5.decoder_bias()), self.kernels, &self.device)?;
@@ -344,19 +348,20 @@ impl Blip2 {
         let mut cache = self.new_cache(KvCache::blocks_of(positions), 0)?;
         let mut sequence = self.new_sequence(&cache, None, prompt_ids);
         let all_ids = [prompt_ids, answer_ids].concat();
-        let is_opt = self.reads_in_parts();
-        let ids = if is_opt { &all_ids } else { prompt_ids };
+        let reads_all = self.reads_in_parts();
+        let ids = if reads_all { &all_ids } else { prompt_ids };
         let parts = &mut [PromptPart {
             sequence: &mut sequence,
             ids,
             picture: Some(picture),
+            instruction: &[],
             tokens: ids.len(),
         }];
         let mut reading = self.begin_reading(&mut cache, parts)?;
         while !self.read_on(&mut cache, &mut reading)? {}
         match (&self.language_model, reading.0) {
-            (LanguageModel::Opt(opt), State::Opt { x, .. }) => {
-                opt.finish(x.narrow(1, prompt_ids.len() - 1, 1 + answer_ids.len())?)
+            (LanguageModel::Decoder(decoder), State::Decoder { x, .. }) => {
+                decoder.finish(x.narrow(1, prompt_ids.len() - 1, 1 + answer_ids.len())?)
             }
             (LanguageModel::T5(t5), State::T5 { read, .. }) => {
                 sequence.prompt = read.into_iter().next();

@@ -1,51 +1,130 @@
 //! The Q-Former: a few learnt query tokens read the picture for the language model.
 //!
-//! Source: `Blip2QFormerModel` without text input (BLIP-2, arXiv 2301.12597,
-//! figure 2, the left half). Post-norm layers as in BERT.
+//! Source: `Blip2QFormerModel` (BLIP-2, arXiv 2301.12597, figure 2) and `InstructBlipQFormerModel`
+//! (InstructBLIP, arXiv 2305.06500, figure 3), post-norm layers as in BERT. Where it reads texts, queries
+//! and text attend to each other in every layer, the picture is looked at by queries alone, and each
+//! of the two has feed-forward layers of its own.
 
 use candle_core::{Result, Tensor};
 
-use super::config::QFormerConfig;
-use crate::nn::{self, Activation, Kernels, LayerNorm, Linear, Weights};
+use super::config::{ModelClass, QFormerConfig};
+use crate::nn::{self, Activation, Kernels, LayerNorm, Linear, WeightMatrix, Weights, cuda_rules};
 
-/// Image embeddings in, one embedding a query token out.
+/// Image embeddings in, and texts where it reads them; one embedding a query token or text token out.
 pub struct QFormer {
     /// `[1, queries, hidden]`.
     query_tokens: Tensor,
+    text: Option<TextEmbeddings>,
     layernorm: LayerNorm,
     layers: Vec<Layer>,
 }
 
+/// Texts' tokens and where they stand.
+struct TextEmbeddings {
+    /// `[vocabulary, hidden]`.
+    words: WeightMatrix,
+    /// `[positions, hidden]`.
+    positions: Tensor,
+}
+
 impl QFormer {
-    /// `vb` is the checkpoint's root, since the query tokens lie there.
-    pub fn new(config: &QFormerConfig, num_query_tokens: usize, vb: Weights) -> Result<Self> {
+    /// `vb` is the checkpoint's root, since the query tokens lie there, and in a
+    /// [`ModelClass::ImageTextRetrieval`] the text's embeddings.
+    ///
+    /// # Errors
+    /// As for [`Blip2::new`](super::Blip2::new).
+    pub fn new(config: &QFormerConfig, num_query_tokens: usize, class: ModelClass, vb: Weights) -> Result<Self> {
         let query_tokens = vb.get((1, num_query_tokens, config.hidden_size), "query_tokens")?;
-        let vb = vb.pp("qformer");
+        let root = vb.pp("qformer");
         let layers = (0..config.num_hidden_layers)
-            .map(|index| Layer::new(config, index, vb.pp("encoder.layer").pp(index)))
+            .map(|index| Layer::new(config, index, class, root.pp("encoder.layer").pp(index)))
             .collect::<Result<_>>()?;
+        let (embeddings, layernorm) = match class {
+            ModelClass::Blip2 => (None, root.pp("layernorm")),
+            ModelClass::InstructBlip => (Some(root.pp("embeddings")), root.pp("embeddings.layernorm")),
+            ModelClass::ImageTextRetrieval => (Some(vb.pp("embeddings")), root.pp("layernorm")),
+        };
         Ok(Self {
             query_tokens,
-            layernorm: LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp("layernorm"))?,
+            text: embeddings.map(|vb| TextEmbeddings::new(config, &vb)).transpose()?,
+            layernorm: LayerNorm::new(config.hidden_size, config.layer_norm_eps, layernorm)?,
             layers,
         })
     }
 
-    /// `[batch, 1 + patches, vision hidden]` to `[batch, queries, hidden]`.
+    /// The picture without a text: `[batch, 1 + patches, vision hidden]` to `[batch, queries, hidden]`.
     ///
     /// The Q-Former computes in the dtype of its own weights, and the result
     /// comes back in the dtype of the image embeddings.
+    ///
+    /// # Errors
+    /// The device's.
     pub fn forward(&self, image_embeds: &Tensor) -> Result<Tensor> {
-        let batch = image_embeds.dim(0)?;
-        let image = image_embeds.to_dtype(self.query_tokens.dtype())?;
         let (_, queries, hidden) = self.query_tokens.dims3()?;
-        let mut x = self
-            .layernorm
-            .forward(&self.query_tokens.broadcast_as((batch, queries, hidden))?)?;
-        for layer in &self.layers {
-            x = layer.forward(&x, &image)?;
+        let x = self
+            .query_tokens
+            .broadcast_as((image_embeds.dim(0)?, queries, hidden))?;
+        self.layers(&x, queries, Some(image_embeds))?
+            .to_dtype(image_embeds.dtype())
+    }
+
+    /// The picture as a text has it looked at: `[1, 1 + patches, vision hidden]` and the text's ids to
+    /// `[1, queries, hidden]`.
+    ///
+    /// # Errors
+    /// A Q-Former that reads no texts, ids that it does not know, or the device's.
+    pub fn forward_instructed(&self, image_embeds: &Tensor, ids: &[u32]) -> Result<Tensor> {
+        let queries = self.query_tokens.dim(1)?;
+        let x = Tensor::cat(&[&self.query_tokens, &self.embed(ids)?], 1)?;
+        let x = self.layers(&x, queries, Some(image_embeds))?;
+        x.narrow(1, 0, queries)?.contiguous()?.to_dtype(image_embeds.dtype())
+    }
+
+    /// A text by itself: its ids to `[1, ids, hidden]`.
+    ///
+    /// # Errors
+    /// As for [`QFormer::forward_instructed`].
+    pub fn forward_text(&self, ids: &[u32]) -> Result<Tensor> {
+        self.layers(&self.embed(ids)?, 0, None)
+    }
+
+    fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+        match &self.text {
+            Some(text) => text.forward(ids, &self.query_tokens),
+            None => candle_core::bail!("this Q-Former reads no texts"),
         }
-        x.to_dtype(image_embeds.dtype())
+    }
+
+    /// Embeddings of so many queries and of a text behind them, through all layers.
+    fn layers(&self, embeddings: &Tensor, queries: usize, image_embeds: Option<&Tensor>) -> Result<Tensor> {
+        let image = image_embeds.map(|image| image.to_dtype(self.query_tokens.dtype()));
+        let image = image.transpose()?;
+        let mut x = self.layernorm.forward(&embeddings.contiguous()?)?;
+        for layer in &self.layers {
+            x = layer.forward(&x, queries, image.as_ref())?;
+        }
+        Ok(x)
+    }
+}
+
+impl TextEmbeddings {
+    fn new(config: &QFormerConfig, vb: &Weights) -> Result<Self> {
+        let hidden = config.hidden_size;
+        Ok(Self {
+            words: WeightMatrix::new(hidden, config.vocab_size, "word_embeddings.weight", vb)?,
+            positions: vb.get((config.max_position_embeddings, hidden), "position_embeddings.weight")?,
+        })
+    }
+
+    /// `[1, ids, hidden]`, as the other rows are.
+    fn forward(&self, ids: &[u32], other: &Tensor) -> Result<Tensor> {
+        let most = self.positions.dim(0)?;
+        if ids.len() > most {
+            candle_core::bail!("{} tokens are more than the {most} that the Q-Former reads", ids.len());
+        }
+        let positions: Vec<u32> = (0..ids.len() as u32).collect();
+        let words = self.words.rows(ids)?.to_dtype(other.dtype())?;
+        (words + cuda_rules::index_select(&self.positions, &positions)?)?.unsqueeze(0)
     }
 }
 
@@ -53,34 +132,73 @@ struct Layer {
     attention: Attention,
     /// Only in every `cross_attention_frequency`-th layer, the first included.
     crossattention: Option<Attention>,
-    intermediate_query: Linear,
-    activation: Activation,
-    output_query: ResidualNorm,
+    of_queries: FeedForward,
+    /// Where it reads texts.
+    of_text: Option<FeedForward>,
 }
 
 impl Layer {
-    fn new(config: &QFormerConfig, index: usize, vb: Weights) -> Result<Self> {
+    fn new(config: &QFormerConfig, index: usize, class: ModelClass, vb: Weights) -> Result<Self> {
         let has_crossattention = index.is_multiple_of(config.cross_attention_frequency);
         let crossattention = has_crossattention
             .then(|| Attention::new(config, config.encoder_hidden_size, vb.pp("crossattention")))
             .transpose()?;
-        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        let feed_forward = |inner, outer| FeedForward::new(config, vb.pp(inner), vb.pp(outer));
         Ok(Self {
-            attention: Attention::new(config, hidden, vb.pp("attention"))?,
+            attention: Attention::new(config, config.hidden_size, vb.pp("attention"))?,
             crossattention,
-            intermediate_query: Linear::new(hidden, intermediate, true, vb.pp("intermediate_query.dense"))?,
-            activation: config.hidden_act,
-            output_query: ResidualNorm::new(intermediate, config, vb.pp("output_query"))?,
+            of_queries: feed_forward("intermediate_query", "output_query")?,
+            of_text: class
+                .reads_text()
+                .then(|| feed_forward("intermediate", "output"))
+                .transpose()?,
         })
     }
 
-    fn forward(&self, x: &Tensor, image: &Tensor) -> Result<Tensor> {
-        let mut x = self.attention.forward(x, x)?;
-        if let Some(crossattention) = &self.crossattention {
+    /// Rows of so many queries and of a text behind them.
+    fn forward(&self, x: &Tensor, queries: usize, image: Option<&Tensor>) -> Result<Tensor> {
+        let x = self.attention.forward(x, x)?;
+        let rows = x.dim(1)?;
+        let Some(of_text) = self.of_text.as_ref().filter(|_| rows > queries) else {
+            return self.forward_queries(x, image);
+        };
+        let text = of_text.forward(&x.narrow(1, queries, rows - queries)?.contiguous()?)?;
+        if queries == 0 {
+            return Ok(text);
+        }
+        let queries = self.forward_queries(x.narrow(1, 0, queries)?.contiguous()?, image)?;
+        Tensor::cat(&[&queries, &text], 1)
+    }
+
+    /// What queries do behind the self-attention.
+    fn forward_queries(&self, mut x: Tensor, image: Option<&Tensor>) -> Result<Tensor> {
+        if let (Some(crossattention), Some(image)) = (&self.crossattention, image) {
             x = crossattention.forward(&x, image)?;
         }
-        let intermediate = self.intermediate_query.forward_activated(&x, self.activation)?;
-        self.output_query.forward(&intermediate, &x)
+        self.of_queries.forward(&x)
+    }
+}
+
+/// A feed-forward layer with its residual.
+struct FeedForward {
+    intermediate: Linear,
+    activation: Activation,
+    output: ResidualNorm,
+}
+
+impl FeedForward {
+    fn new(config: &QFormerConfig, intermediate: Weights, output: Weights) -> Result<Self> {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        Ok(Self {
+            intermediate: Linear::new(hidden, inner, true, intermediate.pp("dense"))?,
+            activation: config.hidden_act,
+            output: ResidualNorm::new(inner, config, output)?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let intermediate = self.intermediate.forward_activated(x, self.activation)?;
+        self.output.forward(&intermediate, x)
     }
 }
 

@@ -18,6 +18,12 @@ const OPTIONAL_FILES: [&str; 4] = [
     "tokenizer_config.json",
 ];
 
+/// The folder of an InstructBLIP's second tokenizer, which its Q-Former reads texts with.
+pub const QFORMER_TOKENIZER: &str = "qformer_tokenizer/";
+
+/// What that folder may have.
+const QFORMER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "vocab.txt"];
+
 /// The files of one checkpoint.
 pub struct Files {
     /// The folder's name, or the id on the hub.
@@ -186,11 +192,19 @@ impl Files {
     }
 
     /// Downloads what is still to come, but for the weights.
-    pub fn fetch_small_files(&self) -> Result<(), CheckpointError> {
+    ///
+    /// # Errors
+    /// A hub that refuses.
+    pub fn fetch_small_files(&self, with_qformer_tokenizer: bool) -> Result<(), CheckpointError> {
         let Some(snapshot) = &self.snapshot else { return Ok(()) };
         snapshot.need("tokenizer.json")?;
         for file in OPTIONAL_FILES {
             snapshot.want(file)?;
+        }
+        if with_qformer_tokenizer {
+            for file in QFORMER_FILES {
+                snapshot.want(&format!("{QFORMER_TOKENIZER}{file}"))?;
+            }
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ mod source;
 mod tensors;
 
 pub use error::CheckpointError;
-pub use files::Files;
+pub use files::{Files, QFORMER_TOKENIZER};
 pub use mapped::MappedTensors;
 pub use progress::Progress;
 pub use readable_bytes::readable_bytes;

@@ -12,7 +12,7 @@ use super::number_args::{Bytes, number, of, whole};
 use super::progress;
 use super::threads::Threads;
 use crate::checkpoint::{CheckpointError, Source};
-use crate::generation::{EarlyStopping, GenerationOptions, StopStrings, bounds};
+use crate::generation::{EarlyStopping, GenerationOptions, Preset, StopStrings, bounds};
 use crate::models::{
     self, DeviceChoice, DeviceError, DtypeChoice, LoadError, MemoryLimit, ModelRequest, OpenModel, Precision,
     available_memory, offered_precisions,
@@ -191,6 +191,18 @@ pub struct GenerationArgs {
     #[arg(long, visible_alias = "stop", env = "GLIMPSE_STOP_STRINGS", value_name = "TEXT",
           value_parser = NonEmptyStringValueParser::new())]
     stop_strings: Vec<String>,
+
+    /// Whose habits count where they differ: with transformers, answers end as config.json says
+    /// alone, so that InstructBLIP's with Vicuna run on
+    #[arg(long, env = "GLIMPSE_PRESET", default_value = "glimpse", value_name = "WHOSE")]
+    preset: PresetArg,
+}
+
+/// [`Preset`] as it is typed.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum PresetArg {
+    Glimpse,
+    Transformers,
 }
 
 /// [`EarlyStopping`] as it is typed.
@@ -226,6 +238,10 @@ impl GenerationArgs {
             no_repeat_ngram_size: self.no_repeat_ngram_size,
             num_return_sequences: self.num_return_sequences,
             stop_strings: StopStrings::default(),
+            preset: match self.preset {
+                PresetArg::Glimpse => Preset::Glimpse,
+                PresetArg::Transformers => Preset::Transformers,
+            },
         };
         options
             .check()

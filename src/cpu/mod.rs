@@ -11,6 +11,7 @@
 //!   `tile_product` is the one where `tile_unit` has a unit that multiplies tiles (Intel's AMX).
 //! - [`attention`]: softmax attention of one head; [`paged_attention`]: over keys and values in blocks.
 //! - [`norm`] and [`activation`]: layer norm and the RMS norm, ReLU and the GELUs.
+//! - [`rotary`]: positions as angles.
 
 pub mod activation;
 pub mod attention;
@@ -24,6 +25,7 @@ pub mod paged_attention;
 pub mod product;
 mod product_kernel;
 mod quantise;
+pub mod rotary;
 mod tile_product;
 mod tile_unit;
 

@@ -3,6 +3,7 @@
 
 use candle_core::Tensor;
 
+use crate::blip2::config::ModelClass;
 use crate::blip2::passes::{DecoderSequence, KvCache, KvUsage, PromptPart, Reading};
 use crate::blip2::{Blip2, EncodedPicture, PictureEncoding};
 use crate::chat::PictureId;
@@ -17,7 +18,7 @@ pub type Part<'a, M> = PromptPart<'a, <M as Model>::Sequence, <M as Model>::Enco
 /// What the scheduler asks of a model. A step that failed has changed nothing that the same step
 /// done again would not put right.
 pub trait Model {
-    /// What the language model sees of a picture.
+    /// What is known of a picture before anything is asked.
     type Encoded: Clone + Send;
     /// A picture on its way through the layers.
     type Looking: Send;
@@ -29,13 +30,14 @@ pub trait Model {
     /// Checks a prompt and its options, and says what its answer goes on from.
     fn beginning(&self, prompt_ids: &[u32], options: &GenerationOptions) -> Result<Beginning>;
     fn begin_picture(&mut self, picture: &Picture) -> Result<Self::Looking>;
-    /// One layer; what the language model sees, behind the last.
+    /// One layer; what is known of the picture, behind the last.
     fn look_on(&mut self, looking: &mut Self::Looking) -> Result<Option<Self::Encoded>>;
     /// Tokens of a prompt that stand for the picture, in front.
     fn picture_tokens(&self) -> usize;
     /// Whether prompts may be read in parts.
     fn reads_in_parts(&self) -> bool;
-    /// How many tokens of a prompt about this picture were read for others, and are kept.
+    /// How many tokens of a prompt about this picture were read for others, and are kept; the picture is
+    /// as [`SentPrompt::root`](super::prompt::SentPrompt::root) has it.
     fn known(&self, picture: PictureId, prompt_ids: &[u32]) -> usize;
     /// A sequence that begins with those.
     fn new_sequence(&self, picture: PictureId, prompt_ids: &[u32]) -> Self::Sequence;
@@ -173,7 +175,11 @@ impl Model for Blip2Model<'_> {
 
     fn encoded_bytes(&self) -> u64 {
         let config = self.blip2.config();
-        let numbers = config.num_query_tokens * config.text_config.hidden_size();
+        let numbers = match config.class() {
+            // What the vision tower sees: the rest waits for the instruction.
+            ModelClass::InstructBlip => config.vision_config.num_positions() * config.vision_config.hidden_size,
+            _ => config.num_query_tokens * config.text_config.hidden_size(),
+        };
         (numbers * self.blip2.precision().dtype.size_in_bytes()) as u64
     }
 

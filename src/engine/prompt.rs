@@ -1,6 +1,9 @@
 //! An instruction becomes the prompt that is sent to the model.
 
+use sha2::{Digest, Sha256};
+
 use super::Instruction;
+use crate::chat::PictureId;
 use crate::processor::{Exchange, Prompt, TextError, TextProcessor};
 
 /// Earlier turns that the demo model is told: it has learned from conversations of up to three.
@@ -16,6 +19,23 @@ pub struct SentPrompt {
     pub text: String,
     /// Picture tokens included.
     pub ids: Vec<u32>,
+    /// What the Q-Former reads of it, in its own tokens; empty where it reads no texts.
+    pub instruction: Vec<u32>,
+}
+
+impl SentPrompt {
+    /// What stands for the picture before its ids: where the Q-Former reads the prompt, the picture's
+    /// rows are others for every instruction, and must not be taken for each other's.
+    pub fn root(&self, picture: PictureId) -> PictureId {
+        if self.instruction.is_empty() {
+            return picture;
+        }
+        let mut hash = Sha256::new_with_prefix(picture.0);
+        for id in &self.instruction {
+            hash.update(id.to_le_bytes());
+        }
+        PictureId(hash.finalize().into())
+    }
 }
 
 /// What there is to know for writing prompts.
@@ -104,7 +124,8 @@ impl PromptWriter<'_> {
     fn send(&self, prompt: &Prompt) -> Result<SentPrompt, TextError> {
         Ok(SentPrompt {
             ids: self.processor.prompt_ids(prompt)?,
-            text: prompt.text().unwrap_or_default(),
+            instruction: self.processor.instruction_ids(prompt)?,
+            text: self.processor.prompt_text(prompt)?.unwrap_or_default(),
         })
     }
 }

@@ -31,6 +31,8 @@ pub struct Request<'p, M: Model> {
     permit: Permit<Job>,
     pub phase: Phase,
     pub picture_id: PictureId,
+    /// What its keys and values are known by ([`SentPrompt::root`]).
+    pub root: PictureId,
     pub prompt: SentPrompt,
     pub encoded: Option<M::Encoded>,
     /// One for each row of the answer; one until the prompt is read.
@@ -64,10 +66,12 @@ pub struct Prepared {
 
 impl<'p, M: Model> Request<'p, M> {
     pub fn new(number: u64, (job, permit): (Job, Permit<Job>), prepared: Prepared, text: TextStream<'p>) -> Self {
+        let picture_id = PictureId(job.submission.picture.pixel_hash());
         Self {
             number,
             phase: Phase::Picture,
-            picture_id: PictureId(job.submission.picture.pixel_hash()),
+            picture_id,
+            root: prepared.prompt.root(picture_id),
             job,
             permit,
             prompt: prepared.prompt,

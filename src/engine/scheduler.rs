@@ -447,8 +447,8 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         let (id, model) = (request.picture_id, &self.model);
         if let Some(encoded) = self.pictures.get(&id) {
             request.picture_is_ready(Some(encoded));
-        } else if model.known(id, &request.prompt.ids) >= model.picture_tokens() {
-            request.sequences = vec![model.new_sequence(id, &request.prompt.ids)];
+        } else if model.known(request.root, &request.prompt.ids) >= model.picture_tokens() {
+            request.sequences = vec![model.new_sequence(request.root, &request.prompt.ids)];
             request.picture_is_ready(None);
         } else {
             return;
@@ -541,14 +541,14 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             }
             if request.sequences.is_empty() {
                 // The first to ask about a picture reads it, and others go on from there.
-                if new_pictures.contains(&request.picture_id) {
+                if new_pictures.contains(&request.root) {
                     continue;
                 }
-                request.sequences = vec![model.new_sequence(request.picture_id, &request.prompt.ids)];
+                request.sequences = vec![model.new_sequence(request.root, &request.prompt.ids)];
             }
             let read = model.read_of_prompt(&request.sequences[0]);
             if read < model.picture_tokens() {
-                new_pictures.push(request.picture_id);
+                new_pictures.push(request.root);
             }
             request.note_read_for_others(read);
             let rest = request.prompt.ids.len() - read;
@@ -635,6 +635,7 @@ fn parts<'r, M: Model>(running: &'r mut [Request<'_, M>], taken: &'r [Taken]) ->
                 sequence: request.sequences.first_mut()?,
                 ids: &request.prompt.ids,
                 picture: request.encoded.as_ref(),
+                instruction: &request.prompt.instruction,
                 tokens: taken.tokens,
             })
         })

@@ -2,6 +2,7 @@
 //! translated for it, libraries begin, memory is taken. What it cannot do shows before anybody asks.
 
 use super::model::{Model, Part};
+use super::prompt::SentPrompt;
 use crate::blip2::passes::PromptPart;
 use crate::chat::PictureId;
 use crate::generation::{Answer, Beginning, GenerationError, GenerationOptions};
@@ -20,7 +21,7 @@ type Result<T> = std::result::Result<T, GenerationError>;
 ///
 /// # Errors
 /// What would have failed the first question.
-pub fn warm_up<M: Model>(model: &mut M, picture: &Picture, prompt_ids: &[u32]) -> Result<()> {
+pub fn warm_up<M: Model>(model: &mut M, picture: &Picture, prompt: &SentPrompt) -> Result<()> {
     let mut looking = model.begin_picture(picture)?;
     let encoded = loop {
         if let Some(encoded) = model.look_on(&mut looking)? {
@@ -35,10 +36,10 @@ pub fn warm_up<M: Model>(model: &mut M, picture: &Picture, prompt_ids: &[u32]) -
             num_beams,
             ..GenerationOptions::default()
         };
-        let beginning = model.beginning(prompt_ids, &options)?;
-        let blocks = model.most_blocks(prompt_ids.len(), &beginning, num_beams);
+        let beginning = model.beginning(&prompt.ids, &options)?;
+        let blocks = model.most_blocks(prompt.ids.len(), &beginning, num_beams);
         if num_beams == 1 || blocks <= model.usage().blocks {
-            answer(model, (id, &encoded), prompt_ids, &beginning, &options)?;
+            answer(model, (id, &encoded), prompt, &beginning, &options)?;
         }
     }
     Ok(())
@@ -48,13 +49,13 @@ pub fn warm_up<M: Model>(model: &mut M, picture: &Picture, prompt_ids: &[u32]) -
 fn answer<M: Model>(
     model: &mut M,
     (id, encoded): (PictureId, &M::Encoded),
-    prompt_ids: &[u32],
+    prompt: &SentPrompt,
     beginning: &Beginning,
     options: &GenerationOptions,
 ) -> Result<()> {
     let mut answer = Answer::new(beginning, options)?;
-    let mut sequences = vec![model.new_sequence(id, prompt_ids)];
-    let mut logits = read_prompt(model, &mut sequences[0], encoded, prompt_ids)?;
+    let mut sequences = vec![model.new_sequence(prompt.root(id), &prompt.ids)];
+    let mut logits = read_prompt(model, &mut sequences[0], encoded, prompt)?;
     loop {
         answer.take(&logits)?;
         let Some(pass) = answer.pass() else { return Ok(()) };
@@ -72,13 +73,14 @@ fn read_prompt<M: Model>(
     model: &mut M,
     sequence: &mut M::Sequence,
     encoded: &M::Encoded,
-    ids: &[u32],
+    prompt: &SentPrompt,
 ) -> Result<Vec<Vec<f32>>> {
-    let tokens = ids.len() - model.read_of_prompt(sequence);
+    let tokens = prompt.ids.len() - model.read_of_prompt(sequence);
     let parts: &mut [Part<M>] = &mut [PromptPart {
         sequence,
-        ids,
+        ids: &prompt.ids,
         picture: Some(encoded),
+        instruction: &prompt.instruction,
         tokens,
     }];
     let mut reading = model.begin_reading(parts)?;

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
-use super::StartError;
 use super::health::DeviceHealth;
 use super::job::Job;
 use super::model::Blip2Model;
+use super::prompt::PromptWriter;
 use super::queue::Queue;
 use super::scheduler::{BatchLimits, Prompts, Scheduler};
 use super::warm_up::warm_up;
 use super::watch::StepWatch;
+use super::{Instruction, StartError};
 use crate::generation::GenerationError;
 use crate::models::OpenModel;
-use crate::processor::{Picture, Prompt};
+use crate::processor::Picture;
 
 /// Gives the model its KV pool and, where it `warms_up`, lets it answer once. Tells how that went, and
 /// gives the model where it went well.
@@ -49,9 +50,13 @@ fn answer_once(model: &OpenModel, batched: &mut Blip2Model) -> Result<(), Genera
         height: 1,
         rgb: vec![u8::MAX; 3],
     };
-    let prompt_ids = model.processor.text.prompt_ids(&Prompt::Caption);
-    let prompt_ids = prompt_ids.map_err(candle_core::Error::wrap)?;
-    warm_up(batched, &model.processor.image.resize(&blank), &prompt_ids)?;
+    let writer = PromptWriter {
+        processor: &model.processor.text,
+        is_demo: model.is_demo,
+    };
+    let prompt = writer.write(&Instruction::Caption { prefix: None }, 0);
+    let prompt = prompt.map_err(candle_core::Error::wrap)?;
+    warm_up(batched, &model.processor.image.resize(&blank), &prompt)?;
     tracing::info!(
         "the model has answered about a blank picture on {}, in {:.0} ms",
         model.device,

@@ -27,7 +27,7 @@ mod top_k;
 use beams::BeamSearch;
 use greedy_or_sampling::GreedyOrSampling;
 pub use logits::{LogitsProcessors, log_softmax, softmax};
-pub use options::{EarlyStopping, GenerationOptions, OptionsError};
+pub use options::{EarlyStopping, GenerationOptions, OptionsError, Preset};
 pub use pass::{Beginning, Pass};
 use rules::{PassLogits, Rules};
 pub use stopping::StopStrings;

@@ -39,6 +39,8 @@ pub struct GenerationOptions {
     pub num_return_sequences: usize,
     /// Texts that end an answer; they stay part of it.
     pub stop_strings: StopStrings,
+    /// Whose habits count where Glimpse has better ones than the reference.
+    pub preset: Preset,
 }
 
 impl Default for GenerationOptions {
@@ -58,8 +60,19 @@ impl Default for GenerationOptions {
             no_repeat_ngram_size: 0,
             num_return_sequences: 1,
             stop_strings: StopStrings::default(),
+            preset: Preset::default(),
         }
     }
+}
+
+/// Whose habits count where two would answer otherwise with the same numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preset {
+    /// What a model was made for: an InstructBLIP with Vicuna ends with its own `</s>` as well.
+    #[default]
+    Glimpse,
+    /// Exactly what transformers does: it ends with the tokens that `config.json` names.
+    Transformers,
 }
 
 /// When beam search ends, once there are as many finished answers as beams.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use super::inventory::{HEAD, inventory, may_be_left};
 use super::{CheckpointMetadata, LoadError};
 use crate::blip2::Blip2;
-use crate::blip2::config::Blip2Config;
+use crate::blip2::config::{Blip2Config, ModelClass};
 use crate::blip2::precision::of_model;
+use crate::blip2::retrieval::Blip2Retrieval;
 use crate::checkpoint::{CheckpointError, Files, MappedTensors, Source, Tensors, progress};
 use crate::cpu::WeightFormat;
 use crate::nn::{PackedWeights, Placement, Weights};
-use crate::processor::Processor;
+use crate::processor::{BertTokenizer, ImageProcessor, Processor};
 
 /// An opened checkpoint: its small files read, its weights mapped and their shapes checked.
 pub struct Checkpoint {
@@ -42,8 +43,10 @@ impl Checkpoint {
         CheckpointMetadata::find(&Source::Demo, progress::silent())?.open()
     }
 
-    pub(super) fn new(files: Files, config: Blip2Config) -> Result<Self, LoadError> {
+    pub(super) fn new(files: Files, mut config: Blip2Config) -> Result<Self, LoadError> {
         let tensors = files.open_tensors()?;
+        let class = config.named_class;
+        config.named_class = Some(class.unwrap_or_else(|| ModelClass::of_tensors(|name| tensors.contains(name))));
         for wanted in inventory(&config, tensors.contains(HEAD)) {
             tensors.check(files.name(), &wanted.name, &wanted.shape)?;
         }
@@ -137,11 +140,36 @@ impl Checkpoint {
         self.load_packed(placement, None)
     }
 
+    /// Reads the weights of a model that compares texts and pictures ([`ModelClass::ImageTextRetrieval`]).
+    ///
+    /// # Errors
+    /// As for [`Checkpoint::load`], and a checkpoint of another class.
+    pub fn load_retrieval(&self, placement: &Placement) -> Result<Blip2Retrieval, LoadError> {
+        if self.config.class() != ModelClass::ImageTextRetrieval {
+            return Err(LoadError::NotForMatching(self.name().to_owned()));
+        }
+        let weights = Weights::new(self.tensors(), placement.clone());
+        let model = Blip2Retrieval::new(&self.config, weights);
+        let loaded = model.and_then(|model| placement.device.synchronize().map(|()| model));
+        loaded.map_err(|error| LoadError::of_weights(self.name(), error))
+    }
+
+    /// What stands between a visitor and such a model: pictures to pixel values, texts to ids.
+    ///
+    /// # Errors
+    /// As for [`Checkpoint::processor`].
+    pub fn matching_processor(&self) -> Result<(ImageProcessor, BertTokenizer), LoadError> {
+        super::load_processor::load_matching(self)
+    }
+
     /// As [`Checkpoint::load`], with matrices from where they are kept as our kernels want them.
     ///
     /// # Errors
     /// As for [`Checkpoint::load`].
     pub fn load_packed(&self, placement: &Placement, packed: Option<Arc<PackedWeights>>) -> Result<Blip2, LoadError> {
+        if self.config.class() == ModelClass::ImageTextRetrieval {
+            return Err(LoadError::MatchesOnly(self.name().to_owned()));
+        }
         let placement = Placement {
             precision: of_model(&self.config, placement.precision),
             ..placement.clone()

@@ -83,7 +83,7 @@ fn check_format(format: WeightFormat, capability: Option<Capability>) -> Result<
 /// The 16-bit format that a model loses least in, where the GPU knows it.
 fn on_a_gpu(config: &Blip2Config, capability: Option<Capability>) -> WeightFormat {
     match config.text_config {
-        LanguageModelConfig::Opt(_) => WeightFormat::F16,
+        LanguageModelConfig::Opt(_) | LanguageModelConfig::Llama(_) => WeightFormat::F16,
         LanguageModelConfig::T5(_) => match check_format(WeightFormat::Bf16, capability) {
             Ok(()) => WeightFormat::Bf16,
             Err(reason) => {

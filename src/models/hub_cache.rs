@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::blip2::config::Blip2Config;
+use crate::blip2::config::{Blip2Config, MODEL_TYPES};
 use crate::checkpoint::Files;
 use crate::checkpoint::hub::{self, HubId, HubSettings, cached_folder};
 
@@ -30,7 +30,7 @@ fn look(id: HubId, settings: &HubSettings) -> Option<Cached> {
     let files = Files::folder_called(folder.clone(), id.to_string());
     let json = files.read_text("config.json").ok()?;
     Some(Cached {
-        config: Blip2Config::from_json(&json).ok().filter(|_| says_blip2(&json))?,
+        config: Blip2Config::from_json(&json).ok().filter(|_| names_family(&json))?,
         is_complete: files.are_complete(),
         id: id.to_string(),
         folder,
@@ -38,7 +38,7 @@ fn look(id: HubId, settings: &HubSettings) -> Option<Cached> {
 }
 
 /// A config without a `model_type` is taken for BLIP-2's where the user names it, not here.
-fn says_blip2(json: &str) -> bool {
+fn names_family(json: &str) -> bool {
     let value: Option<serde_json::Value> = serde_json::from_str(json).ok();
-    value.is_some_and(|value| value["model_type"] == "blip-2")
+    value.is_some_and(|value| MODEL_TYPES.iter().any(|kind| value["model_type"] == *kind))
 }

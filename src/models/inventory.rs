@@ -1,10 +1,13 @@
 //! Which tensors a checkpoint must hold, by its config alone: names and shapes.
 //!
-//! The names are those of transformers' `Blip2ForConditionalGeneration`. From this list
+//! The names are those of transformers' `Blip2ForConditionalGeneration`,
+//! `InstructBlipForConditionalGeneration` and `Blip2ForImageTextRetrieval`. From this list
 //! come the check of a checkpoint before a byte of its weights is read, the number of
 //! parameters, and the memory that a dtype needs.
 
-use crate::blip2::config::{Blip2Config, LanguageModelConfig, OptConfig, QFormerConfig, T5Config, VisionConfig};
+use crate::blip2::config::{
+    Blip2Config, LanguageModelConfig, LlamaConfig, ModelClass, OptConfig, QFormerConfig, T5Config, VisionConfig,
+};
 use crate::blip2::opt::POSITION_OFFSET;
 use crate::blip2::precision::{of_qformer, of_t5_wo};
 use crate::nn::Precision;
@@ -24,7 +27,7 @@ impl TensorSpec {
     /// The precision that it has in a model of this one.
     pub fn precision(&self, precision: Precision) -> Precision {
         match self.part {
-            Part::QFormer => of_qformer(precision),
+            Part::QFormer | Part::Matching => of_qformer(precision),
             Part::LanguageModel
                 if self
                     .name
@@ -51,6 +54,8 @@ pub enum Part {
     QFormer,
     LanguageProjection,
     LanguageModel,
+    /// What compares texts and pictures, behind the Q-Former and in its precision.
+    Matching,
 }
 
 /// What a tensor is for, as far as number formats treat it differently.
@@ -69,6 +74,9 @@ pub const HEAD: &str = "language_model.lm_head.weight";
 
 /// OPT's embedding of each token.
 pub const TOKEN_TABLE: &str = "language_model.model.decoder.embed_tokens.weight";
+
+/// LLaMA's.
+pub const LLAMA_TABLE: &str = "language_model.model.embed_tokens.weight";
 
 /// T5's, of the prompt and of the answer.
 pub const SHARED_TABLE: &str = "language_model.shared.weight";
@@ -94,7 +102,11 @@ const T5_WO: &str = "DenseReluDense.wo";
 pub fn inventory(config: &Blip2Config, with_head: bool) -> Vec<TensorSpec> {
     let mut list = List::default();
     list.vision(&config.vision_config);
-    list.qformer(&config.qformer_config, config.num_query_tokens);
+    list.qformer(&config.qformer_config, config.num_query_tokens, config.class());
+    if config.class() == ModelClass::ImageTextRetrieval {
+        list.matching(config);
+        return list.tensors;
+    }
     list.part = Part::LanguageProjection;
     let (width, hidden) = (config.qformer_config.hidden_size, config.text_config.hidden_size());
     list.linear("language_projection", width, hidden, true);
@@ -103,6 +115,7 @@ pub fn inventory(config: &Blip2Config, with_head: bool) -> Vec<TensorSpec> {
         LanguageModelConfig::Opt(opt) => list.opt(opt, with_head || !opt.tie_word_embeddings),
         // Where its file has no head the reference ties it, whatever the config says.
         LanguageModelConfig::T5(t5) => list.t5(t5, with_head),
+        LanguageModelConfig::Llama(llama) => list.llama(llama, with_head || !llama.tie_word_embeddings),
     }
     list.tensors
 }
@@ -182,11 +195,21 @@ impl List {
         self.norm("vision_model.post_layernorm", hidden);
     }
 
-    fn qformer(&mut self, config: &QFormerConfig, query_tokens: usize) {
+    fn qformer(&mut self, config: &QFormerConfig, query_tokens: usize, class: ModelClass) {
         self.part = Part::QFormer;
         let hidden = config.hidden_size;
         self.add("query_tokens".into(), &[1, query_tokens, hidden], Kind::Embedding);
-        self.norm("qformer.layernorm", hidden);
+        match class {
+            ModelClass::Blip2 => self.norm("qformer.layernorm", hidden),
+            ModelClass::InstructBlip => {
+                self.text_embeddings("qformer.embeddings", config);
+                self.norm("qformer.embeddings.layernorm", hidden);
+            }
+            ModelClass::ImageTextRetrieval => {
+                self.text_embeddings("embeddings", config);
+                self.norm("qformer.layernorm", hidden);
+            }
+        }
         for index in 0..config.num_hidden_layers {
             let layer = format!("qformer.encoder.layer.{index}");
             self.bert_attention(&format!("{layer}.attention"), hidden, hidden);
@@ -194,11 +217,42 @@ impl List {
                 let looked_at = config.encoder_hidden_size;
                 self.bert_attention(&format!("{layer}.crossattention"), hidden, looked_at);
             }
-            let intermediate = config.intermediate_size;
-            self.linear(&format!("{layer}.intermediate_query.dense"), hidden, intermediate, true);
-            self.linear(&format!("{layer}.output_query.dense"), intermediate, hidden, true);
-            self.norm(&format!("{layer}.output_query.LayerNorm"), hidden);
+            self.feed_forward(
+                config,
+                &format!("{layer}.intermediate_query"),
+                &format!("{layer}.output_query"),
+            );
+            if class.reads_text() {
+                self.feed_forward(config, &format!("{layer}.intermediate"), &format!("{layer}.output"));
+            }
         }
+    }
+
+    fn text_embeddings(&mut self, name: &str, config: &QFormerConfig) {
+        let hidden = config.hidden_size;
+        let words = [config.vocab_size, hidden];
+        self.add(format!("{name}.word_embeddings.weight"), &words, Kind::Embedding);
+        let positions = [config.max_position_embeddings, hidden];
+        self.add(
+            format!("{name}.position_embeddings.weight"),
+            &positions,
+            Kind::Embedding,
+        );
+    }
+
+    fn feed_forward(&mut self, config: &QFormerConfig, intermediate: &str, output: &str) {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        self.linear(&format!("{intermediate}.dense"), hidden, inner, true);
+        self.linear(&format!("{output}.dense"), inner, hidden, true);
+        self.norm(&format!("{output}.LayerNorm"), hidden);
+    }
+
+    fn matching(&mut self, config: &Blip2Config) {
+        self.part = Part::Matching;
+        let (hidden, width) = (config.qformer_config.hidden_size, config.image_text_hidden_size);
+        self.linear("vision_projection", hidden, width, true);
+        self.linear("text_projection", hidden, width, true);
+        self.linear("itm_head", hidden, 2, true);
     }
 
     fn bert_attention(&mut self, name: &str, hidden: usize, looked_at: usize) {
@@ -237,6 +291,36 @@ impl List {
     fn opt_norm(&mut self, config: &OptConfig, name: &str) {
         if config.layer_norm_elementwise_affine {
             self.norm(name, config.hidden_size);
+        }
+    }
+
+    fn llama(&mut self, config: &LlamaConfig, head: bool) {
+        let model = "language_model.model";
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let (queries, keys) = (
+            config.num_attention_heads * config.head_dim,
+            config.num_key_value_heads * config.head_dim,
+        );
+        let tokens = [config.vocab_size, hidden];
+        self.add(LLAMA_TABLE.into(), &tokens, Kind::Embedding);
+        for layer in 0..config.num_hidden_layers {
+            let layer = format!("{model}.layers.{layer}");
+            let bias = config.attention_bias;
+            for (projection, width) in [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)] {
+                self.linear(&format!("{layer}.self_attn.{projection}"), hidden, width, bias);
+            }
+            self.linear(&format!("{layer}.self_attn.o_proj"), queries, hidden, bias);
+            for projection in ["gate_proj", "up_proj"] {
+                self.linear(&format!("{layer}.mlp.{projection}"), hidden, inner, config.mlp_bias);
+            }
+            self.linear(&format!("{layer}.mlp.down_proj"), inner, hidden, config.mlp_bias);
+            for norm in ["input_layernorm", "post_attention_layernorm"] {
+                self.add(format!("{layer}.{norm}.weight"), &[hidden], Kind::Vector);
+            }
+        }
+        self.add(format!("{model}.norm.weight"), &[hidden], Kind::Vector);
+        if head {
+            self.add(HEAD.into(), &tokens, Kind::Embedding);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::blip2::config::{Blip2Config, LanguageModelConfig};
+use crate::blip2::config::{Blip2Config, LanguageModelConfig, ModelClass};
 
 /// A checkpoint that is known without asking the hub.
 pub struct Known {
@@ -13,7 +13,7 @@ pub struct Known {
     pub json: serde_json::Value,
 }
 
-/// The published BLIP-2 checkpoints, smallest first.
+/// The published checkpoints: BLIP-2's, smallest first, and then InstructBLIP's.
 ///
 /// Only what their `config.json` says beside the classes' defaults is written down here;
 /// sizes follow from it.
@@ -28,6 +28,10 @@ pub fn known() -> Vec<Known> {
         checkpoint("Salesforce/blip2-opt-6.7b", 224, 50265, &opt_6_7b),
         checkpoint("Salesforce/blip2-opt-6.7b-coco", 364, 50265, &opt_6_7b),
         checkpoint("Salesforce/blip2-flan-t5-xxl", 224, 32100, &flan_t5_xxl),
+        instruct("Salesforce/instructblip-flan-t5-xl", 32100, &flan_t5_xl),
+        instruct("Salesforce/instructblip-vicuna-7b", 32001, &vicuna(4096, 11008, 32)),
+        instruct("Salesforce/instructblip-flan-t5-xxl", 32100, &flan_t5_xxl),
+        instruct("Salesforce/instructblip-vicuna-13b", 32001, &vicuna(5120, 13824, 40)),
     ]
 }
 
@@ -38,6 +42,21 @@ fn checkpoint(id: &'static str, image_size: u32, image_token_index: u32, text_co
         "vision_config": {"image_size": image_size},
         "text_config": text_config,
     });
+    known_by(id, json)
+}
+
+fn instruct(id: &'static str, image_token_index: u32, text_config: &Value) -> Known {
+    let json = json!({
+        "model_type": "instructblip",
+        "architectures": ["InstructBlipForConditionalGeneration"],
+        "image_token_index": image_token_index,
+        "qformer_config": {"vocab_size": 30523},
+        "text_config": text_config,
+    });
+    known_by(id, json)
+}
+
+fn known_by(id: &'static str, json: Value) -> Known {
     let config = Blip2Config::from_json(&json.to_string());
     Known {
         id,
@@ -57,8 +76,17 @@ fn flan_t5(d_model: u32, num_heads: u32, d_ff: u32) -> Value {
            "tie_word_embeddings": false, "bos_token_id": 1, "decoder_start_token_id": 0})
 }
 
+fn vicuna(hidden_size: u32, intermediate_size: u32, layers: u32) -> Value {
+    json!({"model_type": "llama", "hidden_size": hidden_size, "intermediate_size": intermediate_size,
+           "num_hidden_layers": layers, "num_attention_heads": layers, "vocab_size": 32064, "bos_token_id": 0,
+           "eos_token_id": 1, "pad_token_id": 32000})
+}
+
 /// What a language model of these sizes is called.
 pub fn language_model(config: &Blip2Config) -> String {
+    if config.class() == ModelClass::ImageTextRetrieval {
+        return "none (matches texts)".into();
+    }
     match &config.text_config {
         LanguageModelConfig::Opt(opt) => match (opt.hidden_size, opt.num_hidden_layers) {
             (2560, 32) => "OPT 2.7B".into(),
@@ -69,6 +97,11 @@ pub fn language_model(config: &Blip2Config) -> String {
             (2048, 24) => "Flan-T5 XL".into(),
             (4096, 24) => "Flan-T5 XXL".into(),
             (width, layers) => format!("T5 {layers} + {} x {width}", t5.num_decoder_layers),
+        },
+        LanguageModelConfig::Llama(llama) => match (llama.hidden_size, llama.num_hidden_layers) {
+            (4096, 32) => "Vicuna 7B".into(),
+            (5120, 40) => "Vicuna 13B".into(),
+            (width, layers) => format!("LLaMA {layers} x {width}"),
         },
     }
 }
@@ -90,5 +123,9 @@ mod tests {
         assert_eq!(counts[3], ("Salesforce/blip2-flan-t5-xl-coco", 3_943_037_952));
         assert_eq!(counts[4], ("Salesforce/blip2-opt-6.7b", 7_752_869_376));
         assert_eq!(counts[6], ("Salesforce/blip2-flan-t5-xxl", 12_229_596_672));
+        assert_eq!(counts[7], ("Salesforce/instructblip-flan-t5-xl", 4_022_969_088));
+        assert_eq!(counts[8], ("Salesforce/instructblip-vicuna-7b", 7_913_726_720));
+        assert_eq!(counts[9], ("Salesforce/instructblip-flan-t5-xxl", 12_310_119_168));
+        assert_eq!(counts[10], ("Salesforce/instructblip-vicuna-13b", 14_192_093_952));
     }
 }

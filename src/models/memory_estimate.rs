@@ -2,8 +2,8 @@
 //!
 //! The weights are counted tensor by tensor; what the model needs to work in is added.
 
-use super::inventory::{HEAD, Kind, SHARED_TABLE, TOKEN_TABLE, TensorSpec, inventory};
-use crate::blip2::config::{Blip2Config, LanguageModelConfig};
+use super::inventory::{HEAD, Kind, LLAMA_TABLE, SHARED_TABLE, TOKEN_TABLE, TensorSpec, inventory};
+use crate::blip2::config::{Blip2Config, LanguageModelConfig, ModelClass};
 use crate::blip2::precision::of_model;
 use crate::nn::Precision;
 
@@ -14,7 +14,8 @@ const COUNTED_POSITIONS: usize = 512;
 /// else in the dtype that flows between the layers.
 fn bytes(tensor: &TensorSpec, precision: Precision) -> u64 {
     let precision = tensor.precision(precision);
-    let is_matrix = tensor.kind == Kind::Matrix || [TOKEN_TABLE, SHARED_TABLE, HEAD].contains(&tensor.name.as_str());
+    let is_matrix =
+        tensor.kind == Kind::Matrix || [TOKEN_TABLE, SHARED_TABLE, LLAMA_TABLE, HEAD].contains(&tensor.name.as_str());
     if is_matrix {
         whole(precision.matrix_bytes(&tensor.shape))
     } else {
@@ -68,7 +69,10 @@ fn working_numbers(config: &Blip2Config) -> u128 {
         * (8 * vision.hidden_size as u128
             + 3 * vision.intermediate_size as u128
             + 2 * vision.num_attention_heads as u128 * patches);
-    of_vision.max(language_model_numbers(&config.text_config))
+    match config.class() {
+        ModelClass::ImageTextRetrieval => of_vision,
+        _ => of_vision.max(language_model_numbers(&config.text_config)),
+    }
 }
 
 /// The cache, one block, and the logits.
@@ -88,6 +92,13 @@ fn language_model_numbers(config: &LanguageModelConfig) -> u128 {
             t5.inner_size(),
             t5.d_ff,
             t5.num_heads,
+        ),
+        LanguageModelConfig::Llama(llama) => (
+            COUNTED_POSITIONS.min(llama.max_position_embeddings),
+            llama.num_hidden_layers,
+            llama.num_attention_heads * llama.head_dim,
+            llama.intermediate_size,
+            llama.num_attention_heads,
         ),
     };
     let positions = positions as u128;

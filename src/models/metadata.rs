@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Checkpoint, LoadError};
-use crate::blip2::config::Blip2Config;
+use crate::blip2::config::{Blip2Config, ModelClass};
 use crate::checkpoint::{Files, Progress, Source};
 
 /// A checkpoint that is found, its config read and sound, its weights not yet downloaded or
@@ -23,7 +23,7 @@ impl CheckpointMetadata {
         let files = Files::find(source, progress)?;
         // Another family's repository is refused here, before anything more is downloaded.
         let config = Blip2Config::from_json(&files.read_config()?)?;
-        files.fetch_small_files()?;
+        files.fetch_small_files(config.class() == ModelClass::InstructBlip)?;
         Ok(Self { files, config })
     }
 

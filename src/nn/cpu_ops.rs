@@ -9,7 +9,7 @@ use super::attention::Mask;
 use crate::cpu::activation::ActivationKernel;
 use crate::cpu::attention::{Heads, HeadsMask};
 use crate::cpu::paged_attention::{self, KvPages, PagedRow};
-use crate::cpu::{PackedMatrix, Rows, WeightFormat, attention, norm, product};
+use crate::cpu::{PackedMatrix, Rows, WeightFormat, attention, norm, product, rotary};
 
 /// The numbers of an f32 tensor that lie in order.
 fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -277,6 +277,17 @@ fn with_numbers<T>(x: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T> {
         candle_core::Storage::Cpu(storage) => Ok(work(contiguous(storage, layout)?)),
         _ => candle_core::bail!("a kernel needs a tensor in the host's memory"),
     }
+}
+
+/// Rows of heads, `[1, rows, heads * size]`, turned by their angles, `[rows][size / 2]`.
+pub fn rotate(x: &Tensor, cos: &[f32], sin: &[f32]) -> Result<Tensor> {
+    let (_, rows, width) = x.dims3()?;
+    let size = 2 * cos.len() / rows.max(1);
+    if size == 0 || !width.is_multiple_of(size) || cos.len() != sin.len() {
+        candle_core::bail!("{:?} cannot be turned by {} angles", x.dims(), cos.len());
+    }
+    let turned = with_numbers(&x.contiguous()?, |x| rotary::rotate(x, rows, cos, sin))?;
+    Tensor::from_vec(turned, x.shape(), x.device())
 }
 
 /// Keys or values of a pass, `[1, rows, heads * size]`, to where their rows lie.

@@ -13,6 +13,7 @@ use super::cpu_ops;
 use super::cuda_rules::{self, Ids};
 use super::kernels::{Kernels, attend_by_products};
 use super::kv_blocks::{BLOCK, KvSequence};
+use super::rotary::Rotation;
 use crate::cpu::Rows;
 use crate::cpu::paged_attention::{KvPages, PagedRow};
 
@@ -150,6 +151,8 @@ pub struct Paging {
     rows: Vec<PagedRow>,
     /// How the linear layers are to multiply them.
     pub kind: Rows,
+    /// The angles of its rows, where the network turns queries and keys by their position.
+    pub rotation: Option<Rotation>,
     /// Of each head what is added to scores, by distance from the farthest to 0.
     bias: Option<Vec<Vec<f32>>>,
     /// For candle's formulation.
@@ -184,6 +187,7 @@ impl Paging {
         Ok(Self {
             rows,
             kind,
+            rotation: None,
             bias,
             tensors,
         })

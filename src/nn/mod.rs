@@ -1,6 +1,6 @@
 //! What networks share: layers as one reads them in `torch.nn`, on candle's tensors.
 //!
-//! - [`linear`], [`norm`], [`activation`] and [`attention`]: the layers.
+//! - [`linear`], [`norm`], [`activation`], [`attention`] and [`rotary`]: the layers.
 //! - [`kv_pool`]: keys and values of all sequences, in blocks; [`kv_blocks`]: whose they are.
 //! - [`weights`]: where layers get their tensors from, below a prefix.
 //! - [`packed_weights`]: packed matrices, kept in a file for the next start.
@@ -20,6 +20,7 @@ pub mod linear;
 pub mod norm;
 pub mod packed_weights;
 pub mod precision;
+pub mod rotary;
 pub mod weights;
 
 pub use crate::cpu::Rows;
@@ -32,4 +33,5 @@ pub use linear::{Linear, WeightMatrix};
 pub use norm::{LayerNorm, RmsNorm};
 pub use packed_weights::PackedWeights;
 pub use precision::{Placement, Precision};
+pub use rotary::{RotaryEmbedding, Rotation};
 pub use weights::Weights;

@@ -22,9 +22,13 @@
 //! pixel, and CMYK in TIFFs, may differ by one level; what a run-length encoded
 //! BMP skips is black.
 //!
+//! Texts: [`mod@text`] is the language model's tokenizer and how prompts are written, [`bert`] the
+//! Q-Former's.
+//!
 //! The way back, to a file, is [`preview`], for showing a picture.
 
 mod alpha;
+pub mod bert;
 mod bmp;
 pub mod decode;
 mod error;
@@ -40,13 +44,15 @@ pub mod text;
 mod tiff;
 mod webp;
 mod webp_tables;
+pub mod wordpiece;
 
+pub use bert::BertTokenizer;
 pub use decode::{Picture, PictureLimits};
 pub use error::{PictureError, ProcessorError};
 pub use image_processor::ImageProcessor;
 pub use preview::EncodeError;
 pub use resize::Resample;
-pub use text::{Exchange, Prompt, TextConfig, TextError, TextProcessor, TextStream};
+pub use text::{Exchange, InstructionReader, Prompt, PromptForm, TextConfig, TextError, TextProcessor, TextStream};
 
 /// What stands between a visitor and the model: pictures to pixel values, questions to
 /// token ids, token ids to text (`Blip2Processor`).

@@ -5,8 +5,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use tokenizers::{AddedToken, DecoderWrapper, Encoding, Tokenizer};
+use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, DecoderWrapper, Encoding, ModelWrapper, NormalizerWrapper, Tokenizer};
 
+use super::BertTokenizer;
 pub use stream::TextStream;
 
 /// Why a text cannot become token ids.
@@ -60,7 +63,44 @@ fn apply_template(question: &str) -> String {
     format!("Question: {} Answer:", bare.unwrap_or(question))
 }
 
+/// How a question is put to a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PromptForm {
+    /// `Question: … Answer:`, as BLIP-2 is asked.
+    #[default]
+    Conversation,
+    /// The question alone, as InstructBLIP is asked; with turns before it, all in the form of the
+    /// other. Without a question, it is told to describe the picture.
+    Instruction,
+}
+
+/// What an InstructBLIP is told where nothing is asked: one of the instructions for captions that it
+/// was trained with (arXiv 2305.06500, appendix).
+const CAPTION_INSTRUCTION: &str = "Write a short description for the image.";
+
 impl Prompt {
+    /// The text that goes to the tokenizer of a model that is asked in this form; BLIP-2's caption has
+    /// none.
+    pub fn text_in(&self, form: PromptForm) -> Option<String> {
+        match (form, self) {
+            (PromptForm::Instruction, Self::Caption) => Some(CAPTION_INSTRUCTION.into()),
+            (PromptForm::Instruction, Self::Question(question)) => Some(question.trim().into()),
+            (PromptForm::Instruction, Self::Conversation { earlier, question }) if earlier.is_empty() => {
+                Some(question.trim().into())
+            }
+            _ => self.text(),
+        }
+    }
+
+    /// The text that tells a Q-Former what to look for: that of the prompt, but of a conversation what
+    /// is asked now.
+    fn instruction(&self) -> Option<String> {
+        match self {
+            Self::Conversation { question, .. } => Some(question.trim().into()),
+            prompt => prompt.text_in(PromptForm::Instruction),
+        }
+    }
+
     /// The text that goes to the tokenizer; a caption has none.
     pub fn text(&self) -> Option<String> {
         match self {
@@ -87,6 +127,15 @@ pub struct TextConfig {
     pub caption_token: u32,
     /// Of the language model's config: ids from here on are refused.
     pub vocab_size: usize,
+    pub form: PromptForm,
+}
+
+/// What the Q-Former of an InstructBLIP reads texts with.
+#[derive(Debug)]
+pub struct InstructionReader {
+    pub tokenizer: BertTokenizer,
+    /// The most tokens that it reads; a longer text is cut there.
+    pub max_tokens: usize,
 }
 
 /// The tokenizer with what BLIP-2 puts in front of a text.
@@ -95,6 +144,7 @@ pub struct TextProcessor {
     tokenizer: Tokenizer,
     image_token: u32,
     config: TextConfig,
+    instructions: Option<InstructionReader>,
     /// What each token stands for, once somebody has asked.
     token_bytes: OnceLock<Arc<[Box<[u8]>]>>,
 }
@@ -110,6 +160,7 @@ impl TextProcessor {
         // The file may carry the settings of its last training run; the reference ignores them.
         let _ = tokenizer.with_truncation(None);
         tokenizer.with_padding(None);
+        spaces_as_in_llama(&mut tokenizer)?;
         // A visitor who types `<image>` or `</s>` means those letters.
         tokenizer.set_encode_special_tokens(true);
         let image_token = match config.image_token.or_else(|| tokenizer.token_to_id("<image>")) {
@@ -123,8 +174,62 @@ impl TextProcessor {
             tokenizer,
             image_token,
             config,
+            instructions: None,
             token_bytes: OnceLock::new(),
         })
+    }
+
+    /// The same with these tokens around every text, whatever the file puts there: what
+    /// `tokenizer_config.json` says of LLaMA's beginning and end wins.
+    ///
+    /// # Errors
+    /// A token that the tokenizer does not know.
+    pub fn with_tokens_around(mut self, before: Option<&str>, behind: Option<&str>) -> Result<Self, TextError> {
+        let fault = |reason: String| TextError::Tokenizer(reason);
+        let id = |token: &str| {
+            let id = self.tokenizer.token_to_id(token);
+            let id = id.ok_or_else(|| fault(format!("tokenizer_config.json names {token}, which it does not have")))?;
+            Ok((token.to_owned(), id))
+        };
+        let special: Vec<(String, u32)> = before.into_iter().chain(behind).map(id).collect::<Result<_, _>>()?;
+        let template = [before.unwrap_or_default(), "$A", behind.unwrap_or_default()].join(" ");
+        let mut builder = TemplateProcessing::builder();
+        let built = builder
+            .try_single(template.trim())
+            .map_err(fault)?
+            .special_tokens(special)
+            .build();
+        let built = built.map_err(|error| fault(error.to_string()))?;
+        self.tokenizer.with_post_processor(Some(built));
+        Ok(self)
+    }
+
+    /// The same for a model whose Q-Former reads what is asked.
+    #[must_use]
+    pub fn with_instructions(self, instructions: InstructionReader) -> Self {
+        Self {
+            instructions: Some(instructions),
+            ..self
+        }
+    }
+
+    /// The text of a prompt as this model is asked; BLIP-2's caption has none.
+    ///
+    /// # Errors
+    /// The model cannot be asked that.
+    pub fn prompt_text(&self, prompt: &Prompt) -> Result<Option<String>, TextError> {
+        Ok(prompt.text_in(self.config.form))
+    }
+
+    /// What the Q-Former is told, as ids of its own tokenizer; none where it reads no texts.
+    ///
+    /// # Errors
+    /// The tokenizer fails on it.
+    pub fn instruction_ids(&self, prompt: &Prompt) -> Result<Vec<u32>, TextError> {
+        let Some(InstructionReader { tokenizer, max_tokens }) = &self.instructions else {
+            return Ok(Vec::new());
+        };
+        tokenizer.ids_within(&prompt.instruction().unwrap_or_default(), *max_tokens)
     }
 
     /// How many tokens stand for the picture, in front of every prompt.
@@ -147,7 +252,7 @@ impl TextProcessor {
     /// the config's begin-of-text token.
     pub fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>, TextError> {
         let mut ids = vec![self.image_token; self.config.num_query_tokens];
-        match prompt.text() {
+        match self.prompt_text(prompt)? {
             None => ids.push(self.config.caption_token),
             Some(text) => {
                 let encoding = self
@@ -194,7 +299,9 @@ impl TextProcessor {
     pub fn token_bytes(&self) -> Arc<[Box<[u8]>]> {
         Arc::clone(self.token_bytes.get_or_init(|| {
             let has_metaspace = matches!(self.tokenizer.get_decoder(), Some(DecoderWrapper::Metaspace(_)));
-            let bytes_of = if has_metaspace {
+            let bytes_of = if falls_back_to_bytes(&self.tokenizer) {
+                byte_fallback_bytes
+            } else if has_metaspace {
                 metaspace_bytes
             } else {
                 byte_level_bytes
@@ -243,6 +350,26 @@ fn make_special(tokenizer: &mut Tokenizer, image_token: u32) -> Result<(), TextE
         .map_err(|error| TextError::Tokenizer(error.to_string()))
 }
 
+/// Whether letters that the vocabulary does not have become tokens of their bytes: LLaMA's way.
+fn falls_back_to_bytes(tokenizer: &Tokenizer) -> bool {
+    matches!(tokenizer.get_model(), ModelWrapper::BPE(bpe) if bpe.byte_fallback)
+}
+
+/// Files of LLaMA's tokenizer from before transformers 5 put a space in front of every text, and so do
+/// not know a text that begins with one; the reference (`LlamaTokenizer`) takes the vocabulary alone
+/// from them.
+fn spaces_as_in_llama(tokenizer: &mut Tokenizer) -> Result<(), TextError> {
+    if !falls_back_to_bytes(tokenizer) || tokenizer.get_normalizer().is_none() {
+        return Ok(());
+    }
+    let none: Option<NormalizerWrapper> = None;
+    tokenizer
+        .with_normalizer(none)
+        .map_err(|error| TextError::Tokenizer(error.to_string()))?;
+    tokenizer.with_pre_tokenizer(Some(Metaspace::new('\u{2581}', PrependScheme::First, false)));
+    Ok(())
+}
+
 /// The bytes that a token of a byte-level vocabulary stands for. Where a letter is none of
 /// the byte alphabet, the token was added to the vocabulary and stands for itself.
 fn byte_level_bytes(token: &str) -> Box<[u8]> {
@@ -253,6 +380,15 @@ fn byte_level_bytes(token: &str) -> Box<[u8]> {
 /// The bytes that a token of T5's vocabulary stands for, where spaces are written as U+2581.
 fn metaspace_bytes(token: &str) -> Box<[u8]> {
     token.replace('\u{2581}', " ").into_bytes().into()
+}
+
+/// The bytes that a token of LLaMA's vocabulary stands for: as T5's, and one by its number, `<0x0A>`.
+fn byte_fallback_bytes(token: &str) -> Box<[u8]> {
+    let digits = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+    match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+        Some(byte) => Box::new([byte]),
+        None => metaspace_bytes(token),
+    }
 }
 
 /// GPT-2's byte alphabet: printable bytes are themselves, the others count up from U+0100.

@@ -78,6 +78,7 @@ impl Service {
                 defaults.num_return_sequences,
             )?,
             stop_strings: defaults.stop_strings,
+            preset: defaults.preset,
         };
         options.check()?;
         Ok(options)

@@ -25,6 +25,7 @@ files here depend on, read in its source and confirmed by making them:
 import io
 import json
 import random
+import shutil
 import warnings
 from pathlib import Path
 
@@ -72,6 +73,7 @@ class Shape:
     covered, the random generator sets the rest."""
 
     text_class = OPTConfig
+    vision_class, qformer_class = Blip2VisionConfig, Blip2QFormerConfig
 
     def __init__(self, number, dice):
         self.number = number
@@ -142,6 +144,26 @@ class Shape:
     def tokenizer(self, dice):
         return tokenizer(dice)
 
+    def build(self, dice, generator, words, vocabulary):
+        config = Blip2Config(
+            vision_config=Blip2VisionConfig(**self.vision(dice)).to_dict(),
+            qformer_config=Blip2QFormerConfig(**self.qformer(dice)).to_dict(),
+            text_config=self.text_config(dice, vocabulary),
+            num_query_tokens=self.query_tokens,
+            image_token_index=words.convert_tokens_to_ids("<image>"),
+        )
+        model = Blip2ForConditionalGeneration(config).eval()
+        with torch.no_grad():
+            fill(model, self, generator)
+            model.tie_weights()
+        return model
+
+    def processor(self, words, dice):
+        return Blip2Processor(image_processor(self, dice), words, num_query_tokens=self.query_tokens)
+
+    def open(self, folder):
+        return Reference(folder)
+
     def scale_of(self, name):
         """The spread of a language model's tensor, where it is not left to `fill`."""
         return None
@@ -205,21 +227,6 @@ def fill(model, shape, generator):
             normal(parameter, 1.7 / fan_in**0.5)
 
 
-def build(shape, dice, generator, words, vocabulary):
-    config = Blip2Config(
-        vision_config=Blip2VisionConfig(**shape.vision(dice)).to_dict(),
-        qformer_config=Blip2QFormerConfig(**shape.qformer(dice)).to_dict(),
-        text_config=shape.text_config(dice, vocabulary),
-        num_query_tokens=shape.query_tokens,
-        image_token_index=words.convert_tokens_to_ids("<image>"),
-    )
-    model = Blip2ForConditionalGeneration(config).eval()
-    with torch.no_grad():
-        fill(model, shape, generator)
-        model.tie_weights()
-    return model
-
-
 # The folder ---------------------------------------------------------------------
 
 
@@ -233,7 +240,7 @@ def save(folder, shape, model, processor, generator):
     edit(folder / "config.json", lambda config: set_ends(config, shape))
     if shape.legacy:
         split_processor(folder)
-        edit(folder / "config.json", lambda config: leave_defaults_out(config, shape.text_class))
+        edit(folder / "config.json", lambda config: leave_defaults_out(config, shape))
 
 
 def store_head(folder, embedding, same, generator):
@@ -279,9 +286,9 @@ def split_processor(folder):
     file.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def leave_defaults_out(config, text_class):
+def leave_defaults_out(config, shape):
     """Drops what the classes would say anyway, as the hub's files do."""
-    parts = {"vision_config": Blip2VisionConfig, "qformer_config": Blip2QFormerConfig, "text_config": text_class}
+    parts = {"vision_config": shape.vision_class, "qformer_config": shape.qformer_class, "text_config": shape.text_class}
     for name, kind in parts.items():
         default = kind().to_dict()
         kept = {key: value for key, value in config[name].items() if key == "model_type" or default.get(key, "") != value}
@@ -323,15 +330,27 @@ def draw_pictures(folder, number, seed):
 class Reference:
     """The saved folder, opened as anybody would open it."""
 
+    model_class, processor_class = Blip2ForConditionalGeneration, Blip2Processor
+
     def __init__(self, folder):
         self.folder = folder
-        self.model = Blip2ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-        self.processor = Blip2Processor.from_pretrained(folder, backend="pil")
+        self.model = self.model_class.from_pretrained(folder, dtype=torch.float32).eval()
+        self.processor = self.processor_class.from_pretrained(folder, backend="pil")
         assert isinstance(self.processor.image_processor, BlipImageProcessorPil)
 
     def picture(self, name):
         image = ImageOps.exif_transpose(Image.open(io.BytesIO((self.folder / name).read_bytes())))
         return self.processor(images=image, return_tensors="pt"), image
+
+    def text_of(self, prompt):
+        """As the model is asked."""
+        return {"question": f"Question: {prompt['text']} Answer:", "raw": prompt["text"], "caption": None}[prompt["kind"]]
+
+    def parts(self, index, pixel_values, prompts):
+        """What is kept of the parts before the language model, by name."""
+        vision, queries, projected = self.hidden(pixel_values)
+        first = {"image_embeds": sample(vision), "query_output": sample(queries)} if index == 0 else {}
+        return first | {f"projected-{index}": sample(projected)}
 
     def hidden(self, pixel_values):
         """ViT output, Q-Former output, projected query tokens."""
@@ -342,7 +361,7 @@ class Reference:
         return vision, queries, self.model.language_projection(queries)
 
     def answer(self, image, prompt, least):
-        text = {"question": f"Question: {prompt['text']} Answer:", "raw": prompt["text"], "caption": None}[prompt["kind"]]
+        text = self.text_of(prompt)
         inputs = self.processor(images=image, text=text, return_tensors="pt")
         limits = {"max_new_tokens": NEW_TOKENS} | ({"min_new_tokens": least} if least else {})
         result = self.model.generate(
@@ -351,9 +370,11 @@ class Reference:
         count = len(result.logits)
         ids = result.sequences[0].tolist()
         prompt_ids, token_ids = ids[:-count], ids[-count:]
-        if self.model.config.is_encoder_decoder:
+        if self.model.language_model.config.is_encoder_decoder:
             # What stands before the answer is the decoder's start token alone.
             prompt_ids = inputs["input_ids"][0].tolist() if text else self.caption_ids()
+        instruction = inputs.get("qformer_input_ids")
+        more = {} if instruction is None else {"instruction_ids": instruction[0].tolist()}
         logprobs = [torch.log_softmax(step[0].double(), -1)[id].item() for step, id in zip(result.logits, token_ids)]
         best = torch.stack([step[0] for step in result.scores]).topk(2).values
         return {
@@ -366,7 +387,7 @@ class Reference:
             "text": self.processor.tokenizer.decode(token_ids, skip_special_tokens=True),
             "ended": token_ids[-1] in self.ends(),
             "margin": (best[:, 0] - best[:, 1]).min().item(),
-        }, result.logits[0][0]
+        } | more, result.logits[0][0]
 
     def caption_ids(self):
         config = self.model.config
@@ -377,19 +398,15 @@ class Reference:
         return ends if isinstance(ends, list) else [ends]
 
 
-def expected(folder, names):
+def expected(reference, names):
     """What the tests compare: a dictionary for JSON, and tensors."""
-    reference = Reference(folder)
     prompts = [{"kind": "caption", "text": None}, {"kind": "question", "text": QUESTION}, {"kind": "raw", "text": RAW}]
     pictures, answers, tensors = [], [], {}
     with torch.inference_mode():
         for index, name in enumerate(names):
             inputs, image = reference.picture(name)
             pictures.append({"file": name, "checksum": checksum(inputs["pixel_values"])})
-            vision, queries, projected = reference.hidden(inputs["pixel_values"])
-            if index == 0:
-                tensors |= {"image_embeds": sample(vision), "query_output": sample(queries)}
-            tensors[f"projected-{index}"] = sample(projected)
+            tensors |= reference.parts(index, inputs["pixel_values"], prompts)
             for number, prompt in enumerate(prompts):
                 answer, logits = reference.answer(image, prompt, 0)
                 tensors[f"logits-{index}-{number}"] = logits.clone()
@@ -437,7 +454,7 @@ def shape_of(number, dice):
     return T5Shape(number, dice)
 
 
-def attempt(folder, number, seed, try_number):
+def attempt(folder, number, seed, try_number, shape_of):
     """One checkpoint and its expectations, or why they will not do."""
     dice = random.Random(f"{seed}-{number}-{try_number}")
     generator = torch.Generator().manual_seed(dice.getrandbits(32))
@@ -445,19 +462,19 @@ def attempt(folder, number, seed, try_number):
     dimensions = f"{seed}-{number}-{try_number // 20}"
     shape = shape_of(number, random.Random(dimensions))
     words = shape.tokenizer(dice)
-    model = build(shape, random.Random(dimensions), generator, words, len(words))
-    processor = Blip2Processor(image_processor(shape, dice), words, num_query_tokens=shape.query_tokens)
-    for file in folder.glob("*"):
-        file.unlink()
+    model = shape.build(random.Random(dimensions), generator, words, len(words))
+    processor = shape.processor(words, dice)
+    shutil.rmtree(folder)
+    folder.mkdir()
     save(folder, shape, model, processor, generator)
     names = draw_pictures(folder, number, seed)
-    first, _ = expected(folder, names)
+    first, _ = expected(shape.open(folder), names)
     if reason := complaint(first):
         return reason
     shape.end_tokens = choose_ends(shape, first, dice)
     edit(folder / "config.json", lambda config: set_ends(config, shape))
     mislead(folder, shape, first["answers"][0]["token_ids"][1])
-    result, tensors = expected(folder, names)
+    result, tensors = expected(shape.open(folder), names)
     if shape.end_tokens is not None and not any(answer["ended"] for answer in result["answers"]):
         return "no answer ends"
     if reason := complaint(result):
@@ -475,7 +492,7 @@ def write_expected(folder, result, tensors):
 def report(folder, shape, result):
     margins = [answer["margin"] for answer in result["answers"]]
     ended = sum(answer["ended"] for answer in result["answers"])
-    size = sum(file.stat().st_size for file in folder.iterdir())
+    size = sum(file.stat().st_size for file in folder.rglob("*"))
     print(
         f"{folder.name}: {shape.image_size}/{shape.patch_size}, {shape.query_tokens} query tokens,"
         f" {str(shape.stored).removeprefix('torch.')}, head {shape.head}; smallest margin {min(margins):.4f},"
@@ -484,7 +501,7 @@ def report(folder, shape, result):
     )
 
 
-def write(out: Path, seed: int, first: int, count: int):
+def write(out: Path, seed: int, first: int, count: int, shape_of=shape_of):
     """Writes the folders from `first` to `count`; tries again where a result would test little."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -494,7 +511,7 @@ def write(out: Path, seed: int, first: int, count: int):
         folder = out / f"{number:02}"
         folder.mkdir(parents=True, exist_ok=True)
         for try_number in range(200):
-            reason = attempt(folder, number, seed, try_number)
+            reason = attempt(folder, number, seed, try_number, shape_of)
             if reason is None:
                 break
             print(f"{folder.name}: again, {reason}", flush=True)

@@ -1,8 +1,8 @@
 """Golden answers of all ways of decoding, on the golden checkpoints.
 
-For each checkpoint there is `decoding/NN.json`: what the reference answers about eight
-pictures in four settings (one greedy, three of beam search), and one answer whose tokens
-were drawn; `decoding/NN.safetensors` has the distribution that each token of the latter was
+For each checkpoint there is `decoding/NN.json`, for each InstructBLIP `decoding/instruct-NN.json`:
+what the reference answers about eight pictures in four settings (one greedy, three of beam search), and
+one answer whose tokens were drawn; `decoding/NN.safetensors` has the distribution that each token of the latter was
 drawn from, after all processors. The pictures are drawn from a number, by `draw` here and
 by the test in the same way.
 
@@ -24,6 +24,7 @@ from transformers.generation import TopKLogitsWarper, TopPLogitsWarper
 from transformers.generation.utils import GenerationMixin
 
 from checkpoints import QUESTION, RAW, Reference
+from instruct import InstructedReference
 
 NEW_TOKENS = 12
 PICTURES = 8
@@ -173,15 +174,16 @@ class Margins:
 # What the reference answers -----------------------------------------------------------
 
 
-class Decoder(Reference):
-    def __init__(self, folder, margins):
-        super().__init__(folder)
+class Decoder:
+    def __init__(self, reference, margins):
+        self.reference = reference
+        self.model, self.processor = reference.model, reference.processor
         self.margins = margins
         # The generation configuration that `generate` uses is the language model's own.
         self.language_model = self.model.language_model
 
     def generate(self, image, prompt, options):
-        text = {"question": f"Question: {prompt['text']} Answer:", "raw": prompt["text"], "caption": None}[prompt["kind"]]
+        text = self.reference.text_of(prompt)
         inputs = self.processor(images=image, text=text, return_tensors="pt")
         self.margins.smallest = float("inf")
         self.margins.stop_strings = "stop_strings" in options
@@ -268,16 +270,15 @@ def about_picture(decoder, number, picture, stop):
     return answers, None
 
 
-def checkpoint(folder, out, margins, seed):
-    number = int(folder.name)
-    decoder = Decoder(folder, margins)
+def checkpoint(reference, number, name, out, margins, seed):
+    decoder = Decoder(reference, margins)
     first = 10_000 * seed + 100 * number
     stop = decoder.stop_strings([draw(first + i) for i in range(4)])
     answers, picture, pictures = [], first, 0
     while pictures < PICTURES:
         found, margin = about_picture(decoder, number, picture, stop)
         if found is None:
-            print(f"{folder.name}: another picture than {picture}, a margin is {margin:.1e}", flush=True)
+            print(f"{name}: another picture than {picture}, a margin is {margin:.1e}", flush=True)
         else:
             answers += found
             pictures += 1
@@ -287,19 +288,19 @@ def checkpoint(folder, out, margins, seed):
         ids, distribution, margin = decoder.drawn(draw(picture), prompt, options, picture)
         if margin >= SMALLEST_MARGIN:
             break
-        print(f"{folder.name}: another draw than {picture}, a margin is {margin:.1e}", flush=True)
+        print(f"{name}: another draw than {picture}, a margin is {margin:.1e}", flush=True)
     else:
-        raise SystemExit(f"{folder.name}: 50 draws with too small a margin; choose another seed")
+        raise SystemExit(f"{name}: 50 draws with too small a margin; choose another seed")
     drawn = {"picture": picture, **prompt, "options": options, "token_ids": ids}
     content = {"max_new_tokens": NEW_TOKENS, "answers": answers, "drawn": drawn}
-    (out / f"{folder.name}.json").write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
-    save_file({"distribution": distribution.contiguous()}, out / f"{folder.name}.safetensors")
+    (out / f"{name}.json").write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
+    save_file({"distribution": distribution.contiguous()}, out / f"{name}.safetensors")
     distinct = len({json.dumps(answer["sequences"][0]["token_ids"]) for answer in answers})
-    print(f"{folder.name}: {distinct} different answers of {len(answers)}, stop strings {stop}, {len(ids)} drawn", flush=True)
+    print(f"{name}: {distinct} different answers of {len(answers)}, stop strings {stop}, {len(ids)} drawn", flush=True)
 
 
 def write(out: Path, seed: int, first: int):
-    """Writes two files for each folder of `checkpoints` beside `out`, from number `first` on."""
+    """Writes two files for each folder of `checkpoints` and `instruct` beside `out`, from number `first` on."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore")
@@ -307,6 +308,12 @@ def write(out: Path, seed: int, first: int):
     out.mkdir(parents=True, exist_ok=True)
     margins = Margins()
     with torch.inference_mode():
-        for folder in sorted((out.parent / "checkpoints").iterdir()):
-            if int(folder.name) >= first:
-                checkpoint(folder, out, margins, seed)
+        for folder in folders(out.parent, "checkpoints", first):
+            checkpoint(Reference(folder), int(folder.name), folder.name, out, margins, seed)
+        for folder in folders(out.parent, "instruct", first):
+            name, number = f"instruct-{folder.name}", 50 + int(folder.name)
+            checkpoint(InstructedReference(folder), number, name, out, margins, seed)
+
+
+def folders(golden, name, first):
+    return [folder for folder in sorted((golden / name).iterdir()) if int(folder.name) >= first]

@@ -15,16 +15,18 @@ from pathlib import Path
 
 import torch
 from PIL import Image, ImageOps
-from transformers import Blip2ForConditionalGeneration
+from transformers import Blip2ForConditionalGeneration, InstructBlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
+CLASSES = {"checkpoints": Blip2ForConditionalGeneration, "instruct": InstructBlipForConditionalGeneration}
 DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16}
 
 
 @torch.inference_mode()
 def logits(folder, expected, dtype):
     """The logits behind each step of each answer, in f64: a list of `[steps, vocabulary]`."""
-    model = Blip2ForConditionalGeneration.from_pretrained(folder, dtype=dtype).eval()
+    model_class = CLASSES[folder.parent.name]
+    model = model_class.from_pretrained(folder, dtype=dtype).eval()
     processor = BlipImageProcessorPil.from_pretrained(folder)
     found = []
     for answer in expected["answers"]:
@@ -32,7 +34,8 @@ def logits(folder, expected, dtype):
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(picture.read_bytes())))
         pixels = processor(image, return_tensors="pt").pixel_values.to(dtype)
         prompt, ids = answer["prompt_ids"], answer["token_ids"]
-        queries = model.get_image_features(pixels, return_dict=True).pooler_output
+        instruction = [torch.tensor([answer["instruction_ids"]])] if "instruction_ids" in answer else []
+        queries = model.get_image_features(pixels, *instruction, return_dict=True).pooler_output
         words = torch.tensor([prompt[queries.shape[1]:] + (ids[:-1] if is_decoder(model) else [])])
         # By hand, since a random model also says the picture's token.
         embeds = torch.cat([queries.to(dtype), model.get_input_embeddings()(words)], 1)
@@ -48,7 +51,7 @@ def logits(folder, expected, dtype):
 
 
 def is_decoder(model):
-    return not model.config.is_encoder_decoder
+    return not model.language_model.config.is_encoder_decoder
 
 
 def check(expected, exact):
@@ -67,13 +70,15 @@ def distance(exact, rounded):
 
 def write(out: Path):
     distances = {}
-    for folder in sorted((out / "checkpoints").iterdir()):
+    folders = [folder for name in CLASSES for folder in sorted((out / name).iterdir())]
+    for folder in folders:
         expected = json.loads((folder / "expected.json").read_text())
         exact = logits(folder, expected, torch.float32)
         check(expected, exact)
-        distances[folder.name] = {
+        name_of_folder = folder.name if folder.parent.name == "checkpoints" else f"{folder.parent.name}/{folder.name}"
+        distances[name_of_folder] = {
             name: float(f"{distance(exact, logits(folder, expected, dtype)):.2g}") for name, dtype in DTYPES.items()
         }
-        print(f"{folder.name}: {distances[folder.name]} of the logits' spread in half precision", flush=True)
+        print(f"{name_of_folder}: {distances[name_of_folder]} of the logits' spread in half precision", flush=True)
     lines = [f'  "{name}": {json.dumps(values)}' for name, values in distances.items()]
     (out / "half.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -2,7 +2,7 @@
 
 Run it as `make golden`, or as
 
-    python tests/golden/make.py [--seed N] [--out DIR] [--first N] [--count N] [pictures] [checkpoints] [half] [decoding]
+    python tests/golden/make.py [--seed N] [--out DIR] [--first N] [--count N] [SET …]
 
 with torch, transformers, Pillow and safetensors installed. The files in the
 repository are those of seed 0. With another seed and folder it makes another
@@ -13,19 +13,20 @@ import argparse
 import shutil
 from pathlib import Path
 
+SETS = ["pictures", "checkpoints", "instruct", "retrieval", "half", "decoding"]
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--first", type=int, default=0, help="the first checkpoint; those before it stay as they are")
-    parser.add_argument("--count", type=int, default=32, help="how many checkpoints")
-    parser.add_argument("sets", nargs="*", help="which sets: pictures, checkpoints, half, decoding; all if none is named")
+    parser.add_argument("--count", type=int, help="how many checkpoints")
+    parser.add_argument("sets", nargs="*", help=f"which sets: {', '.join(SETS)}; all if none is named")
     arguments = parser.parse_args()
-    sets = arguments.sets or ["pictures", "checkpoints", "half", "decoding"]
-    for name in sets:
+    for name in arguments.sets or SETS:
         folder = arguments.out / name
-        if name not in ("pictures", "checkpoints", "half", "decoding"):
+        if name not in SETS:
             parser.error(f"there is no set called {name}")
         if name == "half":
             import half
@@ -41,7 +42,17 @@ def main():
         elif name == "checkpoints":
             import checkpoints
 
-            checkpoints.write(folder, arguments.seed, arguments.first, arguments.count)
+            checkpoints.write(folder, arguments.seed, arguments.first, arguments.count or 32)
+        elif name == "instruct":
+            import checkpoints
+            import instruct
+
+            count = arguments.count or instruct.COUNT
+            checkpoints.write(folder, arguments.seed, arguments.first, count, instruct.shape_of)
+        elif name == "retrieval":
+            import retrieval
+
+            retrieval.write(folder, arguments.seed, arguments.first, arguments.count or retrieval.COUNT)
         else:
             import decoding
 

@@ -23,6 +23,7 @@ mod pictures;
 mod proxies;
 mod quantised;
 mod request_ids;
+mod retrieval;
 mod server;
 mod settings;
 mod support;

@@ -2,7 +2,8 @@
 //! prompts to the text of its answers.
 //!
 //! The folders are made by `make golden`, with transformers in f32 on the CPU;
-//! `GLIMPSE_GOLDEN=DIR` tests another set (`make golden SEED=1 OUT=DIR`).
+//! `GLIMPSE_GOLDEN=DIR` tests another set (`make golden SEED=1 OUT=DIR`). `checkpoints` are BLIP-2's,
+//! `instruct` are InstructBLIP's.
 //!
 //! `GLIMPSE_TEST_DEVICE=cuda` and `GLIMPSE_TEST_DTYPE=f16` (or bf16) run the model
 //! elsewhere and in less precision, as `make gpu-check` does; then every part must be
@@ -21,9 +22,9 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use glimpse::blip2::Blip2;
-use glimpse::blip2::config::Blip2Config;
+use glimpse::blip2::config::{Blip2Config, ModelClass};
 use glimpse::cpu::WeightFormat;
-use glimpse::generation::{FinishReason, GenerationOptions};
+use glimpse::generation::{FinishReason, GenerationOptions, Preset};
 use glimpse::models::Checkpoint;
 use glimpse::models::{DeviceChoice, DtypeChoice};
 use glimpse::nn::{Kernels, Placement};
@@ -104,6 +105,9 @@ struct ExpectedAnswer {
     prompt: Option<String>,
     min_new_tokens: usize,
     prompt_ids: Vec<u32>,
+    /// What an InstructBLIP's Q-Former reads.
+    #[serde(default)]
+    instruction_ids: Vec<u32>,
     token_ids: Vec<u32>,
     logprobs: Vec<f64>,
     text: String,
@@ -190,17 +194,49 @@ impl Case {
                 .to_dtype(self.model.precision().dtype)?;
             let image_embeds = self.model.vision.forward(&on_device)?;
             complaints.extend(self.compare("image_embeds", &image_embeds)?);
-            complaints.extend(self.compare("query_output", &self.model.qformer.forward(&image_embeds)?)?);
+            if !self.is_instructed() {
+                complaints.extend(self.compare("query_output", &self.model.qformer.forward(&image_embeds)?)?);
+            }
         }
-        let projected = self.model.encode_picture(&pixel_values)?;
-        complaints.extend(self.compare(&format!("projected-{picture}"), &projected)?);
-        Ok(projected)
+        let encoded = self.model.encode_picture(&pixel_values)?;
+        if !self.is_instructed() {
+            complaints.extend(self.compare(&format!("projected-{picture}"), &encoded)?);
+        }
+        Ok(encoded)
+    }
+
+    fn is_instructed(&self) -> bool {
+        self.model.config().class() == ModelClass::InstructBlip
+    }
+
+    /// What the language model sees of a picture for what is asked, compared where the reference's is
+    /// kept: for the first answer to each question.
+    fn check_instruction(
+        &self,
+        encoded: &Tensor,
+        want: &ExpectedAnswer,
+        complaints: &mut Vec<String>,
+    ) -> AnyResult<Tensor> {
+        let ids = self.processor.text.instruction_ids(&want.prompt()?)?;
+        if ids != want.instruction_ids {
+            complaints.push(format!("instruction {ids:?} instead of {:?}", want.instruction_ids));
+        }
+        let seen = self.model.instructed(encoded, &want.instruction_ids)?;
+        if let (true, Some(logits)) = (self.is_instructed(), &want.logits) {
+            complaints.extend(self.compare(&logits.replace("logits", "projected"), &seen)?);
+            if let Some(number) = logits.strip_prefix("logits-0-") {
+                let queries = self.model.qformer.forward_instructed(encoded, &want.instruction_ids)?;
+                complaints.extend(self.compare(&format!("query_output-{number}"), &queries)?);
+            }
+        }
+        Ok(seen)
     }
 
     /// What is wrong with an answer, and in less precision than f32 how far each of its steps is from
     /// f32.
-    fn check_answer(&self, projected: &Tensor, want: &ExpectedAnswer) -> AnyResult<(Vec<String>, Vec<f32>)> {
+    fn check_answer(&self, encoded: &Tensor, want: &ExpectedAnswer) -> AnyResult<(Vec<String>, Vec<f32>)> {
         let mut complaints = Vec::new();
+        let picture = self.check_instruction(encoded, want, &mut complaints)?;
         let prompt_ids = self.processor.text.prompt_ids(&want.prompt()?)?;
         if prompt_ids != want.prompt_ids {
             complaints.push(format!("prompt ids {prompt_ids:?} instead of {:?}", want.prompt_ids));
@@ -210,9 +246,9 @@ impl Case {
         let options = GenerationOptions {
             max_new_tokens: self.expected.max_new_tokens,
             min_new_tokens: want.min_new_tokens,
+            preset: Preset::Transformers,
             ..GenerationOptions::default()
         };
-        let picture = projected.clone();
         let mut answer = self.model.generate(&picture, &want.prompt_ids, &options)?;
         if let Some(name) = &want.logits {
             let logits = Tensor::new(answer.logits(), &Device::Cpu)?;
@@ -261,7 +297,7 @@ impl Case {
         let pixel_values = self.pixel_values(want.picture)?;
         let (_, read) = want.token_ids.split_last().ok_or("an answer has a token")?;
         let logits = |model: &Blip2| -> AnyResult<Vec<Vec<f32>>> {
-            let logits = model.forward(&pixel_values, &want.prompt_ids, read)?;
+            let logits = model.forward_instructed(&pixel_values, &want.instruction_ids, &want.prompt_ids, read)?;
             Ok(logits.to_dtype(DType::F32)?.to_vec2()?)
         };
         let (exact, got) = (logits(exact)?, logits(&self.model)?);
@@ -336,10 +372,15 @@ fn half_distance(folder: &Path, weights: WeightFormat) -> AnyResult<f32> {
         .ok_or("it lies in a golden folder")?
         .join("half.json");
     let distances: HashMap<String, HashMap<String, f32>> = serde_json::from_slice(&std::fs::read(file)?)?;
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let distance = distances
-        .get(&*name)
-        .and_then(|distances| distances.get(weights.name()));
+    let part = |folder: Option<&Path>| {
+        let name = folder.and_then(Path::file_name).unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    let name = match part(folder.parent()).as_str() {
+        "checkpoints" => part(Some(folder)),
+        set => format!("{set}/{}", part(Some(folder))),
+    };
+    let distance = distances.get(&name).and_then(|distances| distances.get(weights.name()));
     Ok(*distance.ok_or_else(|| format!("half.json knows no {} of {name}", weights.name()))?)
 }
 
@@ -355,8 +396,12 @@ fn checksum(values: &Tensor) -> candle_core::Result<String> {
     Ok(terms.fold(0u64, u64::wrapping_add).to_string())
 }
 
-fn folders_in(golden: &Path) -> AnyResult<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(golden.join("checkpoints"))?;
+/// A set's folders; other ones than the committed may have fewer sets.
+fn folders_in(golden: &Path, set: &str) -> AnyResult<Vec<PathBuf>> {
+    if !golden.join(set).is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(golden.join(set))?;
     let mut folders = entries
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<Vec<_>, _>>()?;
@@ -389,11 +434,12 @@ fn candles_operations_compute_what_the_reference_does_in_every_dtype() -> AnyRes
 
 fn every_checkpoint_answers_so(placement: impl Fn(&Blip2Config) -> AnyResult<Placement>) -> AnyResult<()> {
     let golden = std::env::var_os("GLIMPSE_GOLDEN").map_or_else(|| "tests/golden".into(), PathBuf::from);
-    let folders = folders_in(&golden)?;
+    let mut folders = folders_in(&golden, "checkpoints")?;
     assert!(
         !folders.is_empty(),
         "no golden checkpoints; make them with `make golden`"
     );
+    folders.extend(folders_in(&golden, "instruct")?);
     let mut complaints = Vec::new();
     for folder in &folders {
         let outcome = Case::open(folder, &placement).and_then(|case| case.check());
@@ -409,7 +455,7 @@ fn every_checkpoint_answers_so(placement: impl Fn(&Blip2Config) -> AnyResult<Pla
 
 #[test]
 fn the_committed_set_covers_what_it_should() -> AnyResult<()> {
-    let folders = folders_in(Path::new("tests/golden"))?;
+    let folders = folders_in(Path::new("tests/golden"), "checkpoints")?;
     let configs = folders
         .iter()
         .map(|folder| Ok(serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?))

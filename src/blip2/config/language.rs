@@ -4,7 +4,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{ConfigError, MOST, OptConfig, T5Config};
+use super::{ConfigError, LlamaConfig, MOST, OptConfig, T5Config};
 
 /// T5 was trained on texts of up to this many tokens. Its relative positions set no limit,
 /// so this is where a conversation's oldest turns fall off.
@@ -21,6 +21,8 @@ pub enum LanguageModelConfig {
     Opt(OptConfig),
     /// `Salesforce/blip2-flan-t5-*`: an encoder for the prompt, a decoder for the answer.
     T5(T5Config),
+    /// `Salesforce/instructblip-vicuna-*`: a decoder alone.
+    Llama(LlamaConfig),
 }
 
 impl Default for LanguageModelConfig {
@@ -34,6 +36,7 @@ impl<'de> Deserialize<'de> for LanguageModelConfig {
         let value = Value::deserialize(deserializer)?;
         let config = match value["model_type"].as_str() {
             Some("t5") => T5Config::deserialize(value).map(Self::T5),
+            Some("llama") => LlamaConfig::deserialize(value).map(Self::Llama),
             _ => OptConfig::deserialize(value).map(Self::Opt),
         };
         config.map_err(D::Error::custom)
@@ -47,6 +50,7 @@ impl LanguageModelConfig {
         match self {
             Self::Opt(config) => config.vocab_size,
             Self::T5(config) => config.vocab_size,
+            Self::Llama(config) => config.vocab_size,
         }
     }
 
@@ -55,14 +59,16 @@ impl LanguageModelConfig {
         match self {
             Self::Opt(config) => config.hidden_size,
             Self::T5(config) => config.d_model,
+            Self::Llama(config) => config.hidden_size,
         }
     }
 
-    /// The tokens that end an answer.
+    /// The tokens that end an answer, as the file says.
     pub fn eos_token_ids(&self) -> &[u32] {
         match self {
             Self::Opt(config) => config.eos_token_id.as_slice(),
             Self::T5(config) => config.eos_token_id.as_slice(),
+            Self::Llama(config) => &config.eos_token_ids,
         }
     }
 
@@ -71,6 +77,7 @@ impl LanguageModelConfig {
         match self {
             Self::Opt(config) => config.bos_token_id,
             Self::T5(config) => config.bos_token_id,
+            Self::Llama(config) => config.bos_token_id,
         }
     }
 
@@ -79,6 +86,7 @@ impl LanguageModelConfig {
         match self {
             Self::Opt(config) => Context::Shared(config.max_position_embeddings),
             Self::T5(_) => Context::PromptAlone,
+            Self::Llama(config) => Context::Shared(config.max_position_embeddings),
         }
     }
 
@@ -87,7 +95,7 @@ impl LanguageModelConfig {
     /// anew with a start token.
     pub fn ids_before_answer<'a>(&'a self, prompt_ids: &'a [u32]) -> &'a [u32] {
         match self {
-            Self::Opt(_) => prompt_ids,
+            Self::Opt(_) | Self::Llama(_) => prompt_ids,
             Self::T5(config) => std::slice::from_ref(&config.decoder_start_token_id),
         }
     }
@@ -98,6 +106,11 @@ impl LanguageModelConfig {
         let (layers, width, shared) = match self {
             Self::Opt(config) => (config.num_hidden_layers, config.hidden_size, 0),
             Self::T5(config) => (config.num_decoder_layers, config.inner_size(), prompt),
+            Self::Llama(config) => (
+                config.num_hidden_layers,
+                config.num_attention_heads * config.head_dim,
+                0,
+            ),
         };
         let positions = (rows as u128).saturating_mul(positions as u128) + shared as u128;
         positions.saturating_mul(2 * layers as u128 * width as u128)
@@ -109,6 +122,7 @@ impl LanguageModelConfig {
         match self {
             Self::Opt(config) => !config.tie_word_embeddings,
             Self::T5(config) => !config.scale_decoder_outputs,
+            Self::Llama(config) => !config.tie_word_embeddings,
         }
     }
 
@@ -116,6 +130,7 @@ impl LanguageModelConfig {
         match self {
             Self::Opt(config) => config.check(),
             Self::T5(config) => config.check(),
+            Self::Llama(config) => config.check(),
         }
     }
 }

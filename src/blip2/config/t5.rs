@@ -198,7 +198,7 @@ mod tests {
     fn t5(change: impl FnOnce(&mut Value)) -> Result<T5Config, String> {
         match config(change)?.text_config {
             LanguageModelConfig::T5(t5) => Ok(t5),
-            LanguageModelConfig::Opt(_) => Err("it was taken for OPT".into()),
+            _ => Err("it was taken for another".into()),
         }
     }
 

@@ -143,7 +143,8 @@ impl Client {
     /// Where a file is: each part is one step of the path, whatever it is made of.
     fn address(&self, id: &HubId, file: &str) -> Result<Url, ureq::Error> {
         let name = id.name.split('/');
-        self.at(name.chain(["resolve", &id.revision, file]))
+        let resolve = ["resolve", id.revision.as_str()];
+        self.at(name.chain(resolve).chain(file.split('/')))
     }
 
     /// Where the names of a repository's files are.

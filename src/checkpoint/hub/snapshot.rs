@@ -148,7 +148,8 @@ impl Snapshot {
         let link = self.folder().join(file);
         let blobs = self.repository().join("blobs");
         make_folder(&blobs)?;
-        make_folder(&self.folder())?;
+        // A name with slashes is a path, there too.
+        make_folder(link.parent().unwrap_or(&self.folder()))?;
         let _lock = self.lock(&facts.etag, file)?;
         // Another program may have brought it in the meantime.
         if self.contains(file) {
@@ -163,7 +164,8 @@ impl Snapshot {
             progress: &*self.progress,
         };
         transfer.run()?;
-        link_to_blob(&blobs.join(&facts.etag), &link).map_err(|error| unwritable(&link, &error))
+        let depth = file.matches('/').count();
+        link_to_blob(&blobs.join(&facts.etag), &link, depth).map_err(|error| unwritable(&link, &error))
     }
 
     /// Keeps two programs from writing the same blob; released when dropped.
@@ -283,11 +285,13 @@ fn make_folder(path: &Path) -> Result<(), HubError> {
 }
 
 /// A link as Python makes it: relative, so that the cache can be moved, and there from one
-/// moment to the next. Where the file system has none, the blob itself takes its place.
-fn link_to_blob(blob: &Path, link: &Path) -> std::io::Result<()> {
+/// moment to the next; it lies so many folders below those of the snapshot. Where the file system has
+/// none, the blob itself takes its place.
+fn link_to_blob(blob: &Path, link: &Path, depth: usize) -> std::io::Result<()> {
     let name = blob.file_name().unwrap_or_default();
     let made = PathBuf::from(format!("{}.{}", link.display(), std::process::id()));
-    let linked = symlink(&Path::new("../../blobs").join(name), &made).and_then(|()| std::fs::rename(&made, link));
+    let blobs = format!("{}../../blobs", "../".repeat(depth));
+    let linked = symlink(&Path::new(&blobs).join(name), &made).and_then(|()| std::fs::rename(&made, link));
     linked.or_else(|_| std::fs::rename(blob, link))
 }
 

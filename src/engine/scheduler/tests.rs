@@ -10,6 +10,7 @@ mod measured;
 
 use super::*;
 use crate::blip2::passes::KvUsage;
+use crate::engine::prompt::SentPrompt;
 use crate::engine::queue::{QueueSender, queue};
 use crate::engine::warm_up::warm_up;
 use crate::engine::{ClientKey, Events, Instruction, QueueLimits, Submission};
@@ -612,8 +613,12 @@ fn an_answer_before_the_first_takes_the_ways_of_one_and_of_many_and_leaves_nothi
         seen: Arc::clone(&seen),
         ..MadeUp::default()
     };
-    let ids: Vec<u32> = (0..7).collect();
-    warm_up(&mut model, &picture(9), &ids).expect("nothing is wrong with the model");
+    let prompt = SentPrompt {
+        text: String::new(),
+        ids: (0..7).collect(),
+        instruction: Vec::new(),
+    };
+    warm_up(&mut model, &picture(9), &prompt).expect("nothing is wrong with the model");
     let seen = seen.lock().expect("nothing panics with it");
     let rows: Vec<usize> = seen.passes.iter().map(Vec::len).collect();
     assert_eq!(rows, [1, 1, 1, 3, 3, 3]);

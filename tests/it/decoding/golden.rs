@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use glimpse::blip2::{Blip2, EncodedPicture};
 use glimpse::generation::{
-    EarlyStopping, FinishReason, GenerationOptions, LogitsProcessors, Sequence, StopStrings, log_softmax, softmax,
+    EarlyStopping, FinishReason, GenerationOptions, LogitsProcessors, Preset, Sequence, StopStrings, log_softmax,
+    softmax,
 };
 use glimpse::models::Checkpoint;
 use glimpse::nn::Placement;
@@ -92,10 +93,14 @@ impl Settings {
             no_repeat_ngram_size: self.no_repeat_ngram_size.unwrap_or(default.no_repeat_ngram_size),
             num_return_sequences: self.num_return_sequences.unwrap_or(default.num_return_sequences),
             stop_strings: StopStrings::new(&self.stop_strings, text.token_bytes()),
+            preset: Preset::Transformers,
             ..default
         }
     }
 }
+
+/// How the names of InstructBLIP's checkpoints begin.
+const INSTRUCT: &str = "instruct-";
 
 fn prompt(kind: &str, text: Option<&str>) -> Prompt {
     match text {
@@ -115,7 +120,11 @@ pub struct Case {
 
 impl Case {
     pub fn open(golden: &Path, name: &str, placement: &Placement) -> AnyResult<Self> {
-        let checkpoint = Checkpoint::open(golden.join("checkpoints").join(name))?;
+        let folder = match name.strip_prefix(INSTRUCT) {
+            Some(number) => golden.join("instruct").join(number),
+            None => golden.join("checkpoints").join(name),
+        };
+        let checkpoint = Checkpoint::open(folder)?;
         let file = golden.join("decoding").join(name);
         let tensors = candle_core::safetensors::load(file.with_extension("safetensors"), &Device::Cpu)?;
         Ok(Self {
@@ -136,9 +145,15 @@ impl Case {
         Ok(self.processor.text.prompt_ids(&prompt)?)
     }
 
+    fn instruction_ids<T>(&self, asked: &Asked<T>) -> AnyResult<Vec<u32>> {
+        let prompt = prompt(&asked.kind, asked.text.as_deref());
+        Ok(self.processor.text.instruction_ids(&prompt)?)
+    }
+
     fn answer(&self, picture: &EncodedPicture, asked: &Asked<Answers>) -> AnyResult<Vec<Sequence>> {
         let options = asked.options.options(self.golden.max_new_tokens, &self.processor.text);
-        let mut answer = self.model.generate(picture, &self.prompt_ids(asked)?, &options)?;
+        let picture = self.model.instructed(picture, &self.instruction_ids(asked)?)?;
+        let mut answer = self.model.generate(&picture, &self.prompt_ids(asked)?, &options)?;
         let (mut streamed, mut is_over) = (Vec::new(), false);
         while let Some(token) = answer.next_token()? {
             assert!(!is_over, "the finish reason was known before the last token");
@@ -173,7 +188,7 @@ impl Case {
     pub fn check_distribution(&self) -> AnyResult<f32> {
         let drawn = &self.golden.drawn;
         let pixel_values = self.processor.image.pixel_values(&draw(drawn.picture))?;
-        let prompt_ids = self.prompt_ids(drawn)?;
+        let (instruction, prompt_ids) = (self.instruction_ids(drawn)?, self.prompt_ids(drawn)?);
         let language_model = &self.model.config().text_config;
         let mut ids = language_model.ids_before_answer(&prompt_ids).to_vec();
         let before = ids.len();
@@ -183,7 +198,9 @@ impl Case {
         assert_eq!(drawn.expected.token_ids.len(), self.distribution.len());
         let mut worst = 0f32;
         for (token, want) in drawn.expected.token_ids.iter().zip(&self.distribution) {
-            let logits = self.model.forward(&pixel_values, &prompt_ids, &ids[before..])?;
+            let logits = self
+                .model
+                .forward_instructed(&pixel_values, &instruction, &prompt_ids, &ids[before..])?;
             let logits: Vec<f32> = logits.get(ids.len() - before)?.to_vec1()?;
             let is_beams = options.num_beams > 1;
             let mut scores = if is_beams { log_softmax(&logits) } else { logits };
@@ -230,10 +247,13 @@ pub fn golden() -> PathBuf {
 }
 
 pub fn names() -> AnyResult<Vec<String>> {
-    let entries = std::fs::read_dir(golden().join("checkpoints"))?;
-    let mut names: Vec<String> = entries
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+    let entries = std::fs::read_dir(golden().join("decoding"))?;
+    let files: Vec<PathBuf> = entries
+        .map(|entry| Ok(PathBuf::from(entry?.file_name())))
         .collect::<AnyResult<_>>()?;
+    let is_list = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "json");
+    let names = files.iter().filter(is_list).filter_map(|file| file.file_stem());
+    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
     names.sort();
     Ok(names)
 }

@@ -38,9 +38,9 @@ fn weights_are_not_downloaded_for_what_cannot_run() {
     let user = User::of(&hub);
     hub.put(
         "config.json",
-        br#"{"model_type":"blip-2","text_config":{"model_type":"llama"}}"#.to_vec(),
+        br#"{"model_type":"blip-2","text_config":{"model_type":"gptj"}}"#.to_vec(),
     );
-    refused(&user.fetch(), &["llama", "opt", "t5"]);
+    refused(&user.fetch(), &["gptj", "opt", "t5", "llama"]);
     let user = User::of(&hub);
     hub.put("config.json", br#"{"model_type":"llava"}"#.to_vec());
     refused(&user.fetch(), &["llava", "blip-2"]);

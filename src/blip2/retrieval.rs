@@ -1,0 +1,143 @@
+//! How well a text belongs to a picture: BLIP-2 without a language model.
+//!
+//! Source: `Blip2ForImageTextRetrieval` (BLIP-2, arXiv 2301.12597, section 3.1). Two measures, which do
+//! not share a scale: *matching* (ITM) has queries and text read each other and gives a probability;
+//! *contrast* (ITC) compares embeddings that picture and text have by themselves, by the cosine of
+//! their angle, and is made for searching.
+
+use candle_core::{D, DType, Device, Result, Tensor};
+
+use super::EncodedPicture;
+use super::config::{Blip2Config, ModelClass};
+use super::precision::of_qformer;
+use super::qformer::QFormer;
+use super::vision::VisionModel;
+use crate::nn::{Linear, Precision, Weights};
+
+/// As torch's `normalize` has it: no embedding is shorter.
+const LEAST_LENGTH: f64 = 1e-12;
+
+/// The whole model on one device.
+pub struct Blip2Retrieval {
+    pub vision: VisionModel,
+    pub qformer: QFormer,
+    /// From the Q-Former's width to the one that texts and pictures are compared in.
+    vision_projection: Linear,
+    text_projection: Linear,
+    /// Two logits of a query: the text does not belong to the picture, or does.
+    itm_head: Linear,
+    device: Device,
+    precision: Precision,
+}
+
+/// How well a text belongs to a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MatchScore {
+    /// That it does, from 0 to 1 (the softmax of the matching head's logits).
+    pub probability: f32,
+    /// Of the angle between their embeddings, from -1 to 1; good matches have about 0.4.
+    pub cosine: f32,
+}
+
+impl Blip2Retrieval {
+    /// Takes the tensors of a checkpoint, `root` being where their names begin.
+    ///
+    /// # Errors
+    /// As for [`Blip2::new`](super::Blip2::new).
+    pub fn new(config: &Blip2Config, root: Weights) -> Result<Self> {
+        let precision = root.precision();
+        let for_qformer = root.with_precision(of_qformer(precision));
+        let (hidden, width) = (config.qformer_config.hidden_size, config.image_text_hidden_size);
+        // What reads the Q-Former's rows computes as it does.
+        let linear = |outputs, name| Linear::new(hidden, outputs, true, for_qformer.pp(name));
+        Ok(Self {
+            vision: VisionModel::new(&config.vision_config, root.pp("vision_model"))?,
+            vision_projection: linear(width, "vision_projection")?,
+            text_projection: linear(width, "text_projection")?,
+            itm_head: linear(2, "itm_head")?,
+            qformer: QFormer::new(
+                &config.qformer_config,
+                config.num_query_tokens,
+                ModelClass::ImageTextRetrieval,
+                for_qformer,
+            )?,
+            device: root.device().clone(),
+            precision,
+        })
+    }
+
+    /// What the vision tower sees of a picture, `[1, 1 + patches, vision width]`: pixel values
+    /// `[1, 3, h, w]` in f32 on any device.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn encode_picture(&self, pixel_values: &Tensor) -> Result<EncodedPicture> {
+        let pixel_values = pixel_values.to_device(&self.device)?.to_dtype(self.precision.dtype)?;
+        // The Q-Former reads it in its own dtype, and so do the heads behind it.
+        self.vision
+            .forward(&pixel_values)?
+            .to_dtype(of_qformer(self.precision).dtype)
+    }
+
+    /// The matching head's logits of an encoded picture and a text's ids, without rows for the picture:
+    /// that they do not belong together, and that they do.
+    ///
+    /// # Errors
+    /// No ids, more or other ones than the model knows, or the device's.
+    pub fn match_logits(&self, picture: &EncodedPicture, text_ids: &[u32]) -> Result<[f32; 2]> {
+        let queries = self.qformer.forward_instructed(picture, text_ids)?;
+        let logits = self.itm_head.forward(&queries)?.to_dtype(DType::F32)?.mean(1)?;
+        let logits = logits.squeeze(0)?.to_vec1::<f32>()?;
+        Ok([logits[0], logits[1]])
+    }
+
+    /// A picture's embeddings, one a query token and of length 1, `[queries, width]` in f32.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn picture_features(&self, picture: &EncodedPicture) -> Result<Tensor> {
+        let queries = self.qformer.forward(picture)?;
+        normalize(&self.vision_projection.forward(&queries)?.squeeze(0)?)
+    }
+
+    /// A text's embedding, of length 1, `[width]` in f32: that of its first token.
+    ///
+    /// # Errors
+    /// As for [`Blip2Retrieval::match_logits`].
+    pub fn text_features(&self, text_ids: &[u32]) -> Result<Tensor> {
+        let first = self.qformer.forward_text(text_ids)?.narrow(1, 0, 1)?.contiguous()?;
+        normalize(&self.text_projection.forward(&first)?.flatten_all()?)
+    }
+
+    /// How well each of these texts, by their ids, belongs to an encoded picture.
+    ///
+    /// # Errors
+    /// As for [`Blip2Retrieval::match_logits`].
+    pub fn match_scores(&self, picture: &EncodedPicture, texts: &[Vec<u32>]) -> Result<Vec<MatchScore>> {
+        let features = self.picture_features(picture)?;
+        let score = |ids: &Vec<u32>| {
+            let [no, yes] = self.match_logits(picture, ids)?;
+            Ok(MatchScore {
+                probability: 1.0 / (1.0 + (no - yes).exp()),
+                cosine: cosine(&features, &self.text_features(ids)?)?,
+            })
+        };
+        texts.iter().map(score).collect()
+    }
+}
+
+/// The nearest of a picture's embeddings to a text's.
+///
+/// # Errors
+/// Other shapes than [`Blip2Retrieval::picture_features`] and [`Blip2Retrieval::text_features`] give.
+pub fn cosine(picture_features: &Tensor, text_features: &Tensor) -> Result<f32> {
+    let products = picture_features.broadcast_mul(text_features)?.sum(D::Minus1)?;
+    products.max_all()?.to_scalar()
+}
+
+/// Rows of length 1, in f32.
+fn normalize(x: &Tensor) -> Result<Tensor> {
+    let x = x.to_dtype(DType::F32)?;
+    let length = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(LEAST_LENGTH)?;
+    x.broadcast_div(&length)
+}
