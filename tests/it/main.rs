@@ -14,6 +14,7 @@ mod floods;
 mod fuzz;
 mod hub;
 mod import_rules;
+mod instruct;
 mod loading;
 mod ops;
 mod page_import_rules;
