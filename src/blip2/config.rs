@@ -11,6 +11,7 @@ mod t5;
 use serde::Deserialize;
 
 use crate::nn::Activation;
+pub use crate::nn::VisionConfig;
 pub use language::{Context, EosTokens, LanguageModelConfig};
 pub use opt::OptConfig;
 pub use t5::T5Config;
@@ -20,7 +21,9 @@ pub use t5::T5Config;
 pub enum ConfigError {
     #[error("config.json is not valid: {0}. Download the file again.")]
     Invalid(#[from] serde_json::Error),
-    #[error("config.json describes a `{0}` model, and Glimpse runs `blip-2` checkpoints. Choose one of those.")]
+    #[error(
+        "config.json describes a `{0}` model, and Glimpse runs `blip` and `blip-2` checkpoints. Choose one of those."
+    )]
     NotBlip2(String),
     #[error(
         "The checkpoint's language model is `{0}`, and Glimpse runs BLIP-2 with `opt` or `t5`. Choose one of those."
@@ -152,53 +155,6 @@ fn check_heads(part: &str, hidden_size: usize, heads: usize) -> Result<(), Confi
         )));
     }
     Ok(())
-}
-
-/// The vision tower: `Blip2VisionConfig`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-pub struct VisionConfig {
-    pub hidden_size: usize,
-    /// The inner width of a feed-forward layer (MLP).
-    pub intermediate_size: usize,
-    pub num_hidden_layers: usize,
-    pub num_attention_heads: usize,
-    /// Side of the (square) picture in pixels.
-    pub image_size: usize,
-    /// Side of a (square) patch in pixels.
-    pub patch_size: usize,
-    pub hidden_act: Activation,
-    pub layer_norm_eps: f64,
-    /// Whether queries, keys and values have a bias, `qkv.bias` of all three.
-    pub qkv_bias: bool,
-}
-
-impl Default for VisionConfig {
-    fn default() -> Self {
-        Self {
-            hidden_size: 1408,
-            intermediate_size: 6144,
-            num_hidden_layers: 39,
-            num_attention_heads: 16,
-            image_size: 224,
-            patch_size: 14,
-            hidden_act: Activation::Gelu,
-            layer_norm_eps: 1e-6,
-            qkv_bias: true,
-        }
-    }
-}
-
-impl VisionConfig {
-    /// Patches along one side of the picture.
-    pub fn grid(&self) -> usize {
-        self.image_size / self.patch_size
-    }
-
-    /// Rows of the position embedding: every patch and the class token.
-    pub fn num_positions(&self) -> usize {
-        self.grid() * self.grid() + 1
-    }
 }
 
 /// The querying transformer: `Blip2QFormerConfig`.

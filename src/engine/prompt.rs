@@ -1,7 +1,7 @@
 //! An instruction becomes the prompt that is sent to the model.
 
 use super::Instruction;
-use crate::processor::{Exchange, Prompt, TextError, TextProcessor};
+use crate::processor::{Exchange, Prompt, PromptForm, TextError, TextProcessor};
 
 /// Earlier turns that the demo model is told: it has learned from conversations of up to three.
 const DEMO_TURNS: usize = 2;
@@ -51,7 +51,9 @@ impl PromptWriter<'_> {
     /// A text that cannot be sent.
     pub fn write(&self, instruction: &Instruction, room: usize) -> Result<SentPrompt, TextError> {
         let default_turns = self.is_demo.then_some(DEMO_TURNS);
+        let knows_turns = self.processor.form() == PromptForm::Conversation;
         match as_prompt(instruction, default_turns) {
+            Prompt::Conversation { question, .. } if !knows_turns => self.send(&Prompt::Question(question)),
             Prompt::Conversation { earlier, question } => self.conversation(earlier, question, room),
             prompt => self.send(&prompt),
         }
@@ -104,7 +106,7 @@ impl PromptWriter<'_> {
     fn send(&self, prompt: &Prompt) -> Result<SentPrompt, TextError> {
         Ok(SentPrompt {
             ids: self.processor.prompt_ids(prompt)?,
-            text: prompt.text().unwrap_or_default(),
+            text: self.processor.prompt_text(prompt)?.unwrap_or_default(),
         })
     }
 }

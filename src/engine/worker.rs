@@ -7,27 +7,52 @@ use std::time::Instant;
 use super::StartError;
 use super::health::DeviceHealth;
 use super::job::Job;
-use super::model::Blip2Model;
+use super::model::{Blip2Model, BlipModel, Model};
 use super::queue::Queue;
 use super::scheduler::{BatchLimits, Prompts, Scheduler};
 use super::warm_up::warm_up;
 use super::watch::StepWatch;
 use crate::generation::GenerationError;
-use crate::models::OpenModel;
-use crate::processor::{Picture, Prompt};
+use crate::models::{Network, OpenModel};
+use crate::processor::{Picture, Prompt, PromptForm};
 
-/// Gives the model its KV pool and, where it `warms_up`, lets it answer once. Tells how that went, and
-/// gives the model where it went well.
-pub fn begin<'a>(
-    model: &'a OpenModel,
-    limits: BatchLimits,
-    warms_up: bool,
+/// What the model's thread begins with.
+pub struct Work {
+    pub limits: BatchLimits,
+    /// Whether the model answers once before anybody asks.
+    pub warms_up: bool,
+    pub queue: Queue<Job>,
+    pub health: Arc<DeviceHealth>,
+    pub watch: Arc<StepWatch>,
+    /// As the model sees them: encoded while nobody asks.
+    pub pictures: Box<dyn Iterator<Item = Picture> + Send>,
+}
+
+/// Gives the model its KV pool and, where it warms up, lets it answer once. Tells how that went, and where
+/// it went well answers questions until no more can come.
+pub fn run(model: &OpenModel, work: Work, started: &Sender<Result<(), StartError>>) {
+    let image = &model.processor.image;
+    match &model.network {
+        Network::Blip2(blip2) => {
+            let batched = Blip2Model::new(blip2, image, work.limits.picture_cache);
+            let context = blip2.config().text_config.context();
+            run_batched(model, batched, work, started, &|new| context.room_for_turns(new));
+        }
+        Network::Blip(blip) => run_batched(model, BlipModel::new(blip, image), work, started, &|_| 0),
+    }
+}
+
+fn run_batched<M: Model + Send>(
+    model: &OpenModel,
+    batched: candle_core::Result<M>,
+    work: Work,
     started: &Sender<Result<(), StartError>>,
-) -> Option<Blip2Model<'a>> {
-    let begun = Blip2Model::new(&model.blip2, &model.processor.image, limits.picture_cache)
+    room_for_turns: &(dyn Fn(usize) -> usize + Sync),
+) {
+    let begun = batched
         .map_err(|error| StartError::no_cache(&model.device, &error))
         .and_then(|mut batched| {
-            if warms_up {
+            if work.warms_up {
                 answer_once(model, &mut batched).map_err(|error| StartError::no_answer(&model.device, &error))?;
             }
             Ok(batched)
@@ -38,18 +63,31 @@ pub fn begin<'a>(
     };
     // Whoever starts an engine waits for it.
     let _ = started.send(outcome);
-    batched
+    let Some(batched) = batched else { return };
+    let prompts = Prompts {
+        processor: &model.processor.text,
+        is_demo: model.is_demo,
+        room_for_turns,
+    };
+    Scheduler::new(batched, prompts, work.queue, work.limits, work.health, work.watch)
+        .warm(work.pictures)
+        .run();
 }
 
 /// Answers about a blank picture, and tells how long it took.
-fn answer_once(model: &OpenModel, batched: &mut Blip2Model) -> Result<(), GenerationError> {
+fn answer_once<M: Model>(model: &OpenModel, batched: &mut M) -> Result<(), GenerationError> {
     let start = Instant::now();
     let blank = Picture {
         width: 1,
         height: 1,
         rgb: vec![u8::MAX; 3],
     };
-    let prompt_ids = model.processor.text.prompt_ids(&Prompt::Caption);
+    let text = &model.processor.text;
+    let prompt = match text.form() {
+        PromptForm::Question => Prompt::Question("what is it?".into()),
+        _ => Prompt::Caption,
+    };
+    let prompt_ids = text.prompt_ids(&prompt);
     let prompt_ids = prompt_ids.map_err(candle_core::Error::wrap)?;
     warm_up(batched, &model.processor.image.resize(&blank), &prompt_ids)?;
     tracing::info!(
@@ -58,27 +96,4 @@ fn answer_once(model: &OpenModel, batched: &mut Blip2Model) -> Result<(), Genera
         start.elapsed().as_secs_f64() * 1e3
     );
     Ok(())
-}
-
-/// Answers questions until no more can come, and encodes `pictures`, as the model sees them, while
-/// there are none.
-pub fn run(
-    model: &OpenModel,
-    batched: Blip2Model,
-    queue: Queue<Job>,
-    limits: BatchLimits,
-    health: Arc<DeviceHealth>,
-    watch: Arc<StepWatch>,
-    pictures: Box<dyn Iterator<Item = Picture> + Send>,
-) {
-    let context = model.blip2.config().text_config.context();
-    let room_for_turns = |max_new_tokens| context.room_for_turns(max_new_tokens);
-    let prompts = Prompts {
-        processor: &model.processor.text,
-        is_demo: model.is_demo,
-        room_for_turns: &room_for_turns,
-    };
-    Scheduler::new(batched, prompts, queue, limits, health, watch)
-        .warm(pictures)
-        .run();
 }

@@ -2,18 +2,20 @@
 
 use serde_json::{Value, json};
 
-use crate::blip2::config::{Blip2Config, LanguageModelConfig};
+use super::{ModelConfig, Purpose};
+use crate::blip::config::Task;
+use crate::blip2::config::LanguageModelConfig;
 
 /// A checkpoint that is known without asking the hub.
 pub struct Known {
     /// Its id on the hub.
     pub id: &'static str,
-    pub config: Blip2Config,
+    pub config: ModelConfig,
     /// As `config.json` would say it.
     pub json: serde_json::Value,
 }
 
-/// The published BLIP-2 checkpoints, smallest first.
+/// The published checkpoints: BLIP-2's, smallest first, then BLIP's by what they are for.
 ///
 /// Only what their `config.json` says beside the classes' defaults is written down here;
 /// sizes follow from it.
@@ -28,6 +30,14 @@ pub fn known() -> Vec<Known> {
         checkpoint("Salesforce/blip2-opt-6.7b", 224, 50265, &opt_6_7b),
         checkpoint("Salesforce/blip2-opt-6.7b-coco", 364, 50265, &opt_6_7b),
         checkpoint("Salesforce/blip2-flan-t5-xxl", 224, 32100, &flan_t5_xxl),
+        blip("Salesforce/blip-image-captioning-base", Task::Caption, VIT_B),
+        blip("Salesforce/blip-image-captioning-large", Task::Caption, VIT_L),
+        blip("Salesforce/blip-vqa-base", Task::Question, VIT_B),
+        blip("Salesforce/blip-vqa-capfilt-large", Task::Question, VIT_B),
+        blip("Salesforce/blip-itm-base-coco", Task::Match, VIT_B),
+        blip("Salesforce/blip-itm-base-flickr", Task::Match, VIT_B),
+        blip("Salesforce/blip-itm-large-coco", Task::Match, VIT_L),
+        blip("Salesforce/blip-itm-large-flickr", Task::Match, VIT_L),
     ]
 }
 
@@ -38,12 +48,28 @@ fn checkpoint(id: &'static str, image_size: u32, image_token_index: u32, text_co
         "vision_config": {"image_size": image_size},
         "text_config": text_config,
     });
-    let config = Blip2Config::from_json(&json.to_string());
+    known_by(id, json)
+}
+
+fn known_by(id: &'static str, json: Value) -> Known {
+    let config = ModelConfig::from_json(&json.to_string());
     Known {
         id,
         config: config.expect("these configs are right, as a test sees"),
         json,
     }
+}
+
+/// Width, inner width, layers and heads of a vision tower.
+const VIT_B: [u32; 4] = [768, 3072, 12, 12];
+const VIT_L: [u32; 4] = [1024, 4096, 24, 16];
+
+fn blip(id: &'static str, task: Task, [width, inner, layers, heads]: [u32; 4]) -> Known {
+    let vision = json!({"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers,
+                        "num_attention_heads": heads});
+    let json = json!({"model_type": "blip", "architectures": [task.class()], "vision_config": vision,
+                      "text_config": {"num_attention_heads": 12}});
+    known_by(id, json)
 }
 
 fn opt(hidden_size: u32, ffn_dim: u32) -> Value {
@@ -57,8 +83,12 @@ fn flan_t5(d_model: u32, num_heads: u32, d_ff: u32) -> Value {
            "tie_word_embeddings": false, "bos_token_id": 1, "decoder_start_token_id": 0})
 }
 
-/// What a language model of these sizes is called.
-pub fn language_model(config: &Blip2Config) -> String {
+/// What a language model of these sizes is called; of BLIP's, also what it is for.
+pub fn language_model(config: &ModelConfig) -> String {
+    let config = match config {
+        ModelConfig::Blip2(config) => config,
+        ModelConfig::Blip(_) => return format!("BERT, {}", word_for(config.purpose())),
+    };
     match &config.text_config {
         LanguageModelConfig::Opt(opt) => match (opt.hidden_size, opt.num_hidden_layers) {
             (2560, 32) => "OPT 2.7B".into(),
@@ -70,6 +100,16 @@ pub fn language_model(config: &Blip2Config) -> String {
             (4096, 24) => "Flan-T5 XXL".into(),
             (width, layers) => format!("T5 {layers} + {} x {width}", t5.num_decoder_layers),
         },
+    }
+}
+
+/// What a model is for, in a word.
+fn word_for(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Conversation => "conversations",
+        Purpose::Captions => "captions",
+        Purpose::Answers => "answers",
+        Purpose::Matching => "matching",
     }
 }
 
@@ -90,5 +130,10 @@ mod tests {
         assert_eq!(counts[3], ("Salesforce/blip2-flan-t5-xl-coco", 3_943_037_952));
         assert_eq!(counts[4], ("Salesforce/blip2-opt-6.7b", 7_752_869_376));
         assert_eq!(counts[6], ("Salesforce/blip2-flan-t5-xxl", 12_229_596_672));
+        assert_eq!(counts[7], ("Salesforce/blip-image-captioning-base", 223_971_644));
+        assert_eq!(counts[8], ("Salesforce/blip-image-captioning-large", 446_290_492));
+        assert_eq!(counts[9], ("Salesforce/blip-vqa-base", 361_230_140));
+        assert_eq!(counts[11], ("Salesforce/blip-itm-base-coco", 223_744_258));
+        assert_eq!(counts[13], ("Salesforce/blip-itm-large-coco", 446_128_642));
     }
 }

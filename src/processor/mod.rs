@@ -40,13 +40,14 @@ pub mod text;
 mod tiff;
 mod webp;
 mod webp_tables;
+pub mod wordpiece;
 
 pub use decode::{Picture, PictureLimits};
 pub use error::{PictureError, ProcessorError};
 pub use image_processor::ImageProcessor;
 pub use preview::EncodeError;
 pub use resize::Resample;
-pub use text::{Exchange, Prompt, TextConfig, TextError, TextProcessor, TextStream};
+pub use text::{Exchange, Prompt, PromptForm, TextConfig, TextError, TextProcessor, TextStream};
 
 /// What stands between a visitor and the model: pictures to pixel values, questions to
 /// token ids, token ids to text (`Blip2Processor`).

@@ -5,7 +5,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use tokenizers::{AddedToken, DecoderWrapper, Encoding, Tokenizer};
+use tokenizers::decoders::wordpiece::WordPiece;
+use tokenizers::{AddedToken, Decoder, DecoderWrapper, Encoding, Tokenizer};
 
 pub use stream::TextStream;
 
@@ -16,6 +17,18 @@ pub enum TextError {
     Tokenizer(String),
     #[error("The question contains the picture's own token. Ask it in other words.")]
     ImageTokenInText,
+    #[error(
+        "This model writes captions and answers no questions. Leave the question out for a caption, give the caption's beginning (--prefix), or use a model that answers, as Salesforce/blip-vqa-base."
+    )]
+    AnswersNoQuestions,
+    #[error(
+        "This model answers questions and writes no captions. Ask a question, or use a model that writes captions, as Salesforce/blip-image-captioning-base."
+    )]
+    WritesNoCaptions,
+    #[error(
+        "This model compares pictures with texts, and neither answers questions nor writes captions. Use `glimpse match`, or another model."
+    )]
+    WritesNothing,
     #[error(
         "tokenizer.json gives token {id}, but config.json says the model knows {vocab_size} tokens. The two files do not belong together: download both again."
     )]
@@ -87,6 +100,21 @@ pub struct TextConfig {
     pub caption_token: u32,
     /// Of the language model's config: ids from here on are refused.
     pub vocab_size: usize,
+    /// How the model is asked.
+    pub form: PromptForm,
+}
+
+/// What stands in front of an answer, which is each family's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromptForm {
+    /// BLIP-2's: the picture's tokens, and `Question: … Answer:`, or nothing for a caption.
+    Conversation,
+    /// Of BLIP that writes captions: `[DEC]`, and how the caption begins.
+    Beginning,
+    /// Of BLIP that answers: the question alone, between `[CLS]` and `[SEP]`.
+    Question,
+    /// Of BLIP that compares: a text between `[CLS]` and `[SEP]`, which nothing follows.
+    Compared,
 }
 
 /// The tokenizer with what BLIP-2 puts in front of a text.
@@ -117,7 +145,9 @@ impl TextProcessor {
                 make_special(&mut tokenizer, token)?;
                 token
             }
-            None => placeholder(config.vocab_size),
+            None if config.form == PromptForm::Conversation => placeholder(config.vocab_size),
+            // Its picture stands in no text.
+            None => u32::MAX,
         };
         Ok(Self {
             tokenizer,
@@ -145,18 +175,66 @@ impl TextProcessor {
     /// The ids of a whole prompt: one picture token a query token, then the text with the
     /// tokenizer's own token in front of it (OPT) or behind it (T5). A caption has no text but
     /// the config's begin-of-text token.
+    ///
+    /// In BLIP a caption begins with `[DEC]` and its beginning, and a question is a text.
+    ///
+    /// # Errors
+    /// The model cannot be asked that, or the text has a token that it does not know.
     pub fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>, TextError> {
         let mut ids = vec![self.image_token; self.config.num_query_tokens];
-        match prompt.text() {
-            None => ids.push(self.config.caption_token),
-            Some(text) => {
-                let encoding = self
-                    .tokenizer
-                    .encode(text, true)
-                    .map_err(|error| TextError::Tokenizer(error.to_string()))?;
-                ids.extend(self.without_typed_special_tokens(&encoding));
+        match (self.config.form, self.prompt_text(prompt)?) {
+            (PromptForm::Conversation | PromptForm::Question, Some(text)) => ids.extend(self.encode(text, true)?),
+            (PromptForm::Beginning, Some(text)) => {
+                // As the reference, which puts it in the place of the first special token and cuts the
+                // last one off.
+                ids.push(self.config.caption_token);
+                ids.extend(self.encode(text, false)?);
             }
+            (PromptForm::Conversation | PromptForm::Beginning, None) => ids.push(self.config.caption_token),
+            (PromptForm::Question, None) => return Err(TextError::WritesNoCaptions),
+            (PromptForm::Compared, _) => return Err(TextError::WritesNothing),
         }
+        self.check(ids)
+    }
+
+    /// The ids of a text that is compared with pictures.
+    ///
+    /// # Errors
+    /// It has a token that the model does not know.
+    pub fn text_ids(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.check(self.encode(text.to_owned(), true)?)
+    }
+
+    /// The text of a prompt as this model is asked; a caption has none, or its beginning.
+    ///
+    /// # Errors
+    /// The model cannot be asked that.
+    pub fn prompt_text(&self, prompt: &Prompt) -> Result<Option<String>, TextError> {
+        match (self.config.form, prompt) {
+            (PromptForm::Conversation, _) | (_, Prompt::Caption | Prompt::Raw(_)) => Ok(prompt.text()),
+            (PromptForm::Question, Prompt::Question(question) | Prompt::Conversation { question, .. }) => {
+                Ok(Some(question.clone()))
+            }
+            (PromptForm::Beginning, _) => Err(TextError::AnswersNoQuestions),
+            (PromptForm::Compared, _) => Err(TextError::WritesNothing),
+        }
+    }
+
+    /// How the model is asked.
+    pub fn form(&self) -> PromptForm {
+        self.config.form
+    }
+
+    fn encode(&self, text: String, with_special_tokens: bool) -> Result<Vec<u32>, TextError> {
+        let encoding = self
+            .tokenizer
+            .encode(text, with_special_tokens)
+            .map_err(|error| TextError::Tokenizer(error.to_string()))?;
+        Ok(self.without_typed_special_tokens(&encoding))
+    }
+
+    /// The ids of a prompt, if they are what they should be.
+    fn check(&self, ids: Vec<u32>) -> Result<Vec<u32>, TextError> {
         let text = &ids[self.config.num_query_tokens..];
         if let Some(&id) = text.iter().find(|id| **id as usize >= self.config.vocab_size) {
             let vocab_size = self.config.vocab_size;
@@ -193,11 +271,10 @@ impl TextProcessor {
     /// has a hole. The table is made once.
     pub fn token_bytes(&self) -> Arc<[Box<[u8]>]> {
         Arc::clone(self.token_bytes.get_or_init(|| {
-            let has_metaspace = matches!(self.tokenizer.get_decoder(), Some(DecoderWrapper::Metaspace(_)));
-            let bytes_of = if has_metaspace {
-                metaspace_bytes
-            } else {
-                byte_level_bytes
+            let bytes_of = match self.tokenizer.get_decoder() {
+                Some(DecoderWrapper::Metaspace(_)) => metaspace_bytes,
+                Some(DecoderWrapper::WordPiece(_)) => wordpiece_bytes,
+                _ => byte_level_bytes,
             };
             let bytes = |id| {
                 self.tokenizer
@@ -253,6 +330,15 @@ fn byte_level_bytes(token: &str) -> Box<[u8]> {
 /// The bytes that a token of T5's vocabulary stands for, where spaces are written as U+2581.
 fn metaspace_bytes(token: &str) -> Box<[u8]> {
     token.replace('\u{2581}', " ").into_bytes().into()
+}
+
+/// The bytes that a piece of a word stands for behind others: a piece goes on with the word, and what is
+/// none begins one, but for marks that follow without a space.
+fn wordpiece_bytes(token: &str) -> Box<[u8]> {
+    let behind_another = vec!["a".to_owned(), token.to_owned()];
+    let pieces = WordPiece::default().decode_chain(behind_another);
+    let piece = pieces.ok().and_then(|mut pieces| pieces.pop());
+    piece.unwrap_or_default().into_bytes().into()
 }
 
 /// GPT-2's byte alphabet: printable bytes are themselves, the others count up from U+0100.

@@ -2,7 +2,7 @@
 
 Run it as `make golden`, or as
 
-    python tests/golden/make.py [--seed N] [--out DIR] [--first N] [--count N] [pictures] [checkpoints] [half] [decoding]
+    python tests/golden/make.py [--seed N] [--out DIR] [--first N] [--count N] [pictures] [checkpoints] [half] [decoding] [blip]
 
 with torch, transformers, Pillow and safetensors installed. The files in the
 repository are those of seed 0. With another seed and folder it makes another
@@ -20,12 +20,12 @@ def main():
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--first", type=int, default=0, help="the first checkpoint; those before it stay as they are")
     parser.add_argument("--count", type=int, default=32, help="how many checkpoints")
-    parser.add_argument("sets", nargs="*", help="which sets: pictures, checkpoints, half, decoding; all if none is named")
+    parser.add_argument("sets", nargs="*", help="which sets: pictures, checkpoints, half, decoding, blip; all if none is named")
     arguments = parser.parse_args()
-    sets = arguments.sets or ["pictures", "checkpoints", "half", "decoding"]
+    sets = arguments.sets or ["pictures", "checkpoints", "half", "decoding", "blip"]
     for name in sets:
         folder = arguments.out / name
-        if name not in ("pictures", "checkpoints", "half", "decoding"):
+        if name not in ("pictures", "checkpoints", "half", "decoding", "blip"):
             parser.error(f"there is no set called {name}")
         if name == "half":
             import half
@@ -42,6 +42,10 @@ def main():
             import checkpoints
 
             checkpoints.write(folder, arguments.seed, arguments.first, arguments.count)
+        elif name == "blip":
+            import blip
+
+            blip.write(folder, arguments.seed, arguments.first)
         else:
             import decoding
 
