@@ -65,7 +65,7 @@ fn main() -> AnyResult<()> {
             Some(folder) => Checkpoint::open(folder)?,
             None => Checkpoint::demo()?,
         };
-        let model = checkpoint.load(&Placement::new(Device::Cpu, format)?)?;
+        let model = checkpoint.load_blip2(&Placement::new(Device::Cpu, format)?)?;
         if format == WeightFormat::F32 {
             texts = write_texts(&arguments, &model, &checkpoint.processor()?)?;
             keep(&texts, &arguments)?;

@@ -57,7 +57,14 @@ fn main() -> AnyResult<()> {
     let source = arguments.model.map_or(Source::Demo, Source::Folder);
     let model = open(ModelRequest::on_cpu(source, arguments.dtype.parse()?))?;
     // As the engine does it: on a thread of the pool.
-    let times = rayon::scope(|_| Times::of(&model.blip2, weights, arguments.rows, arguments.answers))?;
+    let times = rayon::scope(|_| {
+        Times::of(
+            model.network.blip2().ok_or("it is not BLIP-2")?,
+            weights,
+            arguments.rows,
+            arguments.answers,
+        )
+    })?;
     let [token, products, attention, choice] = times.0;
     println!(
         "{}, {} rows of {} on {}, {} threads",
@@ -90,7 +97,13 @@ fn main() -> AnyResult<()> {
 
 /// The least that a token of an answer takes, in seconds.
 fn through_the_engine(model: OpenModel, answers: usize) -> AnyResult<f64> {
-    let side = model.blip2.config().vision_config.image_size;
+    let side = model
+        .network
+        .blip2()
+        .ok_or("it is not BLIP-2")?
+        .config()
+        .vision_config
+        .image_size;
     let picture = Arc::new(Picture {
         width: side,
         height: side,

@@ -4,7 +4,7 @@
 //! in `tests/it/fuzz.rs`, and under libFuzzer in `fuzz_targets/`.
 
 use glimpse::api::AnswerEvent;
-use glimpse::blip2::config::Blip2Config;
+use glimpse::models::ModelConfig;
 use glimpse::processor::{Picture, PictureError, PictureLimits, orientation};
 use glimpse::server::multipart::{FormError, FormLimits, Scanner};
 
@@ -111,8 +111,8 @@ pub fn ndjson(bytes: &[u8]) {
 /// A checkpoint's `config.json`.
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    match Blip2Config::from_json(text) {
-        Ok(config) => assert!(config.vision_config.num_positions() > 0),
+    match ModelConfig::from_json(text) {
+        Ok(config) => assert!(config.vision().num_positions() > 0),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }

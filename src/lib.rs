@@ -11,7 +11,8 @@
 //! - [`remote`]: pictures from addresses, and from public ones only on a server.
 //! - [`engine`]: who answers when: queue, worker, cancelling, streaming.
 //! - [`models`]: which models there are, what they need, and how one is opened.
-//! - [`blip2`]: the model, on candle. Start reading at its own page.
+//! - [`blip2`]: BLIP-2, on candle. Start reading at its own page.
+//! - [`blip`]: BLIP, the first of the family: captions, short answers, matching.
 //! - [`nn`]: the layers that networks share, and the switch between our kernels and candle's.
 //! - [`cpu`]: our kernels for the CPU.
 //! - [`generation`]: token after token.
@@ -27,6 +28,8 @@
 pub mod api;
 pub mod app;
 
+#[cfg(feature = "ssr")]
+pub mod blip;
 #[cfg(feature = "ssr")]
 pub mod blip2;
 #[cfg(feature = "ssr")]

@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::str::FromStr;
 
-use glimpse::blip2::config::Blip2Config;
+use glimpse::models::ModelConfig;
 use glimpse::models::inventory::{Kind, TensorSpec, inventory};
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -64,9 +64,9 @@ impl NumberFormat {
 /// Writes a whole checkpoint; gives the bytes of its weights.
 pub fn checkpoint(config: &Value, format: NumberFormat, shard_bytes: u64, folder: &Path) -> AnyResult<u64> {
     std::fs::create_dir_all(folder)?;
-    let parsed = Blip2Config::from_json(&config.to_string())?;
+    let parsed = ModelConfig::from_json(&config.to_string())?;
     small_files(config, &parsed, format, folder)?;
-    let tensors = inventory(&parsed, parsed.text_config.expects_head());
+    let tensors = inventory(&parsed, parsed.expects_head());
     let shards = split(&tensors, format, shard_bytes);
     let mut weight_map = BTreeMap::new();
     for (index, shard) in shards.iter().enumerate() {
@@ -85,22 +85,36 @@ pub fn checkpoint(config: &Value, format: NumberFormat, shard_bytes: u64, folder
     Ok(total)
 }
 
-/// The config, and the demo model's tokenizer, whose ids are within any vocabulary.
-fn small_files(config: &Value, parsed: &Blip2Config, format: NumberFormat, folder: &Path) -> AnyResult<()> {
+/// The config, and a tokenizer whose ids are within any vocabulary: the demo model's, or BLIP's of letters.
+fn small_files(config: &Value, parsed: &ModelConfig, format: NumberFormat, folder: &Path) -> AnyResult<()> {
     let mut config = config.clone();
-    config["architectures"] = json!(["Blip2ForConditionalGeneration"]);
+    if parsed.blip2().is_some() {
+        config["architectures"] = json!(["Blip2ForConditionalGeneration"]);
+    }
     config["dtype"] = json!(format.names().1);
     std::fs::write(folder.join("config.json"), serde_json::to_string_pretty(&config)?)?;
-    let side = parsed.vision_config.image_size;
+    let side = parsed.vision().image_size;
     let processor = json!({
         "image_processor_type": "BlipImageProcessor", "do_convert_rgb": true, "do_resize": true, "do_rescale": true,
         "do_normalize": true, "resample": 3, "rescale_factor": 1.0 / 255.0, "size": {"height": side, "width": side},
         "image_mean": [0.481_454_66, 0.457_827_5, 0.408_210_73], "image_std": [0.268_629_54, 0.261_302_58, 0.275_777_11],
     });
     std::fs::write(folder.join("preprocessor_config.json"), processor.to_string())?;
+    if parsed.blip().is_some() {
+        std::fs::write(folder.join("vocab.txt"), letters())?;
+        return Ok(());
+    }
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo-model");
     std::fs::copy(demo.join("tokenizer.json"), folder.join("tokenizer.json"))?;
     Ok(())
+}
+
+/// BERT's special tokens, and words of letters.
+fn letters() -> String {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(String::from);
+    let letters = ('a'..='z').flat_map(|letter| [letter.to_string(), format!("##{letter}")]);
+    let lines: Vec<String> = special.into_iter().chain(letters).collect();
+    lines.join("\n")
 }
 
 /// Tensors in order, as many to a shard as it holds.

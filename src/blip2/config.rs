@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::generation::Preset;
 use crate::nn::Activation;
+pub use crate::nn::VisionConfig;
 pub use class::ModelClass;
 pub use language::{Context, EosTokens, LanguageModelConfig};
 pub use llama::LlamaConfig;
@@ -197,53 +198,6 @@ fn check_heads(part: &str, hidden_size: usize, heads: usize) -> Result<(), Confi
         )));
     }
     Ok(())
-}
-
-/// The vision tower: `Blip2VisionConfig`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-pub struct VisionConfig {
-    pub hidden_size: usize,
-    /// The inner width of a feed-forward layer (MLP).
-    pub intermediate_size: usize,
-    pub num_hidden_layers: usize,
-    pub num_attention_heads: usize,
-    /// Side of the (square) picture in pixels.
-    pub image_size: usize,
-    /// Side of a (square) patch in pixels.
-    pub patch_size: usize,
-    pub hidden_act: Activation,
-    pub layer_norm_eps: f64,
-    /// Whether queries, keys and values have a bias, `qkv.bias` of all three.
-    pub qkv_bias: bool,
-}
-
-impl Default for VisionConfig {
-    fn default() -> Self {
-        Self {
-            hidden_size: 1408,
-            intermediate_size: 6144,
-            num_hidden_layers: 39,
-            num_attention_heads: 16,
-            image_size: 224,
-            patch_size: 14,
-            hidden_act: Activation::Gelu,
-            layer_norm_eps: 1e-6,
-            qkv_bias: true,
-        }
-    }
-}
-
-impl VisionConfig {
-    /// Patches along one side of the picture.
-    pub fn grid(&self) -> usize {
-        self.image_size / self.patch_size
-    }
-
-    /// Rows of the position embedding: every patch and the class token.
-    pub fn num_positions(&self) -> usize {
-        self.grid() * self.grid() + 1
-    }
 }
 
 /// The querying transformer: `Blip2QFormerConfig`.

@@ -12,85 +12,10 @@ use candle_core::{DType, Result, Tensor};
 
 use super::Blip2;
 use super::language_model::LanguageModel;
-use super::t5::{EncodedPrompt, PromptEncoding, PromptRows};
-use crate::nn::kv_blocks::BLOCK;
-use crate::nn::{KvBlocks, KvPool, KvSequence, KvShape, Paging, Rows, Segment};
+use super::t5::PromptEncoding;
+use crate::nn::{KvBlocks, KvPool, KvShape, LookedAt, Paging, Rows};
 
-pub use crate::nn::KvUsage;
-
-/// The KV pool of a model, with its books.
-pub struct KvCache {
-    pool: KvPool,
-    blocks: KvBlocks,
-}
-
-impl KvCache {
-    /// How many tokens of a prompt about this picture were read for others, and are there.
-    pub fn known(&self, picture: [u8; 32], prompt_ids: &[u32]) -> usize {
-        self.blocks.known(picture, prompt_ids)
-    }
-
-    /// How full the pool is: the scheduler takes questions by it, and `/metrics` shows it.
-    pub fn usage(&self) -> KvUsage {
-        self.blocks.usage()
-    }
-
-    /// Blocks that so many positions take.
-    pub fn blocks_of(positions: usize) -> usize {
-        positions.div_ceil(BLOCK)
-    }
-}
-
-/// A sequence of the decoder: what it has read, and with T5 the prompt that it looks at.
-pub struct DecoderSequence {
-    kv: KvSequence,
-    prompt: Option<Arc<EncodedPrompt>>,
-}
-
-impl DecoderSequence {
-    /// Positions that were read.
-    pub fn length(&self) -> usize {
-        self.kv.length()
-    }
-
-    /// Another one that begins alike.
-    #[must_use]
-    pub fn fork(&self) -> Self {
-        Self {
-            kv: self.kv.fork(),
-            prompt: self.prompt.clone(),
-        }
-    }
-}
-
-/// A part of a prompt that is to be read in a pass.
-pub struct PromptPart<'a, S = DecoderSequence, P = Tensor> {
-    /// What it is read into; the part begins where this ends.
-    pub sequence: &'a mut S,
-    /// The whole prompt.
-    pub ids: &'a [u32],
-    /// What is known of the picture, as [`Blip2::instructed`] takes it; needed where its tokens were
-    /// not read yet.
-    pub picture: Option<&'a P>,
-    /// What an InstructBLIP looks for in it: the instruction's ids. Empty where the picture is already
-    /// what the language model sees.
-    pub instruction: &'a [u32],
-    /// How many tokens, behind those that were read.
-    pub tokens: usize,
-}
-
-impl PromptPart<'_> {
-    /// Where it begins and ends in the prompt.
-    fn range(&self) -> Range<usize> {
-        let start = self.sequence.length();
-        start..start + self.tokens
-    }
-
-    /// Whether the prompt is read when it is.
-    fn is_last(&self) -> bool {
-        self.range().end == self.ids.len()
-    }
-}
+pub use crate::nn::{DecoderSequence, KvCache, KvUsage, PromptPart};
 
 /// Prompts on their way through the layers.
 pub struct Reading(State);
@@ -104,7 +29,7 @@ enum State {
     T5 {
         /// Each prompt, until it is read.
         prompts: Vec<PromptEncoding>,
-        read: Vec<Arc<EncodedPrompt>>,
+        read: Vec<Arc<LookedAt>>,
     },
 }
 
@@ -140,7 +65,7 @@ impl Blip2 {
             (LanguageModel::Decoder(_), Some(picture)) => cache.blocks.shared(picture, prompt_ids),
             _ => cache.blocks.unshared(),
         };
-        DecoderSequence { kv, prompt: None }
+        DecoderSequence::new(kv)
     }
 
     /// Whether prompts can be read in parts, and begin with what others have read.
@@ -162,13 +87,11 @@ impl Blip2 {
                 for part in parts.iter_mut() {
                     cache.pool.make_room(&mut part.sequence.kv, part.tokens)?;
                 }
-                let segments: Vec<Segment> = parts
-                    .iter()
-                    .map(|part| Segment {
-                        sequence: &part.sequence.kv,
-                        count: part.tokens,
-                    })
+                let rows: Vec<(&mut DecoderSequence, usize)> = parts
+                    .iter_mut()
+                    .map(|part| (&mut *part.sequence, part.tokens))
                     .collect();
+                let segments = DecoderSequence::segments(&rows);
                 let mut paging = Paging::new(&segments, Rows::Prompt, None, self.kernels, &self.device)?;
                 let x = decoder.place(&Tensor::cat(&embeds, 1)?, &mut paging)?;
                 State::Decoder { x, paging, layer: 0 }
@@ -265,7 +188,7 @@ impl Blip2 {
             }
             (LanguageModel::T5(t5), State::T5 { read, .. }) => {
                 for (part, prompt) in parts.iter_mut().zip(read) {
-                    part.sequence.prompt = Some(prompt);
+                    part.sequence.looked_at = Some(prompt);
                 }
                 let tokens = vec![t5.start_token(); parts.len()];
                 let mut rows: Vec<&mut DecoderSequence> = parts.iter_mut().map(|part| &mut *part.sequence).collect();
@@ -304,16 +227,8 @@ impl Blip2 {
         mut rows: Vec<(&mut DecoderSequence, usize)>,
         tokens: &[u32],
     ) -> Result<Tensor> {
-        for (row, count) in &mut rows {
-            cache.pool.make_room(&mut row.kv, *count)?;
-        }
-        let segments: Vec<Segment> = rows
-            .iter()
-            .map(|(row, count)| Segment {
-                sequence: &row.kv,
-                count: *count,
-            })
-            .collect();
+        cache.make_room(&mut rows)?;
+        let segments = DecoderSequence::segments(&rows);
         match &self.language_model {
             LanguageModel::Decoder(decoder) => {
                 let mut paging = Paging::new(&segments, kind, None, self.kernels, &self.device)?;
@@ -325,7 +240,7 @@ impl Blip2 {
             }
             LanguageModel::T5(t5) => {
                 let paging = Paging::new(&segments, kind, Some(&t5.decoder_bias()), self.kernels, &self.device)?;
-                let prompts = prompt_rows(&rows)?;
+                let prompts = DecoderSequence::looking(&rows)?;
                 let mut x = t5.embed_answer(tokens)?;
                 for layer in 0..t5.kv_shape().layers {
                     x = t5.layer(layer, &x, &paging, &mut cache.pool, &prompts)?;
@@ -364,26 +279,11 @@ impl Blip2 {
                 decoder.finish(x.narrow(1, prompt_ids.len() - 1, 1 + answer_ids.len())?)
             }
             (LanguageModel::T5(t5), State::T5 { read, .. }) => {
-                sequence.prompt = read.into_iter().next();
+                sequence.looked_at = read.into_iter().next();
                 let tokens = [&[t5.start_token()], answer_ids].concat();
                 self.decode_rows(&mut cache, Rows::Prompt, vec![(&mut sequence, tokens.len())], &tokens)
             }
             _ => candle_core::bail!("the prompt is another language model's"),
         }
     }
-}
-
-/// Which rows look at which prompt: neighbours that look at the same one go together.
-fn prompt_rows(rows: &[(&mut DecoderSequence, usize)]) -> Result<Vec<PromptRows>> {
-    let mut all: Vec<PromptRows> = Vec::new();
-    for (row, count) in rows {
-        let Some(prompt) = &row.prompt else {
-            candle_core::bail!("the prompt was not read")
-        };
-        match all.last_mut() {
-            Some((rows, last)) if Arc::ptr_eq(last, prompt) => *rows += count,
-            _ => all.push((*count, Arc::clone(prompt))),
-        }
-    }
-    Ok(all)
 }

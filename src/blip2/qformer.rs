@@ -8,7 +8,8 @@
 use candle_core::{Result, Tensor};
 
 use super::config::{ModelClass, QFormerConfig};
-use crate::nn::{self, Activation, Kernels, LayerNorm, Linear, WeightMatrix, Weights, cuda_rules};
+use crate::nn::bert::{BertLayer, BertNames, BertShape, FeedForward};
+use crate::nn::{LayerNorm, Rows, WeightMatrix, Weights, cuda_rules};
 
 /// Image embeddings in, and texts where it reads them; one embedding a query token or text token out.
 pub struct QFormer {
@@ -128,131 +129,63 @@ impl TextEmbeddings {
     }
 }
 
+/// A layer of BERT, whose queries have a feed-forward layer of their own where it reads texts.
 struct Layer {
-    attention: Attention,
-    /// Only in every `cross_attention_frequency`-th layer, the first included.
-    crossattention: Option<Attention>,
-    of_queries: FeedForward,
-    /// Where it reads texts.
+    bert: BertLayer,
     of_text: Option<FeedForward>,
 }
 
 impl Layer {
     fn new(config: &QFormerConfig, index: usize, class: ModelClass, vb: Weights) -> Result<Self> {
-        let has_crossattention = index.is_multiple_of(config.cross_attention_frequency);
-        let crossattention = has_crossattention
-            .then(|| Attention::new(config, config.encoder_hidden_size, vb.pp("crossattention")))
-            .transpose()?;
-        let feed_forward = |inner, outer| FeedForward::new(config, vb.pp(inner), vb.pp(outer));
+        let shape = shape(config, index);
+        let of_text = |vb: &Weights| FeedForward::new(&shape, vb.pp("intermediate"), vb.pp("output"));
         Ok(Self {
-            attention: Attention::new(config, config.hidden_size, vb.pp("attention"))?,
-            crossattention,
-            of_queries: feed_forward("intermediate_query", "output_query")?,
-            of_text: class
-                .reads_text()
-                .then(|| feed_forward("intermediate", "output"))
-                .transpose()?,
+            of_text: class.reads_text().then(|| of_text(&vb)).transpose()?,
+            bert: BertLayer::new(&shape, NAMES, vb)?,
         })
     }
 
     /// Rows of so many queries and of a text behind them.
     fn forward(&self, x: &Tensor, queries: usize, image: Option<&Tensor>) -> Result<Tensor> {
-        let x = self.attention.forward(x, x)?;
         let rows = x.dim(1)?;
+        let kind = Rows::by_count(x.dim(0)? * rows);
+        let x = self.bert.attend(kind, x)?;
         let Some(of_text) = self.of_text.as_ref().filter(|_| rows > queries) else {
-            return self.forward_queries(x, image);
+            return self.forward_queries(kind, x, image);
         };
-        let text = of_text.forward(&x.narrow(1, queries, rows - queries)?.contiguous()?)?;
+        let text = of_text.forward(kind, &x.narrow(1, queries, rows - queries)?.contiguous()?)?;
         if queries == 0 {
             return Ok(text);
         }
-        let queries = self.forward_queries(x.narrow(1, 0, queries)?.contiguous()?, image)?;
+        let queries = self.forward_queries(kind, x.narrow(1, 0, queries)?.contiguous()?, image)?;
         Tensor::cat(&[&queries, &text], 1)
     }
 
     /// What queries do behind the self-attention.
-    fn forward_queries(&self, mut x: Tensor, image: Option<&Tensor>) -> Result<Tensor> {
-        if let (Some(crossattention), Some(image)) = (&self.crossattention, image) {
-            x = crossattention.forward(&x, image)?;
+    fn forward_queries(&self, rows: Rows, mut x: Tensor, image: Option<&Tensor>) -> Result<Tensor> {
+        if let Some(image) = image {
+            x = self.bert.look_at(rows, x, image)?;
         }
-        self.of_queries.forward(&x)
+        self.bert.feed_forward(rows, &x)
     }
 }
 
-/// A feed-forward layer with its residual.
-struct FeedForward {
-    intermediate: Linear,
-    activation: Activation,
-    output: ResidualNorm,
-}
+/// What the layers' tensors are called.
+const NAMES: BertNames = BertNames {
+    projections: "attention",
+    intermediate: "intermediate_query",
+    output: "output_query",
+};
 
-impl FeedForward {
-    fn new(config: &QFormerConfig, intermediate: Weights, output: Weights) -> Result<Self> {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        Ok(Self {
-            intermediate: Linear::new(hidden, inner, true, intermediate.pp("dense"))?,
-            activation: config.hidden_act,
-            output: ResidualNorm::new(inner, config, output)?,
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let intermediate = self.intermediate.forward_activated(x, self.activation)?;
-        self.output.forward(&intermediate, x)
-    }
-}
-
-/// Attention of the queries to themselves or to the picture, with its output layer.
-struct Attention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: ResidualNorm,
-    attention: nn::Attention,
-}
-
-impl Attention {
-    fn new(config: &QFormerConfig, key_size: usize, vb: Weights) -> Result<Self> {
-        let hidden = config.hidden_size;
-        let inner = vb.pp("attention");
-        Ok(Self {
-            query: Linear::new(hidden, hidden, true, inner.pp("query"))?,
-            key: Linear::new(key_size, hidden, true, inner.pp("key"))?,
-            value: Linear::new(key_size, hidden, true, inner.pp("value"))?,
-            output: ResidualNorm::new(hidden, config, vb.pp("output"))?,
-            attention: nn::Attention::new(config.num_attention_heads, hidden, &vb),
-        })
-    }
-
-    /// `encoder_hidden_states` are the queries themselves, or in cross-attention the picture's.
-    fn forward(&self, x: &Tensor, encoder_hidden_states: &Tensor) -> Result<Tensor> {
-        let q = self.attention.split_heads(&self.query.forward(x)?)?;
-        let k = self.attention.split_heads(&self.key.forward(encoder_hidden_states)?)?;
-        let v = self
-            .attention
-            .split_heads(&self.value.forward(encoder_hidden_states)?)?;
-        self.output.forward(&self.attention.forward(&q, &k, &v, None)?, x)
-    }
-}
-
-/// `LayerNorm(dense(x) + residual)`.
-struct ResidualNorm {
-    dense: Linear,
-    layer_norm: LayerNorm,
-    kernels: Kernels,
-}
-
-impl ResidualNorm {
-    fn new(inputs: usize, config: &QFormerConfig, vb: Weights) -> Result<Self> {
-        Ok(Self {
-            dense: Linear::new(inputs, config.hidden_size, true, vb.pp("dense"))?,
-            layer_norm: LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp("LayerNorm"))?,
-            kernels: vb.kernels(),
-        })
-    }
-
-    fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.layer_norm
-            .forward(&self.kernels.add(&self.dense.forward(x)?, residual)?)
+/// The queries look at the picture in every `cross_attention_frequency`-th layer, the first included.
+fn shape(config: &QFormerConfig, index: usize) -> BertShape {
+    let looks = index.is_multiple_of(config.cross_attention_frequency);
+    BertShape {
+        hidden_size: config.hidden_size,
+        intermediate_size: config.intermediate_size,
+        heads: config.num_attention_heads,
+        hidden_act: config.hidden_act,
+        layer_norm_eps: config.layer_norm_eps,
+        looks_at: looks.then_some(config.encoder_hidden_size),
     }
 }

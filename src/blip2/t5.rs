@@ -4,14 +4,13 @@
 //! Source: Raffel et al. 2020, *Exploring the Limits of Transfer Learning with a Unified
 //! Text-to-Text Transformer* (arXiv 1910.10683), as `T5ForConditionalGeneration` computes it.
 
-use std::sync::Arc;
-
 use candle_core::{DType, Result, Tensor};
 
 use super::config::T5Config;
 use super::precision::of_t5_wo;
 use crate::nn::{
-    self, Activation, Kernels, KvPool, KvShape, Linear, Mask, Paging, RmsNorm, Rows, WeightMatrix, Weights,
+    self, Activation, Kernels, KvPool, KvShape, Linear, LookedAt, LookingRows, Mask, Paging, RmsNorm, Rows,
+    WeightMatrix, Weights,
 };
 use relative::RelativeBias;
 
@@ -35,19 +34,12 @@ pub struct T5 {
     kv_shape: KvShape,
 }
 
-/// A prompt as the decoder looks at it: keys and values, `[1, heads, prompt, d_kv]` in each
-/// layer, the same for all answers to it.
-pub struct EncodedPrompt(Vec<(Tensor, Tensor)>);
-
 /// A prompt on its way through the encoder.
 pub struct PromptEncoding {
     x: Tensor,
     bias: Mask,
     layer: usize,
 }
-
-/// Rows of a pass and the prompt that they look at.
-pub type PromptRows = (usize, Arc<EncodedPrompt>);
 
 impl T5 {
     /// Takes the tensors `shared`, `encoder.*`, `decoder.*` and `lm_head` below `vb`. A head or a
@@ -104,7 +96,7 @@ impl T5 {
     }
 
     /// Goes one layer on; gives the prompt as the decoder looks at it behind the last one.
-    pub fn read_on(&self, prompt: &mut PromptEncoding) -> Result<Option<EncodedPrompt>> {
+    pub fn read_on(&self, prompt: &mut PromptEncoding) -> Result<Option<LookedAt>> {
         if let Some(block) = self.encoder.blocks.get(prompt.layer) {
             prompt.x = block.encode(&prompt.x, &prompt.bias)?;
             prompt.layer += 1;
@@ -116,12 +108,8 @@ impl T5 {
             .blocks
             .iter()
             .filter_map(|block| block.cross_attention.as_ref());
-        let keys_and_values = attentions.map(|half| {
-            let (k, v) = half.attention.keys_and_values(&hidden)?;
-            // Head by head, as each token's attention reads them.
-            Ok((k.contiguous()?, v.contiguous()?))
-        });
-        Ok(Some(EncodedPrompt(keys_and_values.collect::<Result<_>>()?)))
+        let keys_and_values = attentions.map(|half| half.attention.keys_and_values(&hidden));
+        LookedAt::new(keys_and_values).map(Some)
     }
 
     /// What the decoder adds to scores, for so many distances, from the farthest to 0.
@@ -137,7 +125,7 @@ impl T5 {
         x: &Tensor,
         paging: &Paging,
         pool: &mut KvPool,
-        prompts: &[PromptRows],
+        prompts: &[LookingRows],
     ) -> Result<Tensor> {
         self.decoder.blocks[index].decode(x, (index, paging, pool), prompts)
     }
@@ -219,7 +207,7 @@ impl Block {
     }
 
     /// In the decoder, where every position sees those before it, and the prompt.
-    fn decode(&self, x: &Tensor, cached: (usize, &Paging, &mut KvPool), prompts: &[PromptRows]) -> Result<Tensor> {
+    fn decode(&self, x: &Tensor, cached: (usize, &Paging, &mut KvPool), prompts: &[LookingRows]) -> Result<Tensor> {
         let (index, rows) = (cached.0, cached.1.kind);
         let mut x = self.add(x, &self.self_attention.of_earlier(x, cached)?)?;
         if let Some(attention) = &self.cross_attention {
@@ -290,19 +278,11 @@ impl NormedAttention {
         o.forward_of(paging.kind, &pool.attend(layer, paging, [&q, &k, &v], 1.0)?)
     }
 
-    fn of_prompts(&self, kind: Rows, x: &Tensor, layer: usize, prompts: &[PromptRows]) -> Result<Tensor> {
+    fn of_prompts(&self, kind: Rows, x: &Tensor, layer: usize, prompts: &[LookingRows]) -> Result<Tensor> {
         let x = self.layer_norm.forward(x)?;
         let Attention { q, o, attention, .. } = &self.attention;
         let queries = q.forward_of(kind, &x)?;
-        let mut start = 0;
-        let mut outputs = Vec::with_capacity(prompts.len());
-        for (rows, prompt) in prompts {
-            let (k, v) = &prompt.0[layer];
-            let queries = attention.split_heads(&queries.narrow(1, start, *rows)?)?;
-            outputs.push(attention.forward(&queries, k, v, None)?);
-            start += rows;
-        }
-        o.forward_of(kind, &Tensor::cat(&outputs, 1)?)
+        o.forward_of(kind, &attention.look(&queries, layer, prompts)?)
     }
 }
 

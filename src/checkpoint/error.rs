@@ -6,7 +6,7 @@ use super::hub::HubError;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     #[error(
-        "There is no folder {0}, and it is no hub id (owner/name or owner/name@revision) either. Name a folder with a BLIP-2 checkpoint or an id, or leave --model out for the demo model."
+        "There is no folder {0}, and it is no hub id (owner/name or owner/name@revision) either. Name a folder with a checkpoint or an id, or leave --model out for the demo model."
     )]
     NoFolder(String),
     #[error(transparent)]
@@ -17,10 +17,6 @@ pub enum CheckpointError {
     Unreadable { file: String, reason: String },
     #[error("{file} is damaged: {reason}. Download it again.")]
     Damaged { file: String, reason: String },
-    #[error(
-        "The checkpoint {checkpoint} holds its weights as pytorch_model.bin alone, which Glimpse does not read. Convert them to safetensors in Python, Blip2ForConditionalGeneration.from_pretrained(\"{checkpoint}\").save_pretrained(\"converted\"), put tokenizer.json and the other small files beside them, and use --model converted."
-    )]
-    PickledWeights { checkpoint: String },
     #[error(
         "The checkpoint {checkpoint} has no tensor {tensor}, which its config.json asks for. Download the checkpoint again."
     )]

@@ -8,7 +8,7 @@ use super::foreign;
 use super::hub::{HubError, HubId, HubSettings, Snapshot, listed_names};
 use super::mapped::SINGLE_FILE;
 use super::shard_index::{INDEX_FILE, Index};
-use super::{CheckpointError, MappedTensors, Progress, Source, demo, ordinary_file};
+use super::{CheckpointError, MappedTensors, Progress, Source, demo, ordinary_file, pickled};
 
 /// Small files that a checkpoint may have beside `config.json` and `tokenizer.json`.
 const OPTIONAL_FILES: [&str; 4] = [
@@ -23,6 +23,8 @@ pub const QFORMER_TOKENIZER: &str = "qformer_tokenizer/";
 
 /// What that folder may have.
 const QFORMER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "vocab.txt"];
+/// The words of BERT's tokenizer, where there is no `tokenizer.json`.
+pub const VOCABULARY: &str = "vocab.txt";
 
 /// The files of one checkpoint.
 pub struct Files {
@@ -130,13 +132,19 @@ impl Files {
 
     /// Whether no file is missing that a checkpoint must have.
     pub fn are_complete(&self) -> bool {
-        let shards = || Index::parse(&self.read_text(INDEX_FILE).ok()?).ok();
+        let shards = |file: &'static str| Index::parse(file, &self.read_text(file).ok()?).ok();
         let has_all = |index: Index| index.shards().iter().all(|shard| self.contains(shard));
-        self.contains("tokenizer.json")
+        ["tokenizer.json", VOCABULARY].iter().any(|file| self.contains(file))
             && ["preprocessor_config.json", "processor_config.json"]
                 .iter()
                 .any(|file| self.contains(file))
-            && (self.contains(SINGLE_FILE) || shards().is_some_and(has_all))
+            && ([SINGLE_FILE, pickled::SINGLE_FILE]
+                .iter()
+                .any(|file| self.contains(file))
+                || [INDEX_FILE, pickled::INDEX_FILE]
+                    .into_iter()
+                    .filter_map(shards)
+                    .any(has_all))
     }
 
     /// A small file of the checkpoint, by its name.
@@ -197,7 +205,10 @@ impl Files {
     /// A hub that refuses.
     pub fn fetch_small_files(&self, with_qformer_tokenizer: bool) -> Result<(), CheckpointError> {
         let Some(snapshot) = &self.snapshot else { return Ok(()) };
-        snapshot.need("tokenizer.json")?;
+        // BERT's tokenizer may be there as its words alone.
+        if !snapshot.want("tokenizer.json")? && !snapshot.want(VOCABULARY)? {
+            return Err(snapshot.missing("tokenizer.json").into());
+        }
         for file in OPTIONAL_FILES {
             snapshot.want(file)?;
         }
@@ -220,17 +231,18 @@ impl Files {
     /// One file, or an index and its shards.
     fn fetch_weights(&self) -> Result<(), CheckpointError> {
         let Some(snapshot) = &self.snapshot else { return Ok(()) };
-        // Where the index is in the cache already, there is no need to ask for a single file.
-        if !snapshot.contains(INDEX_FILE) && snapshot.want(SINGLE_FILE)? {
-            return Ok(());
-        }
-        if snapshot.want(INDEX_FILE)? {
-            for shard in Index::parse(&self.read_text(INDEX_FILE)?)?.shards() {
-                snapshot.need(&shard)?;
+        for (single_file, index_file) in [(SINGLE_FILE, INDEX_FILE), (pickled::SINGLE_FILE, pickled::INDEX_FILE)] {
+            // Where the index is in the cache already, there is no need to ask for a single file.
+            if !snapshot.contains(index_file) && snapshot.want(single_file)? {
+                return Ok(());
             }
-            return Ok(());
+            if snapshot.want(index_file)? {
+                for shard in Index::parse(index_file, &self.read_text(index_file)?)?.shards() {
+                    snapshot.need(&shard)?;
+                }
+                return Ok(());
+            }
         }
-        foreign::check_pickled(&self.name, |file| snapshot.has(file))?;
         Err(snapshot.missing(SINGLE_FILE).into())
     }
 }

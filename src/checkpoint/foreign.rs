@@ -4,10 +4,8 @@
 use std::io::Read;
 use std::path::Path;
 
-use serde_json::Value;
-
 use super::CheckpointError;
-use super::hub::HubError;
+use super::lenient_json;
 use super::ordinary_file;
 
 /// How a pointer file of Git LFS begins.
@@ -55,24 +53,6 @@ fn foreign(checkpoint: &str, what: &str, advice: &str) -> CheckpointError {
     }
 }
 
-/// Files that hold weights in Python's pickle format, which runs what is in them.
-const PICKLED_FILES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
-
-/// Refuses weights that are pickled, where there are no others; `has` tells of a file.
-///
-/// # Errors
-/// [`CheckpointError::PickledWeights`], or the hub's, where it cannot be asked.
-pub fn check_pickled(checkpoint: &str, has: impl Fn(&str) -> Result<bool, HubError>) -> Result<(), CheckpointError> {
-    for file in PICKLED_FILES {
-        if has(file)? {
-            return Err(CheckpointError::PickledWeights {
-                checkpoint: checkpoint.into(),
-            });
-        }
-    }
-    Ok(())
-}
-
 const ADAPTER: &str = "Merge it into its model in Python with merge_and_unload() of peft, save that with save_pretrained, and name that folder.";
 
 const GGUF: &str =
@@ -108,7 +88,7 @@ pub fn of_file(text: &str) -> Option<CheckpointError> {
 /// Refuses a config that says that its weights were quantised by another program.
 pub fn check_config(json: &str, checkpoint: &str) -> Result<(), CheckpointError> {
     // What is no JSON is told by whoever reads it as a config.
-    let Ok(config) = serde_json::from_str::<Value>(json) else {
+    let Ok(config) = lenient_json::parse(json.as_bytes()) else {
         return Ok(());
     };
     let places = [

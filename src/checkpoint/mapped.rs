@@ -1,4 +1,5 @@
-//! The tensors of a checkpoint: one `model.safetensors`, or shards with an index.
+//! The tensors of a checkpoint: one `model.safetensors`, or shards with an index; or where there are none the
+//! same as `torch.save` writes them.
 //!
 //! The files are mapped, and opening them reads their headers alone.
 
@@ -13,8 +14,9 @@ use sha2::{Digest, Sha256};
 
 use super::files::{FileSource, Files};
 use super::hex::hex;
+use super::pickled::{self, Numbers};
 use super::shard_index::{INDEX_FILE, Index};
-use super::{CheckpointError, demo, foreign, ordinary_file};
+use super::{CheckpointError, demo, ordinary_file};
 
 pub const SINGLE_FILE: &str = "model.safetensors";
 
@@ -36,6 +38,8 @@ enum Shard {
     Mapped(MappedFile),
     /// Part of the program.
     Static(&'static [u8]),
+    /// One tensor, which its file has in another order.
+    Gathered(Vec<u8>),
 }
 
 impl Shard {
@@ -43,6 +47,7 @@ impl Shard {
         match self {
             Self::Mapped(file) => &file.map,
             Self::Static(bytes) => bytes,
+            Self::Gathered(bytes) => bytes,
         }
     }
 }
@@ -103,17 +108,21 @@ impl MappedTensors {
         if files.contains(SINGLE_FILE) {
             return Self::map(folder, vec![SINGLE_FILE.into()]);
         }
-        if files.contains(INDEX_FILE) {
-            let index = Index::parse(&files.read_text(INDEX_FILE)?)?;
-            let shards = index.shards();
-            if let Some(missing) = shards.iter().find(|shard| !files.contains(shard)) {
-                return Err(files.missing(missing));
+        for index_file in [INDEX_FILE, pickled::INDEX_FILE] {
+            if index_file == pickled::INDEX_FILE && files.contains(pickled::SINGLE_FILE) {
+                return Self::map(folder, vec![pickled::SINGLE_FILE.into()]);
             }
-            let weights = Self::map(folder, shards)?;
-            index.check(|name| weights.contains(name))?;
-            return Ok(weights);
+            if files.contains(index_file) {
+                let index = Index::parse(index_file, &files.read_text(index_file)?)?;
+                let shards = index.shards();
+                if let Some(missing) = shards.iter().find(|shard| !files.contains(shard)) {
+                    return Err(files.missing(missing));
+                }
+                let weights = Self::map(folder, shards)?;
+                index.check(|name| weights.contains(name))?;
+                return Ok(weights);
+            }
         }
-        foreign::check_pickled(files.shown(), |file| Ok(files.contains(file)))?;
         Err(files.missing(SINGLE_FILE))
     }
 
@@ -128,7 +137,47 @@ impl MappedTensors {
             let changed = std::fs::metadata(&path).and_then(|about| about.modified()).ok();
             shards.push((name, Shard::Mapped(MappedFile { map, changed })));
         }
+        if shards.iter().any(|(name, _)| name.ends_with(".bin")) {
+            return Self::from_pickled(folder, shards);
+        }
         Self::from_shards(shards)
+    }
+
+    /// Reads the lists of tensors one by one, so that a damaged file is named.
+    fn from_pickled(folder: &Path, shards: Vec<(String, Shard)>) -> Result<Self, CheckpointError> {
+        let mut all = Self {
+            shards: Vec::new(),
+            tensors: BTreeMap::new(),
+        };
+        let mut gathered = Vec::new();
+        for (index, (file, shard)) in shards.into_iter().enumerate() {
+            let listed = pickled::tensors(&folder.join(&file), shard.bytes());
+            let listed = listed.map_err(|reason| CheckpointError::Damaged { file, reason })?;
+            for tensor in listed {
+                let (shard, bytes) = match tensor.numbers {
+                    Numbers::InFile(range) => (index, range),
+                    Numbers::Gathered(bytes) => {
+                        gathered.push((tensor.name.clone(), bytes));
+                        (usize::MAX, 0..0)
+                    }
+                };
+                let stored = Stored {
+                    shard,
+                    bytes,
+                    dtype: tensor.dtype,
+                    shape: tensor.shape,
+                };
+                all.tensors.insert(tensor.name, stored);
+            }
+            all.shards.push(shard);
+        }
+        for (name, bytes) in gathered {
+            if let Some(stored) = all.tensors.get_mut(&name).filter(|stored| stored.shard == usize::MAX) {
+                (stored.shard, stored.bytes) = (all.shards.len(), 0..bytes.len());
+                all.shards.push(Shard::Gathered(bytes));
+            }
+        }
+        Ok(all)
     }
 
     /// Reads the headers one by one, so that a damaged file is named.
@@ -165,8 +214,11 @@ impl MappedTensors {
     pub fn fingerprint(&self) -> Option<String> {
         let mut hash = Sha256::new();
         for shard in &self.shards {
-            let Shard::Mapped(MappedFile { map, changed }) = shard else {
-                return None;
+            let MappedFile { map, changed } = match shard {
+                Shard::Mapped(file) => file,
+                Shard::Static(_) => return None,
+                // Its file is among the others.
+                Shard::Gathered(_) => continue,
             };
             let changed = changed.and_then(|changed| changed.duration_since(UNIX_EPOCH).ok());
             hash.update(map.len().to_le_bytes());
@@ -199,7 +251,7 @@ impl MappedTensors {
             bytes: &shard.bytes()[stored.bytes.clone()],
             map: match shard {
                 Shard::Mapped(file) => Some((&file.map, stored.bytes.start)),
-                Shard::Static(_) => None,
+                Shard::Static(_) | Shard::Gathered(_) => None,
             },
         })
     }

@@ -4,7 +4,8 @@
 //!
 //! - [`source`](Source): what `--model` names; [`foreign`]: what people take for a checkpoint.
 //! - [`files`](Files): the files, wherever they are; [`hub`] brings them into the cache.
-//! - [`mapped`](MappedTensors): the weight files, mapped, their headers read.
+//! - [`lenient_json`]: JSON as those files have it.
+//! - [`mapped`](MappedTensors): the weight files, mapped, their headers read; `pickled`: those of torch.
 //! - [`tensors`](Tensors): tensors from there onto a device, converted piece by piece.
 
 mod demo;
@@ -13,8 +14,10 @@ mod files;
 mod foreign;
 mod hex;
 pub mod hub;
+pub mod lenient_json;
 mod mapped;
 mod ordinary_file;
+mod pickled;
 pub mod progress;
 mod readable_bytes;
 mod shard_index;

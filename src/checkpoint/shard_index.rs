@@ -1,4 +1,4 @@
-//! `model.safetensors.index.json`: which shard holds which tensor.
+//! `model.safetensors.index.json`, or `pytorch_model.bin.index.json`: which shard holds which tensor.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,16 +8,26 @@ use super::CheckpointError;
 
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
-#[derive(Deserialize)]
 pub struct Index {
+    /// The file's name.
+    file: &'static str,
+    weight_map: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Content {
     weight_map: BTreeMap<String, String>,
 }
 
 impl Index {
-    pub fn parse(json: &str) -> Result<Self, CheckpointError> {
-        let index: Self = serde_json::from_str(json).map_err(|error| damaged(error.to_string()))?;
+    pub fn parse(file: &'static str, json: &str) -> Result<Self, CheckpointError> {
+        let content: Content = serde_json::from_str(json).map_err(|error| damaged(file, error.to_string()))?;
+        let index = Self {
+            file,
+            weight_map: content.weight_map,
+        };
         if index.weight_map.is_empty() {
-            return Err(damaged("its weight_map is empty".into()));
+            return Err(damaged(file, "its weight_map is empty".into()));
         }
         // Shards lie beside their index; a path out of the folder is no shard.
         match index
@@ -25,7 +35,7 @@ impl Index {
             .values()
             .find(|shard| shard.is_empty() || *shard == ".." || shard.contains(['/', '\\']))
         {
-            Some(shard) => Err(damaged(format!("{shard} is not the name of a file beside it"))),
+            Some(shard) => Err(damaged(file, format!("{shard} is not the name of a file beside it"))),
             None => Ok(index),
         }
     }
@@ -39,15 +49,18 @@ impl Index {
     /// Checks that the shards hold what the index says.
     pub fn check(&self, contains: impl Fn(&str) -> bool) -> Result<(), CheckpointError> {
         match self.weight_map.iter().find(|(name, _)| !contains(name)) {
-            Some((name, shard)) => Err(damaged(format!("it says that {shard} holds {name}, which it does not"))),
+            Some((name, shard)) => Err(damaged(
+                self.file,
+                format!("it says that {shard} holds {name}, which it does not"),
+            )),
             None => Ok(()),
         }
     }
 }
 
-fn damaged(reason: String) -> CheckpointError {
+fn damaged(file: &str, reason: String) -> CheckpointError {
     CheckpointError::Damaged {
-        file: INDEX_FILE.into(),
+        file: file.into(),
         reason,
     }
 }

@@ -12,6 +12,7 @@ mod engine;
 mod fetch;
 mod flag_names;
 mod log;
+mod matching;
 mod models;
 mod number_args;
 mod options;
@@ -32,7 +33,7 @@ use log::LogFormat;
 
 use crate::models::{Kernels, bound_arenas};
 
-/// Ask a picture a question: BLIP-2 in the browser and in the terminal.
+/// Ask a picture a question: BLIP-2 and BLIP in the browser and in the terminal.
 #[derive(Parser)]
 #[command(name = "glimpse", version, arg_required_else_help = true, max_term_width = 100, after_help = VARIABLES)]
 struct Cli {
@@ -56,6 +57,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Answer one question, or a file of them, in the terminal
     Ask(ask::AskArgs),
+    /// Compare pictures with texts: how well each text fits each picture
+    Match(matching::MatchArgs),
     /// List the models: their sizes, which are downloaded, which fit this machine
     Models(models::ModelsArgs),
     /// Ask a running server whether it is ready to answer: exit status 0 if it is
@@ -74,7 +77,7 @@ impl Command {
 
     /// Whether what it is asked for goes to standard output.
     fn prints(&self) -> bool {
-        matches!(self, Self::Ask(_) | Self::Models(_) | Self::Fetch(_))
+        matches!(self, Self::Ask(_) | Self::Match(_) | Self::Models(_) | Self::Fetch(_))
     }
 }
 
@@ -111,6 +114,7 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Ask(args) => ask::run(args, &FlagNames::new(&matches)),
+        Command::Match(args) => matching::run(args),
         Command::Models(args) => models::run(args),
         Command::Check(args) => check::run(&args),
         Command::Fetch(args) => fetch::run(args),

@@ -10,11 +10,12 @@ use serde::Serialize;
 use super::CommandResult;
 use super::fetch::count;
 use super::options::PlaceArgs;
-use crate::blip2::config::Blip2Config;
 use crate::checkpoint::{Source, progress, readable_bytes};
 use crate::models::inventory::parameters;
 use crate::models::memory_estimate::{MemoryEstimate, estimate};
-use crate::models::{Cached, CheckpointMetadata, LoadError, MemoryLimit, Precision, cached, known, language_model};
+use crate::models::{
+    Cached, CheckpointMetadata, LoadError, MemoryLimit, ModelConfig, Precision, cached, known, language_model,
+};
 
 #[derive(Args)]
 pub struct ModelsArgs {
@@ -122,12 +123,12 @@ fn rows(limit: Option<&MemoryLimit>, offered: &[Precision]) -> Result<Vec<Row>, 
 impl Row {
     fn new(
         id: Option<&str>,
-        config: &Blip2Config,
+        config: &ModelConfig,
         downloaded: Downloaded,
         limit: Option<&MemoryLimit>,
         offered: &[Precision],
     ) -> Self {
-        let head = config.text_config.expects_head();
+        let head = config.expects_head();
         let memory = |precision: &Precision| (precision.name(), estimate(config, head, *precision));
         let fits = |limit: &MemoryLimit| {
             let fitting = offered.iter().filter(|precision| limit.fits(config, head, **precision));
@@ -136,7 +137,7 @@ impl Row {
         Self {
             id: id.map(str::to_string),
             language_model: language_model(config),
-            picture_size: config.vision_config.image_size,
+            picture_size: config.vision().image_size,
             parameters: parameters(config),
             disk_bytes: 4 * parameters(config),
             memory_bytes: offered.iter().map(memory).collect(),

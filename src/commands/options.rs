@@ -21,7 +21,7 @@ use crate::models::{
 /// Which model answers, and where it runs.
 #[derive(Args, Clone)]
 pub struct ModelArgs {
-    /// A folder with a BLIP-2 checkpoint, or its id on the Hugging Face hub (owner/name or
+    /// A folder with a BLIP-2 or BLIP checkpoint, or its id on the Hugging Face hub (owner/name or
     /// owner/name@revision), as `glimpse models` lists them; a folder that exists wins
     /// [default: the small demo model that is part of this program]
     #[arg(long, env = "GLIMPSE_MODEL", value_name = "ID|DIR", value_parser = NonEmptyStringValueParser::new())]

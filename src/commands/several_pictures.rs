@@ -134,7 +134,7 @@ fn texts(answer: Option<&AnswerRecord>) -> Vec<&str> {
 }
 
 /// A text without what would end its line or its column.
-fn in_a_line(text: &str) -> String {
+pub fn in_a_line(text: &str) -> String {
     text.replace(['\n', '\r', '\t'], " ")
 }
 

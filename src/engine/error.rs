@@ -46,6 +46,10 @@ pub enum StartError {
         "The model is loaded on {device}, and cannot answer there about a blank picture: {reason}. If it is a GPU, check its driver (`nvidia-smi`) and who else uses it, or use --device cpu."
     )]
     NoAnswer { device: String, reason: String },
+    #[error(
+        "{model} compares pictures with texts, and neither answers questions nor writes captions. Use `glimpse match` with it, or name another model."
+    )]
+    WritesNothing { model: String },
 }
 
 impl StartError {

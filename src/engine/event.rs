@@ -39,7 +39,8 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub struct Summary {
     pub finish_reason: FinishReason,
-    /// The prompt's ids, picture tokens included.
+    /// The prompt's ids, picture tokens included; of a model whose answers begin anew, those that they begin
+    /// with.
     pub prompt_ids: Vec<u32>,
     pub generated_tokens: usize,
     pub timings: Timings,

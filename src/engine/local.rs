@@ -8,9 +8,9 @@ use super::job::Job;
 use super::queue::{QueueSender, queue};
 use super::scheduler::BatchLimits;
 use super::watch::{StepWatch, look_at};
-use super::worker;
+use super::worker::{self, Work};
 use super::{Description, Engine, EngineError, Events, Health, QueueLimits, QueueState, StartError, Steps, Submission};
-use crate::models::{Kernels, OpenModel};
+use crate::models::{Kernels, OpenModel, Purpose};
 use crate::processor::{Picture, Processor};
 
 /// A model with a thread of its own, and a queue before it.
@@ -26,7 +26,8 @@ impl LocalEngine {
     /// Gives the model its thread, which ends when the engine is gone and the queue is empty.
     ///
     /// # Errors
-    /// The system gives no thread, or the device no memory for keys and values.
+    /// The system gives no thread, or the device no memory for keys and values; or the model compares
+    /// pictures with texts, and answers nothing.
     pub fn start(model: OpenModel, limits: QueueLimits, batches: BatchLimits) -> Result<Self, StartError> {
         Self::begin(model, limits, batches, Box::new(std::iter::empty()), false)
     }
@@ -45,7 +46,7 @@ impl LocalEngine {
     ) -> Result<Self, StartError> {
         let processor = Arc::clone(&model.processor);
         let pictures = Box::new(pictures.map(move |picture| processor.image.resize(&picture)));
-        let warms_up = model.blip2.precision().kernels == Kernels::Candle;
+        let warms_up = model.network.precision().kernels == Kernels::Candle;
         Self::begin(model, limits, batches, pictures, warms_up)
     }
 
@@ -56,8 +57,11 @@ impl LocalEngine {
         pictures: Box<dyn Iterator<Item = Picture> + Send>,
         warms_up: bool,
     ) -> Result<Self, StartError> {
+        if model.purpose == Purpose::Matching {
+            return Err(StartError::WritesNothing { model: model.name });
+        }
         let (sender, queue) = queue(limits);
-        let health = Arc::new(DeviceHealth::new(model.blip2.device().is_cpu()));
+        let health = Arc::new(DeviceHealth::new(model.network.device().is_cpu()));
         let watch = Arc::new(StepWatch::new(batches.max_gap));
         let engine = Self {
             queue: sender,
@@ -71,9 +75,15 @@ impl LocalEngine {
         let (started, has_started) = channel();
         std::thread::Builder::new().name("model".into()).spawn(move || {
             // The work of a GPU is queued by thread: all of it is done in this one.
-            if let Some(batched) = worker::begin(&model, batches, warms_up, &started) {
-                worker::run(&model, batched, queue, batches, health, watch, pictures);
-            }
+            let work = Work {
+                limits: batches,
+                warms_up,
+                queue,
+                health,
+                watch,
+                pictures,
+            };
+            worker::run(&model, work, &started);
             drop(looked_at);
         })?;
         let reason = "the model's thread broke, as the log says".to_owned();

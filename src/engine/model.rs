@@ -1,8 +1,10 @@
 //! The model as the scheduler uses it: in steps that are small enough for others to have their turn
 //! in between.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
+use crate::blip::Blip;
+use crate::blip::passes as blip;
 use crate::blip2::config::ModelClass;
 use crate::blip2::passes::{DecoderSequence, KvCache, KvUsage, PromptPart, Reading};
 use crate::blip2::{Blip2, EncodedPicture, PictureEncoding};
@@ -51,6 +53,10 @@ pub trait Model {
     fn finish_reading(&mut self, reading: Self::Reading, parts: &mut [Part<Self>]) -> Result<Vec<Option<Vec<f32>>>>;
     /// One more token in each row, and the logits behind.
     fn decode(&mut self, rows: &mut [&mut Self::Sequence], tokens: &[u32]) -> Result<Vec<Vec<f32>>>;
+    /// What is told of a prompt's ids: what stands in front of the answer.
+    fn told_prompt(&self, ids: Vec<u32>) -> Vec<u32> {
+        ids
+    }
     /// The blocks that an answer of so many rows takes at most, from a prompt to its longest.
     fn most_blocks(&self, prompt: usize, beginning: &Beginning, rows: usize) -> usize;
     fn usage(&self) -> KvUsage;
@@ -75,6 +81,13 @@ const MOST_KEPT: u64 = 1024;
 /// The fewest: an answer must fit.
 const LEAST_BLOCKS: u64 = 8;
 
+/// The blocks of a pool that may take so many bytes.
+fn block_count(budget: u64, block: u64, device: &Device) -> usize {
+    // The host's memory is taken as it is written; a device's at once, where half stays for the rest.
+    let budget = if device.is_cpu() { budget } else { budget / 2 };
+    (budget / block.max(1)).clamp(LEAST_BLOCKS, MOST_BLOCKS) as usize
+}
+
 impl<'a> Blip2Model<'a> {
     /// Takes what the model's memory limit leaves for keys and values; `kept_bytes` of them may be
     /// kept for whoever asks about the same picture, or goes on with a conversation.
@@ -83,15 +96,9 @@ impl<'a> Blip2Model<'a> {
     /// The device has no memory for it.
     pub fn new(blip2: &'a Blip2, image: &'a ImageProcessor, kept_bytes: u64) -> candle_core::Result<Self> {
         let block = blip2.block_bytes();
-        // The host's memory is taken as it is written; a device's at once, where half stays for the rest.
-        let budget = if blip2.device().is_cpu() {
-            blip2.cache_budget()
-        } else {
-            blip2.cache_budget() / 2
-        };
-        let count = (budget / block.max(1)).clamp(LEAST_BLOCKS, MOST_BLOCKS);
+        let count = block_count(blip2.cache_budget(), block, blip2.device());
         Ok(Self {
-            cache: blip2.new_cache(count as usize, (kept_bytes / block.max(1)).min(MOST_KEPT) as usize)?,
+            cache: blip2.new_cache(count, (kept_bytes / block.max(1)).min(MOST_KEPT) as usize)?,
             blip2,
             image,
         })
@@ -158,15 +165,8 @@ impl Model for Blip2Model<'_> {
     }
 
     fn most_blocks(&self, prompt: usize, beginning: &Beginning, rows: usize) -> usize {
-        let new = beginning.max_length - beginning.ids_before.len().min(beginning.max_length);
-        // A row's own: its new tokens, and the block that they share with the prompt.
-        let tail = KvCache::blocks_of(new) + 1;
-        let shared = if self.blip2.reads_in_parts() {
-            KvCache::blocks_of(prompt)
-        } else {
-            1
-        };
-        rows.saturating_mul(tail).saturating_add(shared)
+        let shared = if self.blip2.reads_in_parts() { prompt } else { 1 };
+        blocks_of_rows(shared, beginning, rows)
     }
 
     fn usage(&self) -> KvUsage {
@@ -185,5 +185,123 @@ impl Model for Blip2Model<'_> {
 
     fn block_bytes(&self) -> u64 {
         self.blip2.block_bytes()
+    }
+}
+
+/// The blocks of rows that share so many positions in front of their answer.
+fn blocks_of_rows(shared: usize, beginning: &Beginning, rows: usize) -> usize {
+    let new = beginning.max_length - beginning.ids_before.len().min(beginning.max_length);
+    // A row's own: its new tokens, and the block that they share with the prompt.
+    let tail = KvCache::blocks_of(new) + 1;
+    rows.saturating_mul(tail).saturating_add(KvCache::blocks_of(shared))
+}
+
+/// BLIP with its KV pool: one that writes captions or answers.
+pub struct BlipModel<'a> {
+    blip: &'a Blip,
+    image: &'a ImageProcessor,
+    cache: KvCache,
+    block_bytes: u64,
+}
+
+impl<'a> BlipModel<'a> {
+    /// Takes what the model's memory limit leaves for keys and values. None of them are kept for others:
+    /// those of a text depend on what it looks at.
+    ///
+    /// # Errors
+    /// The model writes nothing, or the device has no memory for it.
+    pub fn new(blip: &'a Blip, image: &'a ImageProcessor) -> candle_core::Result<Self> {
+        let block_bytes = blip.block_bytes()?;
+        let count = block_count(blip.cache_budget(), block_bytes, blip.device());
+        Ok(Self {
+            cache: blip.new_cache(count)?,
+            blip,
+            image,
+            block_bytes,
+        })
+    }
+}
+
+impl Model for BlipModel<'_> {
+    type Encoded = blip::EncodedPicture;
+    type Looking = PictureEncoding;
+    type Reading = blip::Reading;
+    type Sequence = DecoderSequence;
+
+    fn beginning(&self, prompt_ids: &[u32], options: &GenerationOptions) -> Result<Beginning> {
+        self.blip.beginning(prompt_ids, options)
+    }
+
+    fn begin_picture(&mut self, picture: &Picture) -> Result<PictureEncoding> {
+        let pixel_values = self.image.pixel_values(picture)?;
+        Ok(self.blip.begin_picture(&pixel_values)?)
+    }
+
+    fn look_on(&mut self, looking: &mut PictureEncoding) -> Result<Option<blip::EncodedPicture>> {
+        Ok(self.blip.look_on(looking)?)
+    }
+
+    /// None stand for it, but none are known without it.
+    fn picture_tokens(&self) -> usize {
+        1
+    }
+
+    fn reads_in_parts(&self) -> bool {
+        false
+    }
+
+    fn known(&self, _: PictureId, _: &[u32]) -> usize {
+        0
+    }
+
+    fn new_sequence(&self, _: PictureId, _: &[u32]) -> DecoderSequence {
+        self.blip.new_sequence(&self.cache)
+    }
+
+    fn fork(&self, sequence: &DecoderSequence) -> DecoderSequence {
+        sequence.fork()
+    }
+
+    fn read_of_prompt(&self, _: &DecoderSequence) -> usize {
+        // Until all is read, nothing is.
+        0
+    }
+
+    fn begin_reading(&mut self, parts: &mut [Part<Self>]) -> Result<blip::Reading> {
+        Ok(self.blip.begin_reading(&mut self.cache, parts)?)
+    }
+
+    fn read_on(&mut self, reading: &mut blip::Reading) -> Result<bool> {
+        Ok(self.blip.read_on(&mut self.cache, reading)?)
+    }
+
+    fn finish_reading(&mut self, reading: blip::Reading, parts: &mut [Part<Self>]) -> Result<Vec<Option<Vec<f32>>>> {
+        Ok(self.blip.finish_reading(reading, parts)?)
+    }
+
+    fn decode(&mut self, rows: &mut [&mut DecoderSequence], tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
+        Ok(self.blip.decode(&mut self.cache, rows, tokens)?)
+    }
+
+    fn told_prompt(&self, ids: Vec<u32>) -> Vec<u32> {
+        self.blip.ids_before_answer(&ids).to_vec()
+    }
+
+    fn most_blocks(&self, _: usize, beginning: &Beginning, rows: usize) -> usize {
+        blocks_of_rows(beginning.ids_before.len(), beginning, rows)
+    }
+
+    fn usage(&self) -> KvUsage {
+        self.cache.usage()
+    }
+
+    fn encoded_bytes(&self) -> u64 {
+        let vision = &self.blip.config().vision_config;
+        let numbers = vision.num_positions() * vision.hidden_size;
+        (numbers * self.blip.precision().dtype.size_in_bytes()) as u64
+    }
+
+    fn block_bytes(&self) -> u64 {
+        self.block_bytes
     }
 }

@@ -71,7 +71,9 @@ impl PromptWriter<'_> {
     /// A text that cannot be sent.
     pub fn write(&self, instruction: &Instruction, room: usize) -> Result<SentPrompt, TextError> {
         let default_turns = self.is_demo.then_some(DEMO_TURNS);
+        let knows_turns = self.processor.form().knows_turns();
         match as_prompt(instruction, default_turns) {
+            Prompt::Conversation { question, .. } if !knows_turns => self.send(&Prompt::Question(question)),
             Prompt::Conversation { earlier, question } => self.conversation(earlier, question, room),
             prompt => self.send(&prompt),
         }

@@ -399,7 +399,8 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
                 Ok(true) => {
                     if let Some(mut request) = self.remove(number) {
                         self.health.succeeded();
-                        let summary = request.summary(self.prompts.processor);
+                        let mut summary = request.summary(self.prompts.processor);
+                        summary.prompt_ids = self.model.told_prompt(summary.prompt_ids);
                         request.log_end(summary.finish_reason.name());
                         request.end(Event::Done(summary));
                     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::health::DeviceHealth;
 use super::job::Job;
-use super::model::Blip2Model;
+use super::model::{Blip2Model, BlipModel, Model};
 use super::prompt::PromptWriter;
 use super::queue::Queue;
 use super::scheduler::{BatchLimits, Prompts, Scheduler};
@@ -14,21 +14,46 @@ use super::warm_up::warm_up;
 use super::watch::StepWatch;
 use super::{Instruction, StartError};
 use crate::generation::GenerationError;
-use crate::models::OpenModel;
-use crate::processor::Picture;
+use crate::models::{Network, OpenModel};
+use crate::processor::{Picture, PromptForm};
 
-/// Gives the model its KV pool and, where it `warms_up`, lets it answer once. Tells how that went, and
-/// gives the model where it went well.
-pub fn begin<'a>(
-    model: &'a OpenModel,
-    limits: BatchLimits,
-    warms_up: bool,
+/// What the model's thread begins with.
+pub struct Work {
+    pub limits: BatchLimits,
+    /// Whether the model answers once before anybody asks.
+    pub warms_up: bool,
+    pub queue: Queue<Job>,
+    pub health: Arc<DeviceHealth>,
+    pub watch: Arc<StepWatch>,
+    /// As the model sees them: encoded while nobody asks.
+    pub pictures: Box<dyn Iterator<Item = Picture> + Send>,
+}
+
+/// Gives the model its KV pool and, where it warms up, lets it answer once. Tells how that went, and where
+/// it went well answers questions until no more can come.
+pub fn run(model: &OpenModel, work: Work, started: &Sender<Result<(), StartError>>) {
+    let image = &model.processor.image;
+    match &model.network {
+        Network::Blip2(blip2) => {
+            let batched = Blip2Model::new(blip2, image, work.limits.picture_cache);
+            let context = blip2.config().text_config.context();
+            run_batched(model, batched, work, started, &|new| context.room_for_turns(new));
+        }
+        Network::Blip(blip) => run_batched(model, BlipModel::new(blip, image), work, started, &|_| 0),
+    }
+}
+
+fn run_batched<M: Model + Send>(
+    model: &OpenModel,
+    batched: candle_core::Result<M>,
+    work: Work,
     started: &Sender<Result<(), StartError>>,
-) -> Option<Blip2Model<'a>> {
-    let begun = Blip2Model::new(&model.blip2, &model.processor.image, limits.picture_cache)
+    room_for_turns: &(dyn Fn(usize) -> usize + Sync),
+) {
+    let begun = batched
         .map_err(|error| StartError::no_cache(&model.device, &error))
         .and_then(|mut batched| {
-            if warms_up {
+            if work.warms_up {
                 answer_once(model, &mut batched).map_err(|error| StartError::no_answer(&model.device, &error))?;
             }
             Ok(batched)
@@ -39,22 +64,39 @@ pub fn begin<'a>(
     };
     // Whoever starts an engine waits for it.
     let _ = started.send(outcome);
-    batched
+    let Some(batched) = batched else { return };
+    let prompts = Prompts {
+        processor: &model.processor.text,
+        is_demo: model.is_demo,
+        room_for_turns,
+    };
+    Scheduler::new(batched, prompts, work.queue, work.limits, work.health, work.watch)
+        .warm(work.pictures)
+        .run();
 }
 
 /// Answers about a blank picture, and tells how long it took.
-fn answer_once(model: &OpenModel, batched: &mut Blip2Model) -> Result<(), GenerationError> {
+fn answer_once<M: Model>(model: &OpenModel, batched: &mut M) -> Result<(), GenerationError> {
     let start = Instant::now();
     let blank = Picture {
         width: 1,
         height: 1,
         rgb: vec![u8::MAX; 3],
     };
+    let text = &model.processor.text;
     let writer = PromptWriter {
-        processor: &model.processor.text,
+        processor: text,
         is_demo: model.is_demo,
     };
-    let prompt = writer.write(&Instruction::Caption { prefix: None }, 0);
+    let instruction = match text.form() {
+        PromptForm::Question => Instruction::Question {
+            question: "what is it?".into(),
+            earlier: Vec::new(),
+            context_turns: None,
+        },
+        _ => Instruction::Caption { prefix: None },
+    };
+    let prompt = writer.write(&instruction, 0);
     let prompt = prompt.map_err(candle_core::Error::wrap)?;
     warm_up(batched, &model.processor.image.resize(&blank), &prompt)?;
     tracing::info!(
@@ -63,27 +105,4 @@ fn answer_once(model: &OpenModel, batched: &mut Blip2Model) -> Result<(), Genera
         start.elapsed().as_secs_f64() * 1e3
     );
     Ok(())
-}
-
-/// Answers questions until no more can come, and encodes `pictures`, as the model sees them, while
-/// there are none.
-pub fn run(
-    model: &OpenModel,
-    batched: Blip2Model,
-    queue: Queue<Job>,
-    limits: BatchLimits,
-    health: Arc<DeviceHealth>,
-    watch: Arc<StepWatch>,
-    pictures: Box<dyn Iterator<Item = Picture> + Send>,
-) {
-    let context = model.blip2.config().text_config.context();
-    let room_for_turns = |max_new_tokens| context.room_for_turns(max_new_tokens);
-    let prompts = Prompts {
-        processor: &model.processor.text,
-        is_demo: model.is_demo,
-        room_for_turns: &room_for_turns,
-    };
-    Scheduler::new(batched, prompts, queue, limits, health, watch)
-        .warm(pictures)
-        .run();
 }

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::inventory::{HEAD, inventory, may_be_left};
-use super::{CheckpointMetadata, LoadError};
+use super::inventory::{head, inventory, may_be_left};
+use super::{CheckpointMetadata, LoadError, ModelConfig, Network};
+use crate::blip::Blip;
+use crate::blip::config::Task;
 use crate::blip2::Blip2;
 use crate::blip2::config::{Blip2Config, ModelClass};
-use crate::blip2::precision::of_model;
 use crate::blip2::retrieval::Blip2Retrieval;
 use crate::checkpoint::{CheckpointError, Files, MappedTensors, Source, Tensors, progress};
 use crate::cpu::WeightFormat;
@@ -18,7 +19,7 @@ use crate::processor::{BertTokenizer, ImageProcessor, Processor};
 /// An opened checkpoint: its small files read, its weights mapped and their shapes checked.
 pub struct Checkpoint {
     files: Files,
-    config: Blip2Config,
+    config: ModelConfig,
     tensors: Arc<MappedTensors>,
 }
 
@@ -26,7 +27,7 @@ impl Checkpoint {
     /// Opens a folder with an unmodified Hugging Face checkpoint.
     ///
     /// # Errors
-    /// What is missing, damaged, or no BLIP-2.
+    /// What is missing, damaged, or no model that Glimpse runs.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, LoadError> {
         let folder = folder.as_ref();
         if !folder.is_dir() {
@@ -43,12 +44,14 @@ impl Checkpoint {
         CheckpointMetadata::find(&Source::Demo, progress::silent())?.open()
     }
 
-    pub(super) fn new(files: Files, mut config: Blip2Config) -> Result<Self, LoadError> {
+    pub(super) fn new(files: Files, config: ModelConfig) -> Result<Self, LoadError> {
         let tensors = files.open_tensors()?;
-        let class = config.named_class;
-        config.named_class = Some(class.unwrap_or_else(|| ModelClass::of_tensors(|name| tensors.contains(name))));
-        for wanted in inventory(&config, tensors.contains(HEAD)) {
-            tensors.check(files.name(), &wanted.name, &wanted.shape)?;
+        let config = with_task(config, &tensors)?;
+        let has_head = head(&config).is_some_and(|head| tensors.contains(head));
+        for wanted in inventory(&config, has_head) {
+            // Where there is neither, the first is told.
+            let other = wanted.or.filter(|other| tensors.contains(other));
+            tensors.check(files.name(), &other.unwrap_or(wanted.name), &wanted.shape)?;
         }
         let checkpoint = Self {
             files,
@@ -63,7 +66,8 @@ impl Checkpoint {
     /// may hold.
     pub fn unused_tensors(&self) -> Vec<&str> {
         let asked = inventory(&self.config, self.has_head());
-        let asked: HashSet<&str> = asked.iter().map(|tensor| tensor.name.as_str()).collect();
+        let names = asked.iter().flat_map(|tensor| [Some(&tensor.name), tensor.or.as_ref()]);
+        let asked: HashSet<&str> = names.flatten().map(String::as_str).collect();
         let is_unused = |name: &&str| !asked.contains(name) && !may_be_left(name, &self.config);
         self.tensors.names().filter(is_unused).collect()
     }
@@ -91,13 +95,13 @@ impl Checkpoint {
     }
 
     /// `config.json`, which the weights were checked against.
-    pub fn config(&self) -> &Blip2Config {
+    pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
     /// Whether the file holds a head of the language model's own.
     pub fn has_head(&self) -> bool {
-        self.tensors.contains(HEAD)
+        head(&self.config).is_some_and(|head| self.tensors.contains(head))
     }
 
     /// Bytes of the model's tensors in the files.
@@ -105,7 +109,10 @@ impl Checkpoint {
         let tensors = inventory(&self.config, self.has_head());
         tensors
             .iter()
-            .map(|tensor| self.tensors.stored_bytes(&tensor.name))
+            .map(|tensor| {
+                let other = tensor.or.as_ref().map_or(0, |other| self.tensors.stored_bytes(other));
+                self.tensors.stored_bytes(&tensor.name) + other
+            })
             .sum()
     }
 
@@ -136,7 +143,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// No memory, a device that fails, or a tensor that is missing or has another shape.
-    pub fn load(&self, placement: &Placement) -> Result<Blip2, LoadError> {
+    pub fn load(&self, placement: &Placement) -> Result<Network, LoadError> {
         self.load_packed(placement, None)
     }
 
@@ -145,11 +152,11 @@ impl Checkpoint {
     /// # Errors
     /// As for [`Checkpoint::load`], and a checkpoint of another class.
     pub fn load_retrieval(&self, placement: &Placement) -> Result<Blip2Retrieval, LoadError> {
-        if self.config.class() != ModelClass::ImageTextRetrieval {
+        let Some(config) = self.config.blip2().filter(|config| compares(config)) else {
             return Err(LoadError::NotForMatching(self.name().to_owned()));
-        }
+        };
         let weights = Weights::new(self.tensors(), placement.clone());
-        let model = Blip2Retrieval::new(&self.config, weights);
+        let model = Blip2Retrieval::new(config, weights);
         let loaded = model.and_then(|model| placement.device.synchronize().map(|()| model));
         loaded.map_err(|error| LoadError::of_weights(self.name(), error))
     }
@@ -162,22 +169,50 @@ impl Checkpoint {
         super::load_processor::load_matching(self)
     }
 
+    /// As [`Checkpoint::load`], of a checkpoint that is to be BLIP-2.
+    ///
+    /// # Errors
+    /// As for [`Checkpoint::load`], and another model.
+    pub fn load_blip2(&self, placement: &Placement) -> Result<Blip2, LoadError> {
+        match self.load(placement)? {
+            Network::Blip2(model) => Ok(model),
+            Network::Blip(_) => Err(LoadError::NotThisModel {
+                name: self.name().into(),
+                wanted: "BLIP-2",
+            }),
+        }
+    }
+
+    /// As [`Checkpoint::load`], of a checkpoint that is to be BLIP.
+    ///
+    /// # Errors
+    /// As for [`Checkpoint::load`], and another model.
+    pub fn load_blip(&self, placement: &Placement) -> Result<Blip, LoadError> {
+        match self.load(placement)? {
+            Network::Blip(model) => Ok(model),
+            Network::Blip2(_) => Err(LoadError::NotThisModel {
+                name: self.name().into(),
+                wanted: "BLIP",
+            }),
+        }
+    }
+
     /// As [`Checkpoint::load`], with matrices from where they are kept as our kernels want them.
     ///
     /// # Errors
     /// As for [`Checkpoint::load`].
-    pub fn load_packed(&self, placement: &Placement, packed: Option<Arc<PackedWeights>>) -> Result<Blip2, LoadError> {
-        if self.config.class() == ModelClass::ImageTextRetrieval {
+    pub fn load_packed(&self, placement: &Placement, packed: Option<Arc<PackedWeights>>) -> Result<Network, LoadError> {
+        if self.config.blip2().is_some_and(compares) {
             return Err(LoadError::MatchesOnly(self.name().to_owned()));
         }
         let placement = Placement {
-            precision: of_model(&self.config, placement.precision),
+            precision: self.config.precision(placement.precision),
             ..placement.clone()
         };
         let weights = Weights::new(self.tensors(), placement.clone()).packed_in(packed);
-        let blip2 = Blip2::new(&self.config, weights);
+        let network = Network::new(&self.config, weights);
         // A GPU's work is queued by thread, and the model answers on another than it is loaded on.
-        let loaded = blip2.and_then(|blip2| placement.device.synchronize().map(|()| blip2));
+        let loaded = network.and_then(|network| placement.device.synchronize().map(|()| network));
         loaded.map_err(|error| LoadError::of_weights(self.name(), error))
     }
 
@@ -188,4 +223,26 @@ impl Checkpoint {
     pub fn processor(&self) -> Result<Processor, LoadError> {
         super::load_processor::load(self)
     }
+}
+
+/// What a model of BLIP does is told by its tensors where its config does not say it.
+fn with_task(config: ModelConfig, tensors: &MappedTensors) -> Result<ModelConfig, LoadError> {
+    match config {
+        ModelConfig::Blip(config) if config.task.is_none() => {
+            let names: Vec<&str> = tensors.names().collect();
+            let task = Task::of_tensors(names.iter().copied());
+            Ok(ModelConfig::Blip(config.with_task(task)?))
+        }
+        ModelConfig::Blip2(mut config) => {
+            let class = config.named_class;
+            config.named_class = Some(class.unwrap_or_else(|| ModelClass::of_tensors(|name| tensors.contains(name))));
+            Ok(ModelConfig::Blip2(config))
+        }
+        config => Ok(config),
+    }
+}
+
+/// Whether a BLIP-2 compares texts and pictures, and writes nothing.
+fn compares(config: &Blip2Config) -> bool {
+    config.class() == ModelClass::ImageTextRetrieval
 }

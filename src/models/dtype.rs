@@ -4,9 +4,9 @@ use std::str::FromStr;
 
 use candle_core::{DType, Device};
 
+use super::ModelConfig;
 use super::device::Capability;
 use super::inventory::parameters;
-use crate::blip2::config::{Blip2Config, LanguageModelConfig};
 use crate::cpu::WeightFormat;
 use crate::nn::cuda_rules::least_capability;
 use crate::nn::{Kernels, Precision};
@@ -53,7 +53,7 @@ impl DtypeChoice {
     ///
     /// # Errors
     /// A format by name that the GPU has no kernels for.
-    pub fn resolve(self, device: &Device, config: &Blip2Config) -> Result<WeightFormat, UnsupportedDtype> {
+    pub fn resolve(self, device: &Device, config: &ModelConfig) -> Result<WeightFormat, UnsupportedDtype> {
         let capability = Capability::of(device);
         match self {
             Self::Format(format) => check_format(format, capability).map(|()| format),
@@ -81,10 +81,10 @@ fn check_format(format: WeightFormat, capability: Option<Capability>) -> Result<
 }
 
 /// The 16-bit format that a model loses least in, where the GPU knows it.
-fn on_a_gpu(config: &Blip2Config, capability: Option<Capability>) -> WeightFormat {
-    match config.text_config {
-        LanguageModelConfig::Opt(_) | LanguageModelConfig::Llama(_) => WeightFormat::F16,
-        LanguageModelConfig::T5(_) => match check_format(WeightFormat::Bf16, capability) {
+fn on_a_gpu(config: &ModelConfig, capability: Option<Capability>) -> WeightFormat {
+    match config.needs_bf16() {
+        false => WeightFormat::F16,
+        true => match check_format(WeightFormat::Bf16, capability) {
             Ok(()) => WeightFormat::Bf16,
             Err(reason) => {
                 tracing::warn!("the model computes in f32, since T5's numbers are too large for f16: {reason}");
@@ -153,9 +153,17 @@ mod tests {
 
     #[test]
     fn auto_is_exact_for_a_small_model_and_small_for_a_large_one() {
-        let auto = |config: &Blip2Config| DtypeChoice::Auto.resolve(&Device::Cpu, config).expect("auto is had");
+        let auto = |config: &ModelConfig| DtypeChoice::Auto.resolve(&Device::Cpu, config).expect("auto is had");
         let demo = Checkpoint::demo().expect("it is part of the program");
         assert_eq!(auto(demo.config()), WeightFormat::F32);
-        assert!(known().iter().all(|known| auto(&known.config) == WeightFormat::Q8_0));
+        for known in known() {
+            let is_small = parameters(&known.config) < LARGE;
+            let expected = if is_small {
+                WeightFormat::F32
+            } else {
+                WeightFormat::Q8_0
+            };
+            assert_eq!(auto(&known.config), expected, "{}", known.id);
+        }
     }
 }

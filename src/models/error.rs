@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use super::device::DeviceError;
 use super::dtype::UnsupportedDtype;
 use super::fit::TooLarge;
+use crate::blip::config::ConfigError as BlipConfigError;
 use crate::blip2::config::ConfigError;
 use crate::checkpoint::CheckpointError;
 use crate::nn::kernels::KernelsError;
@@ -23,6 +24,10 @@ pub enum LoadError {
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    BlipConfig(#[from] BlipConfigError),
+    #[error("The checkpoint {name} is no {wanted}. Name another one.")]
+    NotThisModel { name: String, wanted: &'static str },
     #[error(transparent)]
     Picture(#[from] ProcessorError),
     #[error(

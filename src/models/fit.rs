@@ -1,9 +1,8 @@
 //! Whether a model fits where it is to run, and what would if it does not.
 
-use super::LoadError;
 use super::known::known;
 use super::memory_estimate::{MemoryEstimate, estimate};
-use crate::blip2::config::Blip2Config;
+use super::{LoadError, ModelConfig};
 use crate::checkpoint::readable_bytes;
 use crate::nn::Precision;
 
@@ -63,7 +62,7 @@ impl MemoryLimit {
     }
 
     /// Whether a model in this precision fits.
-    pub fn fits(&self, config: &Blip2Config, with_head: bool, precision: Precision) -> bool {
+    pub fn fits(&self, config: &ModelConfig, with_head: bool, precision: Precision) -> bool {
         estimate(config, with_head, precision).total() <= self.bytes
     }
 
@@ -76,7 +75,7 @@ impl MemoryLimit {
     pub fn check(
         &self,
         checkpoint: &str,
-        (config, with_head): (&Blip2Config, bool),
+        (config, with_head): (&ModelConfig, bool),
         precision: Precision,
         offered: &[Precision],
     ) -> Result<(), LoadError> {
@@ -93,8 +92,8 @@ impl MemoryLimit {
         })))
     }
 
-    fn advice(&self, config: &Blip2Config, with_head: bool, offered: &[Precision]) -> String {
-        let fitting = |config: &Blip2Config, with_head: bool| {
+    fn advice(&self, config: &ModelConfig, with_head: bool, offered: &[Precision]) -> String {
+        let fitting = |config: &ModelConfig, with_head: bool| {
             let fits = |precision: &&Precision| self.fits(config, with_head, **precision);
             let precision = *offered.iter().find(fits)?;
             Some((
@@ -105,9 +104,13 @@ impl MemoryLimit {
         if let Some((format, needed)) = fitting(config, with_head) {
             return format!("Use --dtype {format}, which needs {needed}.");
         }
-        let other = known().into_iter().find_map(|known| {
-            fitting(&known.config, known.config.text_config.expects_head()).map(|found| (known.id, found))
-        });
+        // What does something else is no advice.
+        let alike = known()
+            .into_iter()
+            .filter(|known| known.config.purpose() == config.purpose());
+        let other = alike
+            .into_iter()
+            .find_map(|known| fitting(&known.config, known.config.expects_head()).map(|found| (known.id, found)));
         match other {
             Some((id, (format, needed))) => {
                 format!("It fits in no --dtype; {id} does with --dtype {format}, which needs {needed}.")

@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 
-use crate::blip2::config::{Blip2Config, MODEL_TYPES};
+use super::ModelConfig;
+use super::network::says_family;
 use crate::checkpoint::Files;
 use crate::checkpoint::hub::{self, HubId, HubSettings, cached_folder};
+use crate::checkpoint::lenient_json;
 
-/// A BLIP-2 checkpoint of the cache that Glimpse can run.
+/// A checkpoint of the cache that Glimpse can run.
 pub struct Cached {
     /// As `--model` takes it, with its revision where that is not `main`.
     pub id: String,
-    pub config: Blip2Config,
+    pub config: ModelConfig,
     /// Where its files are.
     pub folder: PathBuf,
     /// Whether nothing is missing that Glimpse needs.
@@ -30,7 +32,7 @@ fn look(id: HubId, settings: &HubSettings) -> Option<Cached> {
     let files = Files::folder_called(folder.clone(), id.to_string());
     let json = files.read_text("config.json").ok()?;
     Some(Cached {
-        config: Blip2Config::from_json(&json).ok().filter(|_| names_family(&json))?,
+        config: ModelConfig::from_json(&json).ok().filter(|_| is_named(&json))?,
         is_complete: files.are_complete(),
         id: id.to_string(),
         folder,
@@ -38,7 +40,6 @@ fn look(id: HubId, settings: &HubSettings) -> Option<Cached> {
 }
 
 /// A config without a `model_type` is taken for BLIP-2's where the user names it, not here.
-fn names_family(json: &str) -> bool {
-    let value: Option<serde_json::Value> = serde_json::from_str(json).ok();
-    value.is_some_and(|value| MODEL_TYPES.iter().any(|kind| value["model_type"] == *kind))
+fn is_named(json: &str) -> bool {
+    lenient_json::parse(json.as_bytes()).is_ok_and(|value| says_family(&value))
 }

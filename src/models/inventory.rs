@@ -1,10 +1,12 @@
 //! Which tensors a checkpoint must hold, by its config alone: names and shapes.
 //!
 //! The names are those of transformers' `Blip2ForConditionalGeneration`,
-//! `InstructBlipForConditionalGeneration` and `Blip2ForImageTextRetrieval`. From this list
-//! come the check of a checkpoint before a byte of its weights is read, the number of
-//! parameters, and the memory that a dtype needs.
+//! `InstructBlipForConditionalGeneration`, `Blip2ForImageTextRetrieval` and of BLIP's three classes. From this
+//! list come the check of a checkpoint before a byte of its weights is read, the number of parameters, and the
+//! memory that a dtype needs.
 
+use super::ModelConfig;
+use crate::blip::config::{BlipConfig, Task};
 use crate::blip2::config::{
     Blip2Config, LanguageModelConfig, LlamaConfig, ModelClass, OptConfig, QFormerConfig, T5Config, VisionConfig,
 };
@@ -17,6 +19,8 @@ use crate::nn::Precision;
 pub struct TensorSpec {
     /// As it stands in the files, from the checkpoint's root.
     pub name: String,
+    /// Another name that it may have instead.
+    pub or: Option<String>,
     pub shape: Vec<usize>,
     /// By which its precision may be another than the model's.
     pub part: Part,
@@ -56,6 +60,8 @@ pub enum Part {
     LanguageModel,
     /// What compares texts and pictures, behind the Q-Former and in its precision.
     Matching,
+    /// BLIP's, and what compares them with pictures.
+    Texts,
 }
 
 /// What a tensor is for, as far as number formats treat it differently.
@@ -70,19 +76,28 @@ pub enum Kind {
 }
 
 /// The language model's own head, which OPT's checkpoints leave out (it is the token table).
-pub const HEAD: &str = "language_model.lm_head.weight";
+const HEAD: &str = "language_model.lm_head.weight";
 
 /// OPT's embedding of each token.
-pub const TOKEN_TABLE: &str = "language_model.model.decoder.embed_tokens.weight";
+const TOKEN_TABLE: &str = "language_model.model.decoder.embed_tokens.weight";
 
 /// LLaMA's.
-pub const LLAMA_TABLE: &str = "language_model.model.embed_tokens.weight";
+const LLAMA_TABLE: &str = "language_model.model.embed_tokens.weight";
 
 /// T5's, of the prompt and of the answer.
-pub const SHARED_TABLE: &str = "language_model.shared.weight";
+const SHARED_TABLE: &str = "language_model.shared.weight";
+
+/// A head of BLIP's decoder, which repeats its token table in the published files.
+const BLIP_HEAD: &str = "text_decoder.cls.predictions.decoder.weight";
+
+/// BLIP's embeddings of each token, of its encoder and of its decoder.
+const BLIP_TABLES: [&str; 2] = [
+    "text_encoder.embeddings.word_embeddings.weight",
+    "text_decoder.bert.embeddings.word_embeddings.weight",
+];
 
 /// What T5 embeds an answer with where a file holds it and it differs from the shared table.
-pub const ANSWER_TABLE: &str = "language_model.decoder.embed_tokens.weight";
+const ANSWER_TABLE: &str = "language_model.decoder.embed_tokens.weight";
 
 /// Which T5's encoder embeds a prompt with in some files; the shared table is read for it.
 const PROMPT_TABLE: &str = "language_model.encoder.embed_tokens.weight";
@@ -99,37 +114,39 @@ const T5_WO: &str = "DenseReluDense.wo";
 
 /// The tensors that this config asks for, in the order of the model's parts. A tied head is
 /// among them only `with_head`, which says that the file holds one all the same.
-pub fn inventory(config: &Blip2Config, with_head: bool) -> Vec<TensorSpec> {
+pub fn inventory(config: &ModelConfig, with_head: bool) -> Vec<TensorSpec> {
     let mut list = List::default();
-    list.vision(&config.vision_config);
-    list.qformer(&config.qformer_config, config.num_query_tokens, config.class());
-    if config.class() == ModelClass::ImageTextRetrieval {
-        list.matching(config);
-        return list.tensors;
-    }
-    list.part = Part::LanguageProjection;
-    let (width, hidden) = (config.qformer_config.hidden_size, config.text_config.hidden_size());
-    list.linear("language_projection", width, hidden, true);
-    list.part = Part::LanguageModel;
-    match &config.text_config {
-        LanguageModelConfig::Opt(opt) => list.opt(opt, with_head || !opt.tie_word_embeddings),
-        // Where its file has no head the reference ties it, whatever the config says.
-        LanguageModelConfig::T5(t5) => list.t5(t5, with_head),
-        LanguageModelConfig::Llama(llama) => list.llama(llama, with_head || !llama.tie_word_embeddings),
+    match config {
+        ModelConfig::Blip2(config) => list.blip2(config, with_head),
+        ModelConfig::Blip(config) => list.blip(config, with_head),
     }
     list.tensors
 }
 
+/// What a head of its own is called in a model of this config, if it can have one.
+pub fn head(config: &ModelConfig) -> Option<&'static str> {
+    match config {
+        ModelConfig::Blip2(_) => Some(HEAD),
+        ModelConfig::Blip(config) => (config.task() != Task::Match).then_some(BLIP_HEAD),
+    }
+}
+
+/// Whether rows of this tensor are looked up, and it is kept as matrices are.
+pub fn is_looked_up_as_matrix(name: &str) -> bool {
+    [TOKEN_TABLE, SHARED_TABLE, LLAMA_TABLE, HEAD, BLIP_HEAD].contains(&name) || BLIP_TABLES.contains(&name)
+}
+
 /// Whether a tensor that the config does not ask for may be in a sound file all the same.
-pub fn may_be_left(name: &str, config: &Blip2Config) -> bool {
+pub fn may_be_left(name: &str, config: &ModelConfig) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
-    let is_of_t5 = matches!(config.text_config, LanguageModelConfig::T5(_));
+    let blip2 = config.blip2().map(|config| &config.text_config);
+    let is_of_t5 = matches!(blip2, Some(LanguageModelConfig::T5(_)));
     BUFFERS.contains(&last) || (is_of_t5 && [PROMPT_TABLE, ANSWER_TABLE, CROSS_BIAS].contains(&name))
 }
 
 /// How many numbers the model has.
-pub fn parameters(config: &Blip2Config) -> u64 {
-    let tensors = inventory(config, config.text_config.expects_head());
+pub fn parameters(config: &ModelConfig) -> u64 {
+    let tensors = inventory(config, config.expects_head());
     tensors.iter().map(TensorSpec::elements).sum()
 }
 
@@ -151,6 +168,7 @@ impl List {
     fn add(&mut self, name: String, shape: &[usize], kind: Kind) {
         self.tensors.push(TensorSpec {
             name,
+            or: None,
             shape: shape.to_vec(),
             part: self.part,
             kind,
@@ -167,6 +185,84 @@ impl List {
     fn norm(&mut self, name: &str, size: usize) {
         self.add(format!("{name}.weight"), &[size], Kind::Vector);
         self.add(format!("{name}.bias"), &[size], Kind::Vector);
+    }
+
+    fn blip2(&mut self, config: &Blip2Config, with_head: bool) {
+        self.vision(&config.vision_config);
+        self.qformer(&config.qformer_config, config.num_query_tokens, config.class());
+        if config.class() == ModelClass::ImageTextRetrieval {
+            self.matching(config);
+            return;
+        }
+        self.part = Part::LanguageProjection;
+        let (width, hidden) = (config.qformer_config.hidden_size, config.text_config.hidden_size());
+        self.linear("language_projection", width, hidden, true);
+        self.part = Part::LanguageModel;
+        match &config.text_config {
+            LanguageModelConfig::Opt(opt) => self.opt(opt, with_head || !opt.tie_word_embeddings),
+            // Where its file has no head the reference ties it, whatever the config says.
+            LanguageModelConfig::T5(t5) => self.t5(t5, with_head),
+            LanguageModelConfig::Llama(llama) => self.llama(llama, with_head || !llama.tie_word_embeddings),
+        }
+    }
+
+    fn blip(&mut self, config: &BlipConfig, with_head: bool) {
+        self.vision(&config.vision_config);
+        self.part = Part::Texts;
+        let (vision, text) = (config.vision_config.hidden_size, config.text_config.hidden_size);
+        match config.task() {
+            Task::Caption => self.blip_decoder(config, with_head),
+            Task::Question => {
+                self.blip_text(config, "text_encoder");
+                self.blip_decoder(config, with_head);
+            }
+            Task::Match => {
+                self.blip_text(config, "text_encoder");
+                self.linear("vision_proj", vision, config.projection_size, true);
+                self.linear("text_proj", text, config.projection_size, true);
+                self.linear("itm_head", text, 2, true);
+            }
+        }
+    }
+
+    fn blip_decoder(&mut self, config: &BlipConfig, with_head: bool) {
+        self.blip_text(config, "text_decoder.bert");
+        let (hidden, vocabulary) = (config.text_config.hidden_size, config.text_config.vocab_size);
+        let predictions = "text_decoder.cls.predictions";
+        self.linear(&format!("{predictions}.transform.dense"), hidden, hidden, true);
+        self.norm(&format!("{predictions}.transform.LayerNorm"), hidden);
+        if with_head {
+            self.add(BLIP_HEAD.into(), &[vocabulary, hidden], Kind::Embedding);
+        }
+        self.add(format!("{predictions}.bias"), &[vocabulary], Kind::Vector);
+        if let Some(bias) = self.tensors.last_mut() {
+            bias.or = Some(format!("{predictions}.decoder.bias"));
+        }
+    }
+
+    fn blip_text(&mut self, config: &BlipConfig, name: &str) {
+        let (text, vision) = (&config.text_config, config.vision_config.hidden_size);
+        let hidden = text.hidden_size;
+        let embeddings = format!("{name}.embeddings");
+        let tables = [("word", text.vocab_size), ("position", text.max_position_embeddings)];
+        for (table, rows) in tables {
+            let table = format!("{embeddings}.{table}_embeddings.weight");
+            self.add(table, &[rows, hidden], Kind::Embedding);
+        }
+        self.norm(&format!("{embeddings}.LayerNorm"), hidden);
+        for index in 0..text.num_hidden_layers {
+            let layer = format!("{name}.encoder.layer.{index}");
+            self.bert_attention(&format!("{layer}.attention"), "self", hidden, hidden);
+            self.bert_attention(&format!("{layer}.crossattention"), "self", hidden, vision);
+            self.linear(
+                &format!("{layer}.intermediate.dense"),
+                hidden,
+                text.intermediate_size,
+                true,
+            );
+            self.linear(&format!("{layer}.output.dense"), text.intermediate_size, hidden, true);
+            self.norm(&format!("{layer}.output.LayerNorm"), hidden);
+        }
     }
 
     fn vision(&mut self, config: &VisionConfig) {
@@ -212,10 +308,10 @@ impl List {
         }
         for index in 0..config.num_hidden_layers {
             let layer = format!("qformer.encoder.layer.{index}");
-            self.bert_attention(&format!("{layer}.attention"), hidden, hidden);
+            self.bert_attention(&format!("{layer}.attention"), "attention", hidden, hidden);
             if index.is_multiple_of(config.cross_attention_frequency) {
                 let looked_at = config.encoder_hidden_size;
-                self.bert_attention(&format!("{layer}.crossattention"), hidden, looked_at);
+                self.bert_attention(&format!("{layer}.crossattention"), "attention", hidden, looked_at);
             }
             self.feed_forward(
                 config,
@@ -255,10 +351,10 @@ impl List {
         self.linear("itm_head", hidden, 2, true);
     }
 
-    fn bert_attention(&mut self, name: &str, hidden: usize, looked_at: usize) {
-        self.linear(&format!("{name}.attention.query"), hidden, hidden, true);
-        self.linear(&format!("{name}.attention.key"), looked_at, hidden, true);
-        self.linear(&format!("{name}.attention.value"), looked_at, hidden, true);
+    fn bert_attention(&mut self, name: &str, inner: &str, hidden: usize, looked_at: usize) {
+        self.linear(&format!("{name}.{inner}.query"), hidden, hidden, true);
+        self.linear(&format!("{name}.{inner}.key"), looked_at, hidden, true);
+        self.linear(&format!("{name}.{inner}.value"), looked_at, hidden, true);
         self.linear(&format!("{name}.output.dense"), hidden, hidden, true);
         self.norm(&format!("{name}.output.LayerNorm"), hidden);
     }

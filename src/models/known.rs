@@ -2,18 +2,20 @@
 
 use serde_json::{Value, json};
 
-use crate::blip2::config::{Blip2Config, LanguageModelConfig, ModelClass};
+use super::{ModelConfig, Purpose};
+use crate::blip::config::Task;
+use crate::blip2::config::{LanguageModelConfig, ModelClass};
 
 /// A checkpoint that is known without asking the hub.
 pub struct Known {
     /// Its id on the hub.
     pub id: &'static str,
-    pub config: Blip2Config,
+    pub config: ModelConfig,
     /// As `config.json` would say it.
     pub json: serde_json::Value,
 }
 
-/// The published checkpoints: BLIP-2's, smallest first, and then InstructBLIP's.
+/// The published checkpoints: BLIP-2's, smallest first, then InstructBLIP's, and BLIP's by what they are for.
 ///
 /// Only what their `config.json` says beside the classes' defaults is written down here;
 /// sizes follow from it.
@@ -32,6 +34,14 @@ pub fn known() -> Vec<Known> {
         instruct("Salesforce/instructblip-vicuna-7b", 32001, &vicuna(4096, 11008, 32)),
         instruct("Salesforce/instructblip-flan-t5-xxl", 32100, &flan_t5_xxl),
         instruct("Salesforce/instructblip-vicuna-13b", 32001, &vicuna(5120, 13824, 40)),
+        blip("Salesforce/blip-image-captioning-base", Task::Caption, VIT_B),
+        blip("Salesforce/blip-image-captioning-large", Task::Caption, VIT_L),
+        blip("Salesforce/blip-vqa-base", Task::Question, VIT_B),
+        blip("Salesforce/blip-vqa-capfilt-large", Task::Question, VIT_B),
+        blip("Salesforce/blip-itm-base-coco", Task::Match, VIT_B),
+        blip("Salesforce/blip-itm-base-flickr", Task::Match, VIT_B),
+        blip("Salesforce/blip-itm-large-coco", Task::Match, VIT_L),
+        blip("Salesforce/blip-itm-large-flickr", Task::Match, VIT_L),
     ]
 }
 
@@ -57,12 +67,24 @@ fn instruct(id: &'static str, image_token_index: u32, text_config: &Value) -> Kn
 }
 
 fn known_by(id: &'static str, json: Value) -> Known {
-    let config = Blip2Config::from_json(&json.to_string());
+    let config = ModelConfig::from_json(&json.to_string());
     Known {
         id,
         config: config.expect("these configs are right, as a test sees"),
         json,
     }
+}
+
+/// Width, inner width, layers and heads of a vision tower.
+const VIT_B: [u32; 4] = [768, 3072, 12, 12];
+const VIT_L: [u32; 4] = [1024, 4096, 24, 16];
+
+fn blip(id: &'static str, task: Task, [width, inner, layers, heads]: [u32; 4]) -> Known {
+    let vision = json!({"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers,
+                        "num_attention_heads": heads});
+    let json = json!({"model_type": "blip", "architectures": [task.class()], "vision_config": vision,
+                      "text_config": {"num_attention_heads": 12}});
+    known_by(id, json)
 }
 
 fn opt(hidden_size: u32, ffn_dim: u32) -> Value {
@@ -82,8 +104,12 @@ fn vicuna(hidden_size: u32, intermediate_size: u32, layers: u32) -> Value {
            "eos_token_id": 1, "pad_token_id": 32000})
 }
 
-/// What a language model of these sizes is called.
-pub fn language_model(config: &Blip2Config) -> String {
+/// What a language model of these sizes is called; of BLIP's, also what it is for.
+pub fn language_model(config: &ModelConfig) -> String {
+    let config = match config {
+        ModelConfig::Blip2(config) => config,
+        ModelConfig::Blip(_) => return format!("BERT, {}", word_for(config.purpose())),
+    };
     if config.class() == ModelClass::ImageTextRetrieval {
         return "none (matches texts)".into();
     }
@@ -103,6 +129,16 @@ pub fn language_model(config: &Blip2Config) -> String {
             (5120, 40) => "Vicuna 13B".into(),
             (width, layers) => format!("LLaMA {layers} x {width}"),
         },
+    }
+}
+
+/// What a model is for, in a word.
+fn word_for(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Conversation => "conversations",
+        Purpose::Captions => "captions",
+        Purpose::Answers => "answers",
+        Purpose::Matching => "matching",
     }
 }
 
@@ -127,5 +163,10 @@ mod tests {
         assert_eq!(counts[8], ("Salesforce/instructblip-vicuna-7b", 7_913_726_720));
         assert_eq!(counts[9], ("Salesforce/instructblip-flan-t5-xxl", 12_310_119_168));
         assert_eq!(counts[10], ("Salesforce/instructblip-vicuna-13b", 14_192_093_952));
+        assert_eq!(counts[11], ("Salesforce/blip-image-captioning-base", 223_971_644));
+        assert_eq!(counts[12], ("Salesforce/blip-image-captioning-large", 446_290_492));
+        assert_eq!(counts[13], ("Salesforce/blip-vqa-base", 361_230_140));
+        assert_eq!(counts[15], ("Salesforce/blip-itm-base-coco", 223_744_258));
+        assert_eq!(counts[17], ("Salesforce/blip-itm-large-coco", 446_128_642));
     }
 }

@@ -1,10 +1,11 @@
 //! The processor as a checkpoint describes it.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Checkpoint, LoadError};
-use crate::blip2::config::{LanguageModelConfig, ModelClass};
-use crate::checkpoint::{CheckpointError, Files, QFORMER_TOKENIZER};
+use super::{Checkpoint, LoadError, ModelConfig};
+use crate::blip::config::{BlipConfig, Task};
+use crate::blip2::config::{Blip2Config, LanguageModelConfig, ModelClass};
+use crate::checkpoint::{CheckpointError, Files, QFORMER_TOKENIZER, VOCABULARY, lenient_json};
 use crate::processor::image_processor::TargetSize;
 use crate::processor::{
     BertTokenizer, ImageProcessor, InstructionReader, Processor, PromptForm, TextConfig, TextProcessor, wordpiece,
@@ -17,6 +18,18 @@ use crate::processor::{
 /// A file that is missing or makes no sense, by name.
 pub(super) fn load(checkpoint: &Checkpoint) -> Result<Processor, LoadError> {
     let (files, config) = (checkpoint.files(), checkpoint.config());
+    let text = match config {
+        ModelConfig::Blip2(config) => blip2_texts(files, config)?,
+        ModelConfig::Blip(config) => {
+            let (vocabulary, settings) = bert_vocabulary(files, "")?;
+            TextProcessor::new(&wordpiece::tokenizer_json(vocabulary, &settings)?, blip_texts(config))?
+        }
+    };
+    let image = image_processor(checkpoint)?;
+    Ok(Processor { image, text })
+}
+
+fn blip2_texts(files: &Files, config: &Blip2Config) -> Result<TextProcessor, LoadError> {
     let is_instructed = config.class() == ModelClass::InstructBlip;
     let mut text = TextProcessor::new(
         &files.read("tokenizer.json")?,
@@ -35,13 +48,13 @@ pub(super) fn load(checkpoint: &Checkpoint) -> Result<Processor, LoadError> {
         text = with_ends_of_llama(text, &read_json(files, "tokenizer_config.json")?.unwrap_or_default())?;
     }
     if is_instructed {
+        let (vocabulary, settings) = bert_vocabulary(files, QFORMER_TOKENIZER)?;
         text = text.with_instructions(InstructionReader {
-            tokenizer: bert_tokenizer(files, QFORMER_TOKENIZER)?,
+            tokenizer: BertTokenizer::new(vocabulary, &settings)?,
             max_tokens: config.qformer_config.max_position_embeddings,
         });
     }
-    let image = image_processor(checkpoint)?;
-    Ok(Processor { image, text })
+    Ok(text)
 }
 
 /// What `LlamaTokenizer` does where its config says whether it begins or ends texts; else the
@@ -64,26 +77,43 @@ fn with_ends_of_llama(text: TextProcessor, settings: &Value) -> Result<TextProce
 /// # Errors
 /// As for [`load`].
 pub(super) fn load_matching(checkpoint: &Checkpoint) -> Result<(ImageProcessor, BertTokenizer), LoadError> {
-    Ok((image_processor(checkpoint)?, bert_tokenizer(checkpoint.files(), "")?))
+    let (vocabulary, settings) = bert_vocabulary(checkpoint.files(), "")?;
+    Ok((image_processor(checkpoint)?, BertTokenizer::new(vocabulary, &settings)?))
 }
 
 fn image_processor(checkpoint: &Checkpoint) -> Result<ImageProcessor, LoadError> {
     let image = ImageProcessor::from_json(&image_config(checkpoint.files())?)?;
-    check_size(&image, checkpoint.config().vision_config.image_size)?;
+    check_size(&image, checkpoint.config().vision().image_size)?;
     Ok(image)
 }
 
-/// The Q-Former's tokenizer: in a folder of the checkpoint, whose name ends in a slash, or beside the rest.
-fn bert_tokenizer(files: &Files, folder: &str) -> Result<BertTokenizer, LoadError> {
+fn blip_texts(config: &BlipConfig) -> TextConfig {
+    TextConfig {
+        image_token: None,
+        num_query_tokens: 0,
+        caption_token: config.text_config.bos_token_id,
+        vocab_size: config.text_config.vocab_size,
+        form: match config.task() {
+            Task::Caption => PromptForm::Beginning,
+            Task::Question => PromptForm::Question,
+            Task::Match => PromptForm::Compared,
+        },
+    }
+}
+
+/// BERT's words and settings, as the reference rebuilds its tokenizer: the vocabulary of `tokenizer.json` or
+/// `vocab.txt`, with `tokenizer_config.json`; in a folder of the checkpoint, whose name ends in a slash, or
+/// beside the rest.
+fn bert_vocabulary(files: &Files, folder: &str) -> Result<(Map<String, Value>, Value), LoadError> {
     let settings = read_json(files, &format!("{folder}tokenizer_config.json"))?.unwrap_or_default();
-    let (json, lines) = (format!("{folder}tokenizer.json"), format!("{folder}vocab.txt"));
+    let (json, lines) = (format!("{folder}tokenizer.json"), format!("{folder}{VOCABULARY}"));
     let vocabulary = match read_json(files, &json)? {
         Some(tokenizer) => wordpiece::vocabulary_of(&tokenizer)?,
         None if files.contains(&lines) => wordpiece::vocabulary_in(&files.read_text(&lines)?),
         // Reading what is not there names it.
         None => wordpiece::vocabulary_in(&files.read_text(&json)?),
     };
-    Ok(BertTokenizer::new(vocabulary, &settings)?)
+    Ok((vocabulary, settings))
 }
 
 /// The vision tower has a position for each patch of one size of picture, and of no other.
@@ -121,7 +151,7 @@ fn read_json(files: &Files, file: &str) -> Result<Option<Value>, CheckpointError
     let Some(bytes) = files.read_if_present(file)? else {
         return Ok(None);
     };
-    serde_json::from_slice(&bytes)
+    lenient_json::parse(&bytes)
         .map(Some)
         .map_err(|error| CheckpointError::Damaged {
             file: file.into(),

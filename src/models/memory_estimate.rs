@@ -2,9 +2,10 @@
 //!
 //! The weights are counted tensor by tensor; what the model needs to work in is added.
 
-use super::inventory::{HEAD, Kind, LLAMA_TABLE, SHARED_TABLE, TOKEN_TABLE, TensorSpec, inventory};
-use crate::blip2::config::{Blip2Config, LanguageModelConfig, ModelClass};
-use crate::blip2::precision::of_model;
+use super::ModelConfig;
+use super::inventory::{Kind, TensorSpec, inventory, is_looked_up_as_matrix};
+use crate::blip::config::BlipConfig;
+use crate::blip2::config::{LanguageModelConfig, ModelClass};
 use crate::nn::Precision;
 
 /// Tokens that a conversation's KV cache is counted for: the prompt and a long answer.
@@ -14,8 +15,7 @@ const COUNTED_POSITIONS: usize = 512;
 /// else in the dtype that flows between the layers.
 fn bytes(tensor: &TensorSpec, precision: Precision) -> u64 {
     let precision = tensor.precision(precision);
-    let is_matrix =
-        tensor.kind == Kind::Matrix || [TOKEN_TABLE, SHARED_TABLE, LLAMA_TABLE, HEAD].contains(&tensor.name.as_str());
+    let is_matrix = tensor.kind == Kind::Matrix || is_looked_up_as_matrix(&tensor.name);
     if is_matrix {
         whole(precision.matrix_bytes(&tensor.shape))
     } else {
@@ -43,9 +43,9 @@ impl MemoryEstimate {
 ///
 /// `with_head` counts a head of the language model's own, where the checkpoint holds one
 /// although its config ties it to the token table.
-pub fn estimate(config: &Blip2Config, with_head: bool, precision: Precision) -> MemoryEstimate {
+pub fn estimate(config: &ModelConfig, with_head: bool, precision: Precision) -> MemoryEstimate {
     let tensors = inventory(config, with_head);
-    let precision = of_model(config, precision);
+    let precision = config.precision(precision);
     MemoryEstimate {
         weights: tensors
             .iter()
@@ -62,17 +62,30 @@ fn whole(bytes: u128) -> u64 {
 
 /// Numbers that are alive at once besides the weights, at the larger of two moments: one
 /// block of the vision tower, or the language model with a full cache.
-fn working_numbers(config: &Blip2Config) -> u128 {
-    let vision = &config.vision_config;
+fn working_numbers(config: &ModelConfig) -> u128 {
+    let vision = config.vision();
     let patches = vision.num_positions() as u128;
     let of_vision = patches
         * (8 * vision.hidden_size as u128
             + 3 * vision.intermediate_size as u128
             + 2 * vision.num_attention_heads as u128 * patches);
-    match config.class() {
-        ModelClass::ImageTextRetrieval => of_vision,
-        _ => of_vision.max(language_model_numbers(&config.text_config)),
-    }
+    let of_texts = match config {
+        ModelConfig::Blip2(config) if config.class() == ModelClass::ImageTextRetrieval => 0,
+        ModelConfig::Blip2(config) => language_model_numbers(&config.text_config),
+        ModelConfig::Blip(config) => texts_numbers(config),
+    };
+    of_vision.max(of_texts)
+}
+
+/// Keys and values of a long text and of the picture that it looks at, one block, and the logits.
+fn texts_numbers(config: &BlipConfig) -> u128 {
+    let text = &config.text_config;
+    let (hidden, layers) = (text.hidden_size as u128, text.num_hidden_layers as u128);
+    let positions = COUNTED_POSITIONS.min(text.max_position_embeddings) as u128;
+    let seen = config.vision_config.num_positions() as u128;
+    let heads = text.num_attention_heads as u128;
+    let block = positions * (8 * hidden + 3 * text.intermediate_size as u128 + 2 * heads * positions.max(seen));
+    2 * layers * hidden * (positions + seen) + block + 3 * text.vocab_size as u128
 }
 
 /// The cache, one block, and the logits.
@@ -138,7 +151,7 @@ mod tests {
                        "num_attention_heads": 1048576, "vocab_size": 1048576, "max_position_embeddings": 1048576}"#;
         let vision = r#"{"image_size": 1024, "patch_size": 1, "hidden_size": 1048576, "num_attention_heads": 1048576}"#;
         let config = format!(r#"{{"text_config": {text}, "vision_config": {vision}}}"#);
-        let config = Blip2Config::from_json(&config).expect("each number is allowed");
+        let config = ModelConfig::from_json(&config).expect("each number is allowed");
         let needed = estimate(&config, true, Precision::F32);
         assert!(needed.weights > 1 << 40 && needed.working > 1 << 60, "{needed:?}");
     }

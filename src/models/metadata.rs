@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Checkpoint, LoadError};
-use crate::blip2::config::{Blip2Config, ModelClass};
+use super::{Checkpoint, LoadError, ModelConfig};
+use crate::blip2::config::ModelClass;
 use crate::checkpoint::{Files, Progress, Source};
 
 /// A checkpoint that is found, its config read and sound, its weights not yet downloaded or
 /// opened: the moment to see whether it is worth either.
 pub struct CheckpointMetadata {
     files: Files,
-    config: Blip2Config,
+    config: ModelConfig,
 }
 
 impl CheckpointMetadata {
@@ -22,8 +22,11 @@ impl CheckpointMetadata {
     pub fn find(source: &Source, progress: Arc<dyn Progress>) -> Result<Self, LoadError> {
         let files = Files::find(source, progress)?;
         // Another family's repository is refused here, before anything more is downloaded.
-        let config = Blip2Config::from_json(&files.read_config()?)?;
-        files.fetch_small_files(config.class() == ModelClass::InstructBlip)?;
+        let config = ModelConfig::from_json(&files.read_config()?)?;
+        let is_instructed = config
+            .blip2()
+            .is_some_and(|config| config.class() == ModelClass::InstructBlip);
+        files.fetch_small_files(is_instructed)?;
         Ok(Self { files, config })
     }
 
@@ -33,7 +36,7 @@ impl CheckpointMetadata {
     }
 
     /// `config.json`, which the weights are to be checked against.
-    pub fn config(&self) -> &Blip2Config {
+    pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 

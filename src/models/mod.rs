@@ -8,7 +8,8 @@
 //!    names and shapes against the [`inventory`], all from the files' headers;
 //! 3. [`Checkpoint::load`] takes the tensors, [`Checkpoint::processor`] the other files.
 //!
-//! [`open()`] does all of it for what the command line asks. [`mod@known`] are the published models,
+//! [`open()`] does all of it for what the command line asks. [`ModelConfig`] and [`Network`] are whichever
+//! network a checkpoint holds. [`mod@known`] are the published models,
 //! [`hub_cache`] those that were downloaded; [`available_memory`] knows how much memory is free, [`fit`]
 //! whether it is enough, [`device`] and [`dtype`] what `--device` and `--dtype` mean.
 
@@ -25,6 +26,7 @@ mod known;
 mod load_processor;
 pub mod memory_estimate;
 mod metadata;
+mod network;
 mod open;
 
 pub use allocator::{bound_arenas, give_freed_memory_back};
@@ -36,6 +38,7 @@ pub use fit::{LimitOrigin, MemoryLimit, TooLarge};
 pub use hub_cache::{Cached, cached};
 pub use known::{Known, known, language_model};
 pub use metadata::CheckpointMetadata;
+pub use network::{ModelConfig, Network, Purpose};
 pub use open::{ModelRequest, OpenModel, open};
 
 pub use crate::nn::{Kernels, Precision};

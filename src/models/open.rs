@@ -7,12 +7,9 @@ use std::time::Instant;
 use super::device::device_name;
 use super::memory_estimate::estimate;
 use super::{
-    CheckpointMetadata, DeviceChoice, DtypeChoice, LoadError, MemoryLimit, allocator, available_memory,
-    offered_precisions,
+    CheckpointMetadata, DeviceChoice, DtypeChoice, LoadError, MemoryLimit, ModelConfig, Network, Purpose, allocator,
+    available_memory, offered_precisions,
 };
-use crate::blip2::Blip2;
-use crate::blip2::config::Blip2Config;
-use crate::blip2::precision::of_model;
 use crate::checkpoint::{Progress, Source, progress, readable_bytes};
 use crate::nn::{Kernels, PackedWeights, Placement};
 use crate::processor::Processor;
@@ -49,7 +46,8 @@ impl ModelRequest {
 
 /// A model that is loaded, with what stands before it.
 pub struct OpenModel {
-    pub blip2: Blip2,
+    pub network: Network,
+    pub purpose: Purpose,
     pub processor: Arc<Processor>,
     /// The id on the hub, or the folder's name.
     pub name: String,
@@ -108,12 +106,12 @@ pub fn open(request: ModelRequest) -> Result<OpenModel, LoadError> {
     let offered = offered_precisions(&device);
     let metadata = CheckpointMetadata::find(&request.source, request.progress)?;
     let placement = Placement::new(device.clone(), request.dtype.resolve(&device, metadata.config())?)?;
-    let precision = of_model(metadata.config(), placement.precision);
-    let check = |name: &str, config: &Blip2Config, with_head: bool| match &limit {
+    let precision = metadata.config().precision(placement.precision);
+    let check = |name: &str, config: &ModelConfig, with_head: bool| match &limit {
         Some(limit) => limit.check(name, (config, with_head), precision, &offered),
         None => Ok(()),
     };
-    let expects_head = metadata.config().text_config.expects_head();
+    let expects_head = metadata.config().expects_head();
     check(metadata.name(), metadata.config(), expects_head)?;
     let checkpoint = metadata.open()?;
     check(checkpoint.name(), checkpoint.config(), checkpoint.has_head())?;
@@ -123,13 +121,14 @@ pub fn open(request: ModelRequest) -> Result<OpenModel, LoadError> {
         .filter(|_| placement.precision.kernels == Kernels::Own);
     let packed = folder.and_then(|folder| checkpoint.packed_in(&folder, precision.weights));
     let packed = packed.map(Arc::new);
-    let mut blip2 = checkpoint.load_packed(&placement, packed.clone())?;
+    let mut network = checkpoint.load_packed(&placement, packed.clone())?;
     if let Some(limit) = &limit {
         let needed = estimate(checkpoint.config(), checkpoint.has_head(), precision);
-        blip2.limit_cache(cache_budget(limit.bytes, needed.weights));
+        network.limit_cache(cache_budget(limit.bytes, needed.weights));
     }
     Ok(OpenModel {
-        blip2,
+        network,
+        purpose: checkpoint.config().purpose(),
         processor,
         name: checkpoint.name().to_owned(),
         device: device_name(&device),

@@ -1,7 +1,10 @@
 //! What networks share: layers as one reads them in `torch.nn`, on candle's tensors.
 //!
 //! - [`linear`], [`norm`], [`activation`], [`attention`] and [`rotary`]: the layers.
-//! - [`kv_pool`]: keys and values of all sequences, in blocks; [`kv_blocks`]: whose they are.
+//! - [`vit`]: the vision tower of the family; [`bert`]: the layers of the Q-Former and of BLIP's texts.
+//! - [`kv_pool`]: keys and values of all sequences, in blocks; [`kv_blocks`]: whose they are;
+//!   [`sequences`]: a decoder's, and what is read into them.
+//! - [`cross_attention`]: what a decoder looks at beside its own text.
 //! - [`weights`]: where layers get their tensors from, below a prefix.
 //! - [`packed_weights`]: packed matrices, kept in a file for the next start.
 //! - [`precision`]: in which dtype and weight format, on which device a network computes.
@@ -11,7 +14,9 @@
 
 pub mod activation;
 pub mod attention;
+pub mod bert;
 mod cpu_ops;
+pub mod cross_attention;
 pub mod cuda_rules;
 pub mod kernels;
 pub mod kv_blocks;
@@ -21,11 +26,14 @@ pub mod norm;
 pub mod packed_weights;
 pub mod precision;
 pub mod rotary;
+pub mod sequences;
+pub mod vit;
 pub mod weights;
 
 pub use crate::cpu::Rows;
 pub use activation::Activation;
 pub use attention::{Attention, Mask};
+pub use cross_attention::{LookedAt, LookingRows};
 pub use kernels::Kernels;
 pub use kv_blocks::{KvBlocks, KvSequence, KvUsage, OutOfBlocks};
 pub use kv_pool::{KvPool, KvShape, Paging, Segment};
@@ -34,4 +42,6 @@ pub use norm::{LayerNorm, RmsNorm};
 pub use packed_weights::PackedWeights;
 pub use precision::{Placement, Precision};
 pub use rotary::{RotaryEmbedding, Rotation};
+pub use sequences::{DecoderSequence, KvCache, PromptPart};
+pub use vit::VisionConfig;
 pub use weights::Weights;

@@ -5,9 +5,10 @@
 
 use std::sync::{Arc, OnceLock};
 
+use tokenizers::decoders::wordpiece::WordPiece;
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, DecoderWrapper, Encoding, ModelWrapper, NormalizerWrapper, Tokenizer};
+use tokenizers::{AddedToken, Decoder, DecoderWrapper, Encoding, ModelWrapper, NormalizerWrapper, Tokenizer};
 
 use super::BertTokenizer;
 pub use stream::TextStream;
@@ -19,6 +20,18 @@ pub enum TextError {
     Tokenizer(String),
     #[error("The question contains the picture's own token. Ask it in other words.")]
     ImageTokenInText,
+    #[error(
+        "This model writes captions and answers no questions. Leave the question out for a caption, give the caption's beginning (--prefix), or use a model that answers, as Salesforce/blip-vqa-base."
+    )]
+    AnswersNoQuestions,
+    #[error(
+        "This model answers questions and writes no captions. Ask a question, or use a model that writes captions, as Salesforce/blip-image-captioning-base."
+    )]
+    WritesNoCaptions,
+    #[error(
+        "This model compares pictures with texts, and neither answers questions nor writes captions. Use `glimpse match`, or another model."
+    )]
+    WritesNothing,
     #[error(
         "tokenizer.json gives token {id}, but config.json says the model knows {vocab_size} tokens. The two files do not belong together: download both again."
     )]
@@ -72,6 +85,19 @@ pub enum PromptForm {
     /// The question alone, as InstructBLIP is asked; with turns before it, all in the form of the
     /// other. Without a question, it is told to describe the picture.
     Instruction,
+    /// Of BLIP that writes captions: `[DEC]`, and how the caption begins.
+    Beginning,
+    /// Of BLIP that answers: the question alone, between `[CLS]` and `[SEP]`.
+    Question,
+    /// Of BLIP that compares: a text between `[CLS]` and `[SEP]`, which nothing follows.
+    Compared,
+}
+
+impl PromptForm {
+    /// Whether earlier turns go along with a question.
+    pub fn knows_turns(self) -> bool {
+        matches!(self, Self::Conversation | Self::Instruction)
+    }
 }
 
 /// What an InstructBLIP is told where nothing is asked: one of the instructions for captions that it
@@ -127,6 +153,7 @@ pub struct TextConfig {
     pub caption_token: u32,
     /// Of the language model's config: ids from here on are refused.
     pub vocab_size: usize,
+    /// How the model is asked.
     pub form: PromptForm,
 }
 
@@ -168,7 +195,9 @@ impl TextProcessor {
                 make_special(&mut tokenizer, token)?;
                 token
             }
-            None => placeholder(config.vocab_size),
+            None if config.form == PromptForm::Conversation => placeholder(config.vocab_size),
+            // Its picture stands in no text.
+            None => u32::MAX,
         };
         Ok(Self {
             tokenizer,
@@ -213,14 +242,6 @@ impl TextProcessor {
         }
     }
 
-    /// The text of a prompt as this model is asked; BLIP-2's caption has none.
-    ///
-    /// # Errors
-    /// The model cannot be asked that.
-    pub fn prompt_text(&self, prompt: &Prompt) -> Result<Option<String>, TextError> {
-        Ok(prompt.text_in(self.config.form))
-    }
-
     /// What the Q-Former is told, as ids of its own tokenizer; none where it reads no texts.
     ///
     /// # Errors
@@ -250,18 +271,71 @@ impl TextProcessor {
     /// The ids of a whole prompt: one picture token a query token, then the text with the
     /// tokenizer's own token in front of it (OPT) or behind it (T5). A caption has no text but
     /// the config's begin-of-text token.
+    ///
+    /// In BLIP a caption begins with `[DEC]` and its beginning, and a question is a text.
+    ///
+    /// # Errors
+    /// The model cannot be asked that, or the text has a token that it does not know.
     pub fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>, TextError> {
         let mut ids = vec![self.image_token; self.config.num_query_tokens];
-        match self.prompt_text(prompt)? {
-            None => ids.push(self.config.caption_token),
-            Some(text) => {
-                let encoding = self
-                    .tokenizer
-                    .encode(text, true)
-                    .map_err(|error| TextError::Tokenizer(error.to_string()))?;
-                ids.extend(self.without_typed_special_tokens(&encoding));
+        match (self.config.form, self.prompt_text(prompt)?) {
+            (PromptForm::Conversation | PromptForm::Instruction | PromptForm::Question, Some(text)) => {
+                ids.extend(self.encode(text, true)?);
             }
+            (PromptForm::Beginning, Some(text)) => {
+                // As the reference, which puts it in the place of the first special token and cuts the
+                // last one off.
+                ids.push(self.config.caption_token);
+                ids.extend(self.encode(text, false)?);
+            }
+            (PromptForm::Conversation | PromptForm::Instruction | PromptForm::Beginning, None) => {
+                ids.push(self.config.caption_token);
+            }
+            (PromptForm::Question, None) => return Err(TextError::WritesNoCaptions),
+            (PromptForm::Compared, _) => return Err(TextError::WritesNothing),
         }
+        self.check(ids)
+    }
+
+    /// The ids of a text that is compared with pictures.
+    ///
+    /// # Errors
+    /// It has a token that the model does not know.
+    pub fn text_ids(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.check(self.encode(text.to_owned(), true)?)
+    }
+
+    /// The text of a prompt as this model is asked; a caption has none, or its beginning.
+    ///
+    /// # Errors
+    /// The model cannot be asked that.
+    pub fn prompt_text(&self, prompt: &Prompt) -> Result<Option<String>, TextError> {
+        match (self.config.form, prompt) {
+            (form @ (PromptForm::Conversation | PromptForm::Instruction), _) => Ok(prompt.text_in(form)),
+            (_, Prompt::Caption | Prompt::Raw(_)) => Ok(prompt.text()),
+            (PromptForm::Question, Prompt::Question(question) | Prompt::Conversation { question, .. }) => {
+                Ok(Some(question.clone()))
+            }
+            (PromptForm::Beginning, _) => Err(TextError::AnswersNoQuestions),
+            (PromptForm::Compared, _) => Err(TextError::WritesNothing),
+        }
+    }
+
+    /// How the model is asked.
+    pub fn form(&self) -> PromptForm {
+        self.config.form
+    }
+
+    fn encode(&self, text: String, with_special_tokens: bool) -> Result<Vec<u32>, TextError> {
+        let encoding = self
+            .tokenizer
+            .encode(text, with_special_tokens)
+            .map_err(|error| TextError::Tokenizer(error.to_string()))?;
+        Ok(self.without_typed_special_tokens(&encoding))
+    }
+
+    /// The ids of a prompt, if they are what they should be.
+    fn check(&self, ids: Vec<u32>) -> Result<Vec<u32>, TextError> {
         let text = &ids[self.config.num_query_tokens..];
         if let Some(&id) = text.iter().find(|id| **id as usize >= self.config.vocab_size) {
             let vocab_size = self.config.vocab_size;
@@ -298,13 +372,11 @@ impl TextProcessor {
     /// has a hole. The table is made once.
     pub fn token_bytes(&self) -> Arc<[Box<[u8]>]> {
         Arc::clone(self.token_bytes.get_or_init(|| {
-            let has_metaspace = matches!(self.tokenizer.get_decoder(), Some(DecoderWrapper::Metaspace(_)));
-            let bytes_of = if falls_back_to_bytes(&self.tokenizer) {
-                byte_fallback_bytes
-            } else if has_metaspace {
-                metaspace_bytes
-            } else {
-                byte_level_bytes
+            let bytes_of = match self.tokenizer.get_decoder() {
+                _ if falls_back_to_bytes(&self.tokenizer) => byte_fallback_bytes,
+                Some(DecoderWrapper::Metaspace(_)) => metaspace_bytes,
+                Some(DecoderWrapper::WordPiece(_)) => wordpiece_bytes,
+                _ => byte_level_bytes,
             };
             let bytes = |id| {
                 self.tokenizer
@@ -389,6 +461,15 @@ fn byte_fallback_bytes(token: &str) -> Box<[u8]> {
         Some(byte) => Box::new([byte]),
         None => metaspace_bytes(token),
     }
+}
+
+/// The bytes that a piece of a word stands for behind others: a piece goes on with the word, and what is
+/// none begins one, but for marks that follow without a space.
+fn wordpiece_bytes(token: &str) -> Box<[u8]> {
+    let behind_another = vec!["a".to_owned(), token.to_owned()];
+    let pieces = WordPiece::default().decode_chain(behind_another);
+    let piece = pieces.ok().and_then(|mut pieces| pieces.pop());
+    piece.unwrap_or_default().into_bytes().into()
 }
 
 /// GPT-2's byte alphabet: printable bytes are themselves, the others count up from U+0100.

@@ -83,3 +83,76 @@ pub fn tokenizer_json(vocabulary: Map<String, Value>, settings: &Value) -> Resul
     });
     Ok(tokenizer.to_string().into_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processor::{Prompt, PromptForm, TextConfig, TextProcessor};
+
+    const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ndog\n##s\n.\nruns\n,\n[\n]\nsep\n'\nete\n";
+
+    fn processor(form: PromptForm, settings: Value) -> TextProcessor {
+        let json = tokenizer_json(vocabulary_in(WORDS), &settings).expect("it has all that texts need");
+        let config = TextConfig {
+            image_token: None,
+            num_query_tokens: 0,
+            caption_token: 20,
+            vocab_size: 21,
+            form,
+        };
+        TextProcessor::new(&json, config).expect("it is a tokenizer")
+    }
+
+    #[test]
+    fn a_caption_goes_on_from_its_beginning_and_a_question_stands_between_its_marks() {
+        let caption = processor(PromptForm::Beginning, Value::Null);
+        let ids = |prompt: Prompt| caption.prompt_ids(&prompt).map_err(|error| error.to_string());
+        assert_eq!(ids(Prompt::Caption), Ok(vec![20]));
+        assert_eq!(ids(Prompt::Raw("A  Dogs ".into())), Ok(vec![20, 5, 6, 7]));
+        assert_eq!(ids(Prompt::Raw(String::new())), Ok(vec![20]));
+        let refused = ids(Prompt::Question("a dog?".into())).expect_err("it answers none");
+        assert!(
+            refused.contains("captions") && refused.contains("--prefix"),
+            "{refused}"
+        );
+        let answers = processor(PromptForm::Question, Value::Null);
+        let ids = |prompt: Prompt| answers.prompt_ids(&prompt).map_err(|error| error.to_string());
+        assert_eq!(ids(Prompt::Question("dogs.".into())), Ok(vec![2, 6, 7, 8, 3]));
+        assert!(ids(Prompt::Caption).is_err_and(|said| said.contains("Ask a question")));
+        assert_eq!(answers.text_ids("été").ok(), Some(vec![2, 15, 3]));
+    }
+
+    #[test]
+    fn special_tokens_that_are_typed_are_letters() {
+        let answers = processor(PromptForm::Question, Value::Null);
+        assert_eq!(answers.text_ids("a [SEP] dog").ok(), Some(vec![2, 5, 11, 13, 12, 6, 3]));
+    }
+
+    #[test]
+    fn settings_are_those_of_the_tokenizers_config() {
+        let settings = serde_json::json!({"do_lower_case": false, "cls_token": {"content": "[MASK]"}});
+        let exact = processor(PromptForm::Question, settings);
+        assert_eq!(exact.text_ids("Dog dog").ok(), Some(vec![4, 1, 6, 3]));
+        let missing = tokenizer_json(vocabulary_in("a\nb"), &Value::Null).expect_err("it has no [CLS]");
+        assert!(missing.to_string().contains("[CLS]"), "{missing}");
+    }
+
+    #[test]
+    fn text_is_put_together_as_the_reference_does_at_once_and_piece_by_piece() {
+        let answers = processor(PromptForm::Question, Value::Null);
+        let ids = [5, 6, 7, 9, 10, 14, 6, 8, 20, 3];
+        let whole = "a dogs runs, ' dog.";
+        assert_eq!(answers.decode(&ids), whole);
+        let mut stream = answers.stream();
+        let mut text: String = ids.iter().map(|id| stream.push(*id)).collect();
+        text.push_str(&stream.finish());
+        assert_eq!(text, whole);
+    }
+
+    #[test]
+    fn a_token_stands_for_the_letters_that_it_adds() {
+        let bytes = processor(PromptForm::Question, Value::Null).token_bytes();
+        let of = |id: usize| String::from_utf8_lossy(&bytes[id]).into_owned();
+        assert_eq!([of(6), of(7), of(8), of(10)], [" dog", "s", ".", ","].map(String::from));
+    }
+}

@@ -108,7 +108,9 @@ impl From<EngineError> for Error {
                     budget: *budget,
                 }
             }
-            EngineError::Prompt(TextError::ImageTokenInText)
+            EngineError::Prompt(
+                TextError::ImageTokenInText | TextError::AnswersNoQuestions | TextError::WritesNoCaptions,
+            )
             | EngineError::Generation(GenerationError::PromptTooLong { .. }) => Self::QuestionRefused {
                 detail: error.to_string(),
             },

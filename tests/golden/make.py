@@ -53,6 +53,10 @@ def main():
             import retrieval
 
             retrieval.write(folder, arguments.seed, arguments.first, arguments.count or retrieval.COUNT)
+        elif name == "blip":
+            import blip
+
+            blip.write(folder, arguments.seed, arguments.first)
         else:
             import decoding
 

@@ -2,6 +2,7 @@
 #![cfg(feature = "ssr")]
 
 mod addresses;
+mod blip;
 mod connections;
 mod conversation;
 mod deadlines;

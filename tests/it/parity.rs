@@ -22,10 +22,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use glimpse::blip2::Blip2;
-use glimpse::blip2::config::{Blip2Config, ModelClass};
+use glimpse::blip2::config::ModelClass;
 use glimpse::cpu::WeightFormat;
 use glimpse::generation::{FinishReason, GenerationOptions, Preset};
-use glimpse::models::Checkpoint;
+use glimpse::models::{Checkpoint, ModelConfig};
 use glimpse::models::{DeviceChoice, DtypeChoice};
 use glimpse::nn::{Kernels, Placement};
 use glimpse::processor::{Picture, PictureLimits, Processor, Prompt};
@@ -73,7 +73,7 @@ pub fn device_by_env() -> AnyResult<Device> {
 }
 
 /// Where the model runs: the CPU in f32, unless the environment says otherwise.
-fn placement_by_env(config: &Blip2Config) -> AnyResult<Placement> {
+fn placement_by_env(config: &ModelConfig) -> AnyResult<Placement> {
     let device = device_by_env()?;
     let dtype = std::env::var("GLIMPSE_TEST_DTYPE").unwrap_or_else(|_| "f32".into());
     let weights = dtype.parse::<DtypeChoice>()?.resolve(&device, config)?;
@@ -139,13 +139,13 @@ struct Case {
 }
 
 impl Case {
-    fn open(folder: &Path, placement: impl Fn(&Blip2Config) -> AnyResult<Placement>) -> AnyResult<Self> {
+    fn open(folder: &Path, placement: impl Fn(&ModelConfig) -> AnyResult<Placement>) -> AnyResult<Self> {
         let checkpoint = Checkpoint::open(folder)?;
-        let model = checkpoint.load(&placement(checkpoint.config())?)?;
+        let model = checkpoint.load_blip2(&placement(checkpoint.config())?)?;
         let exact = match model.precision().weights {
             WeightFormat::F32 => None,
             weights => Some((
-                checkpoint.load(&Placement::cpu(WeightFormat::F32))?,
+                checkpoint.load_blip2(&Placement::cpu(WeightFormat::F32))?,
                 half_distance(folder, weights)?,
             )),
         };
@@ -432,7 +432,7 @@ fn candles_operations_compute_what_the_reference_does_in_every_dtype() -> AnyRes
     }
 }
 
-fn every_checkpoint_answers_so(placement: impl Fn(&Blip2Config) -> AnyResult<Placement>) -> AnyResult<()> {
+fn every_checkpoint_answers_so(placement: impl Fn(&ModelConfig) -> AnyResult<Placement>) -> AnyResult<()> {
     let golden = std::env::var_os("GLIMPSE_GOLDEN").map_or_else(|| "tests/golden".into(), PathBuf::from);
     let mut folders = folders_in(&golden, "checkpoints")?;
     assert!(

@@ -10,11 +10,10 @@ use std::error::Error;
 
 use candle_core::{DType, Device, Tensor};
 use glimpse::blip2::Blip2;
-use glimpse::blip2::config::Blip2Config;
 use glimpse::cpu::WeightFormat;
 use glimpse::generation::GenerationOptions;
-use glimpse::models::Checkpoint;
 use glimpse::models::inventory::{Kind, TensorSpec, inventory};
+use glimpse::models::{Checkpoint, ModelConfig};
 use glimpse::nn::{Kernels, Placement};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -62,8 +61,8 @@ fn config(language_model: &Value) -> Value {
 fn checkpoint(language_model: &Value) -> AnyResult<(TempDir, Checkpoint)> {
     let folder = tempfile::tempdir()?;
     let config = config(language_model).to_string();
-    let parsed = Blip2Config::from_json(&config)?;
-    let tensors = inventory(&parsed, parsed.text_config.expects_head());
+    let parsed = ModelConfig::from_json(&config)?;
+    let tensors = inventory(&parsed, parsed.expects_head());
     let tensors: HashMap<String, Tensor> = tensors
         .iter()
         .map(|spec| Ok((spec.name.clone(), random(spec)?)))
@@ -132,11 +131,11 @@ fn candles_quantised_products_are_as_near_to_f32_as_ours() -> AnyResult<()> {
     let device = device_by_env()?;
     for language_model in [opt(), t5()] {
         let (_folder, checkpoint) = checkpoint(&language_model)?;
-        let exact = logits(&checkpoint.load(&Placement::cpu(WeightFormat::F32))?)?;
+        let exact = logits(&checkpoint.load_blip2(&Placement::cpu(WeightFormat::F32))?)?;
         for weights in [WeightFormat::Q8_0, WeightFormat::Q4_0, WeightFormat::Q4K] {
-            let ours = distance(&logits(&checkpoint.load(&Placement::cpu(weights))?)?, &exact)?;
+            let ours = distance(&logits(&checkpoint.load_blip2(&Placement::cpu(weights))?)?, &exact)?;
             let placement = Placement::with_kernels(device.clone(), weights, Kernels::Candle);
-            let model = checkpoint.load(&placement)?;
+            let model = checkpoint.load_blip2(&placement)?;
             let candles = distance(&logits(&model)?, &exact)?;
             let what = format!(
                 "{} {}: {candles}, ours {ours}",

@@ -44,7 +44,7 @@ impl Loaded {
         let bytes = std::fs::read(folder(name).join("picture-0.jpg"))?;
         let picture = Picture::decode(&bytes, &PictureLimits::default())?;
         Ok(Self {
-            model: checkpoint.load(&Placement::cpu(weights))?,
+            model: checkpoint.load_blip2(&Placement::cpu(weights))?,
             pixel_values: processor.image.pixel_values(&picture)?,
             processor,
         })
@@ -318,7 +318,8 @@ fn the_committed_set_covers_what_it_should() -> AnyResult<()> {
     for entry in std::fs::read_dir("tests/golden/checkpoints")? {
         let folder = entry?.path();
         let checkpoint = Checkpoint::open(&folder)?;
-        if let LanguageModelConfig::T5(config) = &checkpoint.config().text_config {
+        let config = checkpoint.config().blip2().map(|config| &config.text_config);
+        if let Some(LanguageModelConfig::T5(config)) = config {
             sharded += usize::from(folder.join("model.safetensors.index.json").is_file());
             heads.push((checkpoint.has_head(), config.scale_decoder_outputs));
             configs.push(config.clone());

@@ -101,11 +101,6 @@ impl Snapshot {
         self.folder().join(file).is_file()
     }
 
-    /// Whether the repository has a file, which is not downloaded.
-    pub fn has(&self, file: &str) -> Result<bool, HubError> {
-        Ok(self.contains(file) || self.ask(file)?.is_some())
-    }
-
     /// The facts of a file that is not in the cache; `None` where there is no such file, or
     /// nobody to ask.
     fn ask(&self, file: &str) -> Result<Option<(&Client, FileFacts)>, HubError> {

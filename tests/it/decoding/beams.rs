@@ -45,7 +45,10 @@ fn beam_search_can_be_given_up_between_two_steps() -> AnyResult<()> {
 fn beams_give_nothing_before_they_are_done() -> AnyResult<()> {
     let checkpoint = TinyCheckpoint::new();
     let opened = Checkpoint::open(checkpoint.path())?;
-    let (model, processor) = (opened.load(&Placement::cpu(WeightFormat::F32))?, opened.processor()?);
+    let (model, processor) = (
+        opened.load_blip2(&Placement::cpu(WeightFormat::F32))?,
+        opened.processor()?,
+    );
     let picture = model.encode_picture(&processor.image.pixel_values(&draw(1))?)?;
     let ids = processor.text.prompt_ids(&Prompt::Caption)?;
     let options = GenerationOptions {

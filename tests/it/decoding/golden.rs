@@ -130,7 +130,7 @@ impl Case {
         Ok(Self {
             golden: serde_json::from_slice(&std::fs::read(file.with_extension("json"))?)?,
             distribution: tensors["distribution"].to_vec2()?,
-            model: checkpoint.load(placement)?,
+            model: checkpoint.load_blip2(placement)?,
             processor: checkpoint.processor()?,
         })
     }

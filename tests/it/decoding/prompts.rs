@@ -13,7 +13,7 @@ use crate::support::TinyCheckpoint;
 fn open() -> AnyResult<(Blip2, EncodedPicture, Vec<u32>)> {
     let checkpoint = TinyCheckpoint::new();
     let opened = Checkpoint::open(checkpoint.path())?;
-    let model = opened.load(&Placement::cpu(WeightFormat::F32))?;
+    let model = opened.load_blip2(&Placement::cpu(WeightFormat::F32))?;
     let processor = opened.processor()?;
     let picture = model.encode_picture(&processor.image.pixel_values(&draw(1))?)?;
     Ok((

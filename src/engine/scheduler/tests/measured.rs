@@ -160,7 +160,12 @@ fn measure(model: &OpenModel, questions: Vec<(Submission, Option<usize>)>, rows:
     };
     let seen = Arc::new(Mutex::new(Use::default()));
     let measured = Measured {
-        model: Blip2Model::new(&model.blip2, &model.processor.image, limits.picture_cache).expect("there is memory"),
+        model: Blip2Model::new(
+            model.network.blip2().expect("it is BLIP-2"),
+            &model.processor.image,
+            limits.picture_cache,
+        )
+        .expect("there is memory"),
         seen: Arc::clone(&seen),
         leaving,
     };

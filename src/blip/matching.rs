@@ -1,0 +1,122 @@
+//! How well a text fits a picture: `BlipForImageTextRetrieval`.
+//!
+//! Two measures. The matching head (ITM) reads the text with the picture and says how likely they belong
+//! together: a verdict on one pair. The contrastive one (ITC) is the cosine between a vector of the
+//! picture and one of the text: for search, since each is computed once.
+
+use std::sync::Arc;
+
+use candle_core::{D, DType, Result, Tensor};
+
+use super::config::BlipConfig;
+use super::text::TextModel;
+use crate::nn::{Linear, LookedAt, Rows, Weights};
+
+/// The text's encoder with the heads that compare.
+pub struct Matching {
+    text_encoder: TextModel,
+    /// From the vision tower's width, and from the texts', to the one that they are compared in.
+    vision_proj: Linear,
+    text_proj: Linear,
+    /// To two logits: that they do not belong together, and that they do.
+    itm_head: Linear,
+}
+
+/// A picture, ready to be compared with any number of texts.
+pub struct ComparedPicture {
+    looked_at: Arc<LookedAt>,
+    /// Of length 1, f32 on the host.
+    vector: Vec<f32>,
+}
+
+/// A text, ready to be compared with any number of pictures.
+pub struct ComparedText {
+    ids: Vec<u32>,
+    /// Of length 1, f32 on the host.
+    vector: Vec<f32>,
+}
+
+/// How well a text fits a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// The probability that they belong together, by the matching head.
+    pub matching: f32,
+    /// The cosine between their vectors, from -1 to 1: a good one is 0.35 to 0.5 in the published models.
+    pub cosine: f32,
+}
+
+impl Matching {
+    /// Takes the tensors `text_encoder.*`, `vision_proj`, `text_proj` and `itm_head` below `root`.
+    ///
+    /// # Errors
+    /// As for [`Blip::new`](super::Blip::new).
+    pub fn new(config: &BlipConfig, root: Weights) -> Result<Self> {
+        let (text, vision, size) = (
+            config.text_config.hidden_size,
+            config.vision_config.hidden_size,
+            config.projection_size,
+        );
+        Ok(Self {
+            text_encoder: TextModel::new(config, root.pp("text_encoder"))?,
+            vision_proj: Linear::new(vision, size, true, root.pp("vision_proj"))?,
+            text_proj: Linear::new(text, size, true, root.pp("text_proj"))?,
+            itm_head: Linear::new(text, 2, true, root.pp("itm_head"))?,
+        })
+    }
+
+    /// A picture's hidden states, `[1, 1 + patches, width]`, as they are compared.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn picture(&self, states: &Tensor) -> Result<ComparedPicture> {
+        Ok(ComparedPicture {
+            looked_at: Arc::new(self.text_encoder.look_at(states)?),
+            vector: unit(&self.vision_proj, states)?,
+        })
+    }
+
+    /// A text's ids, `[CLS]` and `[SEP]` included, as they are compared.
+    ///
+    /// # Errors
+    /// An id or a position that the model has not, or the device's.
+    pub fn text(&self, ids: &[u32]) -> Result<ComparedText> {
+        Ok(ComparedText {
+            vector: unit(&self.text_proj, &self.text_encoder.encode(ids, &[])?)?,
+            ids: ids.to_vec(),
+        })
+    }
+
+    /// The matching head's two logits, of which the second says that they belong together.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn itm_logits(&self, picture: &ComparedPicture, text: &ComparedText) -> Result<[f32; 2]> {
+        let looking = [(text.ids.len(), Arc::clone(&picture.looked_at))];
+        let states = self.text_encoder.encode(&text.ids, &looking)?;
+        let logits = self.itm_head.forward_of(Rows::Tokens, &states.narrow(1, 0, 1)?)?;
+        let logits = logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+        Ok([logits[0], logits[1]])
+    }
+
+    /// How well a text fits a picture.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn score(&self, picture: &ComparedPicture, text: &ComparedText) -> Result<Score> {
+        let [apart, together] = self.itm_logits(picture, text)?;
+        let pairs = picture.vector.iter().zip(&text.vector);
+        Ok(Score {
+            matching: 1.0 / (1.0 + (apart - together).exp()),
+            cosine: pairs.map(|(a, b)| a * b).sum(),
+        })
+    }
+}
+
+/// The first row of hidden states, `[1, rows, width]`, projected and made as long as 1.
+fn unit(projection: &Linear, states: &Tensor) -> Result<Vec<f32>> {
+    let first = projection.forward_of(Rows::Tokens, &states.narrow(1, 0, 1)?.contiguous()?)?;
+    let first = first.to_dtype(DType::F32)?;
+    // No shorter than this, as `torch.nn.functional.normalize`.
+    let length = first.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?;
+    first.broadcast_div(&length)?.flatten_all()?.to_vec1()
+}

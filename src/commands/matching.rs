@@ -1,0 +1,221 @@
+//! `glimpse match`: how well texts fit pictures.
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use serde::Serialize;
+
+use super::ask::harmless;
+use super::options::ModelArgs;
+use super::several_pictures::in_a_line;
+use super::{CommandResult, UsageError, picture};
+use crate::blip::Blip;
+use crate::blip::matching::{ComparedText, Matching, Score};
+use crate::models::{OpenModel, Purpose};
+use crate::processor::{PictureLimits, Processor};
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Args)]
+#[command(
+    after_help = "The match is the probability that text and picture belong together, and the cosine how near\ntheir vectors are: of the published models 0.35 to 0.5 is near. For a verdict on one pair take the\nmatch, for the best of many the cosine."
+)]
+pub struct MatchArgs {
+    /// Picture files, http(s) addresses (fetched as curl would, from private networks too: this is
+    /// your own machine), or - for standard input
+    #[arg(required = true, value_name = "PICTURE")]
+    pictures: Vec<OsString>,
+
+    /// A text to compare every picture with; may be given several times (the variable holds one)
+    #[arg(long = "text", env = "GLIMPSE_TEXT", value_name = "TEXT", required = true)]
+    texts: Vec<String>,
+
+    /// Print a JSON object for each picture, one a line, with its scores by text
+    #[arg(long, env = "GLIMPSE_JSON", value_parser = BoolishValueParser::new())]
+    json: bool,
+
+    #[command(flatten)]
+    limits: picture::PictureLimitArgs,
+
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// What `--json` prints of a picture.
+#[derive(Serialize)]
+struct Line<'a> {
+    picture: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<Vec<ScoreRecord<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// How well a text fits.
+#[derive(Serialize)]
+struct ScoreRecord<'a> {
+    text: &'a str,
+    /// The probability that they belong together.
+    #[serde(rename = "match")]
+    matching: f32,
+    /// Of their vectors, from -1 to 1.
+    cosine: f32,
+}
+
+/// Compares every picture with every text. A picture that fails says so in its place, and the rest goes on.
+///
+/// # Errors
+/// Nothing to compare, a model for something else, or pictures that failed (after all were tried).
+pub fn run(args: MatchArgs) -> CommandResult {
+    if args.texts.iter().any(|text| text.trim().is_empty()) {
+        let sentence = "--text (GLIMPSE_TEXT) is empty. Say what the picture is to be compared with.";
+        return Err(UsageError(sentence.into()).into());
+    }
+    let limits = args.limits.limits();
+    let mut model = args.model.load()?;
+    model.keep_packed();
+    let (blip, matching) = comparing(&model)?;
+    let texts = args
+        .texts
+        .iter()
+        .map(|text| compared(text, blip, matching, &model.processor))
+        .collect::<Result<Vec<_>, _>>()?;
+    let table = Table::new(&args.pictures);
+    if !args.json {
+        table.write_header()?;
+    }
+    let mut failures = 0;
+    for name in &args.pictures {
+        let scores = scores_of(name, &texts, (blip, matching), &model.processor, &limits);
+        if let Err(error) = &scores {
+            failures += 1;
+            eprintln!("glimpse: {error}");
+        }
+        if args.json {
+            write_line(name, &args.texts, &scores)?;
+        } else {
+            table.write(name, &args.texts, scores.as_deref().unwrap_or_default())?;
+        }
+    }
+    match failures {
+        0 => Ok(()),
+        _ => Err(format!(
+            "{failures} of {} pictures could not be compared, as said above.",
+            args.pictures.len()
+        )
+        .into()),
+    }
+}
+
+/// What compares, in a model that does.
+fn comparing(model: &OpenModel) -> Result<(&Blip, &Matching), AnyError> {
+    let blip = model.network.blip();
+    if let Some((blip, matching)) = blip.and_then(|blip| Some((blip, blip.matching()?))) {
+        return Ok((blip, matching));
+    }
+    let does = match model.purpose {
+        Purpose::Captions => "writes captions",
+        Purpose::Answers => "answers questions",
+        Purpose::Conversation | Purpose::Matching => "answers questions and writes captions",
+    };
+    Err(format!(
+        "{} {does}, and compares no pictures with texts. Use `glimpse ask` with it, or --model Salesforce/blip-itm-base-coco here.",
+        model.name
+    )
+    .into())
+}
+
+fn compared(text: &str, blip: &Blip, matching: &Matching, processor: &Processor) -> Result<ComparedText, AnyError> {
+    let ids = processor.text.text_ids(text)?;
+    let most = blip.config().text_config.max_position_embeddings;
+    if ids.len() > most {
+        return Err(format!(
+            "A text is {} tokens long, and the model reads at most {most}. Give a shorter one.",
+            ids.len()
+        )
+        .into());
+    }
+    Ok(matching.text(&ids)?)
+}
+
+fn scores_of(
+    name: &OsStr,
+    texts: &[ComparedText],
+    (blip, matching): (&Blip, &Matching),
+    processor: &Processor,
+    limits: &PictureLimits,
+) -> Result<Vec<Score>, AnyError> {
+    let picture = picture::open(name, limits)?;
+    let encoded = blip.encode_picture(&processor.image.pixel_values(&picture)?)?;
+    let picture = matching.picture(&encoded.states)?;
+    let scores = texts.iter().map(|text| {
+        let score = matching.score(&picture, text)?;
+        match score.matching.is_finite() && score.cosine.is_finite() {
+            true => Ok(score),
+            false => Err(crate::generation::GenerationError::NotFinite.into()),
+        }
+    });
+    scores.collect()
+}
+
+fn write_line(name: &OsStr, texts: &[String], scores: &Result<Vec<Score>, AnyError>) -> Result<(), AnyError> {
+    let records = |scores: &Vec<Score>| {
+        let pairs = texts.iter().zip(scores);
+        let records = pairs.map(|(text, score)| ScoreRecord {
+            text,
+            matching: score.matching,
+            cosine: score.cosine,
+        });
+        records.collect()
+    };
+    let line = Line {
+        picture: name.to_string_lossy(),
+        scores: scores.as_ref().ok().map(records),
+        error: scores.as_ref().err().map(ToString::to_string),
+    };
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{}", serde_json::to_string(&line)?)?;
+    Ok(stdout.flush()?)
+}
+
+/// Columns as wide as the longest picture's name.
+struct Table {
+    width: usize,
+}
+
+impl Table {
+    fn new(pictures: &[OsString]) -> Self {
+        let widths = pictures.iter().map(|name| shown(name).chars().count());
+        Self {
+            width: widths.max().unwrap_or(0).max("PICTURE".len()),
+        }
+    }
+
+    fn write_header(&self) -> std::io::Result<()> {
+        let width = self.width;
+        writeln!(std::io::stdout(), "{:<width$}  MATCH   COSINE   TEXT", "PICTURE")
+    }
+
+    fn write(&self, name: &OsStr, texts: &[String], scores: &[Score]) -> std::io::Result<()> {
+        let width = self.width;
+        let mut stdout = std::io::stdout().lock();
+        for (text, score) in texts.iter().zip(scores) {
+            let (name, text) = (shown(name), in_a_line(text));
+            let (matching, cosine) = (score.matching, score.cosine);
+            writeln!(
+                stdout,
+                "{name:<width$}  {matching:.4}  {cosine:>7.4}  {}",
+                harmless(&text)
+            )?;
+        }
+        stdout.flush()
+    }
+}
+
+/// A picture's name in a line.
+fn shown(name: &OsStr) -> String {
+    harmless(&in_a_line(&name.to_string_lossy())).into_owned()
+}

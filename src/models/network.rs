@@ -1,0 +1,188 @@
+//! The networks that Glimpse runs, whichever a checkpoint holds.
+
+use candle_core::{Device, Result};
+use serde_json::Value;
+
+use super::LoadError;
+use crate::blip::Blip;
+use crate::blip::config::{BlipConfig, Task};
+use crate::blip2::Blip2;
+use crate::blip2::config::{Blip2Config, LanguageModelConfig, MODEL_TYPES, ModelClass};
+use crate::blip2::precision::of_model;
+use crate::checkpoint::lenient_json;
+use crate::nn::{Precision, VisionConfig, Weights};
+
+/// What a `config.json` describes.
+#[derive(Clone, Debug)]
+pub enum ModelConfig {
+    Blip2(Blip2Config),
+    Blip(BlipConfig),
+}
+
+impl From<Blip2Config> for ModelConfig {
+    fn from(config: Blip2Config) -> Self {
+        Self::Blip2(config)
+    }
+}
+
+impl From<BlipConfig> for ModelConfig {
+    fn from(config: BlipConfig) -> Self {
+        Self::Blip(config)
+    }
+}
+
+impl ModelConfig {
+    /// Reads and checks a `config.json`, by its `model_type`: BLIP-2's where there is none.
+    ///
+    /// # Errors
+    /// It is no JSON, another family's, or makes no sense.
+    pub fn from_json(json: &str) -> std::result::Result<Self, LoadError> {
+        match lenient_json::parse(json.as_bytes()) {
+            Ok(value) if value["model_type"] == "blip" => Ok(Self::Blip(BlipConfig::from_value(&value)?)),
+            Ok(value) => Ok(Self::Blip2(Blip2Config::from_json(&value.to_string())?)),
+            // It says what is wrong.
+            Err(_) => Ok(Self::Blip2(Blip2Config::from_json(json)?)),
+        }
+    }
+
+    /// BLIP-2's, if it is that.
+    pub fn blip2(&self) -> Option<&Blip2Config> {
+        match self {
+            Self::Blip2(config) => Some(config),
+            Self::Blip(_) => None,
+        }
+    }
+
+    /// BLIP's, if it is that.
+    pub fn blip(&self) -> Option<&BlipConfig> {
+        match self {
+            Self::Blip2(_) => None,
+            Self::Blip(config) => Some(config),
+        }
+    }
+
+    /// The vision tower's part.
+    pub fn vision(&self) -> &VisionConfig {
+        match self {
+            Self::Blip2(config) => &config.vision_config,
+            Self::Blip(config) => &config.vision_config,
+        }
+    }
+
+    /// What the model is for.
+    pub fn purpose(&self) -> Purpose {
+        match self {
+            Self::Blip2(config) if config.class() == ModelClass::ImageTextRetrieval => Purpose::Matching,
+            Self::Blip2(_) => Purpose::Conversation,
+            Self::Blip(config) => match config.task() {
+                Task::Caption => Purpose::Captions,
+                Task::Question => Purpose::Answers,
+                Task::Match => Purpose::Matching,
+            },
+        }
+    }
+
+    /// Whether a file with this config holds a head of its own, as far as the config tells.
+    pub fn expects_head(&self) -> bool {
+        match self {
+            Self::Blip2(config) => config.text_config.expects_head(),
+            // The published files hold the token table a second time, which is no head of its own.
+            Self::Blip(_) => false,
+        }
+    }
+
+    /// Whether its numbers are too large for f16.
+    pub fn needs_bf16(&self) -> bool {
+        matches!(self, Self::Blip2(config) if matches!(config.text_config, LanguageModelConfig::T5(_)))
+    }
+
+    /// The precision of the model where this one was asked for.
+    pub fn precision(&self, asked: Precision) -> Precision {
+        match self {
+            Self::Blip2(config) => of_model(config, asked),
+            Self::Blip(_) => asked,
+        }
+    }
+}
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Captions, questions, and questions that go on from answers.
+    Conversation,
+    /// Captions, from their beginning if that is given.
+    Captions,
+    /// Short answers to questions, each by itself.
+    Answers,
+    /// How well texts fit pictures.
+    Matching,
+}
+
+/// A model that is loaded.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each process, and it is never moved in a loop"
+)]
+pub enum Network {
+    Blip2(Blip2),
+    Blip(Blip),
+}
+
+impl Network {
+    /// Takes the tensors of a checkpoint.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape, or whatever the device says.
+    pub fn new(config: &ModelConfig, weights: Weights) -> Result<Self> {
+        match config {
+            ModelConfig::Blip2(config) => Blip2::new(config, weights).map(Self::Blip2),
+            ModelConfig::Blip(config) => Blip::new(config, weights).map(Self::Blip),
+        }
+    }
+
+    /// What it computes in.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Self::Blip2(model) => model.precision(),
+            Self::Blip(model) => model.precision(),
+        }
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        match self {
+            Self::Blip2(model) => model.device(),
+            Self::Blip(model) => model.device(),
+        }
+    }
+
+    /// Refuses questions whose keys and values would take more bytes than this.
+    pub fn limit_cache(&mut self, bytes: u64) {
+        match self {
+            Self::Blip2(model) => model.limit_cache(bytes),
+            Self::Blip(model) => model.limit_cache(bytes),
+        }
+    }
+
+    /// BLIP-2, if it is that.
+    pub fn blip2(&self) -> Option<&Blip2> {
+        match self {
+            Self::Blip2(model) => Some(model),
+            Self::Blip(_) => None,
+        }
+    }
+
+    /// BLIP, if it is that.
+    pub fn blip(&self) -> Option<&Blip> {
+        match self {
+            Self::Blip2(_) => None,
+            Self::Blip(model) => Some(model),
+        }
+    }
+}
+
+/// As a `config.json` says of itself which family it is of, where it says it.
+pub fn says_family(value: &Value) -> bool {
+    let kind = value["model_type"].as_str();
+    kind.is_some_and(|kind| kind == "blip" || MODEL_TYPES.contains(&kind))
+}

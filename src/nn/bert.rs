@@ -1,0 +1,243 @@
+//! A layer of BERT with an optional look at something else: the Q-Former's, and those that read and
+//! write the texts of BLIP. Post-norm: each part is added to what came in, then normed.
+//!
+//! Source: Devlin et al. 2018, *BERT* (arXiv 1810.04805), as `BlipTextLayer` and `Blip2QFormerLayer`
+//! compute it. Three modes: every row sees every other (bidirectional), the rows of a sequence see those
+//! before them (causal, over the KV pool), and either with cross-attention or without.
+
+use candle_core::{Result, Tensor};
+
+use super::attention::Attention as Heads;
+use super::cross_attention::LookingRows;
+use super::kv_pool::{KvPool, Paging};
+use super::{Activation, Kernels, LayerNorm, Linear, Rows, Weights};
+
+/// The shape of a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct BertShape {
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub heads: usize,
+    pub hidden_act: Activation,
+    pub layer_norm_eps: f64,
+    /// The width of what cross-attention reads, where the layer has one.
+    pub looks_at: Option<usize>,
+}
+
+/// What a layer's tensors are called, which differs between networks.
+#[derive(Clone, Copy, Debug)]
+pub struct BertNames {
+    /// Below `attention` and `crossattention`, where the projections are.
+    pub projections: &'static str,
+    pub intermediate: &'static str,
+    pub output: &'static str,
+}
+
+/// One layer.
+pub struct BertLayer {
+    attention: Attention,
+    cross_attention: Option<Attention>,
+    feed_forward: FeedForward,
+}
+
+impl BertLayer {
+    /// Takes the tensors of a layer below `vb`.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape, or whatever the device says.
+    pub fn new(shape: &BertShape, names: BertNames, vb: Weights) -> Result<Self> {
+        let hidden = shape.hidden_size;
+        let attention = |name, looks_at| Attention::new(shape, names, looks_at, vb.pp(name));
+        Ok(Self {
+            attention: attention("attention", hidden)?,
+            cross_attention: shape
+                .looks_at
+                .map(|width| attention("crossattention", width))
+                .transpose()?,
+            feed_forward: FeedForward::new(shape, vb.pp(names.intermediate), vb.pp(names.output))?,
+        })
+    }
+
+    /// Keys and values of what cross-attention looks at, `[1, length, width]` to
+    /// `[1, heads, length, size]` each; none where the layer does not look.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn keys_and_values(&self, looked_at: &Tensor) -> Option<Result<(Tensor, Tensor)>> {
+        let attention = self.cross_attention.as_ref()?;
+        Some(attention.keys_and_values(Rows::Prompt, looked_at))
+    }
+
+    /// Every row sees every other, and if the layer has cross-attention all of `looked_at`
+    /// (`[batch, length, width]`): `[batch, rows, hidden]` in and out.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn forward(&self, rows: Rows, x: &Tensor, looked_at: Option<&Tensor>) -> Result<Tensor> {
+        let mut x = self.attend(rows, x)?;
+        if let Some(looked_at) = looked_at {
+            x = self.look_at(rows, x, looked_at)?;
+        }
+        self.feed_forward(rows, &x)
+    }
+
+    /// The first part of [`BertLayer::forward`]: every row sees every other.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn attend(&self, rows: Rows, x: &Tensor) -> Result<Tensor> {
+        self.attention.of_all(rows, x)
+    }
+
+    /// The second: every row sees all of `looked_at`, if the layer has cross-attention.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn look_at(&self, rows: Rows, x: Tensor, looked_at: &Tensor) -> Result<Tensor> {
+        let Some(attention) = &self.cross_attention else {
+            return Ok(x);
+        };
+        let (k, v) = attention.keys_and_values(Rows::Prompt, looked_at)?;
+        let q = attention.heads.split_heads(&attention.query.forward_of(rows, &x)?)?;
+        let attended = attention.heads.forward(&q, &k, &v, None)?;
+        attention.output.forward(rows, &attended, &x)
+    }
+
+    /// The last.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn feed_forward(&self, rows: Rows, x: &Tensor) -> Result<Tensor> {
+        self.feed_forward.forward(rows, x)
+    }
+
+    /// Every row of a text sees every other, and what was looked at before ([`LookedAt`](super::LookedAt)),
+    /// as its `index`-th layer: `[1, rows, hidden]` in and out.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn encode(&self, index: usize, x: &Tensor, looking: &[LookingRows]) -> Result<Tensor> {
+        let x = self.attention.of_all(Rows::Prompt, x)?;
+        self.feed_forward(Rows::Prompt, &self.look(Rows::Prompt, index, x, looking)?)
+    }
+
+    /// The rows of each sequence see those before them and what they look at: `[1, rows, hidden]` in and
+    /// out. `cached` are the layer's index, where the rows lie, and the pool.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn decode(&self, x: &Tensor, cached: (usize, &Paging, &mut KvPool), looking: &[LookingRows]) -> Result<Tensor> {
+        let (index, rows) = (cached.0, cached.1.kind);
+        let x = self.attention.of_earlier(x, cached)?;
+        self.feed_forward(rows, &self.look(rows, index, x, looking)?)
+    }
+
+    fn look(&self, rows: Rows, index: usize, x: Tensor, looking: &[LookingRows]) -> Result<Tensor> {
+        match &self.cross_attention {
+            Some(attention) if !looking.is_empty() => attention.of_others(rows, &x, index, looking),
+            _ => Ok(x),
+        }
+    }
+}
+
+/// A feed-forward layer with its residual.
+pub struct FeedForward {
+    intermediate: Linear,
+    activation: Activation,
+    output: ResidualNorm,
+}
+
+impl FeedForward {
+    /// Takes the tensors of its two parts.
+    ///
+    /// # Errors
+    /// As for [`BertLayer::new`].
+    pub fn new(shape: &BertShape, intermediate: Weights, output: Weights) -> Result<Self> {
+        let (hidden, inner) = (shape.hidden_size, shape.intermediate_size);
+        Ok(Self {
+            intermediate: Linear::new(hidden, inner, true, intermediate.pp("dense"))?,
+            activation: shape.hidden_act,
+            output: ResidualNorm::new(inner, shape, output)?,
+        })
+    }
+
+    /// `[batch, rows, hidden]` in and out.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn forward(&self, rows: Rows, x: &Tensor) -> Result<Tensor> {
+        let intermediate = self.intermediate.forward_activated_of(rows, x, self.activation)?;
+        self.output.forward(rows, &intermediate, x)
+    }
+}
+
+/// Attention with its output layer.
+struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: ResidualNorm,
+    heads: Heads,
+    scale: f64,
+}
+
+impl Attention {
+    fn new(shape: &BertShape, names: BertNames, looks_at: usize, vb: Weights) -> Result<Self> {
+        let hidden = shape.hidden_size;
+        let inner = vb.pp(names.projections);
+        Ok(Self {
+            query: Linear::new(hidden, hidden, true, inner.pp("query"))?,
+            key: Linear::new(looks_at, hidden, true, inner.pp("key"))?,
+            value: Linear::new(looks_at, hidden, true, inner.pp("value"))?,
+            output: ResidualNorm::new(hidden, shape, vb.pp("output"))?,
+            heads: Heads::new(shape.heads, hidden, &vb),
+            scale: ((hidden / shape.heads.max(1)) as f64).powf(-0.5),
+        })
+    }
+
+    fn keys_and_values(&self, rows: Rows, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let project = |linear: &Linear| self.heads.split_heads(&linear.forward_of(rows, x)?);
+        Ok((project(&self.key)?, project(&self.value)?))
+    }
+
+    fn of_all(&self, rows: Rows, x: &Tensor) -> Result<Tensor> {
+        let (k, v) = self.keys_and_values(rows, x)?;
+        let q = self.heads.split_heads(&self.query.forward_of(rows, x)?)?;
+        self.output.forward(rows, &self.heads.forward(&q, &k, &v, None)?, x)
+    }
+
+    fn of_earlier(&self, x: &Tensor, (layer, paging, pool): (usize, &Paging, &mut KvPool)) -> Result<Tensor> {
+        let project = |linear: &Linear| linear.forward_of(paging.kind, x);
+        let (q, k, v) = (project(&self.query)?, project(&self.key)?, project(&self.value)?);
+        let attended = pool.attend(layer, paging, [&q, &k, &v], self.scale)?;
+        self.output.forward(paging.kind, &attended, x)
+    }
+
+    fn of_others(&self, rows: Rows, x: &Tensor, layer: usize, looking: &[LookingRows]) -> Result<Tensor> {
+        let queries = self.query.forward_of(rows, x)?;
+        self.output
+            .forward(rows, &self.heads.look(&queries, layer, looking)?, x)
+    }
+}
+
+/// `LayerNorm(dense(x) + residual)`.
+struct ResidualNorm {
+    dense: Linear,
+    layer_norm: LayerNorm,
+    kernels: Kernels,
+}
+
+impl ResidualNorm {
+    fn new(inputs: usize, shape: &BertShape, vb: Weights) -> Result<Self> {
+        Ok(Self {
+            dense: Linear::new(inputs, shape.hidden_size, true, vb.pp("dense"))?,
+            layer_norm: LayerNorm::new(shape.hidden_size, shape.layer_norm_eps, vb.pp("LayerNorm"))?,
+            kernels: vb.kernels(),
+        })
+    }
+
+    fn forward(&self, rows: Rows, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        let x = self.dense.forward_of(rows, x)?;
+        self.layer_norm.forward(&self.kernels.add(&x, residual)?)
+    }
+}

@@ -1,0 +1,53 @@
+//! What a decoder looks at beside its own text: keys and values that are the same for all of its
+//! answers' tokens, computed once.
+
+use std::sync::Arc;
+
+use candle_core::{Result, Tensor};
+
+use super::attention::Attention;
+
+/// Keys and values of what is looked at (a prompt, a picture), `[1, heads, length, size]` each, of every
+/// layer that looks.
+pub struct LookedAt(Vec<(Tensor, Tensor)>);
+
+/// So many rows of a pass, one behind the other, and what they look at.
+pub type LookingRows = (usize, Arc<LookedAt>);
+
+impl LookedAt {
+    /// Of each layer its keys and values. They are laid out head by head, as each token's attention
+    /// reads them.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn new(layers: impl Iterator<Item = Result<(Tensor, Tensor)>>) -> Result<Self> {
+        let head_by_head = layers.map(|layer| {
+            let (k, v) = layer?;
+            Ok((k.contiguous()?, v.contiguous()?))
+        });
+        head_by_head.collect::<Result<_>>().map(Self)
+    }
+
+    /// Keys and values of a layer.
+    pub fn layer(&self, index: usize) -> &(Tensor, Tensor) {
+        &self.0[index]
+    }
+}
+
+impl Attention {
+    /// Each row attends to what it looks at: queries `[1, rows, heads * size]` to the same shape.
+    ///
+    /// # Errors
+    /// There are fewer rows than are counted, or the device's.
+    pub fn look(&self, queries: &Tensor, layer: usize, rows: &[LookingRows]) -> Result<Tensor> {
+        let mut start = 0;
+        let mut outputs = Vec::with_capacity(rows.len());
+        for (count, looked_at) in rows {
+            let (k, v) = looked_at.layer(layer);
+            let queries = self.split_heads(&queries.narrow(1, start, *count)?)?;
+            outputs.push(self.forward(&queries, k, v, None)?);
+            start += count;
+        }
+        Tensor::cat(&outputs, 1)
+    }
+}
