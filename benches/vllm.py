@@ -164,6 +164,8 @@ def vllm(options, scratch, folder, dtype):
     template.write_text(TEMPLATE)
     command = [options.vllm, "serve", folder, "--port", port, "--host", HOST, "--dtype", VLLM_DTYPES[dtype]]
     command += ["--chat-template", template, "--max-model-len", 512, "--max-num-seqs", max(16, options.visitors)]
+    # Its trial of as many pictures as there could be takes minutes where bf16 is slow.
+    command += ["--skip-mm-profiling"]
     environment = {"VLLM_CPU_KVCACHE_SPACE": "3", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "HF_HUB_OFFLINE": "1",
                    "OMP_NUM_THREADS": str(options.threads), "VLLM_NO_USAGE_STATS": "1"}
     return Server(command, port, "/health", scratch / "vllm.log", environment, patience=1200)

@@ -100,12 +100,15 @@ fn small_files(config: &Value, parsed: &ModelConfig, format: NumberFormat, folde
         "image_mean": [0.481_454_66, 0.457_827_5, 0.408_210_73], "image_std": [0.268_629_54, 0.261_302_58, 0.275_777_11],
     });
     std::fs::write(folder.join("preprocessor_config.json"), processor.to_string())?;
-    if parsed.blip().is_some() {
-        std::fs::write(folder.join("vocab.txt"), letters())?;
-        return Ok(());
+    match parsed {
+        ModelConfig::Blip(_) => std::fs::write(folder.join("vocab.txt"), letters())?,
+        ModelConfig::Blip2(config) => {
+            let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo-model/tokenizer.json");
+            let tokenizer = serde_json::from_slice(&std::fs::read(demo)?)?;
+            let tokenizer = with_a_word_for_each_id(tokenizer, config.text_config.vocab_size());
+            std::fs::write(folder.join("tokenizer.json"), tokenizer.to_string())?;
+        }
     }
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo-model");
-    std::fs::copy(demo.join("tokenizer.json"), folder.join("tokenizer.json"))?;
     Ok(())
 }
 
@@ -115,6 +118,25 @@ fn letters() -> String {
     let letters = ('a'..='z').flat_map(|letter| [letter.to_string(), format!("##{letter}")]);
     let lines: Vec<String> = special.into_iter().chain(letters).collect();
     lines.join("\n")
+}
+
+/// A byte-level tokenizer whose every further id below `vocab_size` is a word too: tokens drawn by random
+/// weights are then text, and stream as those of a published checkpoint do.
+fn with_a_word_for_each_id(mut tokenizer: Value, vocab_size: usize) -> Value {
+    let ids = |tokenizer: &Value| -> Vec<u64> {
+        let added = tokenizer["added_tokens"].as_array().into_iter().flatten();
+        let words = tokenizer["model"]["vocab"].as_object().into_iter().flatten();
+        added
+            .filter_map(|token| token["id"].as_u64())
+            .chain(words.filter_map(|(_, id)| id.as_u64()))
+            .collect()
+    };
+    let taken = ids(&tokenizer);
+    for id in (0..vocab_size as u64).filter(|id| !taken.contains(id)) {
+        // "Ġ" is a byte-level tokenizer's space.
+        tokenizer["model"]["vocab"][format!("Ġword{id}")] = json!(id);
+    }
+    tokenizer
 }
 
 /// Tensors in order, as many to a shard as it holds.
