@@ -1,15 +1,13 @@
 //! How well a text fits a picture: `BlipForImageTextRetrieval`.
-//!
-//! Two measures. The matching head (ITM) reads the text with the picture and says how likely they belong
-//! together: a verdict on one pair. The contrastive one (ITC) is the cosine between a vector of the
-//! picture and one of the text: for search, since each is computed once.
 
 use std::sync::Arc;
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
+use super::Blip;
 use super::config::BlipConfig;
 use super::text::TextModel;
+use crate::nn::matching::{MatchScore, Matcher, unit_length};
 use crate::nn::{Linear, LookedAt, Rows, Weights};
 
 /// The text's encoder with the heads that compare.
@@ -36,13 +34,32 @@ pub struct ComparedText {
     vector: Vec<f32>,
 }
 
-/// How well a text fits a picture.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Score {
-    /// The probability that they belong together, by the matching head.
-    pub matching: f32,
-    /// The cosine between their vectors, from -1 to 1: a good one is 0.35 to 0.5 in the published models.
-    pub cosine: f32,
+/// A model for matching, whole.
+#[derive(Clone, Copy)]
+pub struct BlipMatcher<'a> {
+    pub blip: &'a Blip,
+    pub matching: &'a Matching,
+}
+
+impl Matcher for BlipMatcher<'_> {
+    type Picture = ComparedPicture;
+    type Text = ComparedText;
+
+    fn most_tokens(&self) -> usize {
+        self.blip.config().text_config.max_position_embeddings
+    }
+
+    fn picture(&self, pixel_values: &Tensor) -> Result<ComparedPicture> {
+        self.matching.picture(&self.blip.encode_picture(pixel_values)?.states)
+    }
+
+    fn text(&self, ids: &[u32]) -> Result<ComparedText> {
+        self.matching.text(ids)
+    }
+
+    fn score(&self, picture: &ComparedPicture, text: &ComparedText) -> Result<MatchScore> {
+        self.matching.score(picture, text)
+    }
 }
 
 impl Matching {
@@ -102,21 +119,15 @@ impl Matching {
     ///
     /// # Errors
     /// The device's.
-    pub fn score(&self, picture: &ComparedPicture, text: &ComparedText) -> Result<Score> {
-        let [apart, together] = self.itm_logits(picture, text)?;
+    pub fn score(&self, picture: &ComparedPicture, text: &ComparedText) -> Result<MatchScore> {
         let pairs = picture.vector.iter().zip(&text.vector);
-        Ok(Score {
-            matching: 1.0 / (1.0 + (apart - together).exp()),
-            cosine: pairs.map(|(a, b)| a * b).sum(),
-        })
+        let cosine = pairs.map(|(a, b)| a * b).sum();
+        Ok(MatchScore::new(self.itm_logits(picture, text)?, cosine))
     }
 }
 
 /// The first row of hidden states, `[1, rows, width]`, projected and made as long as 1.
 fn unit(projection: &Linear, states: &Tensor) -> Result<Vec<f32>> {
     let first = projection.forward_of(Rows::Tokens, &states.narrow(1, 0, 1)?.contiguous()?)?;
-    let first = first.to_dtype(DType::F32)?;
-    // No shorter than this, as `torch.nn.functional.normalize`.
-    let length = first.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?;
-    first.broadcast_div(&length)?.flatten_all()?.to_vec1()
+    unit_length(&first)?.flatten_all()?.to_vec1()
 }

@@ -25,7 +25,7 @@ use candle_core::{Device, Result, Tensor};
 use crate::nn::vit::{PictureEncoding, VisionModel};
 use crate::nn::{Kernels, Precision, Weights};
 use config::{BlipConfig, Task};
-use matching::Matching;
+use matching::{BlipMatcher, Matching};
 use passes::EncodedPicture;
 use text::{TextDecoder, TextModel};
 
@@ -104,9 +104,9 @@ impl Blip {
     }
 
     /// What compares texts with pictures, in a model for that.
-    pub fn matching(&self) -> Option<&Matching> {
+    pub fn matcher(&self) -> Option<BlipMatcher<'_>> {
         match &self.texts {
-            Texts::Match(matching) => Some(matching),
+            Texts::Match(matching) => Some(BlipMatcher { blip: self, matching }),
             _ => None,
         }
     }

@@ -1,9 +1,8 @@
 //! How well a text belongs to a picture: BLIP-2 without a language model.
 //!
-//! Source: `Blip2ForImageTextRetrieval` (BLIP-2, arXiv 2301.12597, section 3.1). Two measures, which do
-//! not share a scale: *matching* (ITM) has queries and text read each other and gives a probability;
-//! *contrast* (ITC) compares embeddings that picture and text have by themselves, by the cosine of
-//! their angle, and is made for searching.
+//! Source: `Blip2ForImageTextRetrieval` (BLIP-2, arXiv 2301.12597, section 3.1). For *matching*
+//! (ITM) queries and text read each other; for *contrast* (ITC) each is read by itself, and the query that
+//! is nearest to the text counts.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
@@ -12,10 +11,8 @@ use super::config::{Blip2Config, ModelClass};
 use super::precision::of_qformer;
 use super::qformer::QFormer;
 use super::vision::VisionModel;
+use crate::nn::matching::{MatchScore, Matcher, unit_length};
 use crate::nn::{Linear, Precision, Weights};
-
-/// As torch's `normalize` has it: no embedding is shorter.
-const LEAST_LENGTH: f64 = 1e-12;
 
 /// The whole model on one device.
 pub struct Blip2Retrieval {
@@ -26,17 +23,52 @@ pub struct Blip2Retrieval {
     text_projection: Linear,
     /// Two logits of a query: the text does not belong to the picture, or does.
     itm_head: Linear,
+    most_tokens: usize,
     device: Device,
     precision: Precision,
 }
 
-/// How well a text belongs to a picture.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MatchScore {
-    /// That it does, from 0 to 1 (the softmax of the matching head's logits).
-    pub probability: f32,
-    /// Of the angle between their embeddings, from -1 to 1; good matches have about 0.4.
-    pub cosine: f32,
+/// A picture, ready to be compared with any number of texts.
+pub struct ComparedPicture {
+    states: EncodedPicture,
+    /// One a query token, `[queries, width]`.
+    features: Tensor,
+}
+
+/// A text, ready to be compared with any number of pictures.
+pub struct ComparedText {
+    ids: Vec<u32>,
+    /// `[width]`.
+    features: Tensor,
+}
+
+impl Matcher for Blip2Retrieval {
+    type Picture = ComparedPicture;
+    type Text = ComparedText;
+
+    fn most_tokens(&self) -> usize {
+        self.most_tokens
+    }
+
+    fn picture(&self, pixel_values: &Tensor) -> Result<ComparedPicture> {
+        let states = self.encode_picture(pixel_values)?;
+        Ok(ComparedPicture {
+            features: self.picture_features(&states)?,
+            states,
+        })
+    }
+
+    fn text(&self, ids: &[u32]) -> Result<ComparedText> {
+        Ok(ComparedText {
+            features: self.text_features(ids)?,
+            ids: ids.to_vec(),
+        })
+    }
+
+    fn score(&self, picture: &ComparedPicture, text: &ComparedText) -> Result<MatchScore> {
+        let logits = self.match_logits(&picture.states, &text.ids)?;
+        Ok(MatchScore::new(logits, cosine(&picture.features, &text.features)?))
+    }
 }
 
 impl Blip2Retrieval {
@@ -61,6 +93,7 @@ impl Blip2Retrieval {
                 ModelClass::ImageTextRetrieval,
                 for_qformer,
             )?,
+            most_tokens: config.qformer_config.max_position_embeddings,
             device: root.device().clone(),
             precision,
         })
@@ -97,7 +130,7 @@ impl Blip2Retrieval {
     /// The device's.
     pub fn picture_features(&self, picture: &EncodedPicture) -> Result<Tensor> {
         let queries = self.qformer.forward(picture)?;
-        normalize(&self.vision_projection.forward(&queries)?.squeeze(0)?)
+        unit_length(&self.vision_projection.forward(&queries)?.squeeze(0)?)
     }
 
     /// A text's embedding, of length 1, `[width]` in f32: that of its first token.
@@ -106,23 +139,17 @@ impl Blip2Retrieval {
     /// As for [`Blip2Retrieval::match_logits`].
     pub fn text_features(&self, text_ids: &[u32]) -> Result<Tensor> {
         let first = self.qformer.forward_text(text_ids)?.narrow(1, 0, 1)?.contiguous()?;
-        normalize(&self.text_projection.forward(&first)?.flatten_all()?)
+        unit_length(&self.text_projection.forward(&first)?.flatten_all()?)
     }
 
-    /// How well each of these texts, by their ids, belongs to an encoded picture.
-    ///
-    /// # Errors
-    /// As for [`Blip2Retrieval::match_logits`].
-    pub fn match_scores(&self, picture: &EncodedPicture, texts: &[Vec<u32>]) -> Result<Vec<MatchScore>> {
-        let features = self.picture_features(picture)?;
-        let score = |ids: &Vec<u32>| {
-            let [no, yes] = self.match_logits(picture, ids)?;
-            Ok(MatchScore {
-                probability: 1.0 / (1.0 + (no - yes).exp()),
-                cosine: cosine(&features, &self.text_features(ids)?)?,
-            })
-        };
-        texts.iter().map(score).collect()
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What it computes in.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 }
 
@@ -133,11 +160,4 @@ impl Blip2Retrieval {
 pub fn cosine(picture_features: &Tensor, text_features: &Tensor) -> Result<f32> {
     let products = picture_features.broadcast_mul(text_features)?.sum(D::Minus1)?;
     products.max_all()?.to_scalar()
-}
-
-/// Rows of length 1, in f32.
-fn normalize(x: &Tensor) -> Result<Tensor> {
-    let x = x.to_dtype(DType::F32)?;
-    let length = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(LEAST_LENGTH)?;
-    x.broadcast_div(&length)
 }

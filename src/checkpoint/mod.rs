@@ -25,7 +25,7 @@ mod source;
 mod tensors;
 
 pub use error::CheckpointError;
-pub use files::{Files, QFORMER_TOKENIZER};
+pub use files::{Files, QFORMER_TOKENIZER, VOCABULARY};
 pub use mapped::MappedTensors;
 pub use progress::Progress;
 pub use readable_bytes::readable_bytes;

@@ -13,8 +13,8 @@ use super::options::ModelArgs;
 use super::several_pictures::in_a_line;
 use super::{CommandResult, UsageError, picture};
 use crate::blip::Blip;
-use crate::blip::matching::{ComparedText, Matching, Score};
-use crate::models::{OpenModel, Purpose};
+use crate::models::{Network, OpenModel, Purpose};
+use crate::nn::matching::{MatchScore, Matcher};
 use crate::processor::{PictureLimits, Processor};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -74,22 +74,28 @@ pub fn run(args: MatchArgs) -> CommandResult {
         let sentence = "--text (GLIMPSE_TEXT) is empty. Say what the picture is to be compared with.";
         return Err(UsageError(sentence.into()).into());
     }
-    let limits = args.limits.limits();
     let mut model = args.model.load()?;
     model.keep_packed();
-    let (blip, matching) = comparing(&model)?;
-    let texts = args
-        .texts
-        .iter()
-        .map(|text| compared(text, blip, matching, &model.processor))
-        .collect::<Result<Vec<_>, _>>()?;
+    match &model.network {
+        Network::Blip2Retrieval(retrieval) => compare(&args, &model, retrieval),
+        network => match network.blip().and_then(Blip::matcher) {
+            Some(matcher) => compare(&args, &model, &matcher),
+            None => Err(does_something_else(&model)),
+        },
+    }
+}
+
+fn compare<M: Matcher>(args: &MatchArgs, model: &OpenModel, matcher: &M) -> CommandResult {
+    let limits = args.limits.limits();
+    let texts = args.texts.iter().map(|text| compared(text, matcher, &model.processor));
+    let texts = texts.collect::<Result<Vec<_>, _>>()?;
     let table = Table::new(&args.pictures);
     if !args.json {
         table.write_header()?;
     }
     let mut failures = 0;
     for name in &args.pictures {
-        let scores = scores_of(name, &texts, (blip, matching), &model.processor, &limits);
+        let scores = scores_of(name, &texts, matcher, &model.processor, &limits);
         if let Err(error) = &scores {
             failures += 1;
             eprintln!("glimpse: {error}");
@@ -110,27 +116,22 @@ pub fn run(args: MatchArgs) -> CommandResult {
     }
 }
 
-/// What compares, in a model that does.
-fn comparing(model: &OpenModel) -> Result<(&Blip, &Matching), AnyError> {
-    let blip = model.network.blip();
-    if let Some((blip, matching)) = blip.and_then(|blip| Some((blip, blip.matching()?))) {
-        return Ok((blip, matching));
-    }
+fn does_something_else(model: &OpenModel) -> AnyError {
     let does = match model.purpose {
         Purpose::Captions => "writes captions",
         Purpose::Answers => "answers questions",
         Purpose::Conversation | Purpose::Matching => "answers questions and writes captions",
     };
-    Err(format!(
+    format!(
         "{} {does}, and compares no pictures with texts. Use `glimpse ask` with it, or --model Salesforce/blip-itm-base-coco here.",
         model.name
     )
-    .into())
+    .into()
 }
 
-fn compared(text: &str, blip: &Blip, matching: &Matching, processor: &Processor) -> Result<ComparedText, AnyError> {
+fn compared<M: Matcher>(text: &str, matcher: &M, processor: &Processor) -> Result<M::Text, AnyError> {
     let ids = processor.text.text_ids(text)?;
-    let most = blip.config().text_config.max_position_embeddings;
+    let most = matcher.most_tokens();
     if ids.len() > most {
         return Err(format!(
             "A text is {} tokens long, and the model reads at most {most}. Give a shorter one.",
@@ -138,22 +139,21 @@ fn compared(text: &str, blip: &Blip, matching: &Matching, processor: &Processor)
         )
         .into());
     }
-    Ok(matching.text(&ids)?)
+    Ok(matcher.text(&ids)?)
 }
 
-fn scores_of(
+fn scores_of<M: Matcher>(
     name: &OsStr,
-    texts: &[ComparedText],
-    (blip, matching): (&Blip, &Matching),
+    texts: &[M::Text],
+    matcher: &M,
     processor: &Processor,
     limits: &PictureLimits,
-) -> Result<Vec<Score>, AnyError> {
+) -> Result<Vec<MatchScore>, AnyError> {
     let picture = picture::open(name, limits)?;
-    let encoded = blip.encode_picture(&processor.image.pixel_values(&picture)?)?;
-    let picture = matching.picture(&encoded.states)?;
+    let picture = matcher.picture(&processor.image.pixel_values(&picture)?)?;
     let scores = texts.iter().map(|text| {
-        let score = matching.score(&picture, text)?;
-        match score.matching.is_finite() && score.cosine.is_finite() {
+        let score = matcher.score(&picture, text)?;
+        match score.probability.is_finite() && score.cosine.is_finite() {
             true => Ok(score),
             false => Err(crate::generation::GenerationError::NotFinite.into()),
         }
@@ -161,12 +161,12 @@ fn scores_of(
     scores.collect()
 }
 
-fn write_line(name: &OsStr, texts: &[String], scores: &Result<Vec<Score>, AnyError>) -> Result<(), AnyError> {
-    let records = |scores: &Vec<Score>| {
+fn write_line(name: &OsStr, texts: &[String], scores: &Result<Vec<MatchScore>, AnyError>) -> Result<(), AnyError> {
+    let records = |scores: &Vec<MatchScore>| {
         let pairs = texts.iter().zip(scores);
         let records = pairs.map(|(text, score)| ScoreRecord {
             text,
-            matching: score.matching,
+            matching: score.probability,
             cosine: score.cosine,
         });
         records.collect()
@@ -199,12 +199,12 @@ impl Table {
         writeln!(std::io::stdout(), "{:<width$}  MATCH   COSINE   TEXT", "PICTURE")
     }
 
-    fn write(&self, name: &OsStr, texts: &[String], scores: &[Score]) -> std::io::Result<()> {
+    fn write(&self, name: &OsStr, texts: &[String], scores: &[MatchScore]) -> std::io::Result<()> {
         let width = self.width;
         let mut stdout = std::io::stdout().lock();
         for (text, score) in texts.iter().zip(scores) {
             let (name, text) = (shown(name), in_a_line(text));
-            let (matching, cosine) = (score.matching, score.cosine);
+            let (matching, cosine) = (score.probability, score.cosine);
             writeln!(
                 stdout,
                 "{name:<width$}  {matching:.4}  {cosine:>7.4}  {}",

@@ -74,7 +74,7 @@ impl ModelArgs {
     }
 
     /// Loads the model, and says where it runs.
-    pub fn load(self) -> Result<OpenModel, LoadError> {
+    pub fn load(&self) -> Result<OpenModel, LoadError> {
         self.start_threads();
         let source = self.source()?;
         tracing::info!("loading {source}");
@@ -83,7 +83,7 @@ impl ModelArgs {
             device: self.place.device,
             dtype: self.dtype,
             max_memory: self.place.max_bytes(),
-            packed_weights: self.packed_weights.filter(|folder| folder.as_os_str() != "off"),
+            packed_weights: self.packed_weights.clone().filter(|folder| folder.as_os_str() != "off"),
             progress: Arc::new(progress::Terminal),
         })?;
         tracing::info!(

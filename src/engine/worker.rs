@@ -40,6 +40,13 @@ pub fn run(model: &OpenModel, work: Work, started: &Sender<Result<(), StartError
             run_batched(model, batched, work, started, &|new| context.room_for_turns(new));
         }
         Network::Blip(blip) => run_batched(model, BlipModel::new(blip, image), work, started, &|_| 0),
+        // It is refused before it gets here.
+        Network::Blip2Retrieval(_) => {
+            let refused = StartError::WritesNothing {
+                model: model.name.clone(),
+            };
+            let _ = started.send(Err(refused));
+        }
     }
 }
 

@@ -9,12 +9,12 @@ use super::{CheckpointMetadata, LoadError, ModelConfig, Network};
 use crate::blip::Blip;
 use crate::blip::config::Task;
 use crate::blip2::Blip2;
-use crate::blip2::config::{Blip2Config, ModelClass};
+use crate::blip2::config::ModelClass;
 use crate::blip2::retrieval::Blip2Retrieval;
 use crate::checkpoint::{CheckpointError, Files, MappedTensors, Source, Tensors, progress};
 use crate::cpu::WeightFormat;
 use crate::nn::{PackedWeights, Placement, Weights};
-use crate::processor::{BertTokenizer, ImageProcessor, Processor};
+use crate::processor::Processor;
 
 /// An opened checkpoint: its small files read, its weights mapped and their shapes checked.
 pub struct Checkpoint {
@@ -147,28 +147,6 @@ impl Checkpoint {
         self.load_packed(placement, None)
     }
 
-    /// Reads the weights of a model that compares texts and pictures ([`ModelClass::ImageTextRetrieval`]).
-    ///
-    /// # Errors
-    /// As for [`Checkpoint::load`], and a checkpoint of another class.
-    pub fn load_retrieval(&self, placement: &Placement) -> Result<Blip2Retrieval, LoadError> {
-        let Some(config) = self.config.blip2().filter(|config| compares(config)) else {
-            return Err(LoadError::NotForMatching(self.name().to_owned()));
-        };
-        let weights = Weights::new(self.tensors(), placement.clone());
-        let model = Blip2Retrieval::new(config, weights);
-        let loaded = model.and_then(|model| placement.device.synchronize().map(|()| model));
-        loaded.map_err(|error| LoadError::of_weights(self.name(), error))
-    }
-
-    /// What stands between a visitor and such a model: pictures to pixel values, texts to ids.
-    ///
-    /// # Errors
-    /// As for [`Checkpoint::processor`].
-    pub fn matching_processor(&self) -> Result<(ImageProcessor, BertTokenizer), LoadError> {
-        super::load_processor::load_matching(self)
-    }
-
     /// As [`Checkpoint::load`], of a checkpoint that is to be BLIP-2.
     ///
     /// # Errors
@@ -176,10 +154,18 @@ impl Checkpoint {
     pub fn load_blip2(&self, placement: &Placement) -> Result<Blip2, LoadError> {
         match self.load(placement)? {
             Network::Blip2(model) => Ok(model),
-            Network::Blip(_) => Err(LoadError::NotThisModel {
-                name: self.name().into(),
-                wanted: "BLIP-2",
-            }),
+            _ => Err(self.is_no("BLIP-2 that answers")),
+        }
+    }
+
+    /// As [`Checkpoint::load`], of a checkpoint that is to be BLIP-2 that compares texts with pictures.
+    ///
+    /// # Errors
+    /// As for [`Checkpoint::load`], and another model.
+    pub fn load_retrieval(&self, placement: &Placement) -> Result<Blip2Retrieval, LoadError> {
+        match self.load(placement)? {
+            Network::Blip2Retrieval(model) => Ok(model),
+            _ => Err(self.is_no("BLIP-2 that compares")),
         }
     }
 
@@ -190,10 +176,14 @@ impl Checkpoint {
     pub fn load_blip(&self, placement: &Placement) -> Result<Blip, LoadError> {
         match self.load(placement)? {
             Network::Blip(model) => Ok(model),
-            Network::Blip2(_) => Err(LoadError::NotThisModel {
-                name: self.name().into(),
-                wanted: "BLIP",
-            }),
+            _ => Err(self.is_no("BLIP")),
+        }
+    }
+
+    fn is_no(&self, wanted: &'static str) -> LoadError {
+        LoadError::NotThisModel {
+            name: self.name().into(),
+            wanted,
         }
     }
 
@@ -202,9 +192,6 @@ impl Checkpoint {
     /// # Errors
     /// As for [`Checkpoint::load`].
     pub fn load_packed(&self, placement: &Placement, packed: Option<Arc<PackedWeights>>) -> Result<Network, LoadError> {
-        if self.config.blip2().is_some_and(compares) {
-            return Err(LoadError::MatchesOnly(self.name().to_owned()));
-        }
         let placement = Placement {
             precision: self.config.precision(placement.precision),
             ..placement.clone()
@@ -240,9 +227,4 @@ fn with_task(config: ModelConfig, tensors: &MappedTensors) -> Result<ModelConfig
         }
         config => Ok(config),
     }
-}
-
-/// Whether a BLIP-2 compares texts and pictures, and writes nothing.
-fn compares(config: &Blip2Config) -> bool {
-    config.class() == ModelClass::ImageTextRetrieval
 }

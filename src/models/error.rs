@@ -34,14 +34,6 @@ pub enum LoadError {
         "The picture processor's configuration makes pictures of {found}, and config.json asks for {side} x {side}. The files do not belong together: download them again."
     )]
     PictureSize { found: String, side: usize },
-    #[error(
-        "The checkpoint {0} says how well a text belongs to a picture, and answers nothing. Choose another one for questions, as `glimpse models` lists them."
-    )]
-    MatchesOnly(String),
-    #[error(
-        "The checkpoint {0} does not compare texts and pictures. Choose one that does, such as Salesforce/blip2-itm-vit-g."
-    )]
-    NotForMatching(String),
     #[error(transparent)]
     Text(#[from] TextError),
     #[error(transparent)]

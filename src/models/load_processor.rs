@@ -19,11 +19,11 @@ use crate::processor::{
 pub(super) fn load(checkpoint: &Checkpoint) -> Result<Processor, LoadError> {
     let (files, config) = (checkpoint.files(), checkpoint.config());
     let text = match config {
-        ModelConfig::Blip2(config) => blip2_texts(files, config)?,
-        ModelConfig::Blip(config) => {
-            let (vocabulary, settings) = bert_vocabulary(files, "")?;
-            TextProcessor::new(&wordpiece::tokenizer_json(vocabulary, &settings)?, blip_texts(config))?
+        ModelConfig::Blip2(config) if config.class() == ModelClass::ImageTextRetrieval => {
+            bert_texts(files, retrieval_texts(config))?
         }
+        ModelConfig::Blip2(config) => blip2_texts(files, config)?,
+        ModelConfig::Blip(config) => bert_texts(files, blip_texts(config))?,
     };
     let image = image_processor(checkpoint)?;
     Ok(Processor { image, text })
@@ -72,19 +72,26 @@ fn with_ends_of_llama(text: TextProcessor, settings: &Value) -> Result<TextProce
     Ok(text.with_tokens_around(before.as_deref(), behind.as_deref())?)
 }
 
-/// What stands before a model that compares texts and pictures.
-///
-/// # Errors
-/// As for [`load`].
-pub(super) fn load_matching(checkpoint: &Checkpoint) -> Result<(ImageProcessor, BertTokenizer), LoadError> {
-    let (vocabulary, settings) = bert_vocabulary(checkpoint.files(), "")?;
-    Ok((image_processor(checkpoint)?, BertTokenizer::new(vocabulary, &settings)?))
-}
-
 fn image_processor(checkpoint: &Checkpoint) -> Result<ImageProcessor, LoadError> {
     let image = ImageProcessor::from_json(&image_config(checkpoint.files())?)?;
     check_size(&image, checkpoint.config().vision().image_size)?;
     Ok(image)
+}
+
+fn bert_texts(files: &Files, config: TextConfig) -> Result<TextProcessor, LoadError> {
+    let (vocabulary, settings) = bert_vocabulary(files, "")?;
+    let json = wordpiece::tokenizer_json(vocabulary, &settings)?;
+    Ok(TextProcessor::new(&json, config)?)
+}
+
+fn retrieval_texts(config: &Blip2Config) -> TextConfig {
+    TextConfig {
+        image_token: None,
+        num_query_tokens: 0,
+        caption_token: 0,
+        vocab_size: config.qformer_config.vocab_size,
+        form: PromptForm::Compared,
+    }
 }
 
 fn blip_texts(config: &BlipConfig) -> TextConfig {

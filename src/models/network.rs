@@ -9,6 +9,7 @@ use crate::blip::config::{BlipConfig, Task};
 use crate::blip2::Blip2;
 use crate::blip2::config::{Blip2Config, LanguageModelConfig, MODEL_TYPES, ModelClass};
 use crate::blip2::precision::of_model;
+use crate::blip2::retrieval::Blip2Retrieval;
 use crate::checkpoint::lenient_json;
 use crate::nn::{Precision, VisionConfig, Weights};
 
@@ -119,12 +120,10 @@ pub enum Purpose {
 }
 
 /// A model that is loaded.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one for each process, and it is never moved in a loop"
-)]
 pub enum Network {
     Blip2(Blip2),
+    /// BLIP-2 that compares pictures with texts.
+    Blip2Retrieval(Blip2Retrieval),
     Blip(Blip),
 }
 
@@ -135,6 +134,9 @@ impl Network {
     /// A tensor that is missing or has another shape, or whatever the device says.
     pub fn new(config: &ModelConfig, weights: Weights) -> Result<Self> {
         match config {
+            ModelConfig::Blip2(config) if config.class() == ModelClass::ImageTextRetrieval => {
+                Blip2Retrieval::new(config, weights).map(Self::Blip2Retrieval)
+            }
             ModelConfig::Blip2(config) => Blip2::new(config, weights).map(Self::Blip2),
             ModelConfig::Blip(config) => Blip::new(config, weights).map(Self::Blip),
         }
@@ -144,6 +146,7 @@ impl Network {
     pub fn precision(&self) -> Precision {
         match self {
             Self::Blip2(model) => model.precision(),
+            Self::Blip2Retrieval(model) => model.precision(),
             Self::Blip(model) => model.precision(),
         }
     }
@@ -152,6 +155,7 @@ impl Network {
     pub fn device(&self) -> &Device {
         match self {
             Self::Blip2(model) => model.device(),
+            Self::Blip2Retrieval(model) => model.device(),
             Self::Blip(model) => model.device(),
         }
     }
@@ -160,6 +164,8 @@ impl Network {
     pub fn limit_cache(&mut self, bytes: u64) {
         match self {
             Self::Blip2(model) => model.limit_cache(bytes),
+            // It keeps nothing of a text.
+            Self::Blip2Retrieval(_) => {}
             Self::Blip(model) => model.limit_cache(bytes),
         }
     }
@@ -168,15 +174,15 @@ impl Network {
     pub fn blip2(&self) -> Option<&Blip2> {
         match self {
             Self::Blip2(model) => Some(model),
-            Self::Blip(_) => None,
+            _ => None,
         }
     }
 
     /// BLIP, if it is that.
     pub fn blip(&self) -> Option<&Blip> {
         match self {
-            Self::Blip2(_) => None,
             Self::Blip(model) => Some(model),
+            _ => None,
         }
     }
 }

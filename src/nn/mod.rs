@@ -4,6 +4,7 @@
 //! - [`vit`]: the vision tower of the family; [`bert`]: the layers of the Q-Former and of BLIP's texts.
 //! - [`kv_pool`]: keys and values of all sequences, in blocks; [`kv_blocks`]: whose they are;
 //!   [`sequences`]: a decoder's, and what is read into them.
+//! - [`matching`]: what networks that compare pictures with texts give and take.
 //! - [`cross_attention`]: what a decoder looks at beside its own text.
 //! - [`weights`]: where layers get their tensors from, below a prefix.
 //! - [`packed_weights`]: packed matrices, kept in a file for the next start.
@@ -22,6 +23,7 @@ pub mod kernels;
 pub mod kv_blocks;
 pub mod kv_pool;
 pub mod linear;
+pub mod matching;
 pub mod norm;
 pub mod packed_weights;
 pub mod precision;

@@ -281,7 +281,7 @@ impl Golden {
     }
 
     fn check_scores(&self) -> AnyResult<()> {
-        let matching = self.model.matching().ok_or("a model that compares")?;
+        let matching = self.model.matcher().ok_or("a model that compares")?.matching;
         for want in &self.expected.scores {
             let picture = matching.picture(&self.encoded(want.picture)?.states)?;
             let ids = self.processor.text.text_ids(&want.text)?;
@@ -292,7 +292,7 @@ impl Golden {
             let pairs = [
                 (logits[0], want.logits[0]),
                 (logits[1], want.logits[1]),
-                (score.matching, want.matching),
+                (score.probability, want.matching),
                 (score.cosine, want.cosine),
             ];
             for (got, want) in pairs {
@@ -352,7 +352,7 @@ fn every_format_computes_what_f32_does_but_for_rounding() -> AnyResult<()> {
             let states = model.encode_picture(&golden.pixel_values(0)?)?;
             match task {
                 Task::Match => {
-                    let matching = model.matching().ok_or("it compares")?;
+                    let matching = model.matcher().ok_or("it compares")?.matching;
                     let picture = matching.picture(&states.states)?;
                     let text = matching.text(&golden.expected.scores[0].ids)?;
                     AnyResult::Ok(matching.itm_logits(&picture, &text)?.to_vec())

@@ -13,9 +13,12 @@ use glimpse::blip2::config::ModelClass;
 use glimpse::blip2::retrieval::{Blip2Retrieval, cosine};
 use glimpse::cpu::WeightFormat;
 use glimpse::models::Checkpoint;
+use glimpse::nn::matching::{MatchScore, Matcher};
 use glimpse::nn::{Kernels, Placement};
-use glimpse::processor::{BertTokenizer, ImageProcessor, Picture, PictureLimits};
+use glimpse::processor::{Picture, PictureLimits, Processor};
 use serde::Deserialize;
+
+use crate::support::{glimpse, stderr};
 
 type AnyResult<T> = Result<T, Box<dyn Error>>;
 
@@ -51,30 +54,32 @@ struct Case {
     expected: Expected,
     tensors: HashMap<String, Tensor>,
     model: Blip2Retrieval,
-    image: ImageProcessor,
-    words: BertTokenizer,
+    processor: Processor,
 }
 
 impl Case {
     fn open(folder: &Path, placement: &Placement) -> AnyResult<Self> {
         let checkpoint = Checkpoint::open(folder)?;
-        assert_eq!(checkpoint.config().class(), ModelClass::ImageTextRetrieval);
+        let config = checkpoint.config().blip2().ok_or("it is BLIP-2")?;
+        assert_eq!(config.class(), ModelClass::ImageTextRetrieval);
         assert_eq!(checkpoint.unused_tensors(), [""; 0], "{}", folder.display());
-        let (image, words) = checkpoint.matching_processor()?;
         Ok(Self {
             folder: folder.to_path_buf(),
             expected: serde_json::from_slice(&std::fs::read(folder.join("expected.json"))?)?,
             tensors: candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu)?,
             model: checkpoint.load_retrieval(placement)?,
-            image,
-            words,
+            processor: checkpoint.processor()?,
         })
     }
 
     fn encode(&self, picture: usize) -> AnyResult<Tensor> {
+        Ok(self.model.encode_picture(&self.pixel_values(picture)?)?)
+    }
+
+    fn pixel_values(&self, picture: usize) -> AnyResult<Tensor> {
         let bytes = std::fs::read(self.folder.join(&self.expected.pictures[picture].file))?;
         let picture = Picture::decode(&bytes, &PictureLimits::default())?;
-        Ok(self.model.encode_picture(&self.image.pixel_values(&picture)?)?)
+        Ok(self.processor.image.pixel_values(&picture)?)
     }
 
     /// The largest difference of any number from the reference's, of all texts and pictures.
@@ -91,7 +96,7 @@ impl Case {
             pictures.push((encoded, features));
         }
         for (number, score) in self.expected.scores.iter().enumerate() {
-            let ids = self.words.ids(&score.text)?;
+            let ids = self.processor.text.text_ids(&score.text)?;
             assert_eq!(ids, score.ids, "{}: {:?}", self.folder.display(), score.text);
             let (encoded, features) = &pictures[score.picture];
             let text = self.model.text_features(&ids)?;
@@ -99,13 +104,12 @@ impl Case {
                 worst = worst.max(self.difference(&format!("text_features-{number}"), &text)?);
             }
             let logits = self.model.match_logits(encoded, &ids)?;
-            let scores = self.model.match_scores(encoded, std::slice::from_ref(&ids))?;
+            let found = MatchScore::new(logits, cosine(features, &text)?);
             let differences = [
                 logits[0] - score.logits[0],
                 logits[1] - score.logits[1],
-                scores[0].probability - score.probability,
-                scores[0].cosine - score.cosine,
-                cosine(features, &text)? - score.cosine,
+                found.probability - score.probability,
+                found.cosine - score.cosine,
             ];
             worst = differences
                 .iter()
@@ -166,9 +170,8 @@ fn every_format_scores_what_f32_does_but_for_rounding() -> AnyResult<()> {
         ] {
             let case = Case::open(folder, &Placement::cpu(format))?;
             for score in &case.expected.scores {
-                let found = case
-                    .model
-                    .match_scores(&case.encode(score.picture)?, std::slice::from_ref(&score.ids))?[0];
+                let picture = case.model.picture(&case.pixel_values(score.picture)?)?;
+                let found = case.model.score(&picture, &case.model.text(&score.ids)?)?;
                 let off = (found.probability - score.probability)
                     .abs()
                     .max((found.cosine - score.cosine).abs());
@@ -186,23 +189,42 @@ fn every_format_scores_what_f32_does_but_for_rounding() -> AnyResult<()> {
 
 #[test]
 fn a_checkpoint_that_compares_is_refused_where_it_should_answer_and_the_other_way_round() -> AnyResult<()> {
-    let placement = Placement::cpu(WeightFormat::F32);
-    let compares = Checkpoint::open("tests/golden/retrieval/00")?;
-    let refused = compares
-        .load(&placement)
-        .err()
-        .ok_or("it has no language model")?
-        .to_string();
-    assert!(
-        refused.contains("answers nothing") && refused.contains("glimpse models"),
-        "{refused}"
-    );
-    let answers = Checkpoint::open("tests/golden/checkpoints/00")?;
-    let refused = answers
-        .load_retrieval(&placement)
-        .err()
-        .ok_or("it has no such head")?
-        .to_string();
-    assert!(refused.contains("does not compare"), "{refused}");
+    let picture = "tests/golden/retrieval/00/picture-0.jpg";
+    let [compares, answers] = ["tests/golden/retrieval/00", "tests/golden/checkpoints/00"];
+    let cases: [(&[&str], &str); 2] = [
+        (&["ask", "--model", compares, picture, "what is it?"], "glimpse match"),
+        (
+            &["match", "--model", answers, picture, "--text", "a cat"],
+            "glimpse ask",
+        ),
+    ];
+    for (arguments, said) in cases {
+        let output = glimpse().args(arguments).output()?;
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(stderr(&output).contains(said), "{arguments:?}: {}", stderr(&output));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_terminal_prints_the_references_scores() -> AnyResult<()> {
+    let folder = Path::new("tests/golden/retrieval/01");
+    let expected: Expected = serde_json::from_slice(&std::fs::read(folder.join("expected.json"))?)?;
+    for score in expected.scores.iter().filter(|score| !score.text.trim().is_empty()) {
+        let picture = folder.join(&expected.pictures[score.picture].file);
+        let mut command = glimpse();
+        command.args(["match", "--dtype", "f32", "--json", "--text", &score.text, "--model"]);
+        let output = command.arg(folder).arg(picture).output()?;
+        assert!(output.status.success(), "{}", stderr(&output));
+        let line: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        for (name, want) in [("match", score.probability), ("cosine", score.cosine)] {
+            let found = line["scores"][0][name].as_f64().ok_or("a number")? as f32;
+            assert!(
+                (found - want).abs() <= TOLERANCE,
+                "{name} of {:?}: {found}, not {want}",
+                score.text
+            );
+        }
+    }
     Ok(())
 }
