@@ -70,7 +70,7 @@ fn asked_in_a_terminal_it_gives_the_references_tokens_to_questions_and_to_none()
 }
 
 #[test]
-fn both_language_models_are_there_in_at_least_eight_shapes_and_all_tensors_are_used() -> AnyResult<()> {
+fn both_language_models_are_there_in_several_shapes_and_all_tensors_are_used() -> AnyResult<()> {
     let (mut llama, mut t5, mut shared_heads) = (0, 0, 0);
     for name in folders()? {
         let checkpoint = Checkpoint::open(folder(&name))?;
@@ -87,7 +87,7 @@ fn both_language_models_are_there_in_at_least_eight_shapes_and_all_tensors_are_u
         shared_heads += usize::from(heads.1.is_some() && heads.0 != heads.1);
     }
     assert!(
-        llama >= 8 && t5 >= 8 && shared_heads >= 3,
+        llama >= 8 && t5 >= 4 && shared_heads >= 3,
         "{llama}, {t5}, {shared_heads}"
     );
     Ok(())
