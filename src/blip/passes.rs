@@ -4,7 +4,7 @@
 //!
 //! Rows do not know each other: each is computed in the same order of sums whatever else is in the pass.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Result, Tensor};
 
@@ -12,7 +12,10 @@ use super::text::{TextDecoder, TextModel};
 use super::{Blip, Texts};
 use crate::generation::{Beginning, GenerationError, GenerationOptions};
 use crate::nn::sequences::together;
-use crate::nn::{DecoderSequence, KvBlocks, KvCache, KvPool, KvShape, LookedAt, LookingRows, Paging, PromptPart, Rows};
+use crate::nn::{
+    DecoderSequence, KvBlocks, KvCache, KvPool, KvShape, LookedAt, LookedAtElsewhere, LookingRows, Paging, PromptPart,
+    Rows,
+};
 
 /// A part of a prompt of BLIP's, which is always the whole.
 pub type Part<'a> = PromptPart<'a, DecoderSequence, EncodedPicture>;
@@ -24,7 +27,7 @@ pub struct EncodedPicture {
     pub states: Tensor,
     /// The keys and values of it that somebody holds: they are many times as large as the states, and so
     /// are kept no longer than answers about the picture are written, which share them.
-    looked_at: Arc<Mutex<Weak<LookedAt>>>,
+    looked_at: Arc<Mutex<LookedAtElsewhere>>,
 }
 
 impl EncodedPicture {
@@ -40,12 +43,13 @@ impl EncodedPicture {
     fn look(&self, text: &TextModel) -> Result<Arc<LookedAt>> {
         // A holder that panicked has left either what was there or what is.
         let mut held = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(looked_at) = held.upgrade() {
-            return Ok(looked_at);
-        }
-        let looked_at = Arc::new(text.look_at(&self.states)?);
-        *held = Arc::downgrade(&looked_at);
-        Ok(looked_at)
+        let looked_at = match held.get() {
+            Some(looked_at) => looked_at,
+            None => text.look_at(&self.states)?,
+        };
+        *held = looked_at.elsewhere();
+        // Each request's own, though they share what is in it: see [`LookingRows`].
+        Ok(Arc::new(looked_at))
     }
 }
 

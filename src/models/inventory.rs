@@ -76,10 +76,10 @@ pub enum Kind {
 }
 
 /// The language model's own head, which OPT's checkpoints leave out (it is the token table).
-const HEAD: &str = "language_model.lm_head.weight";
+pub const HEAD: &str = "language_model.lm_head.weight";
 
 /// OPT's embedding of each token.
-const TOKEN_TABLE: &str = "language_model.model.decoder.embed_tokens.weight";
+pub const TOKEN_TABLE: &str = "language_model.model.decoder.embed_tokens.weight";
 
 /// LLaMA's.
 const LLAMA_TABLE: &str = "language_model.model.embed_tokens.weight";
@@ -97,7 +97,7 @@ const BLIP_TABLES: [&str; 2] = [
 ];
 
 /// What T5 embeds an answer with where a file holds it and it differs from the shared table.
-const ANSWER_TABLE: &str = "language_model.decoder.embed_tokens.weight";
+pub const ANSWER_TABLE: &str = "language_model.decoder.embed_tokens.weight";
 
 /// Which T5's encoder embeds a prompt with in some files; the shared table is read for it.
 const PROMPT_TABLE: &str = "language_model.encoder.embed_tokens.weight";

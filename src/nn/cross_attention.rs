@@ -1,17 +1,30 @@
 //! What a decoder looks at beside its own text: keys and values that are the same for all of its
 //! answers' tokens, computed once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use candle_core::{Result, Tensor};
 
 use super::attention::Attention;
 
 /// Keys and values of what is looked at (a prompt, a picture), `[1, heads, length, size]` each, of every
-/// layer that looks.
-pub struct LookedAt(Vec<(Tensor, Tensor)>);
+/// layer that looks. Clones share them.
+#[derive(Clone)]
+pub struct LookedAt(Arc<Vec<(Tensor, Tensor)>>);
 
-/// So many rows of a pass, one behind the other, and what they look at.
+/// What is looked at for as long as somebody else holds it.
+#[derive(Default)]
+pub struct LookedAtElsewhere(Weak<Vec<(Tensor, Tensor)>>);
+
+impl LookedAtElsewhere {
+    /// It, if somebody still does.
+    pub fn get(&self) -> Option<LookedAt> {
+        self.0.upgrade().map(LookedAt)
+    }
+}
+
+/// So many rows of a pass, one behind the other, and what they look at. How many attend together may show
+/// in the last bits: those of one request do, by one `Arc`, and those of others by another.
 pub type LookingRows = (usize, Arc<LookedAt>);
 
 impl LookedAt {
@@ -25,7 +38,12 @@ impl LookedAt {
             let (k, v) = layer?;
             Ok((k.contiguous()?, v.contiguous()?))
         });
-        head_by_head.collect::<Result<_>>().map(Self)
+        head_by_head.collect::<Result<_>>().map(|layers| Self(Arc::new(layers)))
+    }
+
+    /// A way to it that does not hold it.
+    pub fn elsewhere(&self) -> LookedAtElsewhere {
+        LookedAtElsewhere(Arc::downgrade(&self.0))
     }
 
     /// Keys and values of a layer.

@@ -35,7 +35,7 @@ pub mod weights;
 pub use crate::cpu::Rows;
 pub use activation::Activation;
 pub use attention::{Attention, Mask};
-pub use cross_attention::{LookedAt, LookingRows};
+pub use cross_attention::{LookedAt, LookedAtElsewhere, LookingRows};
 pub use kernels::Kernels;
 pub use kv_blocks::{KvBlocks, KvSequence, KvUsage, OutOfBlocks};
 pub use kv_pool::{KvPool, KvShape, Paging, Segment};

@@ -43,11 +43,13 @@ from checkpoints import checksum, compact, draw_pictures, edit, fill, sample
 from decoding import BEAMS, DRAWN, GREEDY, SMALLEST_MARGIN, Decoder, Margins
 
 NEW_TOKENS = 12
+LEAST_ANSWERS = 28  # of 36
+LARGEST_ROUNDING = 3e-5  # of the reference's own logits in f32, by those in f64
 CLASSES = [BlipForConditionalGeneration, BlipForQuestionAnswering, BlipForImageTextRetrieval]
 TASKS = ["captions", "questions", "matching"]
 EACH = 8
 
-GRIDS = [(32, 8), (48, 16), (384, 64), (50, 14), (96, 32), (64, 16), (33, 8), (224, 56)]
+GRIDS = [(32, 8), (48, 16), (72, 24), (50, 14), (96, 32), (64, 16), (33, 8), (90, 30)]
 CORPUS = [
     "a picture of a red circle beside a blue square. two cats are lying on a couch.",
     "how many dogs are in the picture? what colour is the ball? a small dog on the beach, with a ball.",
@@ -113,6 +115,15 @@ class Shape:
         }
 
     def scale_of(self, name):
+        """So that what is looked at matters, and the last token does not drown all else."""
+        if "crossattention.self" in name and name.endswith(("query.weight", "key.weight")):
+            return 0.8
+        if "crossattention.output.dense.weight" in name:
+            return 0.7
+        if "word_embeddings" in name:
+            return 0.3
+        if "text" in name and "position_embeddings" in name:
+            return 0.6
         return None
 
 
@@ -264,6 +275,30 @@ class BlipReference(Decoder):
         )  # fmt: skip
         return result, self.margins.smallest
 
+    def rounding(self, names):
+        """How far the reference's logits in f32 are from its own in f64: where rounding is made large on
+        the way, no other order of sums is near."""
+        exact = CLASSES[self.shape.number // EACH].from_pretrained(self.folder, dtype=torch.float64).eval()
+        worst = 0.0
+        for name in names:
+            pixels, _ = self.picture(name)
+            for text in TEXTS[self.shape.task]:
+                ids = {} if text is None else {key: self.ids(text)[key] for key in ("input_ids", "attention_mask")}
+                worst = max([worst, *self.distances(exact, pixels, ids)])
+        return worst
+
+    def distances(self, exact, pixels, ids):
+        def copies():  # `generate` writes into its ids
+            return {key: value.clone() for key, value in ids.items()}
+
+        if self.shape.task == "matching":
+            rounded, whole = self.model(pixel_values=pixels, **copies()), exact(pixel_values=pixels.double(), **copies())
+            return [(rounded.itm_score - whole.itm_score).abs().max().item()]
+        how = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
+        rounded = self.model.generate(pixel_values=pixels, **copies(), **how).logits
+        whole = exact.generate(pixel_values=pixels.double(), **copies(), **how).logits
+        return [(one - other).abs().max().item() for one, other in zip(rounded, whole)]
+
     def prompt_ids(self, text):
         start = self.model.config.text_config.bos_token_id
         if self.shape.task == "questions" or text is None:
@@ -290,6 +325,8 @@ def answers_of(reference, picture, image, stop):
         for index, options in enumerate(settings(number + text_index)):
             options = options | ({"stop_strings": stop} if "stop_strings" in options else {})
             sequences, margin = reference.answer(image, text, options)
+            if margin < SMALLEST_MARGIN:
+                continue  # f32 sums in another order may choose differently
             for sequence in sequences:
                 sequence["text"] = reference.written(sequence["token_ids"])
             found.append({
@@ -350,7 +387,7 @@ def expected_scores(reference, names):
     return {"pictures": pictures, "scores": scores}, tensors
 
 
-def complaint(result):
+def complaint(result, task):
     """Why a result would make a poor test, if it would."""
     if "scores" in result:
         matches = [score["match"] for score in result["scores"]]
@@ -358,15 +395,15 @@ def complaint(result):
         spread = min(max(values) - min(values) for values in (matches, cosines))
         return f"scores alike, {spread:.1e}" if spread < 0.05 else None
     answers = result["answers"]
-    margin = min(answer["margin"] for answer in answers)
-    if margin < SMALLEST_MARGIN:
-        return f"smallest margin {margin:.1e}"
+    if len(answers) < LEAST_ANSWERS:
+        return f"{len(answers)} answers with a margin"
     plain = [answer for answer in answers if not answer["options"]]
     different = {tuple(answer["sequences"][0]["token_ids"]) for answer in plain}
-    if len(different) < 4:
+    # What answers look at is a few words, of which little comes through random weights.
+    if len(different) < (2 if task == "questions" else 3):
         return f"{len(different)} different answers of {len(plain)}"
-    if any(len(set(ids)) < 3 for ids in different if len(ids) == NEW_TOKENS):
-        return "an answer repeats itself"
+    if task == "captions" and sum(len(set(ids)) < 3 for ids in different if len(ids) == NEW_TOKENS) > len(different) // 2:
+        return "answers repeat themselves"
     return None
 
 
@@ -401,7 +438,7 @@ def attempt(folder, number, seed, try_number, margins):
     save(folder, shape, model, processor, generator)
     names = draw_pictures(folder, 500 + number, seed)
     computed = compute(folder, shape, names, margins, seed)
-    if computed is None or (reason := complaint(computed[0])):
+    if computed is None or (reason := complaint(computed[0], shape.task)):
         return "no draw" if computed is None else reason
     if shape.task != "matching" and (end := choose_end(shape, computed[0], dice)) is not None:
         edit(folder / "config.json", lambda config: config["text_config"].update(sep_token_id=end))
@@ -409,10 +446,12 @@ def attempt(folder, number, seed, try_number, margins):
         if computed is None:
             return "no draw"
         answers = computed[0]["answers"]
-        if min(answer["margin"] for answer in answers) < SMALLEST_MARGIN:
-            return "a small margin"
+        if len(answers) < LEAST_ANSWERS:
+            return f"{len(answers)} answers with a margin"
         if not any(answer["sequences"][0]["token_ids"][-1] == end for answer in answers):
             return "no answer ends"
+    if (rounding := BlipReference(folder, shape, margins).rounding(names)) > LARGEST_ROUNDING:
+        return f"rounding of {rounding:.1e}"
     result, tensors = computed
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "expected.safetensors")
     (folder / "expected.json").write_text(json.dumps(result, ensure_ascii=False, separators=(",", ":")) + "\n")

@@ -183,3 +183,13 @@ fn the_token_is_in_no_log() {
     let said = stderr(&output);
     assert!(said.contains("DEBUG") && !said.contains("hf_"), "{said}");
 }
+
+#[test]
+fn weights_as_torch_saves_them_and_words_alone_serve_where_there_is_nothing_else() {
+    let hub = Hub::serving(std::path::Path::new("tests/golden/blip/05"));
+    let user = User::of(&hub);
+    succeeded(&user.fetch());
+    for file in ["pytorch_model.bin", "vocab.txt"] {
+        assert!(user.file(file).is_file(), "{file}");
+    }
+}
