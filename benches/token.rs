@@ -272,6 +272,21 @@ impl Arithmetic {
                 layer.push((ffn, model));
                 (layer, (model, t5.vocab_size), PROMPT)
             }
+            LanguageModelConfig::Llama(llama) => {
+                let (hidden, inner) = (llama.hidden_size, llama.intermediate_size);
+                let queries = llama.num_attention_heads * llama.head_dim;
+                let keys = llama.num_key_value_heads * llama.head_dim;
+                let layer = vec![
+                    (hidden, queries),
+                    (hidden, keys),
+                    (hidden, keys),
+                    (queries, hidden),
+                    (hidden, inner),
+                    (hidden, inner),
+                    (inner, hidden),
+                ];
+                (layer, (hidden, llama.vocab_size), 0)
+            }
         };
         let all = std::iter::repeat_n(layer, shape.layers).flatten().chain([head]);
         let product = |(inputs, outputs)| Ok((pack(inputs, outputs, weights)?, numbers(rows * inputs)));
