@@ -74,7 +74,10 @@ fn both_language_models_are_there_in_several_shapes_and_all_tensors_are_used() -
     let (mut llama, mut t5, mut shared_heads) = (0, 0, 0);
     for name in folders()? {
         let checkpoint = Checkpoint::open(folder(&name))?;
-        assert_eq!(checkpoint.config().class(), ModelClass::InstructBlip);
+        assert_eq!(
+            checkpoint.config().blip2().ok_or("it is BLIP-2")?.class(),
+            ModelClass::InstructBlip
+        );
         assert_eq!(checkpoint.unused_tensors(), [""; 0], "{name}");
         let config: Value = serde_json::from_slice(&std::fs::read(folder(&name).join("config.json"))?)?;
         let text = &config["text_config"];
@@ -113,7 +116,10 @@ fn a_config_that_names_no_class_is_known_by_its_tensors() -> AnyResult<()> {
     }
     std::fs::write(copy.path().join("config.json"), config.to_string())?;
     let checkpoint = Checkpoint::open(copy.path())?;
-    assert_eq!(checkpoint.config().class(), ModelClass::InstructBlip);
+    assert_eq!(
+        checkpoint.config().blip2().ok_or("it is BLIP-2")?.class(),
+        ModelClass::InstructBlip
+    );
     assert_eq!(checkpoint.unused_tensors(), [""; 0]);
     Ok(())
 }
@@ -188,7 +194,7 @@ fn ids(mut events: Events) -> AnyResult<Vec<u32>> {
 fn alone(name: &str, prompt: &Prompt, options: &GenerationOptions) -> AnyResult<Vec<u32>> {
     let checkpoint = Checkpoint::open(folder(name))?;
     let (model, processor) = (
-        checkpoint.load(&Placement::cpu(WeightFormat::F32))?,
+        checkpoint.load_blip2(&Placement::cpu(WeightFormat::F32))?,
         checkpoint.processor()?,
     );
     let encoded = model.encode_picture(&processor.image.pixel_values(&picture()?)?)?;
@@ -285,7 +291,7 @@ fn every_format_computes_what_f32_does_but_for_rounding() -> AnyResult<()> {
         );
         let pixel_values = processor.image.pixel_values(&picture()?)?;
         let logits = |weights| -> AnyResult<Tensor> {
-            let model = checkpoint.load(&Placement::cpu(weights))?;
+            let model = checkpoint.load_blip2(&Placement::cpu(weights))?;
             Ok(model.forward_instructed(&pixel_values, &instruction, &ids, &[3, 4, 5])?)
         };
         let exact = logits(WeightFormat::F32)?;
