@@ -112,7 +112,7 @@ export class Glimpse {
   async answered(count: number) {
     await expect(this.turns).toHaveCount(count)
     await expect(this.last).toHaveAttribute('aria-busy', 'false')
-    await expect(this.ask).toBeVisible()
+    await expect(this.stop).toHaveCount(0)
   }
 }
 

@@ -187,6 +187,14 @@ pub struct ModelInfo {
     pub dtype: String,
     /// The small model that ships with Glimpse, which knows a small world only.
     pub is_demo: bool,
+    pub offers: Offers,
+}
+
+/// What a model can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offers {
+    pub questions: bool,
+    pub captions: bool,
 }
 
 /// A picture with a question that goes well with it.

@@ -1,6 +1,6 @@
 //! What others may know of the model.
 
-use crate::models::OpenModel;
+use crate::models::{OpenModel, Purpose};
 
 /// What others may know of the model.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Description {
     pub dtype: String,
     /// Whether it is the demo model that is part of the program.
     pub is_demo: bool,
+    /// What it can be asked.
+    pub purpose: Purpose,
     /// Opening and loading, in milliseconds.
     pub load_ms: f64,
 }
@@ -24,6 +26,7 @@ impl From<&OpenModel> for Description {
             device: model.device.clone(),
             dtype: model.dtype.clone(),
             is_demo: model.is_demo,
+            purpose: model.purpose,
             load_ms: model.load_ms,
         }
     }

@@ -28,6 +28,7 @@ mod warm_up;
 mod watch;
 mod worker;
 
+pub use crate::models::Purpose;
 pub use description::Description;
 pub use error::{EngineError, StartError};
 pub use event::{Event, Events, Summary, Timings, WrittenAnswer};

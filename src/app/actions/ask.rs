@@ -13,7 +13,10 @@ pub fn ask_draft(state: State) {
     let text = draft.trim();
     let (length, most) = (text.chars().count(), state.limits.question_chars);
     if text.is_empty() {
-        let sentence = "Type a question, or press Describe for a caption.";
+        let sentence = match state.offers.captions {
+            true => "Type a question, or press Describe for a caption.",
+            false => "Type a question.",
+        };
         state.alert.set(Some(sentence.to_owned()));
     } else if length > most {
         let sentence = format!("The question has {length} characters; at most {most} are allowed.");

@@ -3,14 +3,22 @@
 use leptos::prelude::*;
 
 use super::about_model::AboutModel;
-use crate::api::ModelInfo;
+use crate::api::{ModelInfo, Offers};
+
+fn introduction(offers: Offers) -> &'static str {
+    match offers {
+        Offers { questions: false, .. } => "Put one in or try an example, and have it described.",
+        Offers { captions: false, .. } => "Put one in or try an example, and ask what you want to know.",
+        _ => "Put one in or try an example, ask what you want to know, and ask on.",
+    }
+}
 
 #[component]
 pub fn Welcome(model: ModelInfo) -> impl IntoView {
     view! {
         <div class="welcome">
             <h2>"Ask a picture"</h2>
-            <p class="intro">"Put one in or try an example, ask what you want to know, and ask on."</p>
+            <p class="intro">{introduction(model.offers)}</p>
             <AboutModel model/>
         </div>
     }

@@ -8,7 +8,7 @@ mod turn;
 
 use leptos::prelude::*;
 
-use crate::api::{Conversation, PageLimits, PageState};
+use crate::api::{Conversation, Offers, PageLimits, PageState};
 
 pub use conversation::{ConversationState, ShownPicture};
 pub use opening::{KeptPicture, NewQuestion, OpeningState};
@@ -38,6 +38,8 @@ pub struct State {
     pub limits: PageLimits,
     /// Whether a picture may be put in from an address.
     pub takes_addresses: bool,
+    /// What the model can be asked.
+    pub offers: Offers,
 }
 
 /// Why the question box may want the focus.
@@ -62,6 +64,7 @@ impl State {
             focus: RwSignal::new(None),
             limits: page.limits,
             takes_addresses: page.takes_addresses,
+            offers: page.model.offers,
         };
         state.conversation.show(page.conversation.clone());
         state

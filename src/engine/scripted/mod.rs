@@ -90,8 +90,8 @@ use super::job::Job;
 use super::prompt::as_prompt;
 use super::queue::{Permit, Queue, QueueSender, Waiting, queue};
 use super::{
-    Description, Engine, EngineError, Event, Events, Health, Instruction, QueueLimits, QueueState, Submission, Summary,
-    Timings, WrittenAnswer,
+    Description, Engine, EngineError, Event, Events, Health, Instruction, Purpose, QueueLimits, QueueState, Submission,
+    Summary, Timings, WrittenAnswer,
 };
 use crate::generation::{FinishReason, GeneratedToken, Sequence};
 use crate::processor::image_processor::TargetSize;
@@ -141,6 +141,7 @@ impl ScriptedEngine {
                 device: "none".into(),
                 dtype: "none".into(),
                 is_demo: false,
+                purpose: Purpose::Conversation,
                 load_ms: 0.0,
             },
         })

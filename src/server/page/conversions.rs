@@ -2,7 +2,7 @@
 
 use crate::api;
 use crate::chat::{AnswerState, Conversation, EventKind, FinishReason, Timings, Turn};
-use crate::engine::Description;
+use crate::engine::{Description, Purpose};
 use crate::service::{InFlightAnswer, NumberLimit};
 
 impl From<Conversation> for api::Conversation {
@@ -108,6 +108,16 @@ impl From<&Description> for api::ModelInfo {
             device: model.device.clone(),
             dtype: model.dtype.clone(),
             is_demo: model.is_demo,
+            offers: model.purpose.into(),
+        }
+    }
+}
+
+impl From<Purpose> for api::Offers {
+    fn from(purpose: Purpose) -> Self {
+        Self {
+            questions: matches!(purpose, Purpose::Conversation | Purpose::Answers),
+            captions: matches!(purpose, Purpose::Conversation | Purpose::Captions),
         }
     }
 }

@@ -192,7 +192,7 @@ impl Form {
     ) -> Result<ConversationId, Error> {
         let begun = if let Some(index) = self.example {
             let missing = Error::NotFound { what: Missing::Example };
-            let (file, question) = examples::open(index).ok_or(missing)?;
+            let (file, question) = examples::open(index, service.model().purpose.into()).ok_or(missing)?;
             self.action = if question.is_some() {
                 Action::Ask
             } else {

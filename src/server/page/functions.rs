@@ -31,7 +31,7 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
     let failed = use_context::<FailedForm>().unwrap_or_default();
     let mut state = PageState {
         model: service.model().into(),
-        examples: examples::all(),
+        examples: examples::all(service.model().purpose.into()),
         conversation: failed.conversation,
         error: failed.error,
         draft: failed.draft,
@@ -114,8 +114,8 @@ pub fn upload_error(error: BodyError) -> Error {
 /// There is none, or what stands in the way of every picture.
 pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
     let missing = || refuse(Error::NotFound { what: Missing::Example });
-    let (file, _) = examples::open(index).ok_or_else(missing)?;
     let (service, visitor) = (service()?, visitor()?);
+    let (file, _) = examples::open(index, service.model().purpose.into()).ok_or_else(missing)?;
     let room = service.room(visitor.network);
     let begun = service.begin_conversation(&visitor, file, room).await;
     begun.map(Into::into).map_err(refuse)
