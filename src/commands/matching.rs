@@ -12,9 +12,7 @@ use super::ask::harmless;
 use super::options::ModelArgs;
 use super::several_pictures::in_a_line;
 use super::{CommandResult, UsageError, picture};
-use crate::blip::Blip;
-use crate::models::{Network, OpenModel, Purpose};
-use crate::nn::matching::{MatchScore, Matcher};
+use crate::models::{MatchScore, Matcher, Network, OpenModel, Purpose};
 use crate::processor::{PictureLimits, Processor};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -30,7 +28,13 @@ pub struct MatchArgs {
     pictures: Vec<OsString>,
 
     /// A text to compare every picture with; may be given several times (the variable holds one)
-    #[arg(long = "text", env = "GLIMPSE_TEXT", value_name = "TEXT", required = true)]
+    #[arg(
+        id = "text",
+        long = "text",
+        env = "GLIMPSE_TEXT",
+        value_name = "TEXT",
+        required = true
+    )]
     texts: Vec<String>,
 
     /// Print a JSON object for each picture, one a line, with its scores by text
@@ -78,7 +82,7 @@ pub fn run(args: MatchArgs) -> CommandResult {
     model.keep_packed();
     match &model.network {
         Network::Blip2Retrieval(retrieval) => compare(&args, &model, retrieval),
-        network => match network.blip().and_then(Blip::matcher) {
+        network => match network.blip().and_then(|blip| blip.matcher()) {
             Some(matcher) => compare(&args, &model, &matcher),
             None => Err(does_something_else(&model)),
         },

@@ -41,4 +41,5 @@ pub use metadata::CheckpointMetadata;
 pub use network::{ModelConfig, Network, Purpose};
 pub use open::{ModelRequest, OpenModel, open};
 
+pub use crate::nn::matching::{MatchScore, Matcher};
 pub use crate::nn::{Kernels, Precision};

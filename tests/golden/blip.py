@@ -117,9 +117,9 @@ class Shape:
     def scale_of(self, name):
         """So that what is looked at matters, and the last token does not drown all else."""
         if "crossattention.self" in name and name.endswith(("query.weight", "key.weight")):
-            return 0.4
+            return 0.6
         if "crossattention.output.dense.weight" in name:
-            return 0.5
+            return 0.6
         if "word_embeddings" in name:
             return 0.3
         if "text" in name and "position_embeddings" in name:

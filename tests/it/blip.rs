@@ -3,7 +3,7 @@
 //! The folders are made by `make golden`, with transformers in f32 on the CPU; `GLIMPSE_GOLDEN=DIR` tests
 //! another set. What must hold, in f32 on the CPU: pixel values equal to the bit; hidden states and
 //! logits within 1e-4 of the largest value, or of 1; the same tokens and texts; log-probabilities and scores
-//! within 1e-4; what tokens are drawn from within 1e-5.
+//! within 1e-4; what tokens are drawn from within 2e-5.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,8 @@ type AnyResult<T> = Result<T, Box<dyn Error>>;
 
 const TOLERANCE: f32 = 1e-4;
 const LOGPROB_TOLERANCE: f32 = 1e-4;
-const DISTRIBUTION_TOLERANCE: f32 = 1e-5;
+/// Twice what BLIP-2 is held to: the generator takes models that round a little more.
+const DISTRIBUTION_TOLERANCE: f32 = 2e-5;
 
 /// Numbers of a tensor in the file, at most; see `sample` in the generator.
 const SAMPLED: usize = 1024;
@@ -343,51 +344,56 @@ fn texts_fit_pictures_as_in_the_reference() -> AnyResult<()> {
     Ok(())
 }
 
+/// What a checkpoint computes of its first picture and its first answer or text: logits.
+fn first_logits(folder: &Path, task: Task, placement: &Placement) -> AnyResult<Vec<f32>> {
+    let golden = Golden::open(folder, &own())?;
+    let model = Checkpoint::open(folder)?.load_blip(placement)?;
+    let states = model.encode_picture(&golden.pixel_values(0)?)?;
+    if task == Task::Match {
+        let matching = model.matcher().ok_or("it compares")?.matching;
+        let picture = matching.picture(&states.states)?;
+        let text = matching.text(&golden.expected.scores[0].ids)?;
+        return Ok(matching.itm_logits(&picture, &text)?.to_vec());
+    }
+    let asked = &golden.expected.answers[0];
+    let prompt = golden.prompt(asked.text.as_deref());
+    let ids = golden.processor.text.prompt_ids(&prompt)?;
+    let logits = model.forward(&states, &ids, &asked.sequences[0].token_ids)?;
+    Ok(logits.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1()?)
+}
+
+/// Random models make much of a rounding, each of its own: half of them are as near as the format allows.
 #[test]
 fn every_format_computes_what_f32_does_but_for_rounding() -> AnyResult<()> {
-    for (folder, task) in [
-        (&folders(Task::Caption)?[0], Task::Caption),
-        (&folders(Task::Question)?[0], Task::Question),
-        (&folders(Task::Match)?[0], Task::Match),
-    ] {
-        let computed = |placement: &Placement| {
-            let golden = Golden::open(folder, &own())?;
-            let model = Checkpoint::open(folder)?.load_blip(placement)?;
-            let states = model.encode_picture(&golden.pixel_values(0)?)?;
-            match task {
-                Task::Match => {
-                    let matching = model.matcher().ok_or("it compares")?.matching;
-                    let picture = matching.picture(&states.states)?;
-                    let text = matching.text(&golden.expected.scores[0].ids)?;
-                    AnyResult::Ok(matching.itm_logits(&picture, &text)?.to_vec())
-                }
-                _ => {
-                    let asked = &golden.expected.answers[0];
-                    let ids = golden
-                        .processor
-                        .text
-                        .prompt_ids(&golden.prompt(asked.text.as_deref()))?;
-                    let logits = model.forward(&states, &ids, &asked.sequences[0].token_ids)?;
-                    Ok(logits.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1()?)
-                }
-            }
-        };
-        let exact = computed(&own())?;
+    let length = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|x| x * x).sum::<f32>().sqrt();
+    for task in [Task::Caption, Task::Question, Task::Match] {
+        let folders = folders(task)?;
         for kernels in [Kernels::Own, Kernels::Candle] {
             for (weights, tolerance) in [
-                (WeightFormat::F16, 2e-2),
+                (WeightFormat::F16, 1e-2),
                 (WeightFormat::Bf16, 0.1),
                 (WeightFormat::Q8_0, 0.1),
-                (WeightFormat::Q4_0, 0.9),
-                (WeightFormat::Q4K, 0.9),
+                (WeightFormat::Q4_0, 0.8),
+                (WeightFormat::Q4K, 0.8),
             ] {
                 if kernels == Kernels::Candle && weights == WeightFormat::Bf16 {
                     continue; // candle has no product of bf16 on the CPU
                 }
-                let got = computed(&Placement::with_kernels(Device::Cpu, weights, kernels))?;
-                let length = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|x| x * x).sum::<f32>().sqrt();
-                let off = length(&mut got.iter().zip(&exact).map(|(a, b)| a - b)) / length(&mut exact.iter().copied());
-                assert!(off < tolerance, "{task:?} {} {kernels:?}: off by {off}", weights.name());
+                let placement = Placement::with_kernels(Device::Cpu, weights, kernels);
+                let off = folders.iter().map(|folder| {
+                    let exact = first_logits(folder, task, &own())?;
+                    let got = first_logits(folder, task, &placement)?;
+                    let difference = length(&mut got.iter().zip(&exact).map(|(a, b)| a - b));
+                    Ok(difference / length(&mut exact.iter().copied()))
+                });
+                let mut off = off.collect::<AnyResult<Vec<f32>>>()?;
+                off.sort_by(f32::total_cmp);
+                let median = off[off.len() / 2];
+                assert!(
+                    median < tolerance,
+                    "{task:?} {} {kernels:?}: off by {off:?}",
+                    weights.name()
+                );
             }
         }
     }

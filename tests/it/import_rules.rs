@@ -17,8 +17,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "store",
             "engine",
             "models",
-            "blip",
-            "blip2",
             "generation",
             "processor",
             "checkpoint",
