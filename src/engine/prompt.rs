@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::Instruction;
 use crate::chat::PictureId;
-use crate::processor::{Exchange, Prompt, TextError, TextProcessor};
+use crate::processor::{Exchange, Prompt, PromptForm, TextError, TextProcessor};
 
 /// Earlier turns that the demo model is told: it has learned from conversations of up to three.
 const DEMO_TURNS: usize = 2;
@@ -70,8 +70,12 @@ impl PromptWriter<'_> {
     /// # Errors
     /// A text that cannot be sent.
     pub fn write(&self, instruction: &Instruction, room: usize) -> Result<SentPrompt, TextError> {
+        let form = self.processor.form();
+        if form == PromptForm::Question && matches!(instruction, Instruction::Caption { .. }) {
+            return Err(TextError::WritesNoCaptions);
+        }
         let default_turns = self.is_demo.then_some(DEMO_TURNS);
-        let knows_turns = self.processor.form().knows_turns();
+        let knows_turns = form.knows_turns();
         match as_prompt(instruction, default_turns) {
             Prompt::Conversation { question, .. } if !knows_turns => self.send(&Prompt::Question(question)),
             Prompt::Conversation { earlier, question } => self.conversation(earlier, question, room),
