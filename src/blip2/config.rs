@@ -27,7 +27,7 @@ pub enum ConfigError {
     #[error("config.json is not valid: {0}. Download the file again.")]
     Invalid(#[from] serde_json::Error),
     #[error(
-        "config.json describes a `{0}` model, and Glimpse runs `blip-2` and `instructblip` checkpoints. Choose one of those."
+        "config.json describes a `{0}` model, and Glimpse runs `blip`, `blip-2` and `instructblip` checkpoints. Choose one of those."
     )]
     NotBlip2(String),
     #[error("The checkpoint's language model is `{0}`, and Glimpse runs `opt`, `t5` and `llama`. Choose one of those.")]

@@ -138,20 +138,20 @@ impl MappedTensors {
             shards.push((name, Shard::Mapped(MappedFile { map, changed })));
         }
         if shards.iter().any(|(name, _)| name.ends_with(".bin")) {
-            return Self::from_pickled(folder, shards);
+            return Self::from_pickled(shards);
         }
         Self::from_shards(shards)
     }
 
     /// Reads the lists of tensors one by one, so that a damaged file is named.
-    fn from_pickled(folder: &Path, shards: Vec<(String, Shard)>) -> Result<Self, CheckpointError> {
+    fn from_pickled(shards: Vec<(String, Shard)>) -> Result<Self, CheckpointError> {
         let mut all = Self {
             shards: Vec::new(),
             tensors: BTreeMap::new(),
         };
         let mut gathered = Vec::new();
         for (index, (file, shard)) in shards.into_iter().enumerate() {
-            let listed = pickled::tensors(&folder.join(&file), shard.bytes());
+            let listed = pickled::tensors(shard.bytes());
             let listed = listed.map_err(|reason| CheckpointError::Damaged { file, reason })?;
             for tensor in listed {
                 let (shard, bytes) = match tensor.numbers {

@@ -17,6 +17,7 @@ pub mod hub;
 pub mod lenient_json;
 mod mapped;
 mod ordinary_file;
+mod pickle_bounds;
 mod pickled;
 pub mod progress;
 mod readable_bytes;

@@ -8,12 +8,14 @@
 use std::io::Cursor;
 use std::ops::Range;
 use std::panic::catch_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use candle_core::pickle::{TensorInfo, read_pth_tensor_info};
+use candle_core::pickle::{Object, Stack, TensorInfo};
 use candle_core::{DType, Layout};
 use safetensors::Dtype;
 use zip::{CompressionMethod, ZipArchive};
+
+use super::pickle_bounds;
 
 /// The weights in one file, and in shards with an index.
 pub const SINGLE_FILE: &str = "pytorch_model.bin";
@@ -45,16 +47,17 @@ pub enum Numbers {
 ///
 /// # Errors
 /// Why it cannot be used, as a part of a sentence.
-pub fn tensors(path: &Path, bytes: &[u8]) -> Result<Vec<PickledTensor>, String> {
+pub fn tensors(bytes: &[u8]) -> Result<Vec<PickledTensor>, String> {
     if !bytes.starts_with(ZIP) {
-        return Err("it is no file of torch 1.6 or later".into());
+        return Err("it is no file as torch has written them since version 1.6".into());
     }
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
-    check_pickle(&mut archive)?;
+    let (folder, pickle) = list_of_tensors(&mut archive, bytes)?;
+    check_byte_order(&mut archive, bytes)?;
+    pickle_bounds::check(pickle)?;
     // The reader trusts that calls have all of their arguments.
-    let infos = catch_unwind(|| read_pth_tensor_info(path, false, None));
-    let infos = infos.map_err(|_| "its list of tensors makes no sense".to_owned())?;
-    let infos = infos.map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())?;
+    let infos = catch_unwind(|| infos_of(pickle, &folder));
+    let infos = infos.map_err(|_| NO_LIST.to_owned())??;
     if infos.is_empty() {
         return Err("it lists no tensors".into());
     }
@@ -67,15 +70,69 @@ pub fn tensors(path: &Path, bytes: &[u8]) -> Result<Vec<PickledTensor>, String> 
         .collect()
 }
 
-fn check_pickle(archive: &mut ZipArchive<Cursor<&[u8]>>) -> Result<(), String> {
+const NO_LIST: &str = "its list of tensors makes no sense";
+
+/// The pickle that lists the tensors, and the folder that their numbers are in.
+fn list_of_tensors<'b>(
+    archive: &mut ZipArchive<Cursor<&[u8]>>,
+    bytes: &'b [u8],
+) -> Result<(PathBuf, &'b [u8]), String> {
+    let Entry { name, place } = entry_called(archive, "data.pkl")?.ok_or("it lists no tensors")?;
+    let folder = name.strip_suffix(".pkl").unwrap_or(&name).into();
+    let pickle = place.filter(|place| place.len() as u64 <= MOST_PICKLED);
+    let pickle = pickle.and_then(|place| bytes.get(place));
+    Ok((folder, pickle.ok_or("its list of tensors is packed, or too long")?))
+}
+
+/// A file of an archive.
+struct Entry {
+    name: String,
+    /// Where it lies, if it is not packed.
+    place: Option<Range<usize>>,
+}
+
+/// An archive's first file with such an end of its name.
+fn entry_called(archive: &mut ZipArchive<Cursor<&[u8]>>, end: &str) -> Result<Option<Entry>, String> {
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(|error| error.to_string())?;
-        let is_pickle = entry.name().is_ok_and(|name| name.ends_with("data.pkl"));
-        if is_pickle && (entry.size() > MOST_PICKLED || entry.compression() != CompressionMethod::Stored) {
-            return Err("its list of tensors is packed, or too long".into());
+        let name = entry.name().map(|name| name.into_owned()).unwrap_or_default();
+        if !name.ends_with(end) {
+            continue;
         }
+        let start = entry.data_start().and_then(|start| usize::try_from(start).ok());
+        let size = usize::try_from(entry.size()).ok();
+        let is_stored = entry.compression() == CompressionMethod::Stored;
+        let place = start.zip(size).filter(|_| is_stored);
+        let place = place.and_then(|(start, size)| Some(start..start.checked_add(size)?));
+        return Ok(Some(Entry { name, place }));
     }
-    Ok(())
+    Ok(None)
+}
+
+/// torch writes numbers as the machine has them, and says which way that is.
+fn check_byte_order(archive: &mut ZipArchive<Cursor<&[u8]>>, bytes: &[u8]) -> Result<(), String> {
+    let entry = entry_called(archive, "/byteorder")?;
+    let order = entry.and_then(|entry| bytes.get(entry.place?));
+    match order {
+        None | Some(b"little") => Ok(()),
+        Some(_) => Err("its numbers are those of a machine with another order of bytes".into()),
+    }
+}
+
+/// The tensors that a list has. Values that are no tensors, or of numbers that no model computes with, are
+/// left out.
+fn infos_of(pickle: &[u8], folder: &Path) -> Result<Vec<TensorInfo>, String> {
+    let mut stack = Stack::empty();
+    let read = stack
+        .read_loop(&mut Cursor::new(pickle))
+        .and_then(|()| stack.finalize());
+    let Ok(Object::Dict(values)) = read else {
+        return Err(NO_LIST.into());
+    };
+    let infos = values
+        .into_iter()
+        .map(|(name, value)| value.into_tensor_info(name, folder));
+    Ok(infos.filter_map(|info| info.ok().flatten()).collect())
 }
 
 fn tensor(info: TensorInfo, archive: &mut ZipArchive<Cursor<&[u8]>>, bytes: &[u8]) -> Result<PickledTensor, String> {

@@ -68,20 +68,7 @@ impl BertLayer {
         Some(attention.keys_and_values(Rows::Prompt, looked_at))
     }
 
-    /// Every row sees every other, and if the layer has cross-attention all of `looked_at`
-    /// (`[batch, length, width]`): `[batch, rows, hidden]` in and out.
-    ///
-    /// # Errors
-    /// The device's.
-    pub fn forward(&self, rows: Rows, x: &Tensor, looked_at: Option<&Tensor>) -> Result<Tensor> {
-        let mut x = self.attend(rows, x)?;
-        if let Some(looked_at) = looked_at {
-            x = self.look_at(rows, x, looked_at)?;
-        }
-        self.feed_forward(rows, &x)
-    }
-
-    /// The first part of [`BertLayer::forward`]: every row sees every other.
+    /// The first part of a layer: every row sees every other, `[batch, rows, hidden]` in and out.
     ///
     /// # Errors
     /// The device's.
@@ -89,7 +76,8 @@ impl BertLayer {
         self.attention.of_all(rows, x)
     }
 
-    /// The second: every row sees all of `looked_at`, if the layer has cross-attention.
+    /// The second: every row sees all of `looked_at`, `[batch, length, width]`, if the layer has
+    /// cross-attention.
     ///
     /// # Errors
     /// The device's.
@@ -103,7 +91,7 @@ impl BertLayer {
         attention.output.forward(rows, &attended, &x)
     }
 
-    /// The last.
+    /// The last: the feed-forward layer.
     ///
     /// # Errors
     /// The device's.

@@ -16,7 +16,7 @@ pub use stream::TextStream;
 /// Why a text cannot become token ids.
 #[derive(Debug, thiserror::Error)]
 pub enum TextError {
-    #[error("tokenizer.json cannot be used: {0}. Download the file again.")]
+    #[error("The tokenizer (tokenizer.json or vocab.txt) cannot be used: {0}. Download it again.")]
     Tokenizer(String),
     #[error("The question contains the picture's own token. Ask it in other words.")]
     ImageTokenInText,

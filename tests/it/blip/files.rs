@@ -135,6 +135,64 @@ fn a_pickled_file_that_is_cut_or_made_up_is_named_and_runs_nothing() -> AnyResul
     Ok(())
 }
 
+/// A zip archive of files that are not packed, as `torch.save` writes one; its checksums are left out, since
+/// nothing of it is unpacked.
+fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+    for (name, content) in files {
+        let sizes = [0, content.len() as u32, content.len() as u32]
+            .map(u32::to_le_bytes)
+            .concat();
+        let start = bytes.len() as u32;
+        let names = [name.len() as u16, 0].map(u16::to_le_bytes).concat();
+        bytes.extend(
+            [
+                b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0",
+                &sizes[..],
+                &names,
+                name.as_bytes(),
+                content,
+            ]
+            .concat(),
+        );
+        directory.extend([b"PK\x01\x02\x14\0\x14\0\0\0\0\0\0\0\0\0", &sizes[..], &names, &[0; 10]].concat());
+        directory.extend([&start.to_le_bytes(), name.as_bytes()].concat());
+    }
+    let counts = [files.len() as u16; 2].map(u16::to_le_bytes).concat();
+    let places = [directory.len() as u32, bytes.len() as u32]
+        .map(u32::to_le_bytes)
+        .concat();
+    [&bytes[..], &directory, b"PK\x05\x06\0\0\0\0", &counts, &places, &[0, 0]].concat()
+}
+
+#[test]
+fn a_pickled_file_cannot_fill_the_memory_or_the_stack_or_be_read_the_wrong_way_round() -> AnyResult<()> {
+    let pickled = all()?
+        .into_iter()
+        .find(|folder| folder.join("pytorch_model.bin").is_file());
+    let folder = copy(&pickled.ok_or("a pickled one")?)?;
+    let doubled = (0..60).flat_map(|index| [b'h', index, b'h', index, 0x86, b'q', index + 1]);
+    let doubled: Vec<u8> = b"\x80\x02]q\x00".iter().copied().chain(doubled).chain(*b".").collect();
+    let nested = [&b"\x80\x02)"[..], &b"\x85".repeat(300_000), b"."].concat();
+    let system = b"\x80\x02cos\nsystem\nX\x01\x00\x00\x00aR.";
+    let cases: [(&[u8], &[u8], &str); 4] = [
+        (&doubled, b"little", "more values"),
+        (&nested, b"little", "too deep"),
+        (system, b"little", "makes no sense"),
+        (b"\x80\x02}.", b"big", "another order of bytes"),
+    ];
+    for (pickle, order, said_of_it) in cases {
+        let file = archive(&[("archive/data.pkl", pickle), ("archive/byteorder", order)]);
+        std::fs::write(folder.path().join("pytorch_model.bin"), file)?;
+        let error = said(folder.path());
+        assert!(
+            error.contains("pytorch_model.bin is damaged") && error.contains(said_of_it),
+            "{error}"
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn a_model_of_another_kind_is_named() -> AnyResult<()> {
     let checkpoint = Checkpoint::open(&folders(Task::Caption)?[0])?;
