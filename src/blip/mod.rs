@@ -125,12 +125,7 @@ impl Blip {
     /// # Errors
     /// The device's.
     pub fn encode_picture(&self, pixel_values: &Tensor) -> Result<EncodedPicture> {
-        let mut encoding = self.begin_picture(pixel_values)?;
-        loop {
-            if let Some(encoded) = self.look_on(&mut encoding)? {
-                return Ok(encoded);
-            }
-        }
+        self.vision.forward(pixel_values).map(EncodedPicture::new)
     }
 
     /// Begins to encode a picture; see [`Blip::encode_picture`].
@@ -138,8 +133,7 @@ impl Blip {
     /// # Errors
     /// The device's.
     pub fn begin_picture(&self, pixel_values: &Tensor) -> Result<PictureEncoding> {
-        let pixel_values = pixel_values.to_device(&self.device)?.to_dtype(self.precision.dtype)?;
-        self.vision.begin(&pixel_values)
+        self.vision.begin(pixel_values)
     }
 
     /// Goes one layer of the vision tower on; behind the last one gives what [`Blip::encode_picture`] does.

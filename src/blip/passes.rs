@@ -162,11 +162,7 @@ impl Blip {
         let positions = (rows as u128).saturating_mul(positions as u128) + looked_at as u128;
         let numbers = positions.saturating_mul(2 * text.num_hidden_layers as u128 * text.hidden_size as u128);
         let bytes = numbers.saturating_mul(self.precision.dtype.size_in_bytes() as u128);
-        let (needed, budget) = (u64::try_from(bytes).unwrap_or(u64::MAX), self.cache_budget);
-        if needed > budget {
-            return Err(GenerationError::TooMuchMemory { rows, needed, budget });
-        }
-        Ok(())
+        GenerationError::check_memory(rows, bytes, self.cache_budget)
     }
 
     /// Begins to read what is in front of answers; each sequence gets room for it.

@@ -49,11 +49,7 @@ impl Blip2 {
     fn check_memory(&self, rows: usize, prompt: usize, positions: usize) -> std::result::Result<(), GenerationError> {
         let numbers = self.config.text_config.cached_numbers(rows, prompt, positions);
         let bytes = numbers.saturating_mul(self.precision.dtype.size_in_bytes() as u128);
-        let (needed, budget) = (u64::try_from(bytes).unwrap_or(u64::MAX), self.cache_budget);
-        if needed > budget {
-            return Err(GenerationError::TooMuchMemory { rows, needed, budget });
-        }
-        Ok(())
+        GenerationError::check_memory(rows, bytes, self.cache_budget)
     }
 
     /// Prefill: reads picture, as the language model sees it, and prompt (ids with the picture tokens

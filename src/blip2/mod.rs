@@ -135,8 +135,7 @@ impl Blip2 {
 
     /// Begins to encode a picture; see [`Blip2::encode_picture`].
     pub fn begin_picture(&self, pixel_values: &Tensor) -> Result<PictureEncoding> {
-        let pixel_values = pixel_values.to_device(&self.device)?.to_dtype(self.precision.dtype)?;
-        self.vision.begin(&pixel_values)
+        self.vision.begin(pixel_values)
     }
 
     /// Goes one layer of the vision tower on; behind the last one gives what

@@ -84,13 +84,11 @@ impl Blip2 {
             .collect::<Result<Vec<_>>>()?;
         let state = match &self.language_model {
             LanguageModel::Decoder(decoder) => {
-                for part in parts.iter_mut() {
-                    cache.pool.make_room(&mut part.sequence.kv, part.tokens)?;
-                }
-                let rows: Vec<(&mut DecoderSequence, usize)> = parts
+                let mut rows: Vec<(&mut DecoderSequence, usize)> = parts
                     .iter_mut()
                     .map(|part| (&mut *part.sequence, part.tokens))
                     .collect();
+                cache.make_room(&mut rows)?;
                 let segments = DecoderSequence::segments(&rows);
                 let mut paging = Paging::new(&segments, Rows::Prompt, None, self.kernels, &self.device)?;
                 let x = decoder.place(&Tensor::cat(&embeds, 1)?, &mut paging)?;

@@ -105,10 +105,9 @@ impl Blip2Retrieval {
     /// # Errors
     /// The device's.
     pub fn encode_picture(&self, pixel_values: &Tensor) -> Result<EncodedPicture> {
-        let pixel_values = pixel_values.to_device(&self.device)?.to_dtype(self.precision.dtype)?;
         // The Q-Former reads it in its own dtype, and so do the heads behind it.
         self.vision
-            .forward(&pixel_values)?
+            .forward(pixel_values)?
             .to_dtype(of_qformer(self.precision).dtype)
     }
 

@@ -5,7 +5,7 @@
 //! instructions that a table of tensors is made of, keeps calls as what they are called, and leaves out
 //! what is no tensor. The numbers are read where they lie, from the mapped file.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 use std::ops::Range;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use candle_core::pickle::{Object, Stack, TensorInfo};
 use candle_core::{DType, Layout};
 use safetensors::Dtype;
+use zip::read::ZipFile;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle_bounds;
@@ -99,14 +100,17 @@ fn entry_called(archive: &mut ZipArchive<Cursor<&[u8]>>, end: &str) -> Result<Op
         if !name.ends_with(end) {
             continue;
         }
-        let start = entry.data_start().and_then(|start| usize::try_from(start).ok());
-        let size = usize::try_from(entry.size()).ok();
-        let is_stored = entry.compression() == CompressionMethod::Stored;
-        let place = start.zip(size).filter(|_| is_stored);
-        let place = place.and_then(|(start, size)| Some(start..start.checked_add(size)?));
+        let place = place_of(&entry);
         return Ok(Some(Entry { name, place }));
     }
     Ok(None)
+}
+
+/// Where a file's bytes lie in its archive, if they are not packed.
+fn place_of<R: Read>(entry: &ZipFile<'_, R>) -> Option<Range<usize>> {
+    let start = usize::try_from(entry.data_start()?).ok()?;
+    let end = start.checked_add(usize::try_from(entry.size()).ok()?)?;
+    (entry.compression() == CompressionMethod::Stored).then_some(start..end)
 }
 
 /// torch writes numbers as the machine has them, and says which way that is.
@@ -145,14 +149,7 @@ fn tensor(info: TensorInfo, archive: &mut ZipArchive<Cursor<&[u8]>>, bytes: &[u8
         _ => Dtype::U8,
     };
     let entry = archive.by_name(&info.path).map_err(|error| error.to_string())?;
-    let start = entry.data_start().and_then(|start| usize::try_from(start).ok());
-    let size = usize::try_from(entry.size()).ok();
-    let is_stored = entry.compression() == CompressionMethod::Stored;
-    let whole = match (start, size, is_stored) {
-        (Some(start), Some(size), true) => start.checked_add(size).map(|end| start..end),
-        _ => None,
-    };
-    let whole = whole.filter(|whole| whole.end <= bytes.len());
+    let whole = place_of(&entry).filter(|whole| whole.end <= bytes.len());
     let whole = whole.ok_or("its numbers are packed, or lie outside of the file")?;
     // The reader counts where it begins in bytes, and its steps in numbers.
     let shape = info.layout.dims().to_vec();

@@ -59,6 +59,20 @@ pub enum GenerationError {
     Model(#[from] candle_core::Error),
 }
 
+impl GenerationError {
+    /// Refuses so many rows whose keys and values take more bytes than there are for them.
+    ///
+    /// # Errors
+    /// [`GenerationError::TooMuchMemory`].
+    pub fn check_memory(rows: usize, bytes: u128, budget: u64) -> Result<(), Self> {
+        let needed = u64::try_from(bytes).unwrap_or(u64::MAX);
+        match needed > budget {
+            true => Err(Self::TooMuchMemory { rows, needed, budget }),
+            false => Ok(()),
+        }
+    }
+}
+
 /// One generated token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GeneratedToken {

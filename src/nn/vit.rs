@@ -80,8 +80,11 @@ impl VisionModel {
         })
     }
 
-    /// `[batch, 3, height, width]` to `[batch, 1 + patches, hidden]`: the class
+    /// `[batch, 3, height, width]`, in any dtype on any device, to `[batch, 1 + patches, hidden]`: the class
     /// token, then the patches row by row (`last_hidden_state`).
+    ///
+    /// # Errors
+    /// The device's.
     pub fn forward(&self, pixel_values: &Tensor) -> Result<Tensor> {
         let mut encoding = self.begin(pixel_values)?;
         loop {
@@ -92,9 +95,14 @@ impl VisionModel {
     }
 
     /// Begins what [`VisionModel::forward`] does.
+    ///
+    /// # Errors
+    /// The device's.
     pub fn begin(&self, pixel_values: &Tensor) -> Result<PictureEncoding> {
+        let own = &self.embeddings.class_embedding;
+        let pixel_values = pixel_values.to_device(own.device())?.to_dtype(own.dtype())?;
         Ok(PictureEncoding {
-            x: self.embeddings.forward(pixel_values)?,
+            x: self.embeddings.forward(&pixel_values)?,
             layer: 0,
         })
     }
