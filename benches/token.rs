@@ -22,7 +22,7 @@ use glimpse::cpu::paged_attention::{self, BLOCK_POSITIONS, KvPages, PagedRow};
 use glimpse::cpu::product::product_of;
 use glimpse::cpu::{Isa, PackedMatrix, Rows, WeightFormat};
 use glimpse::engine::{BatchLimits, ClientKey, Engine, Event, Instruction, LocalEngine, QueueLimits, Submission};
-use glimpse::generation::{Answer, GenerationOptions};
+use glimpse::generation::{Answer, GenerationOptions, Needs, RowLogits};
 use glimpse::models::{ModelRequest, OpenModel, open};
 use glimpse::nn::KvShape;
 use glimpse::processor::Picture;
@@ -194,7 +194,7 @@ impl<'model> Answers<'model> {
         }];
         let mut reading = model.begin_reading(&mut cache, parts)?;
         while !model.read_on(&mut cache, &mut reading)? {}
-        model.finish_reading(&mut cache, reading, parts)?;
+        model.finish_reading(&mut cache, reading, parts, &[Needs::AllLogits])?;
         Ok(Self {
             model,
             cache,
@@ -212,12 +212,17 @@ impl<'model> Answers<'model> {
         self.answer = answer(self.model, &self.ids).expect("it was begun before");
     }
 
-    fn read_on(&mut self) -> candle_core::Result<Vec<Vec<f32>>> {
+    fn read_on(&mut self) -> candle_core::Result<Vec<RowLogits>> {
         let mut rows: Vec<&mut DecoderSequence> = self.rows.iter_mut().collect();
-        self.model.decode(&mut self.cache, &mut rows, &vec![7; self.count])
+        self.model.decode(
+            &mut self.cache,
+            &mut rows,
+            &vec![7; self.count],
+            &vec![Needs::AllLogits; self.count],
+        )
     }
 
-    fn choose(&mut self, logits: &[Vec<f32>]) {
+    fn choose(&mut self, logits: &[RowLogits]) {
         std::hint::black_box(self.answer.take(logits).ok());
     }
 }

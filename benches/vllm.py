@@ -84,7 +84,10 @@ class VllmVisitor(Visitor):
         for line in self.call("POST", "/v1/chat/completions", json.dumps(body), JSON):
             if not line.startswith(b"data: {"):
                 continue
-            for choice in json.loads(line[len(b"data: "):])["choices"]:
+            event = json.loads(line[len(b"data: "):])
+            if "choices" not in event:
+                raise Refused(f"an answer ended with {event}")
+            for choice in event["choices"]:
                 yield from choice.get("token_ids") or []
                 reason = choice.get("finish_reason") or reason
         if reason is None:
@@ -164,8 +167,8 @@ def vllm(options, scratch, folder, dtype):
     template.write_text(TEMPLATE)
     command = [options.vllm, "serve", folder, "--port", port, "--host", HOST, "--dtype", VLLM_DTYPES[dtype]]
     command += ["--chat-template", template, "--max-model-len", 512, "--max-num-seqs", max(16, options.visitors)]
-    # Its trial of as many pictures as there could be takes minutes where bf16 is slow.
-    command += ["--skip-mm-profiling"]
+    # Its trials of as many pictures and tokens as there could be take minutes where bf16 is slow.
+    command += ["--skip-mm-profiling", "--max-num-batched-tokens", 512]
     environment = {"VLLM_CPU_KVCACHE_SPACE": "3", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "HF_HUB_OFFLINE": "1",
                    "OMP_NUM_THREADS": str(options.threads), "VLLM_NO_USAGE_STATS": "1"}
     return Server(command, port, "/health", scratch / "vllm.log", environment, patience=1200)

@@ -22,6 +22,7 @@ pub mod text;
 
 use candle_core::{Device, Result, Tensor};
 
+use crate::generation::LogitsReader;
 use crate::nn::vit::{PictureEncoding, VisionModel};
 use crate::nn::{Kernels, Precision, Weights};
 use config::{BlipConfig, Task};
@@ -37,6 +38,7 @@ pub struct Blip {
     device: Device,
     precision: Precision,
     kernels: Kernels,
+    logits_reader: LogitsReader,
     cache_budget: u64,
 }
 
@@ -73,6 +75,7 @@ impl Blip {
             config: config.clone(),
             device: root.device().clone(),
             precision: root.precision(),
+            logits_reader: LogitsReader::new(root.kernels() == Kernels::Own),
             kernels: root.kernels(),
             cache_budget: u64::MAX,
         })

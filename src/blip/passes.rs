@@ -6,11 +6,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use super::text::{TextDecoder, TextModel};
 use super::{Blip, Texts};
-use crate::generation::{Beginning, GenerationError, GenerationOptions};
+use crate::generation::{Beginning, GenerationError, GenerationOptions, Needs, RowLogits};
 use crate::nn::sequences::together;
 use crate::nn::{
     DecoderSequence, KvBlocks, KvCache, KvPool, KvShape, LookedAt, LookedAtElsewhere, LookingRows, Paging, PromptPart,
@@ -272,18 +272,23 @@ impl Blip {
     }
 
     /// Ends what went through all layers: the sequences have read what is in front of their answers.
-    /// Gives the logits behind it.
+    /// Gives what each needs of the logits behind it.
     ///
     /// # Errors
     /// The device's.
-    pub fn finish_reading(&self, reading: Reading, parts: &mut [Part]) -> Result<Vec<Option<Vec<f32>>>> {
+    pub fn finish_reading(
+        &self,
+        reading: Reading,
+        parts: &mut [Part],
+        needs: &[Needs],
+    ) -> Result<Vec<Option<RowLogits>>> {
         let mut end = 0;
         let ends = reading.counts.iter().map(|count| {
             end += count;
             reading.x.narrow(1, end - 1, 1)
         });
         let ends = Tensor::cat(&ends.collect::<Result<Vec<_>>>()?, 1)?;
-        let logits = self.logits(&ends)?;
+        let logits = self.logits(&ends, needs)?;
         for (part, looked_at) in parts.iter_mut().zip(reading.read) {
             part.sequence.looked_at = Some(looked_at);
             part.sequence.kv.advance(self.ids_before_answer(part.ids));
@@ -291,7 +296,7 @@ impl Blip {
         Ok(logits.into_iter().map(Some).collect())
     }
 
-    /// Reads one more token in each row, and gives the logits behind them, `[vocabulary]` in each.
+    /// Reads one more token in each row, and gives what each needs of the logits behind it.
     ///
     /// # Errors
     /// A full pool, or the device's; the sequences have read nothing then.
@@ -300,7 +305,8 @@ impl Blip {
         cache: &mut KvCache,
         rows: &mut [&mut DecoderSequence],
         tokens: &[u32],
-    ) -> Result<Vec<Vec<f32>>> {
+        needs: &[Needs],
+    ) -> Result<Vec<RowLogits>> {
         let mut counted: Vec<(&mut DecoderSequence, usize)> = rows.iter_mut().map(|row| (&mut **row, 1)).collect();
         let looking = DecoderSequence::looking(&counted)?;
         let (mut x, paging) = self.place(cache, Rows::Tokens, &mut counted, tokens)?;
@@ -308,17 +314,17 @@ impl Blip {
         for layer in 0..decoder.bert.layers() {
             x = decoder.layer(layer, &x, &paging, &mut cache.pool, &looking)?;
         }
-        let logits = self.logits(&x)?;
+        let logits = self.logits(&x, needs)?;
         for (row, token) in rows.iter_mut().zip(tokens) {
             row.kv.advance(std::slice::from_ref(token));
         }
         Ok(logits)
     }
 
-    /// Logits of hidden states, `[1, rows, hidden]`, in f32 on the host.
-    fn logits(&self, hidden: &Tensor) -> Result<Vec<Vec<f32>>> {
+    /// What is needed of the logits of hidden states, `[1, rows, hidden]`.
+    fn logits(&self, hidden: &Tensor, needs: &[Needs]) -> Result<Vec<RowLogits>> {
         let logits = self.decoder()?.logits(hidden)?.squeeze(0)?;
-        logits.to_dtype(DType::F32)?.to_vec2()
+        self.logits_reader.read(&logits, needs)
     }
 
     /// The hidden states of a question, `[1, ids, width]`, in a model that answers questions.

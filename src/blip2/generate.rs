@@ -8,7 +8,8 @@ use candle_core::{Result, Tensor};
 use super::passes::{DecoderSequence, KvCache, PromptPart};
 use super::{Blip2, EncodedPicture};
 use crate::generation::{
-    Answer, Beginning, FinishReason, GeneratedToken, GenerationError, GenerationOptions, Pass, Sequence,
+    Answer, Beginning, FinishReason, GeneratedToken, GenerationError, GenerationOptions, Needs, Pass, RowLogits,
+    Sequence,
 };
 
 impl Blip2 {
@@ -89,7 +90,7 @@ impl Blip2 {
         sequence: &mut DecoderSequence,
         picture: &Tensor,
         prompt_ids: &[u32],
-    ) -> Result<Vec<f32>> {
+    ) -> Result<RowLogits> {
         let parts = &mut [PromptPart {
             sequence,
             ids: prompt_ids,
@@ -99,7 +100,8 @@ impl Blip2 {
         }];
         let mut reading = self.begin_reading(cache, parts)?;
         while !self.read_on(cache, &mut reading)? {}
-        let logits = self.finish_reading(cache, reading, parts)?.into_iter().flatten().next();
+        let logits = self.finish_reading(cache, reading, parts, &[Needs::AllLogits])?;
+        let logits = logits.into_iter().flatten().next();
         logits.ok_or_else(|| candle_core::Error::Msg("the prompt was not read to its end".into()))
     }
 }
@@ -125,7 +127,7 @@ pub struct Generation<'model> {
     rows: Vec<DecoderSequence>,
     answer: Answer,
     /// Behind what was read last, one row each.
-    logits: Vec<Vec<f32>>,
+    logits: Vec<RowLogits>,
     is_taken: bool,
     /// Tokens that are known and were not given yet.
     known: VecDeque<GeneratedToken>,
@@ -152,12 +154,13 @@ impl Generation<'_> {
         Ok(Some(self.known.pop_front().map_or(Step::Working, Step::Token)))
     }
 
-    fn forward(&mut self, pass: &Pass) -> Result<Vec<Vec<f32>>> {
+    fn forward(&mut self, pass: &Pass) -> Result<Vec<RowLogits>> {
         if !pass.parents.iter().copied().eq(0..self.rows.len()) {
             self.rows = pass.parents.iter().map(|parent| self.rows[*parent].fork()).collect();
         }
         let mut rows: Vec<&mut DecoderSequence> = self.rows.iter_mut().collect();
-        self.model.decode(&mut self.cache, &mut rows, &pass.tokens)
+        let needs = vec![Needs::AllLogits; rows.len()];
+        self.model.decode(&mut self.cache, &mut rows, &pass.tokens, &needs)
     }
 
     /// The next token of the first answer, or `None` when all answers are finished.
@@ -191,7 +194,11 @@ impl Generation<'_> {
 
     /// The logits that the next token of the first row is chosen by, before any rule: `[vocabulary]`.
     pub fn logits(&self) -> &[f32] {
-        &self.logits[0]
+        match &self.logits[0] {
+            RowLogits::All(logits) => logits,
+            // All are asked for.
+            RowLogits::BestToken { .. } => &[],
+        }
     }
 }
 

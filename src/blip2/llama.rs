@@ -9,7 +9,8 @@ use candle_core::{Result, Tensor};
 use super::config::LlamaConfig;
 use super::decoder::Decoder;
 use crate::nn::{
-    Activation, Kernels, KvPool, KvShape, Linear, Paging, RmsNorm, RotaryEmbedding, Rows, WeightMatrix, Weights,
+    Activation, JointLinear, Kernels, KvPool, KvShape, Linear, Paging, RmsNorm, RotaryEmbedding, Rows, WeightMatrix,
+    Weights,
 };
 
 /// The embedding of each token.
@@ -123,9 +124,8 @@ impl DecoderLayer {
 
 /// `LlamaAttention`: several heads of queries may share one of keys and values.
 struct Attention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
+    /// `q_proj`, `k_proj` and `v_proj`.
+    qkv: JointLinear<3>,
     o_proj: Linear,
     heads: usize,
     key_value_heads: usize,
@@ -138,9 +138,11 @@ impl Attention {
         let (heads, key_value_heads) = (config.num_attention_heads, config.num_key_value_heads);
         let linear = |name, heads| Linear::new(hidden, heads * config.head_dim, bias, vb.pp(name));
         Ok(Self {
-            q_proj: linear("q_proj", heads)?,
-            k_proj: linear("k_proj", key_value_heads)?,
-            v_proj: linear("v_proj", key_value_heads)?,
+            qkv: JointLinear::new([
+                linear("q_proj", heads)?,
+                linear("k_proj", key_value_heads)?,
+                linear("v_proj", key_value_heads)?,
+            ])?,
             o_proj: Linear::new(heads * config.head_dim, hidden, bias, vb.pp("o_proj"))?,
             heads,
             key_value_heads,
@@ -149,8 +151,7 @@ impl Attention {
     }
 
     fn forward(&self, x: &Tensor, (layer, paging, pool): (usize, &Paging, &mut KvPool)) -> Result<Tensor> {
-        let project = |linear: &Linear| linear.forward_of(paging.kind, x);
-        let (q, k, v) = (project(&self.q_proj)?, project(&self.k_proj)?, project(&self.v_proj)?);
+        let [q, k, v] = self.qkv.forward_of(paging.kind, x)?;
         let (q, k) = match &paging.rotation {
             Some(rotation) => (rotation.rotate(&q)?, rotation.rotate(&k)?),
             None => candle_core::bail!("the pass has no angles: its rows were not placed"),

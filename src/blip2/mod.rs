@@ -39,6 +39,7 @@ pub mod vision;
 
 use candle_core::{Device, Result, Tensor};
 
+use crate::generation::LogitsReader;
 use crate::nn::{Kernels, Linear, Precision, Weights};
 use config::{Blip2Config, ModelClass};
 pub use generate::{Generation, Step};
@@ -64,6 +65,7 @@ pub struct Blip2 {
     device: Device,
     precision: Precision,
     kernels: Kernels,
+    logits_reader: LogitsReader,
     cache_budget: u64,
 }
 
@@ -90,6 +92,7 @@ impl Blip2 {
             config: config.clone(),
             device: root.device().clone(),
             precision,
+            logits_reader: LogitsReader::new(root.kernels() == Kernels::Own),
             kernels: root.kernels(),
             cache_budget: u64::MAX,
         })

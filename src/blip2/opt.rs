@@ -7,7 +7,8 @@ use candle_core::{Result, Tensor};
 use super::config::OptConfig;
 use super::decoder::Decoder;
 use crate::nn::{
-    Activation, Kernels, KvPool, KvShape, LayerNorm, Linear, Paging, Rows, WeightMatrix, Weights, cuda_rules,
+    Activation, JointLinear, Kernels, KvPool, KvShape, LayerNorm, Linear, Paging, Rows, WeightMatrix, Weights,
+    cuda_rules,
 };
 
 /// torch's default, which OPT's config cannot change.
@@ -170,9 +171,8 @@ impl DecoderLayer {
 }
 
 struct Attention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
+    /// `q_proj`, `k_proj` and `v_proj`.
+    qkv: JointLinear<3>,
     out_proj: Linear,
     scale: f64,
 }
@@ -181,17 +181,14 @@ impl Attention {
     fn new(config: &OptConfig, vb: Weights) -> Result<Self> {
         let linear = |name| Linear::new(config.hidden_size, config.hidden_size, config.enable_bias, vb.pp(name));
         Ok(Self {
-            q_proj: linear("q_proj")?,
-            k_proj: linear("k_proj")?,
-            v_proj: linear("v_proj")?,
+            qkv: JointLinear::new([linear("q_proj")?, linear("k_proj")?, linear("v_proj")?])?,
             out_proj: linear("out_proj")?,
             scale: (config.head_size() as f64).powf(-0.5),
         })
     }
 
     fn forward(&self, x: &Tensor, layer: usize, paging: &Paging, pool: &mut KvPool) -> Result<Tensor> {
-        let project = |linear: &Linear| linear.forward_of(paging.kind, x);
-        let (q, k, v) = (project(&self.q_proj)?, project(&self.k_proj)?, project(&self.v_proj)?);
+        let [q, k, v] = self.qkv.forward_of(paging.kind, x)?;
         let attended = pool.attend(layer, paging, [&q, &k, &v], self.scale)?;
         self.out_proj.forward_of(paging.kind, &attended)
     }

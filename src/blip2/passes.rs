@@ -8,11 +8,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use super::Blip2;
 use super::language_model::LanguageModel;
 use super::t5::PromptEncoding;
+use crate::generation::{Needs, RowLogits};
 use crate::nn::{KvBlocks, KvPool, KvShape, LookedAt, Paging, Rows};
 
 pub use crate::nn::{DecoderSequence, KvCache, KvUsage, PromptPart};
@@ -151,8 +152,8 @@ impl Blip2 {
         }
     }
 
-    /// Ends what went through all layers: the sequences have read their parts. Gives the logits
-    /// behind those prompts that are complete by that.
+    /// Ends what went through all layers: the sequences have read their parts. Gives what each needs
+    /// of the logits behind those prompts that are complete by that.
     ///
     /// # Errors
     /// The device's.
@@ -161,20 +162,22 @@ impl Blip2 {
         cache: &mut KvCache,
         reading: Reading,
         parts: &mut [PromptPart],
-    ) -> Result<Vec<Option<Vec<f32>>>> {
+        needs: &[Needs],
+    ) -> Result<Vec<Option<RowLogits>>> {
         match (&self.language_model, reading.0) {
             (LanguageModel::Decoder(decoder), State::Decoder { x, .. }) => {
-                let mut ends = Vec::new();
+                let (mut ends, mut needs_of_ends) = (Vec::new(), Vec::new());
                 let mut rows = 0;
-                for part in &*parts {
+                for (part, needs) in parts.iter().zip(needs) {
                     rows += part.tokens;
                     if part.is_last() {
                         ends.push(x.narrow(1, rows - 1, 1)?);
+                        needs_of_ends.push(*needs);
                     }
                 }
                 let logits = match ends.is_empty() {
                     true => Vec::new(),
-                    false => self.logits(&decoder.finish(Tensor::cat(&ends, 1)?)?)?,
+                    false => self.logits(&decoder.finish(Tensor::cat(&ends, 1)?)?, &needs_of_ends)?,
                 };
                 let mut logits = logits.into_iter();
                 let advance = |part: &mut PromptPart| {
@@ -190,14 +193,14 @@ impl Blip2 {
                 }
                 let tokens = vec![t5.start_token(); parts.len()];
                 let mut rows: Vec<&mut DecoderSequence> = parts.iter_mut().map(|part| &mut *part.sequence).collect();
-                let logits = self.decode(cache, &mut rows, &tokens)?;
+                let logits = self.decode(cache, &mut rows, &tokens, needs)?;
                 Ok(logits.into_iter().map(Some).collect())
             }
             _ => candle_core::bail!("the prompt is another language model's"),
         }
     }
 
-    /// Reads one more token in each row, and gives the logits behind them, `[vocabulary]` in each.
+    /// Reads one more token in each row, and gives what each needs of the logits behind it.
     ///
     /// # Errors
     /// A full pool, or the device's; the sequences have read nothing then.
@@ -206,10 +209,11 @@ impl Blip2 {
         cache: &mut KvCache,
         rows: &mut [&mut DecoderSequence],
         tokens: &[u32],
-    ) -> Result<Vec<Vec<f32>>> {
+        needs: &[Needs],
+    ) -> Result<Vec<RowLogits>> {
         let counted: Vec<(&mut DecoderSequence, usize)> = rows.iter_mut().map(|row| (&mut **row, 1)).collect();
         let hidden = self.decode_rows(cache, Rows::Tokens, counted, tokens)?;
-        let logits = self.logits(&hidden)?;
+        let logits = self.logits(&hidden, needs)?;
         for (row, token) in rows.iter_mut().zip(tokens) {
             row.kv.advance(std::slice::from_ref(token));
         }
@@ -248,10 +252,10 @@ impl Blip2 {
         }
     }
 
-    /// Logits of hidden states, `[1, rows, hidden]`, in f32 on the host.
-    fn logits(&self, hidden: &Tensor) -> Result<Vec<Vec<f32>>> {
+    /// What is needed of the logits of hidden states, `[1, rows, hidden]`.
+    fn logits(&self, hidden: &Tensor, needs: &[Needs]) -> Result<Vec<RowLogits>> {
         let logits = self.language_model.logits(hidden)?.squeeze(0)?;
-        logits.to_dtype(DType::F32)?.to_vec2()
+        self.logits_reader.read(&logits, needs)
     }
 
     /// The hidden states behind a prompt and behind each of an answer's ids, `[1, 1 + ids, hidden]`.

@@ -9,8 +9,8 @@ use candle_core::{DType, Result, Tensor};
 use super::config::T5Config;
 use super::precision::of_t5_wo;
 use crate::nn::{
-    self, Activation, Kernels, KvPool, KvShape, Linear, LookedAt, LookingRows, Mask, Paging, RmsNorm, Rows,
-    WeightMatrix, Weights,
+    self, Activation, JointLinear, Kernels, KvPool, KvShape, Linear, LookedAt, LookingRows, Mask, Paging, RmsNorm,
+    Rows, WeightMatrix, Weights,
 };
 use relative::RelativeBias;
 
@@ -108,7 +108,7 @@ impl T5 {
             .blocks
             .iter()
             .filter_map(|block| block.cross_attention.as_ref());
-        let keys_and_values = attentions.map(|half| half.attention.keys_and_values(&hidden));
+        let keys_and_values = attentions.map(|half| half.keys_and_values(&hidden));
         LookedAt::new(keys_and_values).map(Some)
     }
 
@@ -177,9 +177,9 @@ impl Stack {
 
 /// `T5Block`: each of its parts is normed before, and added to what came in.
 struct Block {
-    self_attention: NormedAttention,
+    self_attention: SelfAttention,
     /// The decoder's look at the prompt.
-    cross_attention: Option<NormedAttention>,
+    cross_attention: Option<CrossAttention>,
     feed_forward_norm: RmsNorm,
     feed_forward: FeedForward,
     kernels: Kernels,
@@ -187,12 +187,10 @@ struct Block {
 
 impl Block {
     fn new(config: &T5Config, is_decoder: bool, vb: Weights) -> Result<Self> {
-        let cross_attention = is_decoder
-            .then(|| NormedAttention::new(config, "EncDecAttention", vb.pp(1)))
-            .transpose()?;
+        let cross_attention = is_decoder.then(|| CrossAttention::new(config, vb.pp(1))).transpose()?;
         let last = vb.pp(if is_decoder { 2 } else { 1 });
         Ok(Self {
-            self_attention: NormedAttention::new(config, "SelfAttention", vb.pp(0))?,
+            self_attention: SelfAttention::new(config, vb.pp(0))?,
             cross_attention,
             feed_forward_norm: RmsNorm::new(config.d_model, config.layer_norm_epsilon, last.pp("layer_norm"))?,
             feed_forward: FeedForward::new(config, last.pp("DenseReluDense"))?,
@@ -248,70 +246,73 @@ fn finite(x: Tensor) -> Result<Tensor> {
     is_overflown.where_cond(&brought_back, &x)
 }
 
-/// Attention with the norm in front of it: `T5LayerSelfAttention`, `T5LayerCrossAttention`.
-struct NormedAttention {
+/// `T5LayerSelfAttention`: the norm, and attention without biases whose scores are not scaled.
+struct SelfAttention {
     layer_norm: RmsNorm,
-    attention: Attention,
+    /// `q`, `k` and `v`.
+    qkv: JointLinear<3>,
+    o: Linear,
+    heads: nn::Attention,
 }
 
-impl NormedAttention {
-    fn new(config: &T5Config, name: &str, vb: Weights) -> Result<Self> {
+impl SelfAttention {
+    fn new(config: &T5Config, vb: Weights) -> Result<Self> {
+        let (d_model, inner, names) = (config.d_model, config.inner_size(), vb.pp("SelfAttention"));
+        let linear = |name| Linear::new(d_model, inner, false, names.pp(name));
         Ok(Self {
-            layer_norm: RmsNorm::new(config.d_model, config.layer_norm_epsilon, vb.pp("layer_norm"))?,
-            attention: Attention::new(config, vb.pp(name))?,
+            layer_norm: RmsNorm::new(d_model, config.layer_norm_epsilon, vb.pp("layer_norm"))?,
+            qkv: JointLinear::new([linear("q")?, linear("k")?, linear("v")?])?,
+            o: Linear::new(inner, d_model, false, names.pp("o"))?,
+            heads: nn::Attention::unscaled(config.num_heads, &vb),
         })
     }
 
     fn of_all(&self, x: &Tensor, bias: &Mask) -> Result<Tensor> {
-        let x = self.layer_norm.forward(x)?;
-        let (k, v) = self.attention.keys_and_values(&x)?;
-        let Attention { q, o, attention, .. } = &self.attention;
-        let q = attention.split_heads(&q.forward_of(Rows::Prompt, &x)?)?;
-        o.forward_of(Rows::Prompt, &attention.forward(&q, &k, &v, Some(bias))?)
+        let [q, k, v] = self.qkv.forward_of(Rows::Prompt, &self.layer_norm.forward(x)?)?;
+        let split = |x: &Tensor| self.heads.split_heads(x);
+        let attended = self.heads.forward(&split(&q)?, &split(&k)?, &split(&v)?, Some(bias))?;
+        self.o.forward_of(Rows::Prompt, &attended)
     }
 
     fn of_earlier(&self, x: &Tensor, (layer, paging, pool): (usize, &Paging, &mut KvPool)) -> Result<Tensor> {
-        let x = self.layer_norm.forward(x)?;
-        let Attention { q, k, v, o, .. } = &self.attention;
-        let project = |linear: &Linear| linear.forward_of(paging.kind, &x);
-        let (q, k, v) = (project(q)?, project(k)?, project(v)?);
-        o.forward_of(paging.kind, &pool.attend(layer, paging, [&q, &k, &v], 1.0)?)
-    }
-
-    fn of_prompts(&self, kind: Rows, x: &Tensor, layer: usize, prompts: &[LookingRows]) -> Result<Tensor> {
-        let x = self.layer_norm.forward(x)?;
-        let Attention { q, o, attention, .. } = &self.attention;
-        let queries = q.forward_of(kind, &x)?;
-        o.forward_of(kind, &attention.look(&queries, layer, prompts)?)
+        let [q, k, v] = self.qkv.forward_of(paging.kind, &self.layer_norm.forward(x)?)?;
+        let attended = pool.attend(layer, paging, [&q, &k, &v], 1.0)?;
+        self.o.forward_of(paging.kind, &attended)
     }
 }
 
-/// `T5Attention`: no biases, and scores that are not scaled.
-struct Attention {
+/// `T5LayerCrossAttention`: the same of the prompt.
+struct CrossAttention {
+    layer_norm: RmsNorm,
     q: Linear,
-    k: Linear,
-    v: Linear,
+    /// `k` and `v`.
+    kv: JointLinear<2>,
     o: Linear,
-    attention: nn::Attention,
+    heads: nn::Attention,
 }
 
-impl Attention {
+impl CrossAttention {
     fn new(config: &T5Config, vb: Weights) -> Result<Self> {
-        let (d_model, inner) = (config.d_model, config.inner_size());
-        let linear = |name| Linear::new(d_model, inner, false, vb.pp(name));
+        let (d_model, inner, names) = (config.d_model, config.inner_size(), vb.pp("EncDecAttention"));
+        let linear = |name| Linear::new(d_model, inner, false, names.pp(name));
         Ok(Self {
+            layer_norm: RmsNorm::new(d_model, config.layer_norm_epsilon, vb.pp("layer_norm"))?,
             q: linear("q")?,
-            k: linear("k")?,
-            v: linear("v")?,
-            o: Linear::new(inner, d_model, false, vb.pp("o"))?,
-            attention: nn::Attention::unscaled(config.num_heads, &vb),
+            kv: JointLinear::new([linear("k")?, linear("v")?])?,
+            o: Linear::new(inner, d_model, false, names.pp("o"))?,
+            heads: nn::Attention::unscaled(config.num_heads, &vb),
         })
     }
 
     /// `[rows, length, d_model]` to `[rows, heads, length, d_kv]`, twice.
-    fn keys_and_values(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let project = |linear: &Linear| self.attention.split_heads(&linear.forward_of(Rows::Prompt, x)?);
-        Ok((project(&self.k)?, project(&self.v)?))
+    fn keys_and_values(&self, prompt: &Tensor) -> Result<(Tensor, Tensor)> {
+        let [k, v] = self.kv.forward_of(Rows::Prompt, prompt)?;
+        Ok((self.heads.split_heads(&k)?, self.heads.split_heads(&v)?))
+    }
+
+    fn of_prompts(&self, kind: Rows, x: &Tensor, layer: usize, prompts: &[LookingRows]) -> Result<Tensor> {
+        let queries = self.q.forward_of(kind, &self.layer_norm.forward(x)?)?;
+        self.o.forward_of(kind, &self.heads.look(&queries, layer, prompts)?)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::blip2::config::ModelClass;
 use crate::blip2::passes::{DecoderSequence, KvCache, KvUsage, PromptPart, Reading};
 use crate::blip2::{Blip2, EncodedPicture, PictureEncoding};
 use crate::chat::PictureId;
-use crate::generation::{Beginning, GenerationError, GenerationOptions};
+use crate::generation::{Beginning, GenerationError, GenerationOptions, Needs, RowLogits};
 use crate::processor::{ImageProcessor, Picture};
 
 type Result<T> = std::result::Result<T, GenerationError>;
@@ -49,10 +49,15 @@ pub trait Model {
     fn begin_reading(&mut self, parts: &mut [Part<Self>]) -> Result<Self::Reading>;
     /// One layer; whether it was the last.
     fn read_on(&mut self, reading: &mut Self::Reading) -> Result<bool>;
-    /// The logits behind each prompt that is complete.
-    fn finish_reading(&mut self, reading: Self::Reading, parts: &mut [Part<Self>]) -> Result<Vec<Option<Vec<f32>>>>;
-    /// One more token in each row, and the logits behind.
-    fn decode(&mut self, rows: &mut [&mut Self::Sequence], tokens: &[u32]) -> Result<Vec<Vec<f32>>>;
+    /// The logits behind each prompt that is complete, as much of them as its answer needs.
+    fn finish_reading(
+        &mut self,
+        reading: Self::Reading,
+        parts: &mut [Part<Self>],
+        needs: &[Needs],
+    ) -> Result<Vec<Option<RowLogits>>>;
+    /// One more token in each row, and the logits behind, as much of them as each needs.
+    fn decode(&mut self, rows: &mut [&mut Self::Sequence], tokens: &[u32], needs: &[Needs]) -> Result<Vec<RowLogits>>;
     /// What is told of a prompt's ids: what stands in front of the answer.
     fn told_prompt(&self, ids: Vec<u32>) -> Vec<u32> {
         ids
@@ -156,12 +161,17 @@ impl Model for Blip2Model<'_> {
         Ok(self.blip2.read_on(&mut self.cache, reading)?)
     }
 
-    fn finish_reading(&mut self, reading: Reading, parts: &mut [Part<Self>]) -> Result<Vec<Option<Vec<f32>>>> {
-        Ok(self.blip2.finish_reading(&mut self.cache, reading, parts)?)
+    fn finish_reading(
+        &mut self,
+        reading: Reading,
+        parts: &mut [Part<Self>],
+        needs: &[Needs],
+    ) -> Result<Vec<Option<RowLogits>>> {
+        Ok(self.blip2.finish_reading(&mut self.cache, reading, parts, needs)?)
     }
 
-    fn decode(&mut self, rows: &mut [&mut DecoderSequence], tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
-        Ok(self.blip2.decode(&mut self.cache, rows, tokens)?)
+    fn decode(&mut self, rows: &mut [&mut DecoderSequence], tokens: &[u32], needs: &[Needs]) -> Result<Vec<RowLogits>> {
+        Ok(self.blip2.decode(&mut self.cache, rows, tokens, needs)?)
     }
 
     fn most_blocks(&self, prompt: usize, beginning: &Beginning, rows: usize) -> usize {
@@ -275,12 +285,17 @@ impl Model for BlipModel<'_> {
         Ok(self.blip.read_on(&mut self.cache, reading)?)
     }
 
-    fn finish_reading(&mut self, reading: blip::Reading, parts: &mut [Part<Self>]) -> Result<Vec<Option<Vec<f32>>>> {
-        Ok(self.blip.finish_reading(reading, parts)?)
+    fn finish_reading(
+        &mut self,
+        reading: blip::Reading,
+        parts: &mut [Part<Self>],
+        needs: &[Needs],
+    ) -> Result<Vec<Option<RowLogits>>> {
+        Ok(self.blip.finish_reading(reading, parts, needs)?)
     }
 
-    fn decode(&mut self, rows: &mut [&mut DecoderSequence], tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
-        Ok(self.blip.decode(&mut self.cache, rows, tokens)?)
+    fn decode(&mut self, rows: &mut [&mut DecoderSequence], tokens: &[u32], needs: &[Needs]) -> Result<Vec<RowLogits>> {
+        Ok(self.blip.decode(&mut self.cache, rows, tokens, needs)?)
     }
 
     fn told_prompt(&self, ids: Vec<u32>) -> Vec<u32> {

@@ -10,7 +10,7 @@ use super::prompt::SentPrompt;
 use super::queue::{Permit, Waiting};
 use super::{Event, Summary, Timings, WrittenAnswer};
 use crate::chat::PictureId;
-use crate::generation::{Answer, FinishReason, GeneratedToken, GenerationError, Pass, Sequence};
+use crate::generation::{Answer, FinishReason, GeneratedToken, GenerationError, Pass, RowLogits, Sequence};
 use crate::processor::{TextProcessor, TextStream};
 
 /// What a request needs next.
@@ -169,7 +169,7 @@ impl<'p, M: Model> Request<'p, M> {
     ///
     /// # Errors
     /// The logits are no numbers to go on with.
-    pub fn take(&mut self, logits: &[Vec<f32>]) -> Result<bool, GenerationError> {
+    pub fn take(&mut self, logits: &[RowLogits]) -> Result<bool, GenerationError> {
         let tokens = self.answer.take(logits)?;
         (self.is_in_order, self.is_alone) = (false, false);
         let is_complete = self.answer.pass().is_none();

@@ -28,7 +28,7 @@ use super::watch::{StepWatch, Work};
 use super::{EngineError, Event};
 use crate::blip2::passes::PromptPart;
 use crate::chat::{PictureId, RequestId};
-use crate::generation::{Answer, GenerationError, GenerationOptions, StopStrings};
+use crate::generation::{Answer, GenerationError, GenerationOptions, RowLogits, StopStrings};
 use crate::processor::{Picture, TextProcessor};
 use warming::Warming;
 
@@ -349,10 +349,12 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             .iter_mut()
             .filter(|request| numbers.contains(&request.number))
             .collect();
-        let (mut tokens, mut counts) = (Vec::new(), Vec::new());
+        let (mut tokens, mut counts, mut needs) = (Vec::new(), Vec::new(), Vec::new());
         for request in &mut requests {
             let pass = request.pass(model);
-            counts.push(pass.as_ref().map_or(0, |pass| pass.tokens.len()));
+            let count = pass.as_ref().map_or(0, |pass| pass.tokens.len());
+            counts.push(count);
+            needs.extend(std::iter::repeat_n(request.answer.needs(), count));
             tokens.extend(pass.into_iter().flat_map(|pass| pass.tokens));
         }
         let mut rows: Vec<&mut M::Sequence> = requests
@@ -361,7 +363,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             .collect();
         histogram!("glimpse_batch_rows").record(rows.len() as f64);
         watch.begin(Work::Tokens, rows.len(), ids);
-        let decoded = guarded(|| watch.span(), || Ok(model.decode(&mut rows, &tokens)?));
+        let decoded = guarded(|| watch.span(), || Ok(model.decode(&mut rows, &tokens, &needs)?));
         match decoded {
             Ok(logits) => {
                 let mut logits = logits.as_slice();
@@ -586,9 +588,10 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         let Self {
             running, model, watch, ..
         } = self;
+        let needs: Vec<_> = of(running, taken).map(|request| request.answer.needs()).collect();
         let finished = guarded(
             || watch.span(),
-            || Ok(model.finish_reading(reading, &mut parts(running, taken))?),
+            || Ok(model.finish_reading(reading, &mut parts(running, taken), &needs)?),
         );
         match finished {
             Ok(logits) => {
@@ -644,8 +647,8 @@ fn parts<'r, M: Model>(running: &'r mut [Request<'_, M>], taken: &'r [Taken]) ->
 }
 
 /// Each request takes its logits: the rules of a large vocabulary take as long as a small layer.
-fn take_all<M: Model>(taken: Vec<(&mut Request<'_, M>, &[Vec<f32>])>) -> Vec<(u64, Step<bool>)> {
-    let take = |(request, logits): (&mut Request<'_, M>, &[Vec<f32>])| {
+fn take_all<M: Model>(taken: Vec<(&mut Request<'_, M>, &[RowLogits])>) -> Vec<(u64, Step<bool>)> {
+    let take = |(request, logits): (&mut Request<'_, M>, &[RowLogits])| {
         let number = request.number;
         let span = request.job.span();
         (number, guarded(|| span, || Ok(request.take(logits)?)))

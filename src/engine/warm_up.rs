@@ -5,7 +5,7 @@ use super::model::{Model, Part};
 use super::prompt::SentPrompt;
 use crate::blip2::passes::PromptPart;
 use crate::chat::PictureId;
-use crate::generation::{Answer, Beginning, GenerationError, GenerationOptions};
+use crate::generation::{Answer, Beginning, GenerationError, GenerationOptions, Needs, RowLogits};
 use crate::processor::Picture;
 
 /// Tokens of an answer.
@@ -55,7 +55,7 @@ fn answer<M: Model>(
 ) -> Result<()> {
     let mut answer = Answer::new(beginning, options)?;
     let mut sequences = vec![model.new_sequence(prompt.root(id), &prompt.ids)];
-    let mut logits = read_prompt(model, &mut sequences[0], encoded, prompt)?;
+    let mut logits = read_prompt(model, &mut sequences[0], encoded, prompt, answer.needs())?;
     loop {
         answer.take(&logits)?;
         let Some(pass) = answer.pass() else { return Ok(()) };
@@ -65,7 +65,8 @@ fn answer<M: Model>(
             .map(|parent| model.fork(&sequences[*parent]))
             .collect();
         let mut rows: Vec<&mut M::Sequence> = sequences.iter_mut().collect();
-        logits = model.decode(&mut rows, &pass.tokens)?;
+        let needs = vec![answer.needs(); rows.len()];
+        logits = model.decode(&mut rows, &pass.tokens, &needs)?;
     }
 }
 
@@ -74,7 +75,8 @@ fn read_prompt<M: Model>(
     sequence: &mut M::Sequence,
     encoded: &M::Encoded,
     prompt: &SentPrompt,
-) -> Result<Vec<Vec<f32>>> {
+    needs: Needs,
+) -> Result<Vec<RowLogits>> {
     let tokens = prompt.ids.len() - model.read_of_prompt(sequence);
     let parts: &mut [Part<M>] = &mut [PromptPart {
         sequence,
@@ -85,5 +87,6 @@ fn read_prompt<M: Model>(
     }];
     let mut reading = model.begin_reading(parts)?;
     while !model.read_on(&mut reading)? {}
-    Ok(model.finish_reading(reading, parts)?.into_iter().flatten().collect())
+    let logits = model.finish_reading(reading, parts, &[needs])?;
+    Ok(logits.into_iter().flatten().collect())
 }

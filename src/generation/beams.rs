@@ -5,7 +5,7 @@
 
 use super::logits::log_softmax;
 use super::pass::Pass;
-use super::rules::{PassLogits, Rules};
+use super::rules::{PassLogits, Rules, log_probability};
 use super::sampler::Sampler;
 use super::top_k::top_k;
 use super::{EarlyStopping, FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence};
@@ -139,8 +139,11 @@ impl BeamSearch {
     /// many as there are beams do not end with an end token.
     fn candidates(&mut self, logits: &PassLogits, rules: &Rules) -> Result<Vec<Hypothesis>, GenerationError> {
         let mut scores = Vec::new();
+        let mut rows = Vec::new();
         for (number, beam) in self.running.iter().enumerate() {
-            let log_probs = rules.process(&beam.ids, log_softmax(logits.of(number)));
+            let row = logits.all_of(number)?;
+            rows.push(row);
+            let log_probs = rules.process(&beam.ids, log_softmax(row.0));
             scores.extend(log_probs.iter().map(|log_prob| log_prob + beam.score));
         }
         let count = (1 + rules.stopping.num_eos_tokens()).max(2) * self.num_beams;
@@ -151,7 +154,9 @@ impl BeamSearch {
         let vocabulary = scores.len() / self.num_beams;
         let candidate = |place: usize| {
             let (parent, id) = (place / vocabulary, (place % vocabulary) as u32);
-            self.running[parent].with(parent, rules.token(logits, parent, id), scores[place], rules)
+            let (logits, log_sum) = rows[parent];
+            let token = rules.token(id, log_probability(logits, log_sum, id));
+            self.running[parent].with(parent, token, scores[place], rules)
         };
         Ok(places.into_iter().map(candidate).collect())
     }

@@ -4,7 +4,8 @@
 //! finished leaves it, where the reference goes on with padding.
 
 use super::pass::Pass;
-use super::rules::{PassLogits, Rules};
+use super::row_logits::Needs;
+use super::rules::{Known, PassLogits, Rules, log_probability};
 use super::sampler::Sampler;
 use super::top_k::argmax;
 use super::{FinishReason, GeneratedToken, GenerationError, GenerationOptions, Sequence};
@@ -37,6 +38,15 @@ impl GreedyOrSampling {
         Self {
             rows: (0..options.num_return_sequences).map(row).collect(),
             in_model: Vec::new(),
+        }
+    }
+
+    /// Of the logits of the next token.
+    pub fn needs(&self, rules: &Rules) -> Needs {
+        let is_plain = |row: &Row| row.sampler.is_none() && rules.change_nothing(row.ids.len());
+        match self.rows.iter().all(is_plain) {
+            true => Needs::BestToken,
+            false => Needs::AllLogits,
         }
     }
 
@@ -95,12 +105,20 @@ impl GreedyOrSampling {
 
 impl Row {
     fn choose(&mut self, place: usize, logits: &PassLogits, rules: &Rules) -> Result<(), GenerationError> {
-        let scores = rules.process(&self.ids, logits.of(place).to_vec());
-        let id = match &mut self.sampler {
-            Some(sampler) => sampler.draw(&scores)?,
-            None => argmax(&scores) as u32,
+        let is_plain = self.sampler.is_none() && rules.change_nothing(self.ids.len());
+        let (id, logprob) = match logits.of(place) {
+            Known::BestToken { id, logprob } if is_plain => (id, logprob),
+            _ => {
+                let (all, log_sum) = logits.all_of(place)?;
+                let scores = rules.process(&self.ids, all.to_vec());
+                let id = match &mut self.sampler {
+                    Some(sampler) => sampler.draw(&scores)?,
+                    None => argmax(&scores) as u32,
+                };
+                (id, log_probability(all, log_sum, id))
+            }
         };
-        self.tokens.push(rules.token(logits, place, id));
+        self.tokens.push(rules.token(id, logprob));
         self.ids.push(id);
         self.finish_reason = rules.finish_reason(&self.ids);
         Ok(())

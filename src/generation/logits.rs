@@ -49,6 +49,12 @@ impl LogitsProcessors {
         }
     }
 
+    /// Whether [`LogitsProcessors::apply`] leaves the scores of the token behind so many ids as they are.
+    pub fn change_nothing(&self, length: usize) -> bool {
+        let ends_early = length < self.min_length && !self.eos_token_ids.is_empty();
+        self.repetition_penalty == 1.0 && self.no_repeat_ngram_size == 0 && !ends_early && self.warpers.is_none()
+    }
+
     /// Changes the `scores` of the token behind `ids`, which are prompt and answer so far.
     /// Scores are logits, or for beams log-probabilities, one a token of the vocabulary.
     pub fn apply(&self, ids: &[u32], scores: &mut [f32]) {

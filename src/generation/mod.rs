@@ -8,7 +8,8 @@
 //! 2. [`LogitsProcessors`] (`logits`): the rules that change logits.
 //! 3. [`StopStrings`] (`stopping`): when an answer is over.
 //! 4. [`Pass`] (`pass`): what is asked of a model. No model is known here, and no cache:
-//!    [`Answer::pass`] says what has to be read, and [`Answer::take`] takes the logits behind it.
+//!    [`Answer::pass`] says what has to be read, [`Answer::needs`] what of the logits behind it
+//!    (`row_logits`), and [`Answer::take`] takes them.
 //! 5. `rules`: logits with the rules.
 //! 6. `greedy_or_sampling`: greedy decoding, and drawing tokens (`sampler`).
 //! 7. `beams`: beam search.
@@ -19,6 +20,7 @@ mod greedy_or_sampling;
 mod logits;
 mod options;
 mod pass;
+mod row_logits;
 mod rules;
 mod sampler;
 mod stopping;
@@ -29,6 +31,7 @@ use greedy_or_sampling::GreedyOrSampling;
 pub use logits::{LogitsProcessors, log_softmax, softmax};
 pub use options::{EarlyStopping, GenerationOptions, OptionsError, Preset};
 pub use pass::{Beginning, Pass};
+pub use row_logits::{LogitsReader, Needs, RowLogits};
 use rules::{PassLogits, Rules};
 pub use stopping::StopStrings;
 
@@ -153,12 +156,21 @@ impl Answer {
         })
     }
 
-    /// Takes the logits behind the prompt (one row), then those behind each [`Answer::pass`]:
-    /// `[vocabulary]` in each row. Gives the tokens of the first answer that are known by that.
+    /// What is needed of the logits that are taken next, the same in each row.
+    pub fn needs(&self) -> Needs {
+        match &self.strategy {
+            Strategy::Sample(sample) => sample.needs(&self.rules),
+            Strategy::Beams(_) => Needs::AllLogits,
+        }
+    }
+
+    /// Takes the logits behind the prompt (one row), then those behind each [`Answer::pass`], as much
+    /// of them as [`Answer::needs`] says or more. Gives the tokens of the first answer that are known
+    /// by that.
     ///
     /// # Errors
-    /// The logits are not finite, or leave nothing to be drawn.
-    pub fn take(&mut self, logits: &[Vec<f32>]) -> Result<Vec<GeneratedToken>, GenerationError> {
+    /// The logits are not finite, leave nothing to be drawn, or are less than is needed.
+    pub fn take(&mut self, logits: &[RowLogits]) -> Result<Vec<GeneratedToken>, GenerationError> {
         let logits = PassLogits::new(logits)?;
         match &mut self.strategy {
             Strategy::Sample(sample) => sample.take(&logits, &self.rules),

@@ -2,6 +2,7 @@
 
 use super::logits::log_sum_exp;
 use super::pass::Beginning;
+use super::row_logits::RowLogits;
 use super::stopping::Stopping;
 use super::{FinishReason, GeneratedToken, GenerationError, GenerationOptions, LogitsProcessors};
 
@@ -26,11 +27,16 @@ impl Rules {
         scores
     }
 
-    /// A token that was chosen by a row of a pass, with its probability.
-    pub fn token(&self, logits: &PassLogits, sequence: usize, id: u32) -> GeneratedToken {
+    /// Whether logits of the token behind `length` ids stay as they are.
+    pub fn change_nothing(&self, length: usize) -> bool {
+        self.processors.change_nothing(length)
+    }
+
+    /// A token that was chosen, with the logarithm of its probability.
+    pub fn token(&self, id: u32, logprob: f32) -> GeneratedToken {
         GeneratedToken {
             id,
-            logprob: logits.log_probability(sequence, id),
+            logprob,
             is_end: self.stopping.is_eos(id),
         }
     }
@@ -40,35 +46,67 @@ impl Rules {
     }
 }
 
-/// The logits behind a pass, `[vocabulary]` in each row.
+/// The logits behind a pass.
 pub(super) struct PassLogits<'a> {
-    rows: &'a [Vec<f32>],
-    /// Of each row, the logarithm of the sum of exponentials.
+    rows: &'a [RowLogits],
+    /// Of each row of which all are there, the logarithm of the sum of exponentials.
     log_sums: Vec<f64>,
+}
+
+/// What is known of one row.
+pub(super) enum Known<'a> {
+    /// `[vocabulary]`, and the logarithm of the sum of exponentials.
+    All { logits: &'a [f32], log_sum: f64 },
+    /// The likeliest token and its log-probability.
+    BestToken { id: u32, logprob: f32 },
 }
 
 impl<'a> PassLogits<'a> {
     /// # Errors
     /// They are not finite.
-    pub fn new(rows: &'a [Vec<f32>]) -> Result<Self, GenerationError> {
-        let log_sums: Vec<f64> = rows.iter().map(|logits| log_sum_exp(logits)).collect();
+    pub fn new(rows: &'a [RowLogits]) -> Result<Self, GenerationError> {
+        let log_sum = |row: &RowLogits| match row {
+            RowLogits::All(logits) => log_sum_exp(logits),
+            RowLogits::BestToken { logprob, .. } => f64::from(*logprob),
+        };
+        let log_sums: Vec<f64> = rows.iter().map(log_sum).collect();
         if rows.is_empty() || log_sums.iter().any(|sum| !sum.is_finite()) {
             return Err(GenerationError::NotFinite);
         }
         Ok(Self { rows, log_sums })
     }
 
-    /// The row that a sequence reads its logits from: behind the prompt there is one for all.
-    fn row(&self, sequence: usize) -> usize {
-        sequence.min(self.rows.len() - 1)
+    /// Of a sequence; behind the prompt there is one row for all.
+    pub fn of(&self, sequence: usize) -> Known<'a> {
+        let row = sequence.min(self.rows.len() - 1);
+        match &self.rows[row] {
+            RowLogits::All(logits) => Known::All {
+                logits,
+                log_sum: self.log_sums[row],
+            },
+            RowLogits::BestToken { id, logprob } => Known::BestToken {
+                id: *id,
+                logprob: *logprob,
+            },
+        }
     }
 
-    pub fn of(&self, sequence: usize) -> &[f32] {
-        &self.rows[self.row(sequence)]
+    /// All of a sequence.
+    ///
+    /// # Errors
+    /// Whoever ran the model kept them to himself.
+    pub fn all_of(&self, sequence: usize) -> Result<(&'a [f32], f64), GenerationError> {
+        match self.of(sequence) {
+            Known::All { logits, log_sum } => Ok((logits, log_sum)),
+            Known::BestToken { .. } => {
+                let missing = "all logits are needed, and the best one alone was given";
+                Err(candle_core::Error::Msg(missing.into()).into())
+            }
+        }
     }
+}
 
-    fn log_probability(&self, sequence: usize, id: u32) -> f32 {
-        let row = self.row(sequence);
-        (f64::from(self.rows[row][id as usize]) - self.log_sums[row]) as f32
-    }
+/// The log-probability of a token among logits.
+pub(super) fn log_probability(logits: &[f32], log_sum: f64, id: u32) -> f32 {
+    (f64::from(logits[id as usize]) - log_sum) as f32
 }

@@ -10,7 +10,7 @@ use candle_core::{Result, Tensor};
 use super::attention::Attention as Heads;
 use super::cross_attention::LookingRows;
 use super::kv_pool::{KvPool, Paging};
-use super::{Activation, Kernels, LayerNorm, Linear, Rows, Weights};
+use super::{Activation, JointLinear, Kernels, LayerNorm, Linear, Rows, Weights};
 
 /// The shape of a layer.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +35,8 @@ pub struct BertNames {
 
 /// One layer.
 pub struct BertLayer {
-    attention: Attention,
-    cross_attention: Option<Attention>,
+    attention: SelfAttention,
+    cross_attention: Option<CrossAttention>,
     feed_forward: FeedForward,
 }
 
@@ -46,14 +46,10 @@ impl BertLayer {
     /// # Errors
     /// A tensor that is missing or has another shape, or whatever the device says.
     pub fn new(shape: &BertShape, names: BertNames, vb: Weights) -> Result<Self> {
-        let hidden = shape.hidden_size;
-        let attention = |name, looks_at| Attention::new(shape, names, looks_at, vb.pp(name));
+        let cross_attention = |width| CrossAttention::new(shape, names, width, vb.pp("crossattention"));
         Ok(Self {
-            attention: attention("attention", hidden)?,
-            cross_attention: shape
-                .looks_at
-                .map(|width| attention("crossattention", width))
-                .transpose()?,
+            attention: SelfAttention::new(shape, names, vb.pp("attention"))?,
+            cross_attention: shape.looks_at.map(cross_attention).transpose()?,
             feed_forward: FeedForward::new(shape, vb.pp(names.intermediate), vb.pp(names.output))?,
         })
     }
@@ -65,7 +61,7 @@ impl BertLayer {
     /// The device's.
     pub fn keys_and_values(&self, looked_at: &Tensor) -> Option<Result<(Tensor, Tensor)>> {
         let attention = self.cross_attention.as_ref()?;
-        Some(attention.keys_and_values(Rows::Prompt, looked_at))
+        Some(attention.keys_and_values(looked_at))
     }
 
     /// The first part of a layer: every row sees every other, `[batch, rows, hidden]` in and out.
@@ -85,10 +81,7 @@ impl BertLayer {
         let Some(attention) = &self.cross_attention else {
             return Ok(x);
         };
-        let (k, v) = attention.keys_and_values(Rows::Prompt, looked_at)?;
-        let q = attention.heads.split_heads(&attention.query.forward_of(rows, &x)?)?;
-        let attended = attention.heads.forward(&q, &k, &v, None)?;
-        attention.output.forward(rows, &attended, &x)
+        attention.of_all(rows, &x, looked_at)
     }
 
     /// The last: the feed-forward layer.
@@ -159,46 +152,71 @@ impl FeedForward {
     }
 }
 
-/// Attention with its output layer.
-struct Attention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
+/// Self-attention with its output layer.
+struct SelfAttention {
+    /// `query`, `key` and `value`.
+    qkv: JointLinear<3>,
     output: ResidualNorm,
     heads: Heads,
     scale: f64,
 }
 
-impl Attention {
-    fn new(shape: &BertShape, names: BertNames, looks_at: usize, vb: Weights) -> Result<Self> {
+impl SelfAttention {
+    fn new(shape: &BertShape, names: BertNames, vb: Weights) -> Result<Self> {
         let hidden = shape.hidden_size;
-        let inner = vb.pp(names.projections);
+        let linear = |name| Linear::new(hidden, hidden, true, vb.pp(names.projections).pp(name));
         Ok(Self {
-            query: Linear::new(hidden, hidden, true, inner.pp("query"))?,
-            key: Linear::new(looks_at, hidden, true, inner.pp("key"))?,
-            value: Linear::new(looks_at, hidden, true, inner.pp("value"))?,
+            qkv: JointLinear::new([linear("query")?, linear("key")?, linear("value")?])?,
             output: ResidualNorm::new(hidden, shape, vb.pp("output"))?,
             heads: Heads::new(shape.heads, hidden, &vb),
             scale: ((hidden / shape.heads.max(1)) as f64).powf(-0.5),
         })
     }
 
-    fn keys_and_values(&self, rows: Rows, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let project = |linear: &Linear| self.heads.split_heads(&linear.forward_of(rows, x)?);
-        Ok((project(&self.key)?, project(&self.value)?))
-    }
-
     fn of_all(&self, rows: Rows, x: &Tensor) -> Result<Tensor> {
-        let (k, v) = self.keys_and_values(rows, x)?;
-        let q = self.heads.split_heads(&self.query.forward_of(rows, x)?)?;
-        self.output.forward(rows, &self.heads.forward(&q, &k, &v, None)?, x)
+        let [q, k, v] = self.qkv.forward_of(rows, x)?;
+        let split = |x: &Tensor| self.heads.split_heads(x);
+        let attended = self.heads.forward(&split(&q)?, &split(&k)?, &split(&v)?, None)?;
+        self.output.forward(rows, &attended, x)
     }
 
     fn of_earlier(&self, x: &Tensor, (layer, paging, pool): (usize, &Paging, &mut KvPool)) -> Result<Tensor> {
-        let project = |linear: &Linear| linear.forward_of(paging.kind, x);
-        let (q, k, v) = (project(&self.query)?, project(&self.key)?, project(&self.value)?);
+        let [q, k, v] = self.qkv.forward_of(paging.kind, x)?;
         let attended = pool.attend(layer, paging, [&q, &k, &v], self.scale)?;
         self.output.forward(paging.kind, &attended, x)
+    }
+}
+
+/// Cross-attention with its output layer.
+struct CrossAttention {
+    query: Linear,
+    /// `key` and `value`, of what is looked at.
+    kv: JointLinear<2>,
+    output: ResidualNorm,
+    heads: Heads,
+}
+
+impl CrossAttention {
+    fn new(shape: &BertShape, names: BertNames, looks_at: usize, vb: Weights) -> Result<Self> {
+        let hidden = shape.hidden_size;
+        let linear = |inputs, name| Linear::new(inputs, hidden, true, vb.pp(names.projections).pp(name));
+        Ok(Self {
+            query: linear(hidden, "query")?,
+            kv: JointLinear::new([linear(looks_at, "key")?, linear(looks_at, "value")?])?,
+            output: ResidualNorm::new(hidden, shape, vb.pp("output"))?,
+            heads: Heads::new(shape.heads, hidden, &vb),
+        })
+    }
+
+    fn keys_and_values(&self, looked_at: &Tensor) -> Result<(Tensor, Tensor)> {
+        let [k, v] = self.kv.forward_of(Rows::Prompt, looked_at)?;
+        Ok((self.heads.split_heads(&k)?, self.heads.split_heads(&v)?))
+    }
+
+    fn of_all(&self, rows: Rows, x: &Tensor, looked_at: &Tensor) -> Result<Tensor> {
+        let (k, v) = self.keys_and_values(looked_at)?;
+        let q = self.heads.split_heads(&self.query.forward_of(rows, x)?)?;
+        self.output.forward(rows, &self.heads.forward(&q, &k, &v, None)?, x)
     }
 
     fn of_others(&self, rows: Rows, x: &Tensor, layer: usize, looking: &[LookingRows]) -> Result<Tensor> {

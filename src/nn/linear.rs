@@ -4,9 +4,10 @@
 //! kernels have them packed once, when they are loaded, in any of the formats of
 //! [`WeightFormat`], and multiply with inputs, sums and outputs in f32.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{D, DType, Device, Result, Shape, Tensor};
 
 use super::activation::Activation;
@@ -103,6 +104,38 @@ impl Linear {
         }
     }
 
+    /// The width of what comes out.
+    pub fn outputs(&self) -> usize {
+        match &self.weight {
+            WeightMatrix::Packed(matrix) => matrix.outputs(),
+            WeightMatrix::Tensor(matrix) => matrix.dims()[0],
+            WeightMatrix::Quantised { matrix, .. } => matrix.shape().dims()[0],
+        }
+    }
+
+    /// One layer whose output is that of all of these, one behind the other; `None` where they are for
+    /// our kernels, in different formats, or only some have a bias.
+    ///
+    /// # Errors
+    /// Their inputs differ, or what the device says.
+    pub fn join(layers: &[Self]) -> Result<Option<Self>> {
+        let weights: Vec<&WeightMatrix> = layers.iter().map(|layer| &layer.weight).collect();
+        let Some(weight) = WeightMatrix::join(&weights)? else {
+            return Ok(None);
+        };
+        let tensor = |layer: &Self| match &layer.bias {
+            Some(Bias::Tensor(bias)) => Some(bias.clone()),
+            _ => None,
+        };
+        let biases: Vec<Tensor> = layers.iter().filter_map(tensor).collect();
+        let bias = match biases.len() {
+            0 => None,
+            all if all == layers.len() => Some(Tensor::cat(&biases, 0)?),
+            _ => return Ok(None),
+        };
+        Self::from_parts(weight, bias).map(Some)
+    }
+
     fn padded_bias(&self) -> Option<&Arc<Vec<f32>>> {
         match &self.bias {
             Some(Bias::Padded(bias)) => Some(bias),
@@ -116,6 +149,26 @@ impl Linear {
             _ => Ok(y),
         }
     }
+}
+
+/// Quantised matrices, one below the other: a row is whole blocks, so their bytes only follow each other.
+/// `None` where their formats differ.
+fn join_quantised(matrices: &[&Arc<QTensor>]) -> Result<Option<QTensor>> {
+    let Some(first) = matrices.first() else {
+        return Ok(None);
+    };
+    let (format, (_, inputs)) = (first.dtype(), first.shape().dims2()?);
+    let (mut bytes, mut outputs) = (Vec::new(), 0);
+    for matrix in matrices {
+        let (rows, columns) = matrix.shape().dims2()?;
+        if matrix.dtype() != format || columns != inputs {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&matrix.data()?);
+        outputs += rows;
+    }
+    let storage = QStorage::from_data(Cow::Owned(bytes), &first.device(), format)?;
+    QTensor::new(storage, (outputs, inputs)).map(Some)
 }
 
 /// What rows are whose number is always the same.
@@ -148,6 +201,39 @@ impl WeightMatrix {
                 }
                 None => Ok(Self::Tensor(vb.get(shape, name)?.flatten_from(1)?)),
             },
+        }
+    }
+
+    /// Matrices for candle's products, one below the other; `None` of others.
+    fn join(matrices: &[&Self]) -> Result<Option<Self>> {
+        let tensors: Vec<&Tensor> = matrices.iter().filter_map(|matrix| matrix.tensor()).collect();
+        if !tensors.is_empty() && tensors.len() == matrices.len() {
+            return Tensor::cat(&tensors, 0).map(Self::Tensor).map(Some);
+        }
+        let quantised: Vec<&Arc<QTensor>> = matrices.iter().filter_map(|matrix| matrix.quantised()).collect();
+        match matrices.first() {
+            Some(Self::Quantised { dtype, .. }) if quantised.len() == matrices.len() => {
+                let matrix = join_quantised(&quantised)?;
+                Ok(matrix.map(|matrix| Self::Quantised {
+                    matrix: Arc::new(matrix),
+                    dtype: *dtype,
+                }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn tensor(&self) -> Option<&Tensor> {
+        match self {
+            Self::Tensor(tensor) => Some(tensor),
+            _ => None,
+        }
+    }
+
+    fn quantised(&self) -> Option<&Arc<QTensor>> {
+        match self {
+            Self::Quantised { matrix, .. } => Some(matrix),
+            _ => None,
         }
     }
 

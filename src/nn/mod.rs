@@ -1,6 +1,6 @@
 //! What networks share: layers as one reads them in `torch.nn`, on candle's tensors.
 //!
-//! - [`linear`], [`norm`], [`activation`], [`attention`] and [`rotary`]: the layers.
+//! - [`linear`], [`joint_linear`], [`norm`], [`activation`], [`attention`] and [`rotary`]: the layers.
 //! - [`vit`]: the vision tower of the family; [`bert`]: the layers of the Q-Former and of BLIP's texts.
 //! - [`kv_pool`]: keys and values of all sequences, in blocks; [`kv_blocks`]: whose they are;
 //!   [`sequences`]: a decoder's, and what is read into them.
@@ -19,6 +19,7 @@ pub mod bert;
 mod cpu_ops;
 pub mod cross_attention;
 pub mod cuda_rules;
+pub mod joint_linear;
 pub mod kernels;
 pub mod kv_blocks;
 pub mod kv_pool;
@@ -36,6 +37,7 @@ pub use crate::cpu::Rows;
 pub use activation::Activation;
 pub use attention::{Attention, Mask};
 pub use cross_attention::{LookedAt, LookedAtElsewhere, LookingRows};
+pub use joint_linear::JointLinear;
 pub use kernels::Kernels;
 pub use kv_blocks::{KvBlocks, KvSequence, KvUsage, OutOfBlocks};
 pub use kv_pool::{KvPool, KvShape, Paging, Segment};

@@ -14,7 +14,7 @@ use crate::engine::prompt::SentPrompt;
 use crate::engine::queue::{QueueSender, queue};
 use crate::engine::warm_up::warm_up;
 use crate::engine::{ClientKey, Events, Instruction, QueueLimits, Submission};
-use crate::generation::{Beginning, FinishReason};
+use crate::generation::{Beginning, FinishReason, Needs};
 use crate::models::Checkpoint;
 use crate::processor::{Picture, Processor};
 
@@ -87,14 +87,13 @@ impl Read {
         }
     }
 
-    fn logits(&self) -> Vec<f32> {
+    fn logits(&self) -> RowLogits {
         let sum = self
             .tokens
             .iter()
             .fold(u32::from(self.picture), |sum, token| sum * 31 % 9973 + token);
-        (0..VOCABULARY as u32)
-            .map(|token| ((token * 7919 + sum * 104_729) % 1009) as f32 / 100.0)
-            .collect()
+        let logit = |token| ((token * 7919 + sum * 104_729) % 1009) as f32 / 100.0;
+        RowLogits::All((0..VOCABULARY as u32).map(logit).collect())
     }
 }
 
@@ -173,7 +172,7 @@ impl Model for MadeUp {
         Ok(*reading == LAYERS)
     }
 
-    fn finish_reading(&mut self, _: usize, parts: &mut [Part<Self>]) -> Outcome<Vec<Option<Vec<f32>>>> {
+    fn finish_reading(&mut self, _: usize, parts: &mut [Part<Self>], _: &[Needs]) -> Outcome<Vec<Option<RowLogits>>> {
         let finish = |part: &mut Part<Self>| {
             let start = part.sequence.tokens.len();
             part.sequence.tokens.extend(&part.ids[start..start + part.tokens]);
@@ -183,7 +182,7 @@ impl Model for MadeUp {
         Ok(parts.iter_mut().map(finish).collect())
     }
 
-    fn decode(&mut self, rows: &mut [&mut Read], tokens: &[u32]) -> Outcome<Vec<Vec<f32>>> {
+    fn decode(&mut self, rows: &mut [&mut Read], tokens: &[u32], _: &[Needs]) -> Outcome<Vec<RowLogits>> {
         let mut seen = self.seen.lock().expect("nothing panics with it");
         seen.passes.push(rows.iter().map(|row| row.picture).collect());
         seen.steps.extend(rows.iter().map(|row| (Step::Pass, row.picture)));

@@ -87,12 +87,17 @@ impl<'a> Model for Measured<'a> {
         self.model.read_on(reading)
     }
 
-    fn finish_reading(&mut self, reading: Self::Reading, parts: &mut [Part<Self>]) -> Outcome<Vec<Option<Vec<f32>>>> {
-        self.model.finish_reading(reading, parts)
+    fn finish_reading(
+        &mut self,
+        reading: Self::Reading,
+        parts: &mut [Part<Self>],
+        needs: &[Needs],
+    ) -> Outcome<Vec<Option<RowLogits>>> {
+        self.model.finish_reading(reading, parts, needs)
     }
 
-    fn decode(&mut self, rows: &mut [&mut Self::Sequence], tokens: &[u32]) -> Outcome<Vec<Vec<f32>>> {
-        let logits = self.model.decode(rows, tokens);
+    fn decode(&mut self, rows: &mut [&mut Self::Sequence], tokens: &[u32], needs: &[Needs]) -> Outcome<Vec<RowLogits>> {
+        let logits = self.model.decode(rows, tokens, needs);
         let held = self.usage().held;
         let mut seen = self.note();
         seen.passes.push((rows.len(), held));
