@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::folder::write_whole;
 use super::matching::{does_something_else, text_ids};
@@ -49,12 +48,30 @@ struct Line<'a> {
     #[serde(flatten)]
     of: Of<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    embedding: Option<Value>,
+    embedding: Option<Embedding>,
     /// In the file, where one is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     row: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Embedding {
+    One(Vec<f32>),
+    /// One a query token.
+    Several(Vec<Vec<f32>>),
+}
+
+impl From<&Vectors> for Embedding {
+    fn from(vectors: &Vectors) -> Self {
+        let mut rows: Vec<Vec<f32>> = vectors.rows().map(<[f32]>::to_vec).collect();
+        match rows.len() {
+            1 => Self::One(rows.remove(0)),
+            _ => Self::Several(rows),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -172,11 +189,7 @@ impl Rows {
         };
         match found {
             Ok(vectors) => {
-                let mut rows: Vec<Value> = vectors.rows().map(|row| json!(row)).collect();
-                line.embedding = match rows.len() {
-                    1 => rows.pop(),
-                    _ => Some(rows.into()),
-                };
+                line.embedding = Some(Embedding::from(&vectors));
                 if let Some(numbers) = &mut self.numbers {
                     line.row = Some(row);
                     numbers.extend(vectors.numbers);

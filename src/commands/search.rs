@@ -1,8 +1,9 @@
 //! `glimpse search FOLDER "a dog on a beach"`: the pictures of a folder that a text describes.
 //!
 //! Every picture's vectors are compared with the text's: exactly, on all cores, whatever the folder's
-//! size. An approximate index (HNSW) has been weighed: it would have to be loaded for each search, which
-//! takes as long as comparing all vectors of a million pictures, and finds less.
+//! size. A million vectors of 256 numbers take 0.2 s on two cores (`measured_search_of_a_million_pictures`),
+//! so that an approximate index (HNSW), a second file that every search would have to load, is not worth
+//! what it misses.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -117,7 +118,7 @@ fn search<M: Embedder>(args: &SearchArgs, mut folder: Folder, model: &OpenModel,
             index.path().display()
         );
     }
-    let mut found = nearest(&index, &text.numbers, args.top.max(args.rerank));
+    let mut found = nearest(&index.pictures(), &text.numbers, args.top.max(args.rerank));
     let reread = args.rerank.min(found.len());
     for found in &mut found[..reread] {
         match match_of(&found.picture, &ids, &folder, model, embedder, &limits) {
@@ -197,8 +198,8 @@ fn refresh<M: Embedder>(
     let seconds = began.elapsed().as_secs_f64();
     tracing::info!(
         "{} read in {seconds:.1} s ({:.2} a second)",
-        progress::pictures(unknown.len()),
-        unknown.len() as f64 / seconds.max(1e-9)
+        progress::pictures(unknown.len() - failures.len()),
+        (unknown.len() - failures.len()) as f64 / seconds.max(1e-9)
     );
     failures.sort_by(|a, b| a.picture.cmp(&b.picture));
     failures
@@ -291,8 +292,7 @@ impl<'a> Best<'a> {
 }
 
 /// The pictures that are nearest to a text, the nearest first.
-fn nearest(index: &Index, text: &[f32], most: usize) -> Vec<Found> {
-    let pictures = index.pictures();
+fn nearest(pictures: &[(&str, &[f32])], text: &[f32], most: usize) -> Vec<Found> {
     let best = pictures
         .par_iter()
         .fold(
@@ -357,5 +357,24 @@ mod tests {
         assert_eq!(best(ranked(&[4, 3, 2, 1, 0])), "ebc");
         assert_eq!(best(ranked(&[3, 2]).with_all(ranked(&[0, 1, 4]))), "ebc");
         assert_eq!(best(ranked(&[3])), "d");
+    }
+
+    #[test]
+    #[ignore = "it measures, and takes a gigabyte"]
+    fn measured_search_of_a_million_pictures() {
+        let (pictures, width) = (1_000_000, 256);
+        let numbers: Vec<f32> = (0..pictures * width)
+            .map(|number| (number % 977) as f32 / 977.0)
+            .collect();
+        let text = numbers[..width].to_vec();
+        let named: Vec<(&str, &[f32])> = numbers.chunks_exact(width).map(|vector| ("a", vector)).collect();
+        for _ in 0..3 {
+            let start = Instant::now();
+            assert_eq!(nearest(&named, &text, 10).len(), 10);
+            println!(
+                "{pictures} vectors of {width}: {:.0} ms",
+                start.elapsed().as_secs_f64() * 1e3
+            );
+        }
     }
 }
