@@ -7,6 +7,7 @@ use candle_core::{DType, Result, Tensor};
 use super::Blip;
 use super::config::BlipConfig;
 use super::text::TextModel;
+use crate::nn::embedding::{Embedder, Vectors};
 use crate::nn::matching::{MatchScore, Matcher, unit_length};
 use crate::nn::{Linear, LookedAt, Rows, Weights};
 
@@ -59,6 +60,34 @@ impl Matcher for BlipMatcher<'_> {
 
     fn score(&self, picture: &ComparedPicture, text: &ComparedText) -> Result<MatchScore> {
         self.matching.score(picture, text)
+    }
+}
+
+impl Embedder for BlipMatcher<'_> {
+    fn width(&self) -> usize {
+        self.blip.config().projection_size
+    }
+
+    fn vectors_of_picture(&self) -> usize {
+        1
+    }
+
+    fn picture_vectors(&self, pixel_values: &Tensor) -> Result<Vectors> {
+        let states = self.blip.encode_picture(pixel_values)?.states;
+        Ok(self.vectors(unit(&self.matching.vision_proj, &states)?))
+    }
+
+    fn text_vector(&self, ids: &[u32]) -> Result<Vectors> {
+        Ok(self.vectors(self.matching.text(ids)?.vector))
+    }
+}
+
+impl BlipMatcher<'_> {
+    fn vectors(&self, numbers: Vec<f32>) -> Vectors {
+        Vectors {
+            width: self.width(),
+            numbers,
+        }
     }
 }
 

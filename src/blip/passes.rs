@@ -143,7 +143,7 @@ impl Blip {
             });
         }
         let ids_before = self.ids_before_answer(prompt_ids);
-        let max_length = (positions + 1).min(ids_before.len().saturating_add(options.max_new_tokens));
+        let max_length = (positions + 1).min(options.most_ids(ids_before.len())?);
         self.check_memory(options.rows(), prompt_ids.len(), max_length.min(positions))?;
         Ok(Beginning {
             ids_before: ids_before.to_vec(),

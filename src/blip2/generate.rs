@@ -37,7 +37,7 @@ impl Blip2 {
         let ids_before = text.ids_before_answer(prompt_ids);
         let limit = context.decoder_positions();
         // The last token is not read any more, and needs no position.
-        let max_length = (limit + 1).min(ids_before.len().saturating_add(options.max_new_tokens));
+        let max_length = (limit + 1).min(options.most_ids(ids_before.len())?);
         self.check_memory(options.rows(), prompt_ids.len(), max_length.min(limit))?;
         Ok(Beginning {
             ids_before: ids_before.to_vec(),

@@ -11,6 +11,7 @@ use super::config::{Blip2Config, ModelClass};
 use super::precision::of_qformer;
 use super::qformer::QFormer;
 use super::vision::VisionModel;
+use crate::nn::embedding::{Embedder, Vectors};
 use crate::nn::matching::{MatchScore, Matcher, unit_length};
 use crate::nn::{Linear, Precision, Weights};
 
@@ -24,6 +25,9 @@ pub struct Blip2Retrieval {
     /// Two logits of a query: the text does not belong to the picture, or does.
     itm_head: Linear,
     most_tokens: usize,
+    /// The width that pictures and texts are compared in.
+    width: usize,
+    queries: usize,
     device: Device,
     precision: Precision,
 }
@@ -71,7 +75,32 @@ impl Matcher for Blip2Retrieval {
     }
 }
 
+impl Embedder for Blip2Retrieval {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn vectors_of_picture(&self) -> usize {
+        self.queries
+    }
+
+    fn picture_vectors(&self, pixel_values: &Tensor) -> Result<Vectors> {
+        self.vectors(&self.picture_features(&self.encode_picture(pixel_values)?)?)
+    }
+
+    fn text_vector(&self, ids: &[u32]) -> Result<Vectors> {
+        self.vectors(&self.text_features(ids)?)
+    }
+}
+
 impl Blip2Retrieval {
+    fn vectors(&self, features: &Tensor) -> Result<Vectors> {
+        Ok(Vectors {
+            width: self.width,
+            numbers: features.flatten_all()?.to_vec1()?,
+        })
+    }
+
     /// Takes the tensors of a checkpoint, `root` being where their names begin.
     ///
     /// # Errors
@@ -94,6 +123,8 @@ impl Blip2Retrieval {
                 for_qformer,
             )?,
             most_tokens: config.qformer_config.max_position_embeddings,
+            width,
+            queries: config.num_query_tokens,
             device: root.device().clone(),
             precision,
         })

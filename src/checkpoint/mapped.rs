@@ -295,7 +295,7 @@ impl MappedTensors {
                 checkpoint,
                 tensor,
                 expected: format!("{shape:?}"),
-                found: format!("{:?}", stored.shape),
+                found: shown(&stored.shape),
             });
         }
         if !matches!(stored.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64) {
@@ -306,6 +306,20 @@ impl MappedTensors {
             });
         }
         Ok(())
+    }
+}
+
+/// The most dimensions that are told of a shape: the header is somebody else's.
+const MOST_SHOWN: usize = 8;
+
+/// A shape in a sentence.
+fn shown(shape: &[usize]) -> String {
+    match shape.get(..MOST_SHOWN) {
+        Some(first) if shape.len() > MOST_SHOWN => {
+            let first = format!("{first:?}");
+            format!("{}, … in {} dimensions]", first.trim_end_matches(']'), shape.len())
+        }
+        _ => format!("{shape:?}"),
     }
 }
 

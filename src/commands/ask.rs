@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,13 +13,13 @@ use serde::Serialize;
 
 use super::flag_names::FlagNames;
 use super::options::{GenerationArgs, ModelArgs};
+use super::preset::{ModelSettings, Settings};
 use super::prompt::PromptArgs;
 use super::{CommandResult, batch, picture, several_pictures};
 use crate::engine::{
-    BatchLimits, ClientKey, Engine, EngineError, Event, Events, Instruction, LocalEngine, QueueLimits, Submission,
-    Summary, Timings, WrittenAnswer,
+    BatchLimits, ClientKey, Engine, EngineError, Event, Events, Instruction, LocalEngine, Purpose, QueueLimits,
+    Submission, Summary, Timings, WrittenAnswer,
 };
-use crate::generation::GenerationOptions;
 use crate::processor::Picture;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -161,8 +161,15 @@ impl AnswerRecord {
 /// Asks one question after another, all with the same settings.
 pub struct Asker {
     engine: LocalEngine,
-    options: GenerationOptions,
+    settings: ModelSettings,
     stop_strings: Vec<String>,
+}
+
+/// A question that was asked. Dropping it cancels it.
+pub struct Pending {
+    events: Events,
+    /// How long resizing its picture took, in milliseconds.
+    resizing: f64,
 }
 
 /// A picture as the model sees it.
@@ -174,19 +181,26 @@ pub struct PreparedPicture {
 }
 
 impl Asker {
-    /// Loads the model.
-    fn load(model: ModelArgs, options: GenerationOptions, generation: &GenerationArgs) -> Result<Self, AnyError> {
-        // One question is asked at a time.
+    /// Loads the model. So many questions may wait for it.
+    ///
+    /// # Errors
+    /// There is no such model, or it answers nothing.
+    pub fn load(
+        model: ModelArgs,
+        settings: &Settings,
+        generation: &GenerationArgs,
+        waiting: usize,
+    ) -> Result<Self, AnyError> {
         let limits = QueueLimits {
-            waiting: 1,
-            waiting_per_client: 1,
+            waiting,
+            waiting_per_client: waiting,
         };
         let mut model = model.load()?;
         // At once: a process that ends with its answer would not get to the end of it.
         model.keep_packed();
         Ok(Self {
+            settings: settings.for_model(&model),
             engine: LocalEngine::start(model, limits, BatchLimits::default())?,
-            options,
             stop_strings: generation.stop_strings().to_vec(),
         })
     }
@@ -199,50 +213,83 @@ impl Asker {
         PreparedPicture { picture, took }
     }
 
+    /// What the model is for.
+    pub fn purpose(&self) -> Purpose {
+        self.engine.description().purpose
+    }
+
+    /// How its answers are generated.
+    pub fn settings(&self) -> &ModelSettings {
+        &self.settings
+    }
+
     /// Waits for the whole answer, handing on each piece of the first one's text as it comes.
+    ///
+    /// # Errors
+    /// The model cannot be asked that, or `on_text` failed.
     pub fn ask(
         &self,
         picture: &PreparedPicture,
         instruction: Instruction,
-        mut on_text: impl FnMut(&str) -> std::io::Result<()>,
+        on_text: impl FnMut(&str) -> std::io::Result<()>,
     ) -> Result<AnswerRecord, AnyError> {
-        let mut events = self.submit(picture, instruction)?;
-        while let Some(event) = events.blocking_recv() {
-            match event {
-                Event::Queued { .. } | Event::Started { .. } => {}
-                Event::Token { text, .. } => on_text(&text)?,
-                Event::Failed(error) => return Err(error.into()),
-                Event::Done(summary) => return self.record(summary, picture.took),
-            }
-        }
-        Err(EngineError::Gone.into())
+        self.wait(self.submit(picture, instruction)?, on_text)
     }
 
-    fn submit(&self, picture: &PreparedPicture, instruction: Instruction) -> Result<Events, EngineError> {
-        self.engine.submit(Submission {
+    /// Asks, without waiting for the answer.
+    ///
+    /// # Errors
+    /// Too many wait, or the model is gone.
+    pub fn submit(&self, picture: &PreparedPicture, instruction: Instruction) -> Result<Pending, EngineError> {
+        let (instruction, options) = self.settings.of(instruction);
+        let events = self.engine.submit(Submission {
             client: ClientKey::from(0),
             network: None,
             deadline: None,
             picture: Arc::clone(&picture.picture),
             instruction,
-            options: self.options.clone(),
+            options,
             stop_strings: self.stop_strings.clone(),
+        })?;
+        Ok(Pending {
+            events,
+            resizing: picture.took,
         })
+    }
+
+    /// As [`Asker::ask`], of what was asked before.
+    ///
+    /// # Errors
+    /// As for that.
+    pub fn wait(
+        &self,
+        mut pending: Pending,
+        mut on_text: impl FnMut(&str) -> std::io::Result<()>,
+    ) -> Result<AnswerRecord, AnyError> {
+        while let Some(event) = pending.events.blocking_recv() {
+            match event {
+                Event::Queued { .. } | Event::Started { .. } => {}
+                Event::Token { text, .. } => on_text(&text)?,
+                Event::Failed(error) => return Err(error.into()),
+                Event::Done(summary) => return self.record(summary, pending.resizing),
+            }
+        }
+        Err(EngineError::Gone.into())
     }
 
     fn record(&self, mut summary: Summary, resizing: f64) -> Result<AnswerRecord, AnyError> {
         summary.timings.image += resizing;
         summary.timings.total += resizing;
-        let several = self.options.num_return_sequences > 1;
+        let several = self.settings.num_return_sequences() > 1;
         let record = AnswerRecord::new(summary, self.engine.description().load_ms, several);
         record.ok_or_else(|| EngineError::Gone.into())
     }
 }
 
 pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
-    let options = args.generation.options(flag_names)?;
+    let settings = args.generation.settings(flag_names)?;
     let limits = args.limits.limits();
-    let load = || Asker::load(args.model, options, &args.generation);
+    let load = || Asker::load(args.model, &settings, &args.generation, 1);
     if let Some(file) = args.batch {
         let questions = batch::Questions::open(&file)?;
         // A wrong prefix is told once, not in every line.
@@ -290,10 +337,11 @@ pub fn say_no_answer(record: &AnswerRecord, picture: Option<&str>) {
 
 const NO_ANSWER: &str = "The model gave no answer. Ask in other words, ask for one with --min-new-tokens 1, or leave QUESTION out for a caption.";
 
-/// What a terminal shows and does not obey: a model may generate any character.
+/// What a terminal shows and does not obey, at the end of a pipe too: a model may generate any character,
+/// and its vocabulary is somebody else's file.
 pub fn harmless(text: &str) -> Cow<'_, str> {
     let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if std::io::stdout().is_terminal() && text.contains(is_command) {
+    if text.contains(is_command) {
         text.replace(is_command, "\u{fffd}").into()
     } else {
         text.into()

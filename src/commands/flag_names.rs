@@ -14,6 +14,12 @@ impl FlagNames {
         Self(of_command.unwrap_or_default())
     }
 
+    /// Whether an argument was typed or stands in its variable.
+    pub fn is_given(&self, id: &str) -> bool {
+        let source = self.0.value_source(id);
+        matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+    }
+
     /// The name of an argument of the subcommand, as it was given or would be.
     pub fn name(&self, id: &str) -> String {
         match self.0.value_source(id) {

@@ -120,7 +120,8 @@ fn compare<M: Matcher>(args: &MatchArgs, model: &OpenModel, matcher: &M) -> Comm
     }
 }
 
-fn does_something_else(model: &OpenModel) -> AnyError {
+/// Why a model that does something else cannot be used.
+pub fn does_something_else(model: &OpenModel) -> AnyError {
     let does = match model.purpose {
         Purpose::Captions => "writes captions",
         Purpose::Answers => "answers questions",
@@ -134,6 +135,14 @@ fn does_something_else(model: &OpenModel) -> AnyError {
 }
 
 fn compared<M: Matcher>(text: &str, matcher: &M, processor: &Processor) -> Result<M::Text, AnyError> {
+    Ok(matcher.text(&text_ids(text, matcher, processor)?)?)
+}
+
+/// The ids of a text that the model can read.
+///
+/// # Errors
+/// It is too long, or has a token that the model does not know.
+pub fn text_ids<M: Matcher>(text: &str, matcher: &M, processor: &Processor) -> Result<Vec<u32>, AnyError> {
     let ids = processor.text.text_ids(text)?;
     let most = matcher.most_tokens();
     if ids.len() > most {
@@ -143,7 +152,7 @@ fn compared<M: Matcher>(text: &str, matcher: &M, processor: &Processor) -> Resul
         )
         .into());
     }
-    Ok(matcher.text(&ids)?)
+    Ok(ids)
 }
 
 fn scores_of<M: Matcher>(

@@ -7,18 +7,25 @@
 mod addr;
 mod ask;
 mod batch;
+mod caption;
+mod caption_files;
 mod check;
+mod embed;
 mod engine;
 mod fetch;
 mod flag_names;
+mod folder;
 mod log;
 mod matching;
 mod models;
 mod number_args;
 mod options;
 mod picture;
+mod preset;
 mod progress;
 mod prompt;
+mod search;
+mod search_index;
 mod serve;
 mod several_pictures;
 mod standard_output;
@@ -57,8 +64,14 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Answer one question, or a file of them, in the terminal
     Ask(ask::AskArgs),
+    /// Write a caption for each picture of a folder, beside the pictures
+    Caption(caption::CaptionArgs),
     /// Compare pictures with texts: how well each text fits each picture
     Match(matching::MatchArgs),
+    /// Turn pictures and texts into vectors
+    Embed(embed::EmbedArgs),
+    /// Find the pictures of a folder that a text describes
+    Search(search::SearchArgs),
     /// List the models: their sizes, which are downloaded, which fit this machine
     Models(models::ModelsArgs),
     /// Ask a running server whether it is ready to answer: exit status 0 if it is
@@ -77,7 +90,7 @@ impl Command {
 
     /// Whether what it is asked for goes to standard output.
     fn prints(&self) -> bool {
-        matches!(self, Self::Ask(_) | Self::Match(_) | Self::Models(_) | Self::Fetch(_))
+        !matches!(self, Self::Serve(_) | Self::Caption(_) | Self::Check(_))
     }
 }
 
@@ -114,7 +127,10 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Ask(args) => ask::run(args, &FlagNames::new(&matches)),
+        Command::Caption(args) => caption::run(args, &FlagNames::new(&matches)),
         Command::Match(args) => matching::run(args),
+        Command::Embed(args) => embed::run(args),
+        Command::Search(args) => search::run(args),
         Command::Models(args) => models::run(args),
         Command::Check(args) => check::run(&args),
         Command::Fetch(args) => fetch::run(args),

@@ -9,10 +9,11 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use super::UsageError;
 use super::flag_names::FlagNames;
 use super::number_args::{Bytes, number, of, whole};
+use super::preset::{PresetArg, Settings};
 use super::progress;
 use super::threads::Threads;
 use crate::checkpoint::{CheckpointError, Source};
-use crate::generation::{EarlyStopping, GenerationOptions, Preset, StopStrings, bounds};
+use crate::generation::{EarlyStopping, GenerationOptions, bounds};
 use crate::models::{
     self, DeviceChoice, DeviceError, DtypeChoice, LoadError, MemoryLimit, ModelRequest, OpenModel, Precision,
     available_memory, offered_precisions,
@@ -192,17 +193,10 @@ pub struct GenerationArgs {
           value_parser = NonEmptyStringValueParser::new())]
     stop_strings: Vec<String>,
 
-    /// Whose habits count where they differ: with transformers, answers end as config.json says
-    /// alone, so that InstructBLIP's with Vicuna run on
+    /// Whose settings count where no flag says otherwise: lengths, beams and the like, as that
+    /// program has them
     #[arg(long, env = "GLIMPSE_PRESET", default_value = "glimpse", value_name = "WHOSE")]
     preset: PresetArg,
-}
-
-/// [`Preset`] as it is typed.
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum PresetArg {
-    Glimpse,
-    Transformers,
 }
 
 /// [`EarlyStopping`] as it is typed.
@@ -214,12 +208,33 @@ enum EarlyStoppingArg {
 }
 
 impl GenerationArgs {
-    /// The options, but for the stop strings, which need a tokenizer.
+    /// How answers are generated, but for the stop strings, which need a tokenizer.
     ///
     /// # Errors
     /// Values that are out of range or contradict each other.
-    pub fn options(&self, flag_names: &FlagNames) -> Result<GenerationOptions, UsageError> {
-        let options = GenerationOptions {
+    pub fn settings(&self, flag_names: &FlagNames) -> Result<Settings, UsageError> {
+        self.settings_with(flag_names, |_| ())
+    }
+
+    /// The same after a change to what was typed.
+    ///
+    /// # Errors
+    /// As for [`GenerationArgs::settings`].
+    pub fn settings_with(
+        &self,
+        flag_names: &FlagNames,
+        change: impl FnOnce(&mut GenerationOptions),
+    ) -> Result<Settings, UsageError> {
+        let mut options = self.options();
+        change(&mut options);
+        let settings = Settings::new(options, self.preset, |name| flag_names.is_given(name));
+        let checked = settings.first_look().check();
+        checked.map_err(|error| UsageError(error.sentence(|setting| flag_names.name(setting))))?;
+        Ok(settings)
+    }
+
+    fn options(&self) -> GenerationOptions {
+        GenerationOptions {
             max_new_tokens: self.max_new_tokens.into(),
             min_new_tokens: self.min_new_tokens.into(),
             num_beams: self.num_beams,
@@ -237,16 +252,9 @@ impl GenerationArgs {
             repetition_penalty: self.repetition_penalty,
             no_repeat_ngram_size: self.no_repeat_ngram_size,
             num_return_sequences: self.num_return_sequences,
-            stop_strings: StopStrings::default(),
-            preset: match self.preset {
-                PresetArg::Glimpse => Preset::Glimpse,
-                PresetArg::Transformers => Preset::Transformers,
-            },
-        };
-        options
-            .check()
-            .map_err(|error| UsageError(error.sentence(|setting| flag_names.name(setting))))?;
-        Ok(options)
+            // The lengths with what stands in front, and whose habits count, are the preset's.
+            ..GenerationOptions::default()
+        }
     }
 
     /// The texts that end an answer.

@@ -38,6 +38,23 @@ pub fn show(bar: ProgressBar, template: &str) -> ProgressBar {
     BARS.add(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
 }
 
+/// Shows how many of so many pictures are done, on a terminal.
+pub fn show_count(pictures: usize, done: &'static str) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let template = format!("{{wide_bar}} {{pos}} of {{len}} {done}, {{eta}} left");
+    show(ProgressBar::new(pictures as u64), &template)
+}
+
+/// A number of pictures in words.
+pub fn pictures(count: usize) -> String {
+    match count {
+        1 => "1 picture".to_owned(),
+        count => format!("{count} pictures"),
+    }
+}
+
 /// Leaves nothing of a bar.
 pub fn hide(bar: &ProgressBar) {
     bar.finish_and_clear();

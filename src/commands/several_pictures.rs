@@ -42,13 +42,18 @@ pub fn tell_apart(
 
 const SEVERAL: &str = "Behind the picture stands its question, and this is another picture. Ask one question about several with --question \"…\" a.png b.png, or different ones with --batch.";
 
+/// Whether a file's name ends as a picture's does.
+pub fn is_named_as_picture(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| {
+        let ending = ending.to_string_lossy();
+        ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+    })
+}
+
 fn is_picture(argument: &OsStr) -> bool {
     let path = Path::new(argument);
     let text = argument.to_string_lossy();
-    let ends_so = path.extension().is_some_and(|ending| {
-        let ending = ending.to_string_lossy();
-        ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
-    });
+    let ends_so = is_named_as_picture(path);
     // A question with spaces may end in a file's name, as in "what is in cat.png".
     path.is_file() || is_address(&text) || (ends_so && !text.contains(char::is_whitespace))
 }

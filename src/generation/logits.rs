@@ -38,7 +38,9 @@ impl LogitsProcessors {
         Self {
             repetition_penalty: options.repetition_penalty as f32,
             no_repeat_ngram_size: options.no_repeat_ngram_size,
-            min_length: prompt_length.saturating_add(options.min_new_tokens),
+            min_length: options
+                .min_length
+                .max(prompt_length.saturating_add(options.min_new_tokens)),
             eos_token_ids: eos_token_ids.to_vec(),
             warpers: options.do_sample.then_some(Warpers {
                 temperature: options.temperature as f32,

@@ -43,6 +43,10 @@ pub enum GenerationError {
     )]
     PromptTooLong { tokens: usize, limit: usize },
     #[error(
+        "What stands in front of the answer is {tokens} tokens long, and with the answer it may be {limit}. Let it begin with less, or allow more (--max-new-tokens)."
+    )]
+    NoRoom { tokens: usize, limit: usize },
+    #[error(
         "Reading the question for {rows} answers or beams at once would take {:.2} GB of memory, and {:.2} are there for it. Ask for fewer beams or answers, or a shorter answer, or start a new conversation; whoever runs Glimpse can give it more memory (--max-memory).",
         *needed as f64 / 1e9,
         *budget as f64 / 1e9

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::StopStrings;
 use super::bounds::{self, Bounds};
+use super::{GenerationError, StopStrings};
 
 /// How an answer is generated; names and defaults as in the reference.
 ///
@@ -16,6 +16,12 @@ pub struct GenerationOptions {
     pub max_new_tokens: usize,
     /// The end token is not taken before this many tokens.
     pub min_new_tokens: usize,
+    /// The most ids with those in front of the answer ([`Beginning::ids_before`](super::Beginning)), as the
+    /// reference counts where it is told a `max_length`; in place of `max_new_tokens`, where there is one.
+    pub max_length: Option<usize>,
+    /// The end token is not taken before there are this many ids, those in front of the answer among
+    /// them; beside `min_new_tokens`.
+    pub min_length: usize,
     /// Beams of beam search; 1 is none.
     pub num_beams: usize,
     /// Tokens are drawn by their probabilities; otherwise the likeliest is taken.
@@ -48,6 +54,8 @@ impl Default for GenerationOptions {
         Self {
             max_new_tokens: 20,
             min_new_tokens: 0,
+            max_length: None,
+            min_length: 0,
             num_beams: 1,
             do_sample: false,
             temperature: 1.0,
@@ -174,6 +182,18 @@ impl GenerationOptions {
         self.check_combinations()
     }
 
+    /// The most ids of a sequence whose answer goes on from so many.
+    ///
+    /// # Errors
+    /// They leave no room for an answer.
+    pub fn most_ids(&self, before: usize) -> Result<usize, GenerationError> {
+        match self.max_length {
+            None => Ok(before.saturating_add(self.max_new_tokens)),
+            Some(most) if most > before => Ok(most),
+            Some(limit) => Err(GenerationError::NoRoom { tokens: before, limit }),
+        }
+    }
+
     /// The settings that are numbers between bounds, with their values.
     pub fn numbers(&self) -> [(Bounds, f64); 8] {
         [
@@ -190,7 +210,7 @@ impl GenerationOptions {
 
     fn check_combinations(&self) -> Result<(), OptionsError> {
         let default = Self::default();
-        if self.min_new_tokens > self.max_new_tokens {
+        if self.max_length.is_none() && self.min_new_tokens > self.max_new_tokens {
             return Err(OptionsError::MinAboveMax {
                 min: self.min_new_tokens,
                 max: self.max_new_tokens,

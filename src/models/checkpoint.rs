@@ -128,10 +128,15 @@ impl Checkpoint {
         Tensors::new(Arc::clone(&self.tensors), progress)
     }
 
+    /// What tells its weights from others'; none of the demo model.
+    pub fn fingerprint(&self) -> Option<String> {
+        self.tensors.fingerprint()
+    }
+
     /// Where this checkpoint's matrices are kept in a folder, packed in a format: a file for each
     /// model and format. None for the demo model, which loads at once.
     pub fn packed_in(&self, folder: &Path, format: WeightFormat) -> Option<PackedWeights> {
-        let fingerprint = self.tensors.fingerprint()?;
+        let fingerprint = self.fingerprint()?;
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let name = self.name().trim_end_matches('/').replace(|c| !is_plain(c), "-");
         let name = name.trim_matches(['-', '.']);

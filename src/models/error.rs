@@ -26,6 +26,10 @@ pub enum LoadError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     BlipConfig(#[from] BlipConfigError),
+    #[error(
+        "config.json names the class `{0}`, and Glimpse runs BlipForConditionalGeneration, BlipForQuestionAnswering, BlipForImageTextRetrieval, Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval and InstructBlipForConditionalGeneration. Choose a checkpoint of one of those."
+    )]
+    UnknownClass(String),
     #[error("The checkpoint {name} is no {wanted}. Name another one.")]
     NotThisModel { name: String, wanted: &'static str },
     #[error(transparent)]

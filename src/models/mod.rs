@@ -38,8 +38,9 @@ pub use fit::{LimitOrigin, MemoryLimit, TooLarge};
 pub use hub_cache::{Cached, cached};
 pub use known::{Known, known, language_model};
 pub use metadata::CheckpointMetadata;
-pub use network::{ModelConfig, Network, Purpose};
+pub use network::{AnswerStart, ModelConfig, Network, Purpose};
 pub use open::{ModelRequest, OpenModel, open};
 
+pub use crate::nn::embedding::{Embedder, Vectors, cosine};
 pub use crate::nn::matching::{MatchScore, Matcher};
 pub use crate::nn::{Kernels, Precision};

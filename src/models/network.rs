@@ -7,7 +7,7 @@ use super::LoadError;
 use crate::blip::Blip;
 use crate::blip::config::{BlipConfig, Task};
 use crate::blip2::Blip2;
-use crate::blip2::config::{Blip2Config, LanguageModelConfig, MODEL_TYPES, ModelClass};
+use crate::blip2::config::{Blip2Config, ConfigError, LanguageModelConfig, MODEL_TYPES, ModelClass};
 use crate::blip2::precision::of_model;
 use crate::blip2::retrieval::Blip2Retrieval;
 use crate::checkpoint::lenient_json;
@@ -39,6 +39,13 @@ impl ModelConfig {
     /// It is no JSON, another family's, or makes no sense.
     pub fn from_json(json: &str) -> std::result::Result<Self, LoadError> {
         match lenient_json::parse(json.as_bytes()) {
+            Ok(value) if !is_object_of_objects(&value) => {
+                let reason = "it is no object, or a part of it is none".to_owned();
+                Err(ConfigError::Nonsense(reason).into())
+            }
+            Ok(value) if says_family(&value) && unknown_class(&value).is_some() => {
+                Err(LoadError::UnknownClass(unknown_class(&value).unwrap_or_default()))
+            }
             Ok(value) if value["model_type"] == "blip" => Ok(Self::Blip(BlipConfig::from_value(&value)?)),
             Ok(value) => Ok(Self::Blip2(Blip2Config::from_json(&value.to_string())?)),
             // It says what is wrong.
@@ -106,6 +113,47 @@ impl ModelConfig {
     }
 }
 
+/// Whether a config is an object, as its parts are that are there. A list would be read as one whose
+/// keys are all left out.
+fn is_object_of_objects(config: &Value) -> bool {
+    let parts = ["vision_config", "qformer_config", "text_config"];
+    config.is_object()
+        && parts.iter().all(|part| {
+            let part = config.get(part).unwrap_or(&Value::Null);
+            part.is_object() || part.is_null()
+        })
+}
+
+/// The classes of transformers whose checkpoints are run; `Blip2Model`'s are those of the first.
+const CLASSES: [&str; 7] = [
+    "Blip2ForConditionalGeneration",
+    "Blip2ForImageTextRetrieval",
+    "Blip2Model",
+    "BlipForConditionalGeneration",
+    "BlipForImageTextRetrieval",
+    "BlipForQuestionAnswering",
+    "InstructBlipForConditionalGeneration",
+];
+
+/// The class that a config names, where it names none of those. What names none is known by its tensors.
+fn unknown_class(config: &Value) -> Option<String> {
+    let names = config["architectures"].as_array()?;
+    let mut names = names.iter().filter_map(Value::as_str).peekable();
+    let first = names.peek()?.to_string();
+    (!names.any(|name| CLASSES.contains(&name))).then_some(first)
+}
+
+/// What stands in front of an answer, for whoever counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerStart {
+    /// `[DEC]`, and how a caption begins: BLIP's.
+    Text,
+    /// The one token that a decoder of its own begins with: BLIP-2's with T5.
+    Token,
+    /// Picture and prompt, which the language model goes on from.
+    Prompt,
+}
+
 /// What a model is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -139,6 +187,17 @@ impl Network {
             }
             ModelConfig::Blip2(config) => Blip2::new(config, weights).map(Self::Blip2),
             ModelConfig::Blip(config) => Blip::new(config, weights).map(Self::Blip),
+        }
+    }
+
+    /// What stands in front of its answers.
+    pub fn answer_start(&self) -> AnswerStart {
+        match self {
+            Self::Blip(_) => AnswerStart::Text,
+            Self::Blip2(model) if matches!(model.config().text_config, LanguageModelConfig::T5(_)) => {
+                AnswerStart::Token
+            }
+            Self::Blip2(_) | Self::Blip2Retrieval(_) => AnswerStart::Prompt,
         }
     }
 
@@ -191,4 +250,37 @@ impl Network {
 pub fn says_family(value: &Value) -> bool {
     let kind = value["model_type"].as_str();
     kind.is_some_and(|kind| kind == "blip" || MODEL_TYPES.contains(&kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_that_is_none_or_of_another_class_is_refused() {
+        let said = |json: &str| match ModelConfig::from_json(json) {
+            Ok(config) => format!("{config:?}"),
+            Err(error) => error.to_string(),
+        };
+        for wrong in [
+            "[]",
+            "[1, 2]",
+            "3",
+            r#"{"vision_config": []}"#,
+            r#"{"text_config": "opt"}"#,
+        ] {
+            assert!(said(wrong).contains("no object"), "{wrong}: {}", said(wrong));
+        }
+        for class in ["BlipModel", "BertModel"] {
+            for kind in ["blip", "blip-2"] {
+                let said = said(&format!(r#"{{"model_type": "{kind}", "architectures": ["{class}"]}}"#));
+                assert!(
+                    said.contains(class) && said.contains("BlipForQuestionAnswering"),
+                    "{said}"
+                );
+            }
+        }
+        let unnamed = said(r#"{"model_type": "blip", "architectures": []}"#);
+        assert!(unnamed.starts_with("Blip("), "{unnamed}");
+    }
 }

@@ -56,6 +56,9 @@ pub struct OpenModel {
     /// As `--dtype` calls what its weights are stored in.
     pub dtype: String,
     pub is_demo: bool,
+    /// What tells its weights from others' ([`MappedTensors::fingerprint`](crate::checkpoint::MappedTensors::fingerprint));
+    /// none of the demo model.
+    pub fingerprint: Option<String>,
     /// Its packed matrices, which are still to be kept.
     packed: Option<Arc<PackedWeights>>,
     /// Opening and loading, in milliseconds.
@@ -134,6 +137,7 @@ pub fn open(request: ModelRequest) -> Result<OpenModel, LoadError> {
         device: device_name(&device),
         dtype: precision.name().to_owned(),
         is_demo: checkpoint.is_demo(),
+        fingerprint: checkpoint.fingerprint(),
         packed,
         load_ms: start.elapsed().as_secs_f64() * 1e3,
     })

@@ -5,6 +5,7 @@
 //! - [`kv_pool`]: keys and values of all sequences, in blocks; [`kv_blocks`]: whose they are;
 //!   [`sequences`]: a decoder's, and what is read into them.
 //! - [`matching`]: what networks that compare pictures with texts give and take.
+//!   [`embedding`]: as vectors, for search.
 //! - [`cross_attention`]: what a decoder looks at beside its own text.
 //! - [`weights`]: where layers get their tensors from, below a prefix.
 //! - [`packed_weights`]: packed matrices, kept in a file for the next start.
@@ -19,6 +20,7 @@ pub mod bert;
 mod cpu_ops;
 pub mod cross_attention;
 pub mod cuda_rules;
+pub mod embedding;
 pub mod joint_linear;
 pub mod kernels;
 pub mod kv_blocks;

@@ -19,9 +19,10 @@ pub fn vocabulary_of(tokenizer: &Value) -> Result<Map<String, Value>, TextError>
         .ok_or_else(|| TextError::Tokenizer("it has no vocabulary of words".into()))
 }
 
-/// The vocabulary of a `vocab.txt`: a token a line, whose number is its id.
+/// The vocabulary of a `vocab.txt`: a token a line, whose number is its id. Spaces behind a token are none
+/// of it, as the reference's tokenizer reads the file.
 pub fn vocabulary_in(lines: &str) -> Map<String, Value> {
-    let tokens = lines.lines().map(|line| line.trim_end_matches('\r')).enumerate();
+    let tokens = lines.lines().map(str::trim_end).enumerate();
     tokens.map(|(id, token)| (token.to_owned(), id.into())).collect()
 }
 
@@ -133,6 +134,9 @@ mod tests {
         let settings = serde_json::json!({"do_lower_case": false, "cls_token": {"content": "[MASK]"}});
         let exact = processor(PromptForm::Question, settings);
         assert_eq!(exact.text_ids("Dog dog").ok(), Some(vec![4, 1, 6, 3]));
+        let spaced = vocabulary_in("[CLS]  \r\n[SEP]\t\n[UNK] \na\n");
+        assert_eq!(spaced["a"], 3);
+        assert!(tokenizer_json(spaced, &Value::Null).is_ok());
         let missing = tokenizer_json(vocabulary_in("a\nb"), &Value::Null).expect_err("it has no [CLS]");
         assert!(missing.to_string().contains("[CLS]"), "{missing}");
     }

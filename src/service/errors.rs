@@ -111,9 +111,11 @@ impl From<EngineError> for Error {
             EngineError::Prompt(
                 TextError::ImageTokenInText | TextError::AnswersNoQuestions | TextError::WritesNoCaptions,
             )
-            | EngineError::Generation(GenerationError::PromptTooLong { .. }) => Self::QuestionRefused {
-                detail: error.to_string(),
-            },
+            | EngineError::Generation(GenerationError::PromptTooLong { .. } | GenerationError::NoRoom { .. }) => {
+                Self::QuestionRefused {
+                    detail: error.to_string(),
+                }
+            }
             EngineError::Generation(GenerationError::NothingToDraw) => Self::SettingRefused {
                 detail: error.to_string(),
                 flag: None,

@@ -50,6 +50,8 @@ impl Service {
         let options = GenerationOptions {
             max_new_tokens: whole(bounds::MAX_NEW_TOKENS, settings.max_new_tokens, usual)?,
             min_new_tokens,
+            max_length: None,
+            min_length: 0,
             num_beams: whole(bounds::NUM_BEAMS, settings.num_beams, defaults.num_beams)?,
             do_sample: settings.do_sample.unwrap_or(defaults.do_sample),
             temperature: real(bounds::TEMPERATURE, settings.temperature, defaults.temperature)?,

@@ -13,7 +13,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-SETS = ["pictures", "checkpoints", "instruct", "retrieval", "half", "decoding"]
+SETS = ["pictures", "checkpoints", "instruct", "retrieval", "blip", "half", "decoding", "presets"]
 
 
 def main():
@@ -32,6 +32,11 @@ def main():
             import half
 
             half.write(arguments.out)
+            continue
+        if name == "presets":
+            import presets
+
+            presets.write(arguments.out)
             continue
         if arguments.first == 0:
             shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 mod answers;
 mod batch;
+mod caption;
 mod checkpoints;
 mod flags;
 mod generation;

@@ -1,0 +1,182 @@
+//! The pictures of a folder, and files that are written whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::ask::harmless;
+use super::several_pictures::is_named_as_picture;
+
+/// A picture that could not be used, by its path, and why.
+pub struct Failure {
+    pub picture: String,
+    pub reason: String,
+}
+
+/// A folder that was looked through.
+pub struct Folder {
+    pub path: PathBuf,
+    /// Its pictures' paths within it, in order, with `/` between folders on every system.
+    pub pictures: Vec<String>,
+    /// What could not be looked into.
+    pub failures: Vec<Failure>,
+}
+
+impl Folder {
+    /// Finds the pictures by their names, in folders within it too. Hidden files and folders are left
+    /// out, and links to folders, which may lead round.
+    ///
+    /// # Errors
+    /// It cannot be read, or has no pictures.
+    pub fn look_through(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        let cannot = |reason: &dyn std::fmt::Display| {
+            format!("{shown} cannot be looked through: {reason}. Name a folder with pictures.")
+        };
+        if path.is_file() {
+            return Err(cannot(&"it is a file"));
+        }
+        let mut folder = Self {
+            path: path.to_owned(),
+            pictures: Vec::new(),
+            failures: Vec::new(),
+        };
+        folder.look_into("").map_err(|error| cannot(&error))?;
+        folder.pictures.sort_unstable();
+        match folder.pictures.is_empty() && folder.failures.is_empty() {
+            true => Err(format!(
+                "{shown} has no pictures (.jpg, .png, .webp, .gif, .bmp, .tiff). Name a folder with pictures."
+            )),
+            false => Ok(folder),
+        }
+    }
+
+    fn look_into(&mut self, within: &str) -> io::Result<()> {
+        for entry in fs::read_dir(self.path.join(within))? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let Ok(name) = entry.file_name().into_string() else {
+                let lossy = entry.file_name().to_string_lossy().into_owned();
+                if !kind.is_dir() && is_named_as_picture(Path::new(&lossy)) {
+                    self.fail(&join(within, &lossy), "its name is not UTF-8 text; give it another");
+                }
+                continue;
+            };
+            let place = join(within, &name);
+            if name.starts_with('.') {
+                continue;
+            }
+            if kind.is_dir() {
+                if let Err(error) = self.look_into(&place) {
+                    self.fail(&place, &error.to_string());
+                }
+            } else if is_named_as_picture(Path::new(&name)) && (kind.is_file() || self.whole(&place).is_file()) {
+                self.pictures.push(place);
+            }
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, place: &str, reason: &str) {
+        self.failures.push(Failure {
+            picture: self.whole(place).to_string_lossy().into_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// A picture's path as it can be opened.
+    pub fn whole(&self, picture: &str) -> PathBuf {
+        self.path.join(picture)
+    }
+}
+
+fn join(folder: &str, name: &str) -> String {
+    match folder {
+        "" => name.to_owned(),
+        folder => format!("{folder}/{name}"),
+    }
+}
+
+/// Names what failed on standard error, a line each.
+pub fn name_failures(failures: &[Failure]) {
+    for Failure { picture, reason } in failures {
+        // Most reasons begin with the picture's name, as one of several does.
+        let line = match reason.starts_with(picture.as_str()) {
+            true => reason.clone(),
+            false => format!("{picture}: {reason}"),
+        };
+        eprintln!("glimpse: {}", harmless(&line.replace('\n', " ")));
+    }
+}
+
+/// Writes a file beside its place and renames it: it is whole, or what it was.
+///
+/// # Errors
+/// The folder cannot be written to, or the disk is full.
+pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let part = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+    let written = File::create(&part).and_then(|file| {
+        let mut buffered = io::BufWriter::new(file);
+        write(&mut buffered)?;
+        buffered
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?
+            .sync_data()?;
+        fs::rename(&part, path)
+    });
+    if written.is_err() {
+        // What is left of it is of no use; where it cannot be removed, nothing else can be done.
+        let _ = fs::remove_file(&part);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_found_in_order_and_hidden_ones_and_other_files_left_out() {
+        let folder = tempfile::tempdir().expect("there is a folder for tests");
+        let at = |name: &str| folder.path().join(name);
+        for inner in ["b", "b/c", ".hidden"] {
+            fs::create_dir(at(inner)).expect("the folder is ours");
+        }
+        for file in [
+            "z.JPG",
+            "a.png",
+            "b/c/d.webp",
+            "notes.txt",
+            ".cover.jpg",
+            ".hidden/e.png",
+            "b.txt",
+        ] {
+            fs::write(at(file), "").expect("the folder is ours");
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(folder.path(), at("round")).expect("the folder is ours");
+        let found = Folder::look_through(folder.path()).map(|found| found.pictures);
+        assert_eq!(found, Ok(vec!["a.png".into(), "b/c/d.webp".into(), "z.JPG".into()]));
+        let empty = Folder::look_through(&at(".hidden/e.png")).map(|_| ());
+        assert!(empty.is_err_and(|said| said.contains("it is a file")));
+        let none = tempfile::tempdir().expect("there is a folder for tests");
+        let none = Folder::look_through(none.path()).map(|_| ());
+        assert!(none.is_err_and(|said| said.contains("no pictures")));
+    }
+
+    #[test]
+    fn a_file_is_whole_or_what_it_was() {
+        let folder = tempfile::tempdir().expect("there is a folder for tests");
+        let path = folder.path().join("a.txt");
+        write_whole(&path, |file| file.write_all(b"one")).expect("there is room");
+        let failed = write_whole(&path, |file| {
+            file.write_all(b"two")?;
+            Err(io::Error::other("the disk is full"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read(&path).ok(), Some(b"one".to_vec()));
+        let files = fs::read_dir(folder.path()).expect("it is there").count();
+        assert_eq!(files, 1);
+    }
+}
