@@ -7,6 +7,7 @@
 mod addr;
 mod ask;
 mod batch;
+mod capfilt;
 mod check;
 mod engine;
 mod fetch;
@@ -59,6 +60,8 @@ enum Command {
     Ask(ask::AskArgs),
     /// Compare pictures with texts: how well each text fits each picture
     Match(matching::MatchArgs),
+    /// Clean pairs of pictures and texts from the web: new captions, and only what fits (CapFilt)
+    Capfilt(capfilt::CapfiltArgs),
     /// List the models: their sizes, which are downloaded, which fit this machine
     Models(models::ModelsArgs),
     /// Ask a running server whether it is ready to answer: exit status 0 if it is
@@ -115,6 +118,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Ask(args) => ask::run(args, &FlagNames::new(&matches)),
         Command::Match(args) => matching::run(args),
+        Command::Capfilt(args) => capfilt::run(args),
         Command::Models(args) => models::run(args),
         Command::Check(args) => check::run(&args),
         Command::Fetch(args) => fetch::run(args),
