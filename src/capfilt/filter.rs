@@ -51,16 +51,30 @@ pub fn with_filter<T>(
     model: &OpenModel,
     work: impl FnOnce(&mut dyn Filter) -> Result<T, CapfiltError>,
 ) -> Result<T, CapfiltError> {
-    let no_filter = || CapfiltError::NoFilter {
-        name: model.name.clone(),
-        does: does(model.purpose),
-    };
     match &model.network {
         Network::Blip2Retrieval(matcher) => work(&mut Matching::new(matcher, &model.processor)),
         network => match network.blip().and_then(|blip| blip.matcher()) {
             Some(matcher) => work(&mut Matching::new(&matcher, &model.processor)),
-            None => Err(no_filter()),
+            None => Err(no_filter(model)),
         },
+    }
+}
+
+/// Whether a model compares texts with pictures.
+///
+/// # Errors
+/// It does something else.
+pub fn check_filter(model: &OpenModel) -> Result<(), CapfiltError> {
+    match model.purpose {
+        Purpose::Matching => Ok(()),
+        _ => Err(no_filter(model)),
+    }
+}
+
+fn no_filter(model: &OpenModel) -> CapfiltError {
+    CapfiltError::NoFilter {
+        name: model.name.clone(),
+        does: does(model.purpose),
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::captioner::{CaptionOptions, Captioner, Drawing};
-use super::filter::{Filter, FilterError, with_filter};
+use super::filter::{Filter, FilterError, check_filter, with_filter};
 use super::input::{ReadOptions, Sample, Unit, units};
 use super::journal::{LOOKS, Part, ScoresForm};
 use super::picture::{PictureReader, Prepared};
@@ -115,11 +115,14 @@ impl SettingsFile {
     }
 
     /// Sees to it that a folder that was begun is gone on with by the same settings.
-    fn claim(&self, folder: &Path) -> Result<(), CapfiltError> {
+    fn claim(&self, folder: &Path, worker: Worker) -> Result<(), CapfiltError> {
         let path = folder.join(Self::NAME);
         let Some(before) = Self::read(folder) else {
             let text = serde_json::to_string_pretty(self).map_err(|error| CapfiltError::unwritable(&path, error))?;
-            return whole_file::write_bytes(&path, (text + "\n").as_bytes());
+            // Workers that begin together write the same, each under a name of its own.
+            let own = path.with_file_name(format!(".{}.worker-{}", Self::NAME, worker.index));
+            whole_file::write_bytes(&own, (text + "\n").as_bytes())?;
+            return fs::rename(&own, &path).map_err(|error| CapfiltError::unwritable(&path, error));
         };
         let other = |name: &str, was: String, is: String| CapfiltError::OtherSettings {
             folder: folder.to_path_buf(),
@@ -152,12 +155,14 @@ impl SettingsFile {
 /// then is kept.
 pub fn score(options: &ScoreOptions, models: Models, told: &mut dyn FnMut(Advance)) -> Result<Advance, CapfiltError> {
     let units = units(&options.input)?;
-    fs::create_dir_all(&options.scores).map_err(|error| CapfiltError::unwritable(&options.scores, error))?;
-    SettingsFile::new(options, &models).claim(&options.scores)?;
+    let settings = SettingsFile::new(options, &models);
+    check_filter(&models.filter)?;
     let captioner = models
         .captioner
         .map(|model| Captioner::start(model, options.captions.clone()));
     let captioner = captioner.transpose()?;
+    fs::create_dir_all(&options.scores).map_err(|error| CapfiltError::unwritable(&options.scores, error))?;
+    settings.claim(&options.scores, options.worker)?;
     let pictures = PictureReader {
         limits: options.limits,
         fetcher: Fetcher::new(options.reach.clone(), FetchLimits::new(options.limits.max_bytes)),

@@ -107,6 +107,11 @@ fn score_files(folder: &Path, options: &SelectOptions, source: Option<&Source>) 
     }
     let unreadable = |error: std::io::Error| CapfiltError::unreadable(folder, error);
     let mut files = Vec::new();
+    if !folder.is_dir() {
+        return Err(CapfiltError::NoScores {
+            folder: folder.to_path_buf(),
+        });
+    }
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -108,11 +108,13 @@ impl Stats {
 
     /// As it stands in a file. Nothing of time is in it, so that the same input gives the same bytes.
     pub fn json(&self) -> Value {
+        // With the digits that it was typed with.
+        let threshold: f64 = self.threshold.to_string().parse().unwrap_or_default();
         let mut value = json!({
             "pictures": self.pictures,
             "unreadable": self.unreadable,
             "duplicates": self.duplicates,
-            "threshold": self.threshold,
+            "threshold": threshold,
             "web": self.web.json(),
             "synthetic": self.synthetic.json(),
         });

@@ -147,6 +147,9 @@ fn form_of(path: &Path) -> Option<Form> {
     })
 }
 
+/// Files that describe the pictures of their folder.
+const DESCRIBING: [&str; 3] = ["metadata.jsonl", "metadata.csv", "metadata.parquet"];
+
 /// The files that an argument names: one, those of a pattern in braces, or what a folder holds: shards
 /// where there are any, else files of pairs if it has no pictures, else its pictures.
 ///
@@ -183,7 +186,12 @@ pub fn units(input: &Path) -> Result<Vec<Unit>, CapfiltError> {
     if files.iter().any(is_tar) {
         files.retain(is_tar);
     } else if has_pictures {
-        return Ok(vec![Unit::new(input.to_path_buf())?]);
+        // Of Hugging Face's `imagefolder` the pictures' texts stand in a file.
+        let described = DESCRIBING
+            .iter()
+            .map(|name| input.join(name))
+            .find(|path| path.is_file());
+        return Ok(vec![Unit::new(described.unwrap_or_else(|| input.to_path_buf()))?]);
     }
     if files.is_empty() {
         return Err(CapfiltError::EmptyInput {

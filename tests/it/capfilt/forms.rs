@@ -66,9 +66,7 @@ fn a_list_a_table_and_cocos_captions_are_read() -> AnyResult<()> {
         "annotations": (0..3).map(|number| json!({"id": 70 + number, "image_id": number, "caption": caption(number)})).collect::<Vec<_>>(),
         "images": (0..3).map(|number| json!({"id": number, "file_name": format!("{number}.png")})).collect::<Vec<_>>(),
     });
-    let text = serde_json::to_string(&coco)?;
     let (annotations, images) = (coco["annotations"].to_string(), coco["images"].to_string());
-    assert!(text.len() > annotations.len());
     pairs.write(
         "coco.json",
         format!("{{\"info\": {{}}, \"annotations\": {annotations}, \"images\": {images}}}").as_bytes(),
@@ -132,6 +130,11 @@ fn a_folder_with_texts_beside_its_pictures_is_read() -> AnyResult<()> {
         ]
     );
     assert_eq!(rows[2]["url"], "http://x.example/c");
+    let described =
+        [("b/1.png", 1), ("a.png", 0)].map(|(name, number)| json!({"file_name": name, "text": caption(number)}));
+    pairs.write_lines("folder/metadata.jsonl", &described)?;
+    std::fs::remove_dir_all(pairs.path("folder-out"))?;
+    assert_eq!(cleaned(&pairs, "folder")?, [wanted[1].clone(), wanted[0].clone()]);
     Ok(())
 }
 

@@ -25,7 +25,7 @@ fn cleaned(pairs: &Pairs, bytes: &[u8], name: &str, more: &[&str]) -> AnyResult<
     pairs.clean(
         &input,
         name,
-        &[&["--n", "0", "--output-format", "jsonl"], more].concat(),
+        &[&["--n", "0", "--output-format", "jsonl"][..], more].concat(),
     )
 }
 

@@ -34,7 +34,7 @@ fn killed_after(
 
 #[test]
 fn a_run_that_was_killed_goes_on_and_writes_the_same_bytes() -> AnyResult<()> {
-    let pairs = Pairs::of(150)?;
+    let pairs = Pairs::of(400)?;
     // Some of the same bytes, far apart.
     for number in [100, 120] {
         std::fs::copy(pairs.path("3.png"), pairs.path(&format!("{number}.png")))?;
@@ -44,7 +44,7 @@ fn a_run_that_was_killed_goes_on_and_writes_the_same_bytes() -> AnyResult<()> {
         let broken = format!("broken{}", form.len());
         succeeded(&pairs.command("pairs.jsonl", &whole, form).output()?);
         let mut was_running = false;
-        for lines in [10, 110] {
+        for lines in [10, 60] {
             was_running |= killed_after(&pairs, "pairs.jsonl", &broken, ".00000.jsonl.partial", lines, form)?;
             assert!(!pairs.path(&broken).join("00000.jsonl").exists(), "whole or absent");
         }
@@ -71,7 +71,7 @@ fn a_run_that_was_killed_goes_on_and_writes_the_same_bytes() -> AnyResult<()> {
 
 #[test]
 fn other_settings_or_another_input_do_not_mix_with_what_was_begun() -> AnyResult<()> {
-    let pairs = Pairs::of(60)?;
+    let pairs = Pairs::of(200)?;
     killed_after(&pairs, "pairs.jsonl", "out", ".00000.jsonl.partial", 20, &[])?;
     let output = pairs.command("pairs.jsonl", "out", &["--n", "2"]).output()?;
     let said = stderr(&output);

@@ -42,7 +42,7 @@ fn each_policy_decides_by_the_scores_alone() -> AnyResult<()> {
     ];
     pairs.write_lines("scores.jsonl", &scored(&scores))?;
     let texts = |policy: &str, more: &[&str]| -> AnyResult<Vec<String>> {
-        let rows = selected(&pairs, policy, &[&["--policy", policy], more].concat())?;
+        let rows = selected(&pairs, policy, &[&["--policy", policy][..], more].concat())?;
         let texts = rows.iter().map(|row| {
             let texts = row["texts"].as_array().ok_or("texts")?;
             assert_eq!((&row["kept"], &row["url"]), (&json!(!texts.is_empty()), &json!("x")));
