@@ -190,10 +190,10 @@ struct ScoreArgs {
     readers: usize,
 
     #[command(flatten)]
-    limits: PictureLimitArgs,
+    compute: ComputeArgs,
 
     #[command(flatten)]
-    compute: ComputeArgs,
+    limits: PictureLimitArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
