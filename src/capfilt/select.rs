@@ -368,11 +368,7 @@ impl Selecting<'_> {
     }
 
     /// Rows with what is decided of each, and as lines.
-    fn each_chunk(
-        &self,
-        file: &Path,
-        each: &mut dyn FnMut(Vec<(Row, Vec<u8>)>) -> Result<(), CapfiltError>,
-    ) -> Result<(), CapfiltError> {
+    fn each_chunk(&self, file: &Path, each: &mut TakeDecided) -> Result<(), CapfiltError> {
         let mut number = 0;
         let mut take = |raw: Vec<Raw>| {
             let first = number;
@@ -410,6 +406,10 @@ enum Raw {
     Object(Map<String, Value>),
 }
 
+/// Takes rows with what was decided of each, and as lines.
+type TakeDecided<'t> = dyn FnMut(Vec<(Row, Vec<u8>)>) -> Result<(), CapfiltError> + 't;
+
+/// Takes rows that are not read yet.
 type TakeChunk<'t> = dyn FnMut(Vec<Raw>) -> Result<(), CapfiltError> + 't;
 
 fn line_chunks(file: &Path, take: &mut TakeChunk) -> Result<(), CapfiltError> {

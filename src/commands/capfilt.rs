@@ -58,7 +58,7 @@ Input: a folder of pictures with .txt, .caption or .json beside them; .jsonl or 
 #[derive(Subcommand)]
 enum Step {
     /// Draw captions and score all texts: rows with scores, nothing decided
-    Score(ScoreStepArgs),
+    Score(Box<ScoreStepArgs>),
     /// Decide by the scores, without a model: in seconds, and again with another policy
     Select(SelectStepArgs),
 }

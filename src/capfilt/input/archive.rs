@@ -138,10 +138,8 @@ impl Group {
     fn add(&mut self, ending: &str, entry: &mut impl Read, size: u64, most: Option<usize>) {
         let last = ending.rsplit('.').next().unwrap_or_default();
         match last {
-            _ if is_picture_ending(last) => {
-                if self.picture.is_none() {
-                    self.picture = Some(picture(entry, size, most));
-                }
+            _ if is_picture_ending(last) && self.picture.is_none() => {
+                self.picture = Some(picture(entry, size, most));
             }
             "txt" | "text" | "caption" if size <= MOST_TEXT => {
                 let text = String::from_utf8_lossy(&read_part(entry, MOST_TEXT)).into_owned();

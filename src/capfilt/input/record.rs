@@ -85,8 +85,8 @@ impl Record {
         let text = |name: &&str| self.fields.get(*name)?.as_str().filter(|text| !text.is_empty());
         // As HF writes pictures: an object with its path.
         let nested = || self.fields.get("image")?.get("path")?.as_str();
-        let name = PICTURES.iter().find_map(|name| text(name)).or_else(nested);
-        match name.or_else(|| ADDRESSES.iter().find_map(|name| text(name))) {
+        let name = PICTURES.iter().find_map(text).or_else(nested);
+        match name.or_else(|| ADDRESSES.iter().find_map(text)) {
             Some(address) if is_address(address) => PictureSource::Address(address.to_owned()),
             Some(name) => PictureSource::File(base.join(name)),
             None => PictureSource::None("it names no picture: there is neither `image` nor `url`".into()),
