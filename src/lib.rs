@@ -7,6 +7,7 @@
 //! - [`server`]: axum: router, layers, who asks, errors to HTTP, static files.
 //! - [`chat`]: the words as types: visitor, conversation, turn, answer, settings, errors.
 //! - [`service`]: what Glimpse does, without HTTP: pictures, conversations, answers, quotas.
+//! - [`capfilt`]: pairs of pictures and texts from the web, cleaned by a captioner and a filter.
 //! - [`store`]: conversations and pictures that outlive a request.
 //! - [`remote`]: pictures from addresses, and from public ones only on a server.
 //! - [`engine`]: who answers when: queue, worker, cancelling, streaming.
@@ -32,6 +33,8 @@ pub mod app;
 pub mod blip;
 #[cfg(feature = "ssr")]
 pub mod blip2;
+#[cfg(feature = "ssr")]
+pub mod capfilt;
 #[cfg(feature = "ssr")]
 pub mod chat;
 #[cfg(feature = "ssr")]

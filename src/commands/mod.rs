@@ -7,6 +7,7 @@
 mod addr;
 mod ask;
 mod batch;
+mod capfilt;
 mod caption;
 mod caption_files;
 mod check;
@@ -72,6 +73,8 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Find the pictures of a folder that a text describes
     Search(search::SearchArgs),
+    /// Clean pairs of pictures and texts from the web: new captions, and only what fits (CapFilt)
+    Capfilt(capfilt::CapfiltArgs),
     /// List the models: their sizes, which are downloaded, which fit this machine
     Models(models::ModelsArgs),
     /// Ask a running server whether it is ready to answer: exit status 0 if it is
@@ -131,6 +134,7 @@ pub fn run() -> ExitCode {
         Command::Match(args) => matching::run(args),
         Command::Embed(args) => embed::run(args),
         Command::Search(args) => search::run(args),
+        Command::Capfilt(args) => capfilt::run(args),
         Command::Models(args) => models::run(args),
         Command::Check(args) => check::run(&args),
         Command::Fetch(args) => fetch::run(args),

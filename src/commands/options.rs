@@ -29,6 +29,13 @@ pub struct ModelArgs {
     model: Option<String>,
 
     #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+/// Where models run, and in what.
+#[derive(Args, Clone)]
+pub struct ComputeArgs {
+    #[command(flatten)]
     place: PlaceArgs,
 
     /// auto, f32, f16, bf16, q8_0, q4_0 or q4_k: how weights are stored. On a GPU auto is f16 with
@@ -66,18 +73,28 @@ pub struct PlaceArgs {
 impl ModelArgs {
     /// Starts the threads that compute; gives their number.
     pub fn start_threads(&self) -> usize {
-        self.threads.start()
+        self.compute.threads.start()
     }
 
     /// Where packed weights are kept unless the user says it.
     pub fn packed_weights_default(&mut self, folder: PathBuf) {
-        self.packed_weights.get_or_insert(folder);
+        self.compute.packed_weights.get_or_insert(folder);
     }
 
     /// Loads the model, and says where it runs.
     pub fn load(&self) -> Result<OpenModel, LoadError> {
-        self.start_threads();
-        let source = self.source()?;
+        self.compute.load(self.source()?)
+    }
+
+    fn source(&self) -> Result<Source, CheckpointError> {
+        self.model.as_deref().map_or(Ok(Source::Demo), str::parse)
+    }
+}
+
+impl ComputeArgs {
+    /// Loads a model, and says where it runs.
+    pub fn load(&self, source: Source) -> Result<OpenModel, LoadError> {
+        self.threads.start();
         tracing::info!("loading {source}");
         let model = models::open(ModelRequest {
             source,
@@ -95,10 +112,6 @@ impl ModelArgs {
             model.load_ms
         );
         Ok(model)
-    }
-
-    fn source(&self) -> Result<Source, CheckpointError> {
-        self.model.as_deref().map_or(Ok(Source::Demo), str::parse)
     }
 }
 

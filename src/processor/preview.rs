@@ -30,11 +30,20 @@ impl EncodeError {
 ///
 /// An [`EncodeError`] if the picture has no pixels, or not three bytes of each.
 pub fn encode(picture: &Picture) -> Result<Vec<u8>, EncodeError> {
+    encode_within(picture, LONGEST_SIDE)
+}
+
+/// A JPEG of at most so many pixels a side.
+///
+/// # Errors
+///
+/// As for [`encode`].
+pub fn encode_within(picture: &Picture, longest: usize) -> Result<Vec<u8>, EncodeError> {
     let unfit = || EncodeError("its sides and its bytes do not fit together".to_owned());
     let side = |side: usize| u32::try_from(side).map_err(|_| unfit());
     let (width, height) = (side(picture.width)?, side(picture.height)?);
     let whole: Borrowed = ImageBuffer::from_raw(width, height, &picture.rgb[..]).ok_or_else(unfit)?;
-    match scaled_sides(picture.width, picture.height, LONGEST_SIDE) {
+    match scaled_sides(picture.width, picture.height, longest) {
         None => jpeg(whole.as_raw(), width, height),
         Some((width, height)) => jpeg(&scaled(&whole, width, height), width, height),
     }
@@ -49,7 +58,7 @@ pub fn encoding_bytes(width: usize, height: usize) -> u64 {
     };
     let small = u64::from(small_width) * u64::from(small_height);
     // It works on the columns first.
-    let between = if is_averaged(width.max(height)) {
+    let between = if is_averaged(width.max(height), LONGEST_SIDE) {
         0
     } else {
         // And the weights of each target pixel.
@@ -76,7 +85,7 @@ fn scaled_sides(width: usize, height: usize, longest: usize) -> Option<(u32, u32
 
 /// By plain averages where two pixels and more become one, which takes no memory; smoothly below.
 fn scaled(whole: &Borrowed, width: u32, height: u32) -> RgbImage {
-    if is_averaged(whole.width().max(whole.height()) as usize) {
+    if is_averaged(whole.width().max(whole.height()) as usize, width.max(height) as usize) {
         imageops::thumbnail(whole, width, height)
     } else {
         imageops::resize(whole, width, height, FilterType::CatmullRom)
@@ -84,8 +93,8 @@ fn scaled(whole: &Borrowed, width: u32, height: u32) -> RgbImage {
 }
 
 /// Whether a picture with this longer side becomes half as large, or smaller.
-fn is_averaged(longer: usize) -> bool {
-    longer >= 2 * LONGEST_SIDE
+fn is_averaged(longer: usize, longest: usize) -> bool {
+    longer >= 2 * longest
 }
 
 fn jpeg(rgb: &[u8], width: u32, height: u32) -> Result<Vec<u8>, EncodeError> {

@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "server",
             "service",
+            "capfilt",
             "store",
             "engine",
             "models",
@@ -45,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "service",
         &["store", "engine", "models", "generation", "processor", "remote", "chat"],
     ),
+    ("capfilt", &["engine", "models", "generation", "processor", "remote"]),
     ("store", &["processor", "chat"]),
     (
         "engine",

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod blip;
+mod capfilt;
 mod connections;
 mod conversation;
 mod deadlines;

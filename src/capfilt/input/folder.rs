@@ -1,0 +1,131 @@
+//! A folder of pictures with their texts in files beside them: `a.jpg`, `a.txt` or `a.caption`, and
+//! `a.json` as img2dataset writes it.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::{PictureSource, Sample, Take};
+use crate::capfilt::CapfiltError;
+use crate::capfilt::row::Row;
+
+/// How the names of pictures end; those of formats too that are not read, so that they are told of.
+const ENDINGS: [&str; 12] = [
+    "jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif",
+];
+
+/// Bytes of a text's file that are read.
+const MOST_TEXT: u64 = 1 << 20;
+
+/// Folders within folders, at most.
+const DEPTH: usize = 64;
+
+/// Whether a file is a picture by its name.
+pub fn is_picture(path: &Path) -> bool {
+    path.extension()
+        .and_then(|ending| ending.to_str())
+        .is_some_and(is_picture_ending)
+}
+
+/// Whether pictures' names end so.
+pub fn is_picture_ending(ending: &str) -> bool {
+    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+}
+
+/// How many pictures there are.
+pub fn count(root: &Path) -> u64 {
+    let mut count = 0;
+    let _ = walk(root, 0, &mut |_| {
+        count += 1;
+        ControlFlow::Continue(())
+    });
+    count
+}
+
+/// Reads all pictures below a folder, in the order of their names.
+pub fn read(root: &Path, take: &mut Take) -> Result<(), CapfiltError> {
+    let mut place = 0;
+    let _ = walk(root, 0, &mut |path| {
+        place += 1;
+        take(sample(root, path), place)
+    })?;
+    Ok(())
+}
+
+/// A folder's names are held, and those above it: never all.
+fn walk(
+    folder: &Path,
+    depth: usize,
+    each: &mut dyn FnMut(&Path) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, CapfiltError> {
+    let unreadable = |error: std::io::Error| CapfiltError::unreadable(folder, error);
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let is_folder = entry.file_type().map_err(unreadable)?.is_dir();
+        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if !is_hidden && (is_folder || is_picture(&entry.path())) {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    for path in paths {
+        let flow = if !path.is_dir() {
+            each(&path)
+        } else if depth < DEPTH {
+            walk(&path, depth + 1, each)?
+        } else {
+            ControlFlow::Continue(())
+        };
+        if flow.is_break() {
+            return Ok(flow);
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+fn sample(root: &Path, path: &Path) -> Sample {
+    let below = path.strip_prefix(root).unwrap_or(path);
+    let name = |path: &Path| path.to_string_lossy().replace('\\', "/");
+    let mut fields = Map::new();
+    let mut described = described(path);
+    let told = described
+        .remove("caption")
+        .and_then(|caption| caption.as_str().map(str::to_owned));
+    for (field, value) in described {
+        Row::take_field(&mut fields, field, value);
+    }
+    fields.insert("image".into(), name(below).into());
+    let beside = |ending: &str| read_text(&path.with_extension(ending));
+    let text = beside("txt").or_else(|| beside("caption")).or(told);
+    Sample {
+        key: name(&below.with_extension("")),
+        text: text.unwrap_or_default(),
+        picture: PictureSource::File(path.to_path_buf()),
+        fields,
+    }
+}
+
+fn described(path: &Path) -> Map<String, Value> {
+    let text = read_text(&path.with_extension("json")).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// A text without the line's end that editors put there.
+fn read_text(path: &Path) -> Option<String> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .ok()?
+        .take(MOST_TEXT)
+        .read_to_end(&mut bytes)
+        .ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    Some(
+        text.trim_start_matches('\u{feff}')
+            .trim_end_matches(['\n', '\r'])
+            .to_owned(),
+    )
+}

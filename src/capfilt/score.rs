@@ -1,0 +1,563 @@
+//! The first step: captions and scores of every picture, a row each.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::captioner::{CaptionOptions, Captioner, Drawing};
+use super::filter::{Filter, FilterError, check_filter, with_filter};
+use super::input::{ReadOptions, Sample, Unit, units};
+use super::journal::{LOOKS, Part, ScoresForm};
+use super::picture::{PictureReader, Prepared};
+use super::pipeline::{Ahead, Closed, Reader, Step, read_ahead};
+use super::row::{Row, ScoredText};
+use super::shards::{PART_ROWS, ShardRange, Worker, number_of, part_name};
+use super::{CapfiltError, Policy, whole_file};
+use crate::engine::EngineError;
+use crate::models::OpenModel;
+use crate::processor::PictureLimits;
+use crate::remote::{FetchLimits, Fetcher, Reach};
+
+/// What is to be scored, and how.
+#[derive(Clone, Debug)]
+pub struct ScoreOptions {
+    /// A file, a folder, or a pattern in braces.
+    pub input: PathBuf,
+    /// The folder of scores.
+    pub scores: PathBuf,
+    /// Where the names of pictures begin; else beside the file that has them.
+    pub picture_folder: Option<PathBuf>,
+    pub captions: CaptionOptions,
+    pub shards: ShardRange,
+    pub worker: Worker,
+    /// Whether rows are written as Parquet.
+    pub as_parquet: bool,
+    pub limits: PictureLimits,
+    /// From where pictures may be fetched.
+    pub reach: Reach,
+    /// Threads that read and decode.
+    pub readers: usize,
+    /// Whether pictures that look the same are encoded once.
+    pub by_looks: bool,
+    /// What the share of kept pictures is told by.
+    pub policy: Policy,
+    pub threshold: f32,
+}
+
+/// The models.
+pub struct Models {
+    /// Not needed where no captions are asked for.
+    pub captioner: Option<OpenModel>,
+    pub filter: OpenModel,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Advance {
+    /// Pictures that were scored by this run.
+    pub pictures: u64,
+    /// Those that have a text left.
+    pub kept: u64,
+    /// How much of the input is done, of how much.
+    pub done: u64,
+    pub total: u64,
+}
+
+/// What a folder of scores was begun with: `_settings.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SettingsFile {
+    pub input: PathBuf,
+    pub picture_folder: Option<PathBuf>,
+    /// All else, by name.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+impl SettingsFile {
+    const NAME: &str = "_settings.json";
+
+    fn new(options: &ScoreOptions, models: &Models) -> Self {
+        let captions = &options.captions;
+        let captioner = models.captioner.as_ref();
+        let others = [
+            ("captioner", Value::from(captioner.map(|model| model.name.clone()))),
+            ("captioner_dtype", captioner.map(|model| model.dtype.clone()).into()),
+            ("filter", models.filter.name.clone().into()),
+            ("filter_dtype", models.filter.dtype.clone().into()),
+            ("n", captions.count.into()),
+            ("seed", captions.seed.into()),
+            ("prefix", captions.prefix.clone().into()),
+            ("min_length", captions.min_length.into()),
+            ("max_length", captions.max_length.into()),
+            ("top_p", captions.top_p.into()),
+            ("top_k", captions.top_k.into()),
+            ("repetition_penalty", captions.repetition_penalty.into()),
+            ("perceptual_hash", options.by_looks.into()),
+        ];
+        Self {
+            input: options.input.clone(),
+            picture_folder: options.picture_folder.clone(),
+            others: others
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        }
+    }
+
+    /// Those of a folder of scores, if it has any.
+    pub fn read(folder: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(folder.join(Self::NAME)).ok()?).ok()
+    }
+
+    /// Sees to it that a folder that was begun is gone on with by the same settings.
+    fn claim(&self, folder: &Path, worker: Worker) -> Result<(), CapfiltError> {
+        let path = folder.join(Self::NAME);
+        let Some(before) = Self::read(folder) else {
+            let text = serde_json::to_string_pretty(self).map_err(|error| CapfiltError::unwritable(&path, error))?;
+            // Workers that begin together write the same, each under a name of its own.
+            let own = path.with_file_name(format!(".{}.worker-{}", Self::NAME, worker.index));
+            whole_file::write_bytes(&own, (text + "\n").as_bytes())?;
+            return fs::rename(&own, &path).map_err(|error| CapfiltError::unwritable(&path, error));
+        };
+        let other = |name: &str, was: String, is: String| CapfiltError::OtherSettings {
+            folder: folder.to_path_buf(),
+            name: format!("--{}", name.replace('_', "-")),
+            was,
+            is,
+        };
+        if before.input != self.input {
+            let (was, is) = (before.input.display().to_string(), self.input.display().to_string());
+            return Err(other("input", was, is));
+        }
+        let changed = self
+            .others
+            .iter()
+            .find(|(name, value)| before.others.get(*name) != Some(value));
+        match changed {
+            Some((name, value)) => {
+                let was = before.others.get(name).unwrap_or(&Value::Null);
+                Err(other(name, was.to_string(), value.to_string()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Scores an input, from where an earlier run was interrupted. `told` hears of every picture.
+///
+/// # Errors
+/// There is no such input, a file cannot be read on or written, or a model stops. What was scored until
+/// then is kept.
+pub fn score(options: &ScoreOptions, models: Models, told: &mut dyn FnMut(Advance)) -> Result<Advance, CapfiltError> {
+    let units = units(&options.input)?;
+    let settings = SettingsFile::new(options, &models);
+    check_filter(&models.filter)?;
+    let captioner = models
+        .captioner
+        .map(|model| Captioner::start(model, options.captions.clone()));
+    let captioner = captioner.transpose()?;
+    fs::create_dir_all(&options.scores).map_err(|error| CapfiltError::unwritable(&options.scores, error))?;
+    settings.claim(&options.scores, options.worker)?;
+    let pictures = PictureReader {
+        limits: options.limits,
+        fetcher: Fetcher::new(options.reach.clone(), FetchLimits::new(options.limits.max_bytes)),
+        captioner: captioner.as_ref().map(|captioner| Arc::clone(captioner.processor())),
+        filter: Arc::clone(&models.filter.processor),
+        looks: options.by_looks,
+    };
+    let plan = Plan::new(options, units);
+    let total = plan.total;
+    with_filter(&models.filter, |filter| {
+        read_ahead(
+            options.readers,
+            &pictures,
+            |reader| plan.read(reader),
+            |ahead| {
+                let scoring = Scoring {
+                    options,
+                    captioner: captioner.as_ref(),
+                    filter,
+                    part: None,
+                    begun: HashSet::new(),
+                    advance: Advance {
+                        total,
+                        ..Advance::default()
+                    },
+                    told,
+                };
+                scoring.run(ahead)
+            },
+        )
+    })
+}
+
+/// What the reader goes by.
+struct Plan<'a> {
+    options: &'a ScoreOptions,
+    /// Those of this worker, with what was before each.
+    units: Vec<(Unit, u64)>,
+    is_alone: bool,
+    total: u64,
+}
+
+/// Why the reader stops within a unit.
+enum Stop {
+    Closed,
+    Failed(CapfiltError),
+}
+
+impl From<Closed> for Stop {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
+}
+
+impl<'a> Plan<'a> {
+    fn new(options: &'a ScoreOptions, units: Vec<Unit>) -> Self {
+        let is_alone = units.len() == 1;
+        let chosen = units
+            .into_iter()
+            .filter(|unit| !unit.is_shard() || options.shards.contains(number_of(&unit.name)));
+        let own = chosen
+            .enumerate()
+            .filter(|(place, unit)| !unit.is_shard() || options.worker.takes(*place));
+        let mut total = 0;
+        let mut with_offsets = Vec::new();
+        for (_, unit) in own {
+            let extent = unit.extent();
+            with_offsets.push((unit, total));
+            total += extent;
+        }
+        Self {
+            options,
+            units: with_offsets,
+            is_alone,
+            total,
+        }
+    }
+
+    fn read(&self, reader: &mut Reader) {
+        let mut parts = 0;
+        for (unit, offset) in &self.units {
+            match self.read_unit(unit, *offset, &mut parts, reader) {
+                Ok(()) => {}
+                Err(Stop::Closed) => return,
+                Err(Stop::Failed(error)) => return reader.fail(error),
+            }
+        }
+    }
+
+    /// `parts` counts those of all units that are cut into parts.
+    fn read_unit(&self, unit: &Unit, offset: u64, parts: &mut usize, reader: &mut Reader) -> Result<(), Stop> {
+        let read = ReadOptions {
+            picture_folder: self.options.picture_folder.clone(),
+            max_bytes: self.options.limits.max_bytes,
+        };
+        let mut reading = PartReading {
+            plan: self,
+            unit,
+            part: self.begin(unit, 0, parts, reader)?,
+            number: 0,
+            rows: 0,
+        };
+        if unit.is_shard() && matches!(reading.part, Current::Skipped) {
+            return Ok(());
+        }
+        let mut stop = None;
+        let result = unit.read(
+            &read,
+            &mut |sample, extent| match reading.take(sample, offset + extent, parts, reader) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(reason) => {
+                    stop = Some(reason);
+                    ControlFlow::Break(())
+                }
+            },
+        );
+        if let Some(stop) = stop {
+            return Err(stop);
+        }
+        result.map_err(Stop::Failed)?;
+        reading.end(reader)
+    }
+
+    /// Begins a part, if it is this worker's and not complete.
+    fn begin(&self, unit: &Unit, number: u64, parts: &mut usize, reader: &mut Reader) -> Result<Current, Stop> {
+        let name = part_name(unit, number, self.is_alone);
+        if !unit.is_shard() {
+            let is_chosen = self.options.shards.contains(number_of(&name));
+            let place = *parts;
+            *parts += usize::from(is_chosen);
+            if !is_chosen || !self.options.worker.takes(place) {
+                return Ok(Current::Skipped);
+            }
+        }
+        let form = match self.options.as_parquet {
+            true => ScoresForm::Parquet,
+            false => ScoresForm::JsonLines,
+        };
+        let (folder, by_looks) = (&self.options.scores, self.options.by_looks);
+        let opened = Part::open(folder, &name, form, by_looks, self.options.threshold).map_err(Stop::Failed)?;
+        let Some(mut part) = opened else {
+            return Ok(Current::Skipped);
+        };
+        let (done, path) = (std::mem::take(&mut part.done), part.path().to_path_buf());
+        reader.begin(part)?;
+        Ok(Current::Open { done, path })
+    }
+}
+
+/// The part that samples belong to.
+enum Current {
+    /// Somebody else's, or complete.
+    Skipped,
+    Open {
+        /// Keys of rows that are there.
+        done: VecDeque<String>,
+        path: PathBuf,
+    },
+}
+
+/// Where the reader is in a unit.
+struct PartReading<'a> {
+    plan: &'a Plan<'a>,
+    unit: &'a Unit,
+    part: Current,
+    number: u64,
+    rows: u64,
+}
+
+impl PartReading<'_> {
+    fn take(&mut self, sample: Sample, extent: u64, parts: &mut usize, reader: &mut Reader) -> Result<(), Stop> {
+        if !self.unit.is_shard() && self.rows == PART_ROWS {
+            self.end(reader)?;
+            (self.number, self.rows) = (self.number + 1, 0);
+            self.part = self.plan.begin(self.unit, self.number, parts, reader)?;
+        }
+        self.rows += 1;
+        let Current::Open { done, path } = &mut self.part else {
+            return Ok(());
+        };
+        match done.pop_front() {
+            None => Ok(reader.sample(sample, extent)?),
+            Some(key) if key == sample.key => Ok(()),
+            Some(key) => Err(Stop::Failed(CapfiltError::InputChanged {
+                path: path.clone(),
+                found: sample.key,
+                expected: key,
+            })),
+        }
+    }
+
+    /// Ends the part that is open.
+    fn end(&mut self, reader: &mut Reader) -> Result<(), Stop> {
+        match &mut self.part {
+            Current::Skipped => Ok(()),
+            Current::Open { done, path } => match done.pop_front() {
+                None => Ok(reader.end()?),
+                Some(key) => Err(Stop::Failed(CapfiltError::InputChanged {
+                    path: path.clone(),
+                    found: "its end".into(),
+                    expected: key,
+                })),
+            },
+        }
+    }
+}
+
+/// Where captions of a picture come from.
+enum Captions {
+    /// None are asked for, or the picture cannot be read.
+    None,
+    Drawn(Drawing),
+    /// Drawn for another picture of the same bytes.
+    Known,
+}
+
+/// What is on its way.
+enum Pending {
+    Begin(Box<Part>),
+    Picture(Box<Prepared>, Captions),
+    End,
+    Failed(CapfiltError),
+}
+
+/// Whoever has the models.
+struct Scoring<'a> {
+    options: &'a ScoreOptions,
+    captioner: Option<&'a Captioner>,
+    filter: &'a mut dyn Filter,
+    part: Option<Box<Part>>,
+    /// Pictures of the part that is read, by what they are known by.
+    begun: HashSet<[u8; 32]>,
+    advance: Advance,
+    told: &'a mut dyn FnMut(Advance),
+}
+
+impl Scoring<'_> {
+    /// Captions of pictures to come are drawn while the one in front is scored.
+    fn run(mut self, ahead: &mut Ahead) -> Result<Advance, CapfiltError> {
+        let most = self.captioner.map_or(1, Captioner::at_once);
+        let mut pending: VecDeque<Pending> = VecDeque::new();
+        loop {
+            while pending.len() < most {
+                let step = match pending.is_empty() {
+                    true => ahead.next(),
+                    false => ahead.try_next(),
+                };
+                let Some(step) = step else { break };
+                pending.push_back(self.begin(step)?);
+            }
+            match pending.pop_front() {
+                None => return Ok(self.advance),
+                Some(Pending::Begin(part)) => self.part = Some(part),
+                Some(Pending::Failed(error)) => return Err(error),
+                Some(Pending::End) => {
+                    if let Some(part) = self.part.take() {
+                        part.finish()?;
+                    }
+                }
+                Some(Pending::Picture(prepared, captions)) => {
+                    self.finish(*prepared, captions)?;
+                    ahead.make_room();
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, step: Step) -> Result<Pending, CapfiltError> {
+        Ok(match step {
+            Step::Begin(part) => {
+                self.begun = part.known.keys().copied().collect();
+                Pending::Begin(part)
+            }
+            Step::End => Pending::End,
+            Step::Failed(error) => Pending::Failed(error),
+            Step::Picture(prepared) => {
+                let captions = self.begin_captions(&prepared)?;
+                Pending::Picture(prepared, captions)
+            }
+        })
+    }
+
+    fn begin_captions(&mut self, prepared: &Prepared) -> Result<Captions, CapfiltError> {
+        let (Some(captioner), Some(picture)) = (self.captioner, &prepared.picture.picture) else {
+            return Ok(Captions::None);
+        };
+        let is_known = prepared.picture.id().is_some_and(|id| !self.begun.insert(id));
+        match (&picture.captioner, is_known) {
+            (Some(_), true) => Ok(Captions::Known),
+            (Some(picture), false) => Ok(Captions::Drawn(captioner.draw(&prepared.key, picture)?)),
+            (None, _) => Ok(Captions::None),
+        }
+    }
+
+    fn finish(&mut self, prepared: Prepared, captions: Captions) -> Result<(), CapfiltError> {
+        let extent = prepared.extent;
+        let row = self.row(prepared, captions)?;
+        self.advance.pictures += 1;
+        self.advance.kept += u64::from(self.options.policy.choose(&row, self.options.threshold).kept);
+        self.advance.done = extent;
+        if let Some(part) = &mut self.part {
+            part.add(&row)?;
+        }
+        (self.told)(self.advance);
+        Ok(())
+    }
+
+    fn row(&mut self, prepared: Prepared, captions: Captions) -> Result<Row, CapfiltError> {
+        let id = prepared.picture.id();
+        let mut row = Row {
+            sha256: prepared.picture.sha256.map(|hash| hex(&hash)),
+            web: ScoredText::new(prepared.text.clone(), None),
+            ..Row::default()
+        };
+        let scored = match (&prepared.picture.picture, id) {
+            (Some(_), Some(id)) => self.scored(&prepared, id, captions)?,
+            _ => Err(prepared
+                .picture
+                .error
+                .clone()
+                .unwrap_or_else(|| "there is no picture".into())),
+        };
+        match scored {
+            Ok((web, synthetic)) => (row.web, row.synthetic) = (web, synthetic),
+            Err(reason) => row.error = Some(reason),
+        }
+        row.fields = prepared.fields;
+        if let Some(looks) = prepared.picture.looks {
+            row.fields.insert(LOOKS.into(), format!("{looks:016x}").into());
+        }
+        row.key = prepared.key;
+        Ok(row)
+    }
+
+    /// The web's text and the synthetic ones with their scores, or what is wrong with this picture.
+    #[allow(clippy::type_complexity)]
+    fn scored(
+        &mut self,
+        prepared: &Prepared,
+        id: [u8; 32],
+        captions: Captions,
+    ) -> Result<Result<(ScoredText, Vec<ScoredText>), String>, CapfiltError> {
+        let known = match captions {
+            Captions::Known => self.part.as_ref().and_then(|part| part.known.get(&id).cloned()),
+            _ => None,
+        };
+        let drawn = match (&known, captions) {
+            (Some(_), _) | (None, Captions::None) => Ok(Vec::new()),
+            (None, Captions::Drawn(drawing)) => drawing.texts(),
+            // The picture before this one of the same bytes has failed: it is tried again.
+            (None, Captions::Known) => self.draw_now(prepared),
+        };
+        let drawn = match drawn {
+            Ok(drawn) => drawn,
+            Err(error @ (EngineError::Gone | EngineError::DeviceFailed)) => return Err(error.into()),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let Some(picture) = &prepared.picture.picture else {
+            return Ok(Err("there is no picture".into()));
+        };
+        let web = prepared.text.as_str();
+        let texts: Vec<&str> = std::iter::once(web).chain(drawn.iter().map(String::as_str)).collect();
+        let scores = match self.filter.scores(id, &picture.filter, &texts) {
+            Ok(scores) => scores,
+            Err(FilterError::Picture(reason)) => return Ok(Err(reason)),
+            Err(FilterError::Device(reason)) => return Err(CapfiltError::Filter(reason)),
+        };
+        let mut scored = texts
+            .iter()
+            .zip(scores)
+            .map(|(text, score)| ScoredText::new((*text).to_owned(), score));
+        let web = scored.next().unwrap_or_default();
+        let synthetic = match known {
+            Some(known) => known,
+            None => scored.collect(),
+        };
+        if let Some(part) = &mut self.part {
+            part.known.entry(id).or_insert_with(|| synthetic.clone());
+        }
+        Ok(Ok((web, synthetic)))
+    }
+
+    fn draw_now(&self, prepared: &Prepared) -> Result<Vec<String>, EngineError> {
+        let picture = prepared
+            .picture
+            .picture
+            .as_ref()
+            .and_then(|picture| picture.captioner.as_ref());
+        match (self.captioner, picture) {
+            (Some(captioner), Some(picture)) => captioner.draw(&prepared.key, picture)?.texts(),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
