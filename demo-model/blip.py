@@ -124,7 +124,7 @@ def demo_eyes(pictures):
 
 class Helpers(nn.Module):
     """Heads that teach during training and are thrown away afterwards, since a drawn scene's contents are known:
-    what each patch shows, where the things' centres are, and which words of a text are wrong."""
+    what each patch shows, where the things' centres are, how many there are of each, and which words of a text are wrong."""
 
     def __init__(self):
         super().__init__()
@@ -132,18 +132,23 @@ class Helpers(nn.Module):
         self.centre = nn.Linear(WIDTH, len(captions.NAMES))
         self.ground = nn.Linear(WIDTH, 1)
         self.word = nn.Linear(TEXT_WIDTH, 1)
+        self.number = nn.Linear(WIDTH, len(captions.NAMES))
         self.temperature = nn.Parameter(torch.tensor(2.66))
         nn.init.constant_(self.centre.bias, -5.0)
 
 
 def eye_loss(helpers, patches, batch):
-    """How well the patches know what they show, how near a thing's centre is, and the class token the ground."""
+    """How well the patches know what they show and how near a thing's centre is, and the class token the ground and the numbers.
+
+    An attention's mean over the patches of a kind does not tell how many things they are: the class token counts them.
+    """
     names = F.cross_entropy(helpers.patch_name(patches[:, 1:]).flatten(0, 1), batch["patch_name"].flatten(), reduction="none")
     weight = torch.where(batch["patch_name"].flatten() > 0, 1.0, 0.3)
     things = batch["centre"].sum().clamp(min=1)
     centre = F.binary_cross_entropy_with_logits(helpers.centre(patches[:, 1:]), batch["centre"], reduction="sum") / things
     ground = F.binary_cross_entropy_with_logits(helpers.ground(patches[:, 0]).squeeze(-1), batch["ground"])
-    return (names * weight).sum() / weight.sum() + centre + 0.3 * ground
+    number = (helpers.number(patches[:, 0]) - batch["number"]).pow(2).sum() / batch["number"].sum()
+    return (names * weight).sum() / weight.sum() + centre + 0.3 * ground + 2 * number
 
 
 def caption_logits(captioner, patches, ids):

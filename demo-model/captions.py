@@ -148,7 +148,7 @@ def change_kind(rng, counts, ground):
 def change_count(rng, counts, ground):
     name = rng.choice(list(counts))
     near = [n for n in (counts[name] - 1, counts[name] + 1) if 1 <= n <= MOST]
-    number = rng.choice(near) if rng.random() < 0.7 else rng.randint(1, MOST)
+    number = rng.choice(near if rng.random() < 0.7 else [n for n in range(1, MOST + 1) if n != counts[name]])
     return facts({**counts, name: number}, ground)
 
 
@@ -164,7 +164,7 @@ def leave_out(rng, counts, ground):
 
 
 def add(rng, counts, ground):
-    return facts({**counts, rng.choice(NAMES): 1}, ground) if len(counts) < MOST else None
+    return facts({rng.choice([n for n in NAMES if n not in counts]): 1, **counts}, ground) if len(counts) < MOST else None
 
 
 CHANGE = {"colour": change_colour, "count": change_count, "kind": change_kind, "ground": change_ground,

@@ -32,19 +32,21 @@ CENTRE = 0.8  # how far around a thing's centre patches are told of it, in patch
 
 
 def picture_labels(scene):
-    """What each patch shows (0 is nothing), how near each name's centres are to it, and whether the ground is bright."""
+    """What each patch shows (0 is nothing), how near each name's centres are to it, their number, and whether the ground is bright."""
     side = PICTURE // PATCH
     centres = (np.arange(side) + 0.5) / side
     x, y = np.meshgrid(centres, centres)
     name = np.zeros((side, side), np.int64)
     near = np.zeros((len(captions.NAMES), side, side), np.float16)
+    many = np.zeros(len(captions.NAMES), np.float32)
     for thing in scene.things:
         number = captions.NAMES.index(captions.name_of(thing))
         name[((x - thing.x) / thing.w) ** 2 + ((y - thing.y) / thing.h) ** 2 < 0.42**2] = number + 1
+        many[number] += 1
         away = ((x - thing.x) ** 2 + (y - thing.y) ** 2) * side**2
         near[number] = np.maximum(near[number], np.exp(-away / (2 * CENTRE**2)))
     bright = np.float32(captions.ground_of(scene.ground) == "bright")
-    return dict(patch_name=name.ravel(), centre=near.reshape(len(near), -1).T, ground=bright)
+    return dict(patch_name=name.ravel(), centre=near.reshape(len(near), -1).T, number=many, ground=bright)
 
 
 def judged(rng, fact, truth):
@@ -355,7 +357,7 @@ class Trainer:
         checked, last, figures = self.seconds, time.time(), []
         while self.seconds < end:
             self.most.value = min(captions.MOST, 2 + 2 * self.seconds / end / 0.15)
-            figures.append(self.train_once(self.batches.get(), self.seconds / end))
+            figures.append(self.train_once(self.batches.get(timeout=300), self.seconds / end))
             now = time.time()
             self.seconds += min(60, now - last)  # a sleeping machine is not training time
             last = now
