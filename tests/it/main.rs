@@ -7,6 +7,7 @@ mod connections;
 mod conversation;
 mod deadlines;
 mod decoding;
+mod drawn;
 #[cfg(unix)]
 mod ending;
 mod engine;
