@@ -108,6 +108,10 @@ $(GRADIO): benches/requirements-gradio.txt
 	@.venv-gradio/bin/pip install --quiet -r benches/requirements-gradio.txt
 	@touch $(GRADIO)
 
+.PHONY: capfilt-demo
+capfilt-demo: build $(PYTHON) ## CapFilt on drawn pairs with wrong texts among them: what it finds and loses, and what a captioner gains (SEED=…; takes fonts-noto-color-emoji; ten minutes)
+	@$(PYTHON) demo-model/capfilt_demo.py $(if $(SEED),--seed $(SEED),--results benches/results/capfilt-demo.md)
+
 .PHONY: bench-vllm
 bench-vllm: build $(PYTHON) ## Glimpse and vLLM as servers of the shape of OPT-2.7B (VLLM=its command, which is yours to install; 20 GB of memory)
 	@$(PYTHON) benches/vllm.py --vllm $(or $(VLLM),vllm)

@@ -1,7 +1,9 @@
-"""Measures the demo model on pictures it has never seen, and prints a table per kind of question.
+"""Measures the demo models on pictures they have never seen, and prints a table per kind of question or text.
 
     python evaluate.py scenes --glimpse ../target/release/glimpse
     python evaluate.py easy-vqa --glimpse ../target/release/glimpse
+    python evaluate.py captions --glimpse ../target/release/glimpse    # captioner/
+    python evaluate.py matches --glimpse ../target/release/glimpse     # matcher/
     python evaluate.py scenes --reference        # transformers instead of Glimpse
 
 Writes the pictures and `questions.jsonl` to a folder, asks all questions in one batch, and counts
@@ -9,12 +11,13 @@ the answers that are exactly right. Scene seeds begin with "test", which trainin
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
 import subprocess
 
-import easy
+import captions
 import questions
 import scenes
 
@@ -36,10 +39,79 @@ def scene_rows(folder, count, seed):
 
 def easy_rows(limit):
     """easy-VQA's own test split, grouped by kind of answer."""
+    import easy
+
     for path, pairs in list(easy.load("test"))[:limit]:
         for question, right in pairs:
             kind = "yes/no" if right in ("yes", "no") else "shape" if right in scenes.SHAPES else "colour"
             yield dict(picture=path, question=question, right=right, kind=kind, things=1)
+
+
+def caption_rows(folder, count, seed):
+    """`count` scenes of the captions' world, each to be described."""
+    for path, _, scene in captioned(folder, count, seed):
+        yield dict(picture=path, question="", right=captions.caption(scene), kind="caption", things=len(scene.things))
+
+
+def match_rows(folder, count, seed):
+    """`count` scenes, each with its caption, one with a mistake of each kind, and that of another scene."""
+    for path, rng, scene in captioned(folder, count, seed):
+        truth, things = captions.facts_of(scene), len(scene.things)
+        texts = {"the right text": truth, "another scene's text": captions.facts_of(captions.invent(rng))}
+        texts |= {f"wrong: {way}": change(rng, dict(truth.counts), truth.ground) for way, change in captions.CHANGE.items()}
+        for kind, text in texts.items():
+            if text:
+                right = "fits" if text == truth else "does not fit"
+                yield dict(picture=path, question=captions.write(text), right=right, things=things,
+                           kind="the right text" if right == "fits" else kind)
+
+
+def captioned(folder, count, seed):
+    for i in range(count):
+        rng = random.Random(f"test caption {seed} {i}")
+        scene = captions.invent(rng)
+        path = os.path.join(folder, f"caption-{i}.png")
+        scenes.draw(scene).save(path)
+        yield path, rng, scene
+
+
+def match_glimpse(rows, program, model):
+    """Verdicts by `glimpse match`, a picture after the other with all its texts."""
+    verdicts = []
+    for picture, texts in by_picture(rows):
+        command = [program, "match", "--model", model, "--json", picture]
+        for text in texts:
+            command += ["--text", text]
+        line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        verdicts += [verdict(score["match"]) for score in json.loads(line)["scores"]]
+    return verdicts
+
+
+def match_reference(rows, model_folder):
+    """Verdicts by transformers, in f32, a text after the other."""
+    import torch
+    from PIL import Image
+    from transformers import AutoProcessor, BlipForImageTextRetrieval
+
+    processor = AutoProcessor.from_pretrained(model_folder, backend="pil")
+    model = BlipForImageTextRetrieval.from_pretrained(model_folder, dtype=torch.float32).eval()
+    verdicts = []
+    for picture, texts in by_picture(rows):
+        pixels = processor.image_processor(Image.open(picture).convert("RGB"), return_tensors="pt")["pixel_values"]
+        for text in texts:
+            with torch.inference_mode():
+                scores = model(pixel_values=pixels, **processor.tokenizer(text, return_tensors="pt")).itm_score
+            verdicts.append(verdict(scores.softmax(-1)[0, 1].item()))
+    return verdicts
+
+
+def verdict(probability):
+    return "fits" if probability >= 0.5 else "does not fit"
+
+
+def by_picture(rows):
+    for picture, group in itertools.groupby(rows, key=lambda row: row["picture"]):
+        yield picture, [row["question"] for row in group]
 
 
 def ask_glimpse(rows, folder, program, model):
@@ -83,6 +155,24 @@ def ask_reference(rows, model_folder):
     return answers
 
 
+def caption_reference(rows, model_folder):
+    """All captions by transformers, in f32, with the PIL picture processor and greedy decoding."""
+    import torch
+    from PIL import Image
+    from transformers import AutoProcessor, BlipForConditionalGeneration
+
+    processor = AutoProcessor.from_pretrained(model_folder, backend="pil")
+    model = BlipForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32).eval()
+    answers = []
+    for start in range(0, len(rows), 50):
+        pictures = [Image.open(row["picture"]).convert("RGB") for row in rows[start : start + 50]]
+        pixels = processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        with torch.inference_mode():
+            out = model.generate(pixel_values=pixels, max_new_tokens=48, do_sample=False)
+        answers += [processor.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in out]
+    return answers
+
+
 def encode(processor, row):
     text = f"Question: {row['question']} Answer:" if row["question"] else ""
     return processor.tokenizer(text)["input_ids"]
@@ -106,10 +196,17 @@ def table(rows, answers):
     return wrong
 
 
+# What is asked, the folder of the model that answers, and how transformers answers.
+KINDS = {"scenes": (scene_rows, "", ask_reference),
+         "easy-vqa": (lambda folder, count, seed: easy_rows(count), "", ask_reference),
+         "captions": (caption_rows, "captioner", caption_reference),
+         "matches": (match_rows, "matcher", match_reference)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["scenes", "easy-vqa"])
-    parser.add_argument("--model", default=HERE, help="checkpoint folder")
+    parser.add_argument("what", choices=list(KINDS))
+    parser.add_argument("--model", help="checkpoint folder")
     parser.add_argument("--glimpse", default=os.path.join(HERE, "../target/release/glimpse"), help="the program")
     parser.add_argument("--reference", action="store_true", help="ask transformers instead of Glimpse")
     parser.add_argument("--folder", default="evaluation", help="where pictures and questions are written")
@@ -119,8 +216,15 @@ def main():
     args = parser.parse_args()
     os.makedirs(args.folder, exist_ok=True)
     folder = os.path.abspath(args.folder)
-    rows = list(scene_rows(folder, args.count, args.seed) if args.what == "scenes" else easy_rows(args.count))
-    answers = ask_reference(rows, args.model) if args.reference else ask_glimpse(rows, folder, args.glimpse, args.model)
+    make_rows, own_folder, reference = KINDS[args.what]
+    model = args.model or os.path.join(HERE, own_folder)
+    rows = list(make_rows(folder, args.count, args.seed))
+    if args.reference:
+        answers = reference(rows, model)
+    elif args.what == "matches":
+        answers = match_glimpse(rows, args.glimpse, model)
+    else:
+        answers = ask_glimpse(rows, folder, args.glimpse, model)
     for row in table(rows, answers)[: args.wrong]:
         print(f"{os.path.basename(row['picture'])}: {row['question']!r} -> {row['answer']!r}, right is {row['right']!r}")
 

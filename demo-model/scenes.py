@@ -104,10 +104,10 @@ def cell_at(x, y):
 # ---------------------------------------------------------------- inventing a scene
 
 
-def invent(rng, most=6, fewest=1, size=None):
-    """Invents a scene of `fewest` to `most` things; `size` fixes width and height."""
+def invent(rng, most=6, fewest=1, size=None, ground=None):
+    """Invents a scene of `fewest` to `most` things; `size` fixes width and height, `ground` the ground."""
     width, height = size or picture_size(rng)
-    ground = invent_ground(rng)
+    ground = ground or invent_ground(rng)
     count = rng.randint(fewest, most)
     things = []
     while len(things) < count:

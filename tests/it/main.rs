@@ -8,6 +8,7 @@ mod connections;
 mod conversation;
 mod deadlines;
 mod decoding;
+mod drawn;
 #[cfg(unix)]
 mod ending;
 mod engine;
