@@ -209,7 +209,7 @@ impl Asker {
         let mut events = self.submit(picture, instruction)?;
         while let Some(event) = events.blocking_recv() {
             match event {
-                Event::Queued { .. } | Event::Started { .. } => {}
+                Event::Queued { .. } | Event::Loading | Event::Started { .. } => {}
                 Event::Token { text, .. } => on_text(&text)?,
                 Event::Failed(error) => return Err(error.into()),
                 Event::Done(summary) => return self.record(summary, picture.took),

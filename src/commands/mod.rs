@@ -6,6 +6,7 @@
 
 mod addr;
 mod ask;
+mod auto_model;
 mod batch;
 mod check;
 mod engine;
@@ -20,6 +21,7 @@ mod picture;
 mod progress;
 mod prompt;
 mod serve;
+mod several_models;
 mod several_pictures;
 mod standard_output;
 mod threads;
@@ -54,7 +56,7 @@ Environment:
 #[derive(Subcommand)]
 enum Command {
     /// Serve the page, and answer its visitors
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Answer one question, or a file of them, in the terminal
     Ask(ask::AskArgs),
     /// Compare pictures with texts: how well each text fits each picture
@@ -112,7 +114,7 @@ pub fn run() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let result = match cli.command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(*args),
         Command::Ask(args) => ask::run(args, &FlagNames::new(&matches)),
         Command::Match(args) => matching::run(args),
         Command::Models(args) => models::run(args),
