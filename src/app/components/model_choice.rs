@@ -61,7 +61,7 @@ pub fn ModelChoice(state: State) -> impl IntoView {
 #[component]
 fn Others(models: ModelsState) -> impl IntoView {
     let options = move || {
-        let beside = untrack(|| models.beside.get());
+        let beside = models.beside.get();
         let others = models.comparable();
         others
             .iter()
