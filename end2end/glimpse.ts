@@ -59,6 +59,9 @@ export class Glimpse {
   get settings() {
     return this.page.getByRole('button', { name: 'Settings' })
   }
+  get model() {
+    return this.page.getByRole('combobox', { name: 'Model', exact: true })
+  }
   get panel() {
     return this.page.locator('#settings')
   }
@@ -91,6 +94,13 @@ export class Glimpse {
   async put(files: Parameters<Locator['setInputFiles']>[0]) {
     await this.picture.setInputFiles(files)
     await this.page.waitForURL(/\/c\/[0-9a-f]{32}$/)
+  }
+
+  /** Puts the next questions to a second model too; the empty name is nobody's. */
+  async compareWith(name: string) {
+    await this.page.getByRole('button', { name: 'Compare' }).click()
+    await this.page.getByRole('combobox', { name: 'Compare with' }).selectOption(name)
+    await this.page.keyboard.press('Escape')
   }
 
   /** Chooses how answers are decoded, in the settings, which are open. */

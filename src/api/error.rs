@@ -59,6 +59,8 @@ pub enum ErrorCode {
     Ending,
     /// The model failed on this question.
     ModelFailed,
+    /// The model could not be loaded; another time it may be.
+    ModelNotLoaded,
     /// The model answers nobody any more.
     ModelGone,
     /// The page could not reach the server.

@@ -71,6 +71,15 @@ pub struct Turn {
     pub seed: Option<u64>,
     #[serde(flatten)]
     pub state: TurnState,
+    /// The name of the model that answered; empty where an older Glimpse did not say.
+    #[serde(default)]
+    pub model: String,
+    /// How long it took to answer, in milliseconds, waiting not counted; of a whole answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_ms: Option<f64>,
+    /// The same question as other models answered it, where it was put to several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compared: Vec<Turn>,
 }
 
 /// All that was said about one picture.
@@ -87,6 +96,12 @@ pub struct AskRequest {
     pub conversation: ConversationId,
     /// `None` asks for a caption; an empty question is refused.
     pub question: Option<String>,
+    /// The name of the model that is asked; the first where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// That of another model, which is asked the same beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare_with: Option<String>,
     /// The settings of the page.
     #[serde(default)]
     pub fields: Fields,
@@ -147,7 +162,12 @@ pub enum AnswerEvent {
         expected_seconds: Option<f64>,
         turn: TurnId,
         answer: AnswerId,
+        /// The answers of other models to the same question, each followed by itself.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        beside: Vec<AnswerId>,
     },
+    /// Waiting until the model is loaded, and there is memory for it.
+    Loading,
     /// The model has begun. With more than one beam nothing follows until all are searched.
     Started { num_beams: usize },
     /// The next piece of the answer's text.
@@ -197,6 +217,22 @@ pub struct Offers {
     pub captions: bool,
 }
 
+impl Offers {
+    /// What another model offers too.
+    #[must_use]
+    pub fn common(self, other: Self) -> Self {
+        Self {
+            questions: self.questions && other.questions,
+            captions: self.captions && other.captions,
+        }
+    }
+
+    /// Whether there is anything.
+    pub fn is_something(self) -> bool {
+        self.questions || self.captions
+    }
+}
+
 /// A picture with a question that goes well with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Example {
@@ -208,10 +244,29 @@ pub struct Example {
     pub question: String,
 }
 
+/// What goes with every picture, for a model that writes no captions.
+const ANY_QUESTION: &str = "What is in the picture?";
+
+impl Example {
+    /// The question that a model which offers these is asked; empty for a caption.
+    pub fn question_for(&self, offers: Offers) -> &str {
+        match (offers.questions, offers.captions) {
+            (false, _) => "",
+            (true, false) if self.question.is_empty() => ANY_QUESTION,
+            _ => &self.question,
+        }
+    }
+}
+
 /// Everything the page needs to render itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PageState {
+    /// That of whoever chooses none.
     pub model: ModelInfo,
+    /// All that answer, that one first.
+    pub models: Vec<ModelInfo>,
+    /// The models that a failed form asked.
+    pub chosen: Vec<String>,
     pub examples: Vec<Example>,
     /// The conversation that the address names.
     pub conversation: Option<Conversation>,

@@ -83,6 +83,9 @@ pub enum Error {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request: Option<RequestId>,
     },
+    /// The model is not in memory, and could not be brought there; why is in the log. Another time it may be.
+    #[error("the model {model} could not be loaded")]
+    ModelNotLoaded { model: String },
     #[error("the model has stopped; start Glimpse again")]
     ModelGone {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,6 +147,7 @@ impl Error {
             Self::WaitedTooLong { .. } => "waited_too_long",
             Self::Ending => "ending",
             Self::ModelFailed { .. } => "model_failed",
+            Self::ModelNotLoaded { .. } => "model_not_loaded",
             Self::ModelGone { .. } => "model_gone",
             Self::Internal { .. } => "internal",
         }
@@ -180,6 +184,8 @@ pub enum Missing {
     Example,
     Answer,
     Picture,
+    /// A model that is asked by name.
+    Model,
     /// The file of a conversation's picture, which somebody else has taken away.
     PictureFile,
 }
@@ -191,6 +197,7 @@ impl std::fmt::Display for Missing {
             Self::Example => "example",
             Self::Answer => "answer",
             Self::Picture => "picture",
+            Self::Model => "model",
             Self::PictureFile => "picture's file",
         })
     }
@@ -260,6 +267,7 @@ mod tests {
             Error::TooSlow { seconds: 1 },
             Error::WaitedTooLong { seconds: 1 },
             Error::Ending,
+            Error::ModelNotLoaded { model: "a".into() },
             Error::model_gone(),
             Error::internal(),
         ];

@@ -11,7 +11,7 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// What it was: `Queued` until the model begins, `Started`, the `Token`s, and `Done` or `Failed`
+/// What it was: `Queued` until the model begins, and `Loading` where it has to be loaded, `Started`, the `Token`s, and `Done` or `Failed`
 /// last, which may come before any of the others.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EventKind {
@@ -21,6 +21,8 @@ pub enum EventKind {
         /// How long until the model begins, as far as can be told.
         expected_seconds: Option<f64>,
     },
+    /// Waiting until the model is loaded, and there is memory for it.
+    Loading,
     /// The model has begun. With more than one beam nothing follows until all are searched.
     Started { num_beams: usize },
     /// The next piece of the answer's text.

@@ -268,7 +268,7 @@ impl Asker {
     ) -> Result<AnswerRecord, AnyError> {
         while let Some(event) = pending.events.blocking_recv() {
             match event {
-                Event::Queued { .. } | Event::Started { .. } => {}
+                Event::Queued { .. } | Event::Loading | Event::Started { .. } => {}
                 Event::Token { text, .. } => on_text(&text)?,
                 Event::Failed(error) => return Err(error.into()),
                 Event::Done(summary) => return self.record(summary, pending.resizing),

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::UsageError;
-use super::options::ModelArgs;
+use super::options::{ModelArgs, open};
+use super::several_models::SeveralModelsArgs;
 use crate::engine::scripted::{Gates, Script, serve_control};
-use crate::engine::{BatchLimits, Engine, LocalEngine, QueueLimits, ScriptedEngine};
-use crate::processor::Picture;
+use crate::engine::{BatchLimits, Engines, LoadFailure, LocalEngine, Pictures, QueueLimits, ScriptedEngine};
+use crate::models::ModelRequest;
 
 /// For tests: what answers in place of a model. `--help` does not list it.
 #[derive(Args)]
@@ -51,6 +52,17 @@ impl FromStr for EngineChoice {
 }
 
 impl EngineArgs {
+    /// The models that are to answer, if any do.
+    ///
+    /// # Errors
+    /// As [`ModelArgs::requests`].
+    pub fn requests(&self, models: &ModelArgs) -> Result<Vec<ModelRequest>, LoadFailure> {
+        match self.engine {
+            EngineChoice::Local => models.requests(),
+            EngineChoice::Scripted(_) => Ok(Vec::new()),
+        }
+    }
+
     /// Loads what answers. It takes as long as a model takes to load. A model encodes `pictures` while
     /// nobody asks anything.
     ///
@@ -58,17 +70,13 @@ impl EngineArgs {
     /// There is no such model or script, or it cannot be controlled there.
     pub fn start(
         self,
-        model: ModelArgs,
+        models: StartedModels,
         limits: QueueLimits,
         batches: BatchLimits,
-        pictures: impl Iterator<Item = Picture> + Send + 'static,
-    ) -> Result<Arc<dyn Engine>, Box<dyn std::error::Error + Send + Sync>> {
+        pictures: fn() -> Pictures,
+    ) -> Result<Engines, LoadFailure> {
         match (self.engine, self.script_control) {
-            (EngineChoice::Local, None) => {
-                let mut model = model.load()?;
-                model.keep_packed_in_background();
-                Ok(Arc::new(LocalEngine::start_with(model, limits, batches, pictures)?))
-            }
+            (EngineChoice::Local, None) => models.start(limits, batches, pictures),
             (EngineChoice::Local, Some(_)) => {
                 let sentence = "--script-control (GLIMPSE_SCRIPT_CONTROL) is for a script. Add --engine scripted, or leave it out.";
                 Err(UsageError(sentence.into()).into())
@@ -80,9 +88,41 @@ impl EngineArgs {
                     Some(address) => controlled(address)?,
                     None => Gates::opened(),
                 };
-                Ok(Arc::new(ScriptedEngine::start(script, limits, gates)?))
+                Ok(Arc::new(ScriptedEngine::start(script, limits, gates)?).into())
             }
         }
+    }
+}
+
+/// The models of a server.
+pub struct StartedModels {
+    pub requests: Vec<ModelRequest>,
+    pub several: SeveralModelsArgs,
+    /// Bytes that several may take together, where the system says it.
+    pub memory: Option<u64>,
+}
+
+impl StartedModels {
+    fn start(
+        self,
+        limits: QueueLimits,
+        batches: BatchLimits,
+        pictures: fn() -> Pictures,
+    ) -> Result<Engines, LoadFailure> {
+        let memory = self.several.model_memory.map(|size| size.0).or(self.memory);
+        let mut requests = self.requests;
+        if requests.len() > 1 {
+            return self
+                .several
+                .start(requests, memory.unwrap_or(u64::MAX), limits, batches, pictures);
+        }
+        // There is always one.
+        let mut request = requests.pop().ok_or("no model is named")?;
+        request.max_memory = request.max_memory.or(self.several.model_memory.map(|size| size.0));
+        let mut model = open(request)?;
+        model.keep_packed_in_background();
+        let engine = LocalEngine::start_with(model, limits, batches, pictures())?;
+        Ok(Arc::new(engine).into())
     }
 }
 

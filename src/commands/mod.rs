@@ -6,6 +6,7 @@
 
 mod addr;
 mod ask;
+mod auto_model;
 mod batch;
 mod capfilt;
 mod caption;
@@ -28,6 +29,7 @@ mod prompt;
 mod search;
 mod search_index;
 mod serve;
+mod several_models;
 mod several_pictures;
 mod standard_output;
 mod threads;
@@ -62,7 +64,7 @@ Environment:
 #[derive(Subcommand)]
 enum Command {
     /// Serve the page, and answer its visitors
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Answer one question, or a file of them, in the terminal
     Ask(ask::AskArgs),
     /// Write a caption for each picture of a folder, beside the pictures
@@ -128,7 +130,7 @@ pub fn run() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let result = match cli.command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(*args),
         Command::Ask(args) => ask::run(args, &FlagNames::new(&matches)),
         Command::Caption(args) => caption::run(args, &FlagNames::new(&matches)),
         Command::Match(args) => matching::run(args),

@@ -1,18 +1,19 @@
 //! Options that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use candle_core::Device;
 use clap::Args;
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 
-use super::UsageError;
 use super::flag_names::FlagNames;
 use super::number_args::{Bytes, number, of, whole};
 use super::preset::{PresetArg, Settings};
-use super::progress;
 use super::threads::Threads;
-use crate::checkpoint::{CheckpointError, Source};
+use super::{UsageError, auto_model, progress};
+use crate::checkpoint::Source;
+use crate::engine::LoadFailure;
 use crate::generation::{EarlyStopping, GenerationOptions, bounds};
 use crate::models::{
     self, DeviceChoice, DeviceError, DtypeChoice, LoadError, MemoryLimit, ModelRequest, OpenModel, Precision,
@@ -23,10 +24,12 @@ use crate::models::{
 #[derive(Args, Clone)]
 pub struct ModelArgs {
     /// A folder with a BLIP-2 or BLIP checkpoint, or its id on the Hugging Face hub (owner/name or
-    /// owner/name@revision), as `glimpse models` lists them; a folder that exists wins
+    /// owner/name@revision), as `glimpse models` lists them; a folder that exists wins. Or auto: the best
+    /// for this machine of those in the cache. For serve it may be given several times, or as a list with
+    /// commas: visitors then choose, and the first answers who does not
     /// [default: the small demo model that is part of this program]
-    #[arg(long, env = "GLIMPSE_MODEL", value_name = "ID|DIR", value_parser = NonEmptyStringValueParser::new())]
-    model: Option<String>,
+    #[arg(long, env = "GLIMPSE_MODEL", value_name = "ID|DIR|auto", value_parser = NonEmptyStringValueParser::new())]
+    model: Vec<String>,
 
     #[command(flatten)]
     compute: ComputeArgs,
@@ -81,38 +84,100 @@ impl ModelArgs {
         self.compute.packed_weights.get_or_insert(folder);
     }
 
-    /// Loads the model, and says where it runs.
-    pub fn load(&self) -> Result<OpenModel, LoadError> {
-        self.compute.load(self.source()?)
+    /// Loads the only model that is named, and says where it runs.
+    ///
+    /// # Errors
+    /// It cannot be loaded, or several are named.
+    pub fn load(&self) -> Result<OpenModel, LoadFailure> {
+        self.start_threads();
+        let mut requests = self.requests()?.into_iter();
+        let request = requests.next().filter(|_| requests.next().is_none());
+        Ok(open(request.ok_or_else(|| UsageError(ONE_MODEL.into()))?)?)
     }
 
-    fn source(&self) -> Result<Source, CheckpointError> {
-        self.model.as_deref().map_or(Ok(Source::Demo), str::parse)
+    /// The models that are named, and how each is to be loaded; at least one. Where the best is to be
+    /// found, somebody at a terminal may be asked.
+    ///
+    /// # Errors
+    /// What is named is no folder and no id, or the device is not there.
+    pub fn requests(&self) -> Result<Vec<ModelRequest>, LoadFailure> {
+        let mut requests = Vec::new();
+        for name in self.names() {
+            let (source, dtype) = match name {
+                auto_model::AUTO if !Path::new(name).is_dir() => {
+                    auto_model::choose(&self.compute.place, self.compute.dtype)?
+                }
+                name => (name.parse()?, self.compute.dtype),
+            };
+            requests.push(self.compute.request(source, dtype));
+        }
+        if requests.is_empty() {
+            requests.push(self.compute.request(Source::Demo, self.compute.dtype));
+        }
+        Ok(requests)
+    }
+
+    /// What is named, by flags or in a list; a folder's name may have commas.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.model.iter().flat_map(|named| match Path::new(named).is_dir() {
+            true => vec![named.as_str()],
+            false => named
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .collect(),
+        })
+    }
+
+    /// Bytes that all models may take where they run, as far as somebody says it.
+    ///
+    /// # Errors
+    /// The device is not there.
+    pub fn memory(&self) -> Result<Option<u64>, DeviceError> {
+        let device = self.compute.place.device.open()?;
+        Ok(self.compute.place.limit(&device).map(|limit| limit.bytes))
     }
 }
 
 impl ComputeArgs {
     /// Loads a model, and says where it runs.
+    ///
+    /// # Errors
+    /// As [`models::open`].
     pub fn load(&self, source: Source) -> Result<OpenModel, LoadError> {
         self.threads.start();
-        tracing::info!("loading {source}");
-        let model = models::open(ModelRequest {
+        open(self.request(source, self.dtype))
+    }
+
+    fn request(&self, source: Source, dtype: DtypeChoice) -> ModelRequest {
+        ModelRequest {
             source,
             device: self.place.device,
-            dtype: self.dtype,
+            dtype,
             max_memory: self.place.max_bytes(),
             packed_weights: self.packed_weights.clone().filter(|folder| folder.as_os_str() != "off"),
             progress: Arc::new(progress::Terminal),
-        })?;
-        tracing::info!(
-            "{} on {} in {}, loaded in {:.0} ms",
-            model.name,
-            model.device,
-            model.dtype,
-            model.load_ms
-        );
-        Ok(model)
+        }
     }
+}
+
+const ONE_MODEL: &str = "--model (GLIMPSE_MODEL) names several models, which only `glimpse serve` takes. Name one.";
+
+/// Loads a model, and says where it runs.
+///
+/// # Errors
+/// As [`models::open`].
+pub fn open(request: ModelRequest) -> Result<OpenModel, LoadError> {
+    tracing::info!("loading {}", request.source);
+    let model = models::open(request)?;
+    tracing::info!(
+        "{} on {} in {}, loaded in {:.0} ms",
+        model.name,
+        model.device,
+        model.dtype,
+        model.load_ms
+    );
+    Ok(model)
 }
 
 impl PlaceArgs {
@@ -121,14 +186,16 @@ impl PlaceArgs {
         self.max_memory.map(|size| size.0)
     }
 
+    /// How much a model may take on a device that was opened.
+    pub fn limit(&self, device: &Device) -> Option<MemoryLimit> {
+        let limit = self.max_bytes().map(MemoryLimit::chosen);
+        limit.or_else(|| available_memory::available(device))
+    }
+
     /// What fits there: the memory, and what `--dtype` can mean there.
     pub fn look(&self) -> Result<(Option<MemoryLimit>, Vec<Precision>), DeviceError> {
         let device = self.device.open()?;
-        let limit = self.max_bytes().map(MemoryLimit::chosen);
-        Ok((
-            limit.or_else(|| available_memory::available(&device)),
-            offered_precisions(&device),
-        ))
+        Ok((self.limit(&device), offered_precisions(&device)))
     }
 }
 

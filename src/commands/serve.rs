@@ -12,11 +12,12 @@ use clap::builder::BoolishValueParser;
 use url::Url;
 
 use super::addr::Listen;
-use super::engine::EngineArgs;
+use super::engine::{EngineArgs, StartedModels};
 use super::log::LogFormat;
 use super::number_args::{Bytes, of, whole};
 use super::options::ModelArgs;
 use super::picture::PictureLimitArgs;
+use super::several_models::SeveralModelsArgs;
 use super::{CommandResult, UsageError};
 use crate::engine::{BatchLimits, QueueLimits};
 use crate::generation::bounds;
@@ -34,6 +35,9 @@ use crate::store::{self, SqliteStore};
 pub struct ServeArgs {
     #[command(flatten)]
     model: ModelArgs,
+
+    #[command(flatten)]
+    several: SeveralModelsArgs,
 
     #[command(flatten)]
     engine: EngineArgs,
@@ -407,25 +411,35 @@ pub fn run(args: ServeArgs) -> CommandResult {
         proxies,
         root_path,
     };
+    let mut model = args.model;
+    if let Some(folder) = &args.data {
+        model.packed_weights_default(folder.join("packed"));
+    }
+    // Before the page is there: somebody may have to be asked.
+    let requests = args.engine.requests(&model)?;
+    let models = StartedModels {
+        memory: if requests.len() > 1 { model.memory()? } else { None },
+        requests,
+        several: args.several,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(args.model.start_threads())
+        .worker_threads(model.start_threads())
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
         let listeners = server::Listeners::bind(args.addr.addresses()).await?;
         let loading = async {
             let kept = args.limits.of_store();
-            let mut model = args.model;
-            if let Some(folder) = &args.data {
-                model.packed_weights_default(folder.join("packed"));
-            }
             let store = match args.data {
                 Some(folder) => SqliteStore::in_folder(folder, &kept).await?,
                 None => SqliteStore::temporary(std::env::temp_dir(), &kept).await?,
             };
             // It takes a while: not on a thread that should be watching connections.
-            let start = move || args.engine.start(model, queue, batches, examples::pictures());
-            let engine = tokio::task::spawn_blocking(start).await??;
+            let start = move || {
+                args.engine
+                    .start(models, queue, batches, || Box::new(examples::pictures()))
+            };
+            let engines = tokio::task::spawn_blocking(start).await??;
             // How much memory is free turns out when the model is loaded.
             let memory = args.max_picture_memory.bytes();
             tracing::info!(
@@ -433,7 +447,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
                 memory.div_ceil(1_000_000)
             );
             let visitors = args.limits.of_visitors(args.picture.limits(), memory);
-            Ok(Service::new(engine, Arc::new(store), visitors, fetcher))
+            Ok(Service::new(engines, Arc::new(store), visitors, fetcher))
         };
         server::serve(listeners, loading, connections, placement).await
     });

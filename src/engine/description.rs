@@ -19,6 +19,27 @@ pub struct Description {
     pub load_ms: f64,
 }
 
+/// Whether a model is in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Loaded,
+    /// It is on its way there.
+    Loading,
+    /// It is loaded when somebody asks it.
+    Unloaded,
+}
+
+impl Presence {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Loading => "loading",
+            Self::Unloaded => "unloaded",
+        }
+    }
+}
+
 impl From<&OpenModel> for Description {
     fn from(model: &OpenModel) -> Self {
         Self {

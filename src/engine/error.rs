@@ -21,6 +21,12 @@ pub enum EngineError {
     NetworkQueueFull { limit: usize },
     #[error("The model did not come to this question in time. Try again later.")]
     Deadline,
+    #[error("{model} could not be loaded: {reason}")]
+    NotLoaded {
+        model: String,
+        /// A sentence.
+        reason: String,
+    },
     #[error("The model has stopped. Start Glimpse again.")]
     Gone,
     #[error("The device that the model runs on has failed. Start Glimpse again.")]

@@ -9,7 +9,8 @@ use crate::generation::{FinishReason, GeneratedToken, Sequence};
 /// the queue, an answer ends at its next token.
 pub type Events = tokio::sync::mpsc::UnboundedReceiver<Event>;
 
-/// What happens to a question, in this order: `Queued` at least once, `Started`, `Token`s of the
+/// What happens to a question, in this order: `Queued` at least once, `Loading` where the model is not in memory,
+/// `Started`, `Token`s of the
 /// first answer (of beam search all at once, when it is over), and `Done` or `Failed` last.
 /// A channel that ends without these says that the engine is gone.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub enum Event {
         /// How long until it begins, if answers take as long as they did of late.
         expected: Option<Duration>,
     },
+    /// It waits until the model is loaded, and until there is memory for it. `Queued` follows once more.
+    Loading,
     /// The model has begun.
     Started {
         /// The text that is sent with the picture; empty for a caption.

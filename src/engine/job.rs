@@ -22,14 +22,10 @@ pub struct Job {
 }
 
 impl Job {
-    /// Puts a submission into the queue.
-    ///
-    /// # Errors
-    /// The queue does not take it.
-    pub fn submit(submission: Submission, queue: &QueueSender<Self>) -> Result<Events, EngineError> {
+    /// Of the request that is being worked for, submitted now; what happens to it comes by the events.
+    pub fn new(submission: Submission) -> (Self, Events) {
         // Unbounded, but an answer has a bounded number of tokens.
         let (events, receiver) = unbounded_channel();
-        let (client, network) = (submission.client, submission.network);
         let job = Self {
             submission,
             events,
@@ -37,8 +33,30 @@ impl Job {
             request: RequestId::current().map(Arc::new),
             submitted: Instant::now(),
         };
-        queue.submit(client, network, job)?;
-        Ok(receiver)
+        (job, receiver)
+    }
+
+    /// Puts a submission into a queue.
+    #[cfg(test)]
+    pub fn submit(submission: Submission, queue: &QueueSender<Self>) -> Result<Events, EngineError> {
+        let (job, events) = Self::new(submission);
+        job.enter(queue)?;
+        Ok(events)
+    }
+
+    /// Puts it into a queue.
+    ///
+    /// # Errors
+    /// The queue does not take it.
+    pub fn enter(self, queue: &QueueSender<Self>) -> Result<(), EngineError> {
+        let (client, network) = (self.submission.client, self.submission.network);
+        Ok(queue.submit(client, network, self)?)
+    }
+
+    /// The way back to whoever waits, for what is to be told when the job is somewhere else. It is
+    /// not to be kept: an event channel that ends says that the engine is gone.
+    pub fn reply(&self) -> UnboundedSender<Event> {
+        self.events.clone()
     }
 
     /// Does work whose lines in the log name the request that asked.

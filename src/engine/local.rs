@@ -5,11 +5,12 @@ use std::sync::mpsc::channel;
 
 use super::health::DeviceHealth;
 use super::job::Job;
+use super::loader::{Ended, LoadedModel};
 use super::queue::{QueueSender, queue};
 use super::scheduler::BatchLimits;
 use super::watch::{StepWatch, look_at};
 use super::worker::{self, Work};
-use super::{Description, Engine, EngineError, Events, Health, QueueLimits, QueueState, StartError, Steps, Submission};
+use super::{Description, Engine, EngineError, Health, QueueLimits, QueueState, StartError, Steps};
 use crate::models::{Kernels, OpenModel, Purpose};
 use crate::processor::{Picture, Processor};
 
@@ -20,6 +21,7 @@ pub struct LocalEngine {
     processor: Arc<Processor>,
     health: Arc<DeviceHealth>,
     watch: Arc<StepWatch>,
+    ended: Ended,
 }
 
 impl LocalEngine {
@@ -61,6 +63,7 @@ impl LocalEngine {
             return Err(StartError::WritesNothing { model: model.name });
         }
         let (sender, queue) = queue(limits);
+        let (ends, ended) = Ended::pair();
         let health = Arc::new(DeviceHealth::new(model.network.device().is_cpu()));
         let watch = Arc::new(StepWatch::new(batches.max_gap));
         let engine = Self {
@@ -69,6 +72,7 @@ impl LocalEngine {
             processor: Arc::clone(&model.processor),
             health: Arc::clone(&health),
             watch: Arc::clone(&watch),
+            ended,
         };
         let looked_at = look_at(Arc::clone(&watch))?;
         let device = model.device.clone();
@@ -84,13 +88,21 @@ impl LocalEngine {
                 pictures,
             };
             worker::run(&model, work, &started);
-            drop(looked_at);
+            drop((looked_at, model));
+            drop(ends);
         })?;
         let reason = "the model's thread broke, as the log says".to_owned();
         has_started
             .recv()
             .unwrap_or(Err(StartError::NoAnswer { device, reason }))?;
         Ok(engine)
+    }
+}
+
+impl From<LocalEngine> for LoadedModel {
+    fn from(engine: LocalEngine) -> Self {
+        let ended = engine.ended.clone();
+        Self::new(engine, ended)
     }
 }
 
@@ -111,11 +123,11 @@ impl Engine for LocalEngine {
         self.processor.image.resize(picture)
     }
 
-    fn submit(&self, submission: Submission) -> Result<Events, EngineError> {
+    fn enqueue(&self, job: Job) -> Result<(), EngineError> {
         if self.health.failure().is_some() {
             return Err(EngineError::DeviceFailed);
         }
-        Job::submit(submission, &self.queue)
+        job.enter(&self.queue)
     }
 
     fn queue(&self) -> QueueState {

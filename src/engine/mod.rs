@@ -4,6 +4,8 @@
 //! thread owns it, and a bounded queue stands before it in which clients are served in turn
 //! (`queue`); steps of the model that take too long are told (`watch`), and on a GPU it answers
 //! once before it counts as started (`warm_up`). [`ScriptedEngine`] answers from a script, for tests ([`scripted`]).
+//! [`Engines`] are those of a server; those that share a memory are loaded when somebody asks them (`pool`, by a
+//! [`ModelLoader`]).
 //!
 //! Everything that knows a tokenizer is below this door: questions become prompts (`prompt`),
 //! stop strings become tokens, tokens become text.
@@ -11,13 +13,16 @@
 //! To cancel, drop the [`Events`]. Nothing else is needed, and nothing else counts.
 
 mod description;
+mod engines;
 mod error;
 mod event;
 mod health;
 mod job;
+mod loader;
 mod local;
 mod model;
 mod picture_cache;
+mod pool;
 mod prompt;
 mod queue;
 mod request;
@@ -29,11 +34,15 @@ mod watch;
 mod worker;
 
 pub use crate::models::Purpose;
-pub use description::Description;
+pub use description::{Description, Presence};
+pub use engines::Engines;
 pub use error::{EngineError, StartError};
 pub use event::{Event, Events, Summary, Timings, WrittenAnswer};
 pub use health::Health;
+pub use job::Job;
+pub use loader::{LoadFailure, LoadedModel, LocalLoader, ModelLoader, Pictures};
 pub use local::LocalEngine;
+pub use pool::{PoolLimits, start_pool};
 pub use queue::{CLIENTS_OF_A_NETWORK, ClientKey, QueueLimits, QueueState};
 pub use scheduler::BatchLimits;
 pub use scripted::ScriptedEngine;
@@ -59,10 +68,25 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// The queue is full, altogether or of this client's or network's, or the model is gone. Whether a question
     /// can be put to the model turns out when it begins, and comes as [`Event::Failed`].
-    fn submit(&self, submission: Submission) -> Result<Events, EngineError>;
+    fn submit(&self, submission: Submission) -> Result<Events, EngineError> {
+        let (job, events) = Job::new(submission);
+        self.enqueue(job)?;
+        Ok(events)
+    }
+
+    /// The same of a submission that somebody holds the events of.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    fn enqueue(&self, job: Job) -> Result<(), EngineError>;
 
     /// How many wait, and how many are being answered.
     fn queue(&self) -> QueueState;
+
+    /// Whether the model is in memory. It is, unless the engine loads it when it is asked.
+    fn presence(&self) -> Presence {
+        Presence::Loaded
+    }
 
     /// The step of the model that runs, and how many were slow. An engine without steps has none.
     fn steps(&self) -> Steps {

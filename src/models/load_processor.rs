@@ -25,7 +25,7 @@ pub(super) fn load(checkpoint: &Checkpoint) -> Result<Processor, LoadError> {
         ModelConfig::Blip2(config) => blip2_texts(files, config)?,
         ModelConfig::Blip(config) => bert_texts(files, blip_texts(config))?,
     };
-    let image = image_processor(checkpoint)?;
+    let image = image_processor(files, config)?;
     Ok(Processor { image, text })
 }
 
@@ -72,9 +72,13 @@ fn with_ends_of_llama(text: TextProcessor, settings: &Value) -> Result<TextProce
     Ok(text.with_tokens_around(before.as_deref(), behind.as_deref())?)
 }
 
-fn image_processor(checkpoint: &Checkpoint) -> Result<ImageProcessor, LoadError> {
-    let image = ImageProcessor::from_json(&image_config(checkpoint.files())?)?;
-    check_size(&image, checkpoint.config().vision().image_size)?;
+/// Reads what makes pixel values of pictures, and checks that it is for this model.
+///
+/// # Errors
+/// A file that is missing or makes no sense, by name.
+pub(super) fn image_processor(files: &Files, config: &ModelConfig) -> Result<ImageProcessor, LoadError> {
+    let image = ImageProcessor::from_json(&image_config(files)?)?;
+    check_size(&image, config.vision().image_size)?;
     Ok(image)
 }
 

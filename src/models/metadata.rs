@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Checkpoint, LoadError, ModelConfig};
+use super::{Checkpoint, LoadError, ModelConfig, load_processor};
 use crate::blip2::config::ModelClass;
 use crate::checkpoint::{Files, Progress, Source};
+use crate::processor::ImageProcessor;
 
 /// A checkpoint that is found, its config read and sound, its weights not yet downloaded or
 /// opened: the moment to see whether it is worth either.
@@ -43,6 +44,24 @@ impl CheckpointMetadata {
     /// The folder with the files; the demo model has none.
     pub fn folder(&self) -> Option<&Path> {
         self.files.folder()
+    }
+
+    /// Whether nothing is missing that Glimpse needs.
+    pub fn is_complete(&self) -> bool {
+        self.files.are_complete()
+    }
+
+    /// Whether it is the demo model that is part of the program.
+    pub fn is_demo(&self) -> bool {
+        self.files.is_demo()
+    }
+
+    /// What makes pixel values of pictures, by the checkpoint's small files.
+    ///
+    /// # Errors
+    /// A file that is missing or makes no sense, by name.
+    pub fn image_processor(&self) -> Result<ImageProcessor, LoadError> {
+        load_processor::image_processor(&self.files, &self.config)
     }
 
     /// Downloads the weights, if need be, maps them, and checks their names and shapes.

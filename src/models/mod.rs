@@ -14,6 +14,7 @@
 //! whether it is enough, [`device`] and [`dtype`] what `--device` and `--dtype` mean.
 
 mod allocator;
+pub mod auto;
 pub mod available_memory;
 mod checkpoint;
 pub mod device;
@@ -28,6 +29,7 @@ pub mod memory_estimate;
 mod metadata;
 mod network;
 mod open;
+mod plan;
 
 pub use allocator::{bound_arenas, give_freed_memory_back};
 pub use checkpoint::Checkpoint;
@@ -40,7 +42,9 @@ pub use known::{Known, known, language_model};
 pub use metadata::CheckpointMetadata;
 pub use network::{AnswerStart, ModelConfig, Network, Purpose};
 pub use open::{ModelRequest, OpenModel, open};
+pub use plan::ModelPlan;
 
+pub use crate::checkpoint::readable_bytes;
 pub use crate::nn::embedding::{Embedder, Vectors, cosine};
 pub use crate::nn::matching::{MatchScore, Matcher};
 pub use crate::nn::{Kernels, Precision};

@@ -18,6 +18,7 @@ use crate::processor::Processor;
 const LEAST_CACHE: u64 = 512_000_000;
 
 /// Which model is asked for, and where it is to run.
+#[derive(Clone)]
 pub struct ModelRequest {
     pub source: Source,
     pub device: DeviceChoice,

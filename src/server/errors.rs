@@ -55,6 +55,7 @@ pub fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::WaitedTooLong
         | ErrorCode::TooSlow
         | ErrorCode::Ending
+        | ErrorCode::ModelNotLoaded
         | ErrorCode::ModelGone
         | ErrorCode::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::ModelFailed | ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -103,6 +104,7 @@ fn code(error: &Error) -> ErrorCode {
         Error::TooSlow { .. } => ErrorCode::TooSlow,
         Error::Ending => ErrorCode::Ending,
         Error::ModelFailed { .. } => ErrorCode::ModelFailed,
+        Error::ModelNotLoaded { .. } => ErrorCode::ModelNotLoaded,
         Error::ModelGone { .. } => ErrorCode::ModelGone,
         Error::Internal { .. } => ErrorCode::Internal,
     }
@@ -191,6 +193,9 @@ fn sentence(error: &Error) -> String {
         Error::ModelFailed { request } => {
             format!("The model failed on this question{}. Ask another one.", named(request))
         }
+        Error::ModelNotLoaded { model } => {
+            format!("The model {model} could not be loaded. Ask again later, or choose another one.")
+        }
         Error::ModelGone { request } => format!(
             "The model has stopped{}, and whoever runs this page has to start it again.",
             named(request)
@@ -216,6 +221,7 @@ fn missing(what: Missing) -> &'static str {
         Missing::Example => "There is no such example. Choose one that is shown.",
         Missing::Answer => "No answer is being given in this conversation. Load the page again.",
         Missing::Picture => "This picture is not there any more. Put it in again.",
+        Missing::Model => "There is no such model here, or not any more. Choose another one.",
         Missing::PictureFile => "The file of this picture is gone from the server. Put the picture in again.",
     }
 }

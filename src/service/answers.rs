@@ -88,6 +88,8 @@ pub struct InFlightAnswer {
     pub id: AnswerId,
     pub turn: TurnId,
     conversation: ConversationId,
+    /// Those of other models to the same question, which are followed and counted by themselves.
+    pub beside: Vec<Arc<InFlightAnswer>>,
     events: Mutex<EventLog>,
     /// How many events there are; followers wait for it to change.
     count: watch::Sender<usize>,
@@ -129,18 +131,34 @@ impl AnswerRegistry {
         }
     }
 
-    /// Takes on an answer that has begun in the store, and is at its beginning.
+    /// Takes on a turn's answers, which have begun in the store and are at their beginning. Gives the
+    /// first, which the others are beside; none where there are none.
     pub fn begin(
         &self,
-        conversation: ConversationId,
-        turn: TurnId,
+        conversation: &ConversationId,
+        turn: &TurnId,
+        answers: Vec<(Answer, engine::Events)>,
+    ) -> Option<Arc<InFlightAnswer>> {
+        let mut answers = answers.into_iter();
+        let (first, events) = answers.next()?;
+        let others = answers.map(|(answer, events)| self.begin_one(conversation, turn, answer, events, Vec::new()));
+        let others = others.collect();
+        Some(self.begin_one(conversation, turn, first, events, others))
+    }
+
+    fn begin_one(
+        &self,
+        conversation: &ConversationId,
+        turn: &TurnId,
         answer: Answer,
         events: engine::Events,
+        beside: Vec<Arc<InFlightAnswer>>,
     ) -> Arc<InFlightAnswer> {
         let in_flight = Arc::new(InFlightAnswer {
             id: answer.id.clone(),
-            turn,
+            turn: turn.clone(),
             conversation: conversation.clone(),
+            beside,
             events: Mutex::default(),
             count: watch::Sender::new(0),
             followers: AtomicUsize::new(0),
@@ -150,7 +168,7 @@ impl AnswerRegistry {
         });
         let mut known = lock(&self.known);
         known.forget_ended(self.keep);
-        known.latest.insert(conversation, answer.id.clone());
+        known.latest.insert(conversation.clone(), answer.id.clone());
         known.answers.insert(answer.id.clone(), Arc::clone(&in_flight));
         drop(known);
         let task = Task {
@@ -217,7 +235,10 @@ impl Known {
             if let Some(answer) = self.answers.remove(&id)
                 && self.latest.get(&answer.conversation) == Some(&id)
             {
-                self.latest.remove(&answer.conversation);
+                match answer.beside.iter().find(|other| !other.is_over()) {
+                    Some(other) => self.latest.insert(answer.conversation.clone(), other.id.clone()),
+                    None => self.latest.remove(&answer.conversation),
+                };
             }
         }
     }
@@ -237,6 +258,17 @@ impl InFlightAnswer {
     /// Cancels it; what has come of it stays.
     pub fn cancel(&self) {
         self.cancelled.cancel();
+    }
+
+    /// Whether nothing comes of it any more.
+    fn is_over(&self) -> bool {
+        lock(&self.events).is_over()
+    }
+
+    /// The answer of this name among it and those beside it.
+    pub fn named(self: &Arc<Self>, id: &str) -> Option<Arc<Self>> {
+        let mut all = std::iter::once(self).chain(&self.beside);
+        all.find(|answer| answer.id.as_str() == id).cloned()
     }
 
     /// The events behind number `after`, up to the last; behind 0 are all.
@@ -361,6 +393,7 @@ impl Task {
                         position,
                         expected_seconds: expected.map(|expected| expected.as_secs_f64()),
                     }),
+                    Some(engine::Event::Loading) => in_flight.push(EventKind::Loading),
                     Some(engine::Event::Started { prompt, num_beams }) => {
                         has_begun = true;
                         deadline = Instant::now() + self.answer_time;
@@ -611,7 +644,8 @@ mod tests {
         store.begin_turn(&new.id, &turn).await.expect("it is the first");
         let answers = AnswerRegistry::new(Arc::clone(&store), &limits);
         let (engine, events) = mpsc::unbounded_channel();
-        let answer = answers.begin(new.id.clone(), turn.id, answer, events);
+        let answer = answers.begin(&new.id, &turn.id, vec![(answer, events)]);
+        let answer = answer.expect("there is one");
         Asked {
             answers,
             store,

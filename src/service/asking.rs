@@ -9,7 +9,7 @@ use crate::chat::{
     Answer, AnswerState, Conversation, ConversationId, Error, FinishReason, Missing, RequestId, Settings, Turn, TurnId,
     Visitor,
 };
-use crate::engine::{ClientKey, Instruction, Submission};
+use crate::engine::{ClientKey, Engine, Instruction, Submission};
 use crate::generation::OptionsError;
 use crate::processor::Exchange;
 
@@ -20,15 +20,21 @@ pub struct Request {
     /// `None` asks for a caption; an empty question is refused.
     pub question: Option<String>,
     pub settings: Settings,
+    /// The models that are asked, by name: none is the first of the server, two are compared.
+    pub models: Vec<String>,
 }
 
+/// Models that one question may be put to.
+const MOST_MODELS: usize = 2;
+
 impl Service {
-    /// Puts a question to the model. `called` gives the settings the names by which the
+    /// Puts a question to the model, or to several; what others than the first answer is
+    /// [beside](InFlightAnswer::beside) its answer. `called` gives the settings the names by which the
     /// visitor knows them.
     ///
     /// # Errors
-    /// The question breaks a limit, a setting is wrong, the conversation is not this
-    /// visitor's or busy, he has asked enough, or the process is about to end; then the
+    /// The question breaks a limit, a setting is wrong, there is no such model, the conversation is not
+    /// this visitor's or busy, he has asked enough, or the process is about to end; then the
     /// conversation is as it was.
     pub async fn ask(
         &self,
@@ -60,34 +66,50 @@ impl Service {
         let options = self.options(&request.settings).map_err(refuse)?;
         let context_turns = self.context_turns(&request.settings).map_err(refuse)?;
         let stop_strings = checked_stop_strings(&request.settings)?;
+        let engines = self.asked_engines(&request.models)?;
         let conversation = self.conversation(visitor, &request.conversation).await?;
-        let instruction = self.instruction(&conversation, question.clone(), &request.settings, context_turns)?;
-        self.quotas.count_question(visitor)?;
-        let room = self.room(visitor.network);
-        let picture = self.pictures.prepared(&conversation.picture, room).await?;
-        let events = self.engine.submit(Submission {
-            client: ClientKey::from(visitor.id),
-            network: visitor.shared_network(),
-            deadline: Some(std::time::Instant::now() + self.limits.wait_time),
-            picture,
-            instruction,
-            options,
-            stop_strings,
-        })?;
-        let answer = Answer::begun(self.model().name.clone(), request.settings);
+        let mut asked = Vec::new();
+        for engine in engines {
+            let model = engine.description().name.clone();
+            let instruction = self.instruction(
+                &conversation,
+                &model,
+                question.clone(),
+                &request.settings,
+                context_turns,
+            )?;
+            self.quotas.count_question(visitor)?;
+            let room = self.room(visitor.network);
+            let submission = Submission {
+                client: ClientKey::from(visitor.id),
+                network: visitor.shared_network(),
+                deadline: Some(std::time::Instant::now() + self.limits.wait_time),
+                picture: self.pictures.prepared(&conversation.picture, engine, room).await?,
+                instruction,
+                options: options.clone(),
+                stop_strings: stop_strings.clone(),
+            };
+            // Where a later one does not take it, the events are dropped, and nobody was asked.
+            asked.push((
+                Answer::begun(model, request.settings.clone()),
+                engine.submit(submission)?,
+            ));
+        }
         let turn = Turn {
             id: TurnId::random(),
             parent: conversation.turns.last().map(|turn| turn.id.clone()),
             question: question.unwrap_or_default(),
-            answers: vec![answer.clone()],
+            answers: asked.iter().map(|(answer, _)| answer.clone()).collect(),
         };
         let (store, answers) = (Arc::clone(&self.store), Arc::clone(&self.answers));
         // In a task of its own: whoever asks may go at any moment, and a turn that is kept must
         // have somebody who brings it to its end.
         let begun = tokio::spawn(RequestId::carry(async move {
-            // Where it cannot be kept, `events` is dropped, and nothing was asked.
+            // Where it cannot be kept, the events are dropped, and nothing was asked.
             store.begin_turn(&conversation.id, &turn).await?;
-            Ok::<_, Error>(answers.begin(conversation.id, turn.id, answer, events))
+            answers
+                .begin(&conversation.id, &turn.id, asked)
+                .ok_or_else(Error::internal)
         }));
         begun.await.map_err(|error| internal(&error))?
     }
@@ -110,14 +132,30 @@ impl Service {
         self.check_owner(visitor, id).await?;
         if let Some(answer) = self.answers.latest(id) {
             answer.cancel();
+            answer.beside.iter().for_each(|other| other.cancel());
         }
         Ok(())
+    }
+
+    /// The engines of the models that are named.
+    fn asked_engines(&self, names: &[String]) -> Result<Vec<&Arc<dyn Engine>>> {
+        let Some(last) = names.last() else {
+            return Ok(vec![self.engines.first()]);
+        };
+        if names.len() > MOST_MODELS || names[..names.len() - 1].contains(last) {
+            let detail = format!("A question is put to {MOST_MODELS} different models at most. Name others.");
+            return Err(Error::BadRequest { detail });
+        }
+        let engine = |name: &String| self.engines.named(name);
+        let missing = || Error::NotFound { what: Missing::Model };
+        names.iter().map(|name| engine(name).ok_or_else(missing)).collect()
     }
 
     /// What the model is to do with the picture.
     fn instruction(
         &self,
         conversation: &Conversation,
+        model: &str,
         question: Option<String>,
         settings: &Settings,
         context_turns: Option<usize>,
@@ -142,7 +180,11 @@ impl Service {
             (Some(question), None) if raw => Ok(Instruction::Raw(question)),
             (Some(question), None) => Ok(Instruction::Question {
                 question,
-                earlier: conversation.turns.iter().filter_map(exchange).collect(),
+                earlier: conversation
+                    .turns
+                    .iter()
+                    .filter_map(|turn| exchange(turn, model))
+                    .collect(),
                 context_turns,
             }),
         }
@@ -167,9 +209,11 @@ impl Service {
 /// What was said in a turn, as far as the model is told: a question with a whole answer.
 ///
 /// A turn that was cancelled or failed takes no part, nor does a caption, which is no answer
-/// to anything, nor what was sent as it was, which need not be a question.
-fn exchange(turn: &Turn) -> Option<Exchange> {
-    let answer = turn.answer()?;
+/// to anything, nor what was sent as it was, which need not be a question. Where several models
+/// answered, each goes on from its own answer.
+fn exchange(turn: &Turn, model: &str) -> Option<Exchange> {
+    let own = turn.answers.iter().rfind(|answer| answer.model == model);
+    let answer = own.or_else(|| turn.answer())?;
     let is_whole = matches!(
         answer.state,
         AnswerState::Done(FinishReason::Stop | FinishReason::Length)

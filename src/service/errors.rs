@@ -120,6 +120,8 @@ impl From<EngineError> for Error {
                 detail: error.to_string(),
                 flag: None,
             },
+            // Why is in the log already, once for all who waited.
+            EngineError::NotLoaded { model, .. } => Self::ModelNotLoaded { model: model.clone() },
             EngineError::Gone | EngineError::DeviceFailed => {
                 tracing::error!("{error}");
                 Self::model_gone()

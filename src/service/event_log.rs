@@ -109,6 +109,7 @@ mod tests {
                 position: 2,
                 expected_seconds: Some(1.5),
             },
+            EventKind::Loading,
             EventKind::Started { num_beams: 1 },
             token("a "),
             token("é"),
@@ -125,7 +126,7 @@ mod tests {
             let seq = index as u64 + 1;
             assert_eq!(log.get(index), Some(Event { seq, kind }));
         }
-        assert_eq!(log.get(6), None);
+        assert_eq!(log.get(7), None);
     }
 
     #[test]

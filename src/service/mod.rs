@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chat::Error;
-use crate::engine::{Description, Engine, Health, QueueState, Steps};
+use crate::engine::{Description, Engine, Engines, Health, QueueState, Steps};
 use crate::processor::PictureLimits;
 use crate::remote::Fetcher;
 use crate::store::{self, Store};
@@ -75,7 +75,7 @@ pub struct Limits {
 
 /// Cheap to share; everything in it is.
 pub struct Service {
-    engine: Arc<dyn Engine>,
+    engines: Engines,
     store: Arc<dyn Store>,
     answers: Arc<AnswerRegistry>,
     pictures: Pictures,
@@ -85,35 +85,42 @@ pub struct Service {
 
 impl Service {
     /// Without a `fetcher` visitors put no pictures in from addresses.
-    pub fn new(engine: Arc<dyn Engine>, store: Arc<dyn Store>, limits: Limits, fetcher: Option<Fetcher>) -> Self {
+    pub fn new(engines: impl Into<Engines>, store: Arc<dyn Store>, limits: Limits, fetcher: Option<Fetcher>) -> Self {
+        let engines = engines.into();
+        let first = Arc::clone(engines.first());
         Self {
             answers: Arc::new(AnswerRegistry::new(Arc::clone(&store), &limits)),
-            pictures: Pictures::new(Arc::clone(&engine), Arc::clone(&store), &limits, fetcher),
+            pictures: Pictures::new(first, Arc::clone(&store), &limits, fetcher),
             quotas: Quotas::new(&limits),
-            engine,
+            engines,
             store,
             limits,
         }
     }
 
-    /// The model that answers.
+    /// The model that answers whoever names none.
     pub fn model(&self) -> &Description {
-        self.engine.description()
+        self.engines.first().description()
     }
 
-    /// Whether it does.
+    /// All models that answer, that one first.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<dyn Engine>> {
+        self.engines.iter()
+    }
+
+    /// Whether the first does. Another one that cannot be loaded says so to whoever asks it.
     pub fn health(&self) -> Health {
-        self.engine.health()
+        self.engines.first().health()
     }
 
     /// How many questions wait, and how many are being answered.
     pub fn queue(&self) -> QueueState {
-        self.engine.queue()
+        self.engines.queue()
     }
 
     /// What the model is doing at this moment, and how often it took long.
     pub fn steps(&self) -> Steps {
-        self.engine.steps()
+        self.engines.steps()
     }
 
     /// What has happened of late.

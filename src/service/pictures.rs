@@ -26,6 +26,7 @@ const PREPARED_BYTES: usize = 64 << 20;
 
 /// What takes pictures in.
 pub struct Pictures {
+    /// That a picture is prepared for when it is put in; for others it is when they are asked.
     engine: Arc<dyn Engine>,
     store: Arc<dyn Store>,
     limits: PictureLimits,
@@ -38,12 +39,15 @@ pub struct Pictures {
     prepared: Mutex<Prepared>,
 }
 
-/// Pictures as the model sees them, the last used last.
+/// Pictures as models see them, the last used last.
 #[derive(Default)]
 struct Prepared {
-    pictures: VecDeque<(PictureId, Arc<Picture>)>,
+    pictures: VecDeque<(PreparedFor, Arc<Picture>)>,
     bytes: usize,
 }
+
+/// A picture, and the name of the model that sees it so.
+type PreparedFor = (PictureId, String);
 
 /// A file, and what was taken of the budget for it, which goes when its last user has gone.
 struct HeldFile {
@@ -161,17 +165,23 @@ impl Pictures {
         let (decoded, file) = self.read(file, self.limits, room, decoded).await?;
         let (known, prepared) = decoded?;
         let known = Arc::new(known);
-        self.remember(known.id, prepared);
+        self.remember((known.id, self.engine.description().name.clone()), prepared);
         self.known_files.remember(hash, Arc::clone(&known));
         Ok((known, file))
     }
 
-    /// A kept picture as the model sees it.
+    /// A kept picture as a model sees it.
     ///
     /// # Errors
     /// It is not kept any more, or cannot be read.
-    pub async fn prepared(&self, kept: &PictureInfo, mut room: Reservation) -> Result<Arc<Picture>> {
-        if let Some(picture) = self.recall(&kept.id) {
+    pub async fn prepared(
+        &self,
+        kept: &PictureInfo,
+        engine: &Arc<dyn Engine>,
+        mut room: Reservation,
+    ) -> Result<Arc<Picture>> {
+        let key = (kept.id, engine.description().name.clone());
+        if let Some(picture) = self.recall(&key) {
             return Ok(picture);
         }
         // As much as its upload took, so that it fits in again.
@@ -183,7 +193,7 @@ impl Pictures {
             Some(more) => room.take_arrival(more).await?,
             None => room.shrink_arrival(file.len()),
         }
-        let engine = Arc::clone(&self.engine);
+        let engine = Arc::clone(engine);
         // It kept the limits of when it was put in.
         let limits = PictureLimits {
             max_bytes: usize::MAX,
@@ -192,7 +202,7 @@ impl Pictures {
         };
         let prepare = move |picture: Picture| engine.prepare(&picture);
         let (picture, _file) = self.read(file.into(), limits, room, prepare).await?;
-        Ok(self.remember(kept.id, picture))
+        Ok(self.remember(key, picture))
     }
 
     /// Decodes a file within the budget, and makes something of the picture.
@@ -212,23 +222,23 @@ impl Pictures {
         Ok((made?, Bytes::from_owner(HeldFile { bytes, _room: room })))
     }
 
-    fn recall(&self, id: &PictureId) -> Option<Arc<Picture>> {
+    fn recall(&self, key: &PreparedFor) -> Option<Arc<Picture>> {
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = prepared.pictures.iter().position(|(known, _)| known == id)?;
+        let index = prepared.pictures.iter().position(|(known, _)| known == key)?;
         let entry = prepared.pictures.remove(index)?;
         let picture = Arc::clone(&entry.1);
         prepared.pictures.push_back(entry);
         Some(picture)
     }
 
-    fn remember(&self, id: PictureId, picture: Picture) -> Arc<Picture> {
-        if let Some(known) = self.recall(&id) {
+    fn remember(&self, key: PreparedFor, picture: Picture) -> Arc<Picture> {
+        if let Some(known) = self.recall(&key) {
             return known;
         }
         let picture = Arc::new(picture);
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         prepared.bytes += picture.rgb.len();
-        prepared.pictures.push_back((id, Arc::clone(&picture)));
+        prepared.pictures.push_back((key, Arc::clone(&picture)));
         while prepared.bytes > PREPARED_BYTES
             && let Some((_, oldest)) = prepared.pictures.pop_front()
         {
@@ -336,7 +346,7 @@ mod tests {
         };
         let prepare = async |bytes| {
             let room = pictures.memory.reservation(None);
-            pictures.prepared(&info(bytes), room).await.map(drop)
+            pictures.prepared(&info(bytes), &pictures.engine, room).await.map(drop)
         };
         let too_large = prepare(5000).await;
         assert!(matches!(too_large, Err(Error::PictureTooLarge { .. })), "{too_large:?}");

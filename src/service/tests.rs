@@ -89,6 +89,7 @@ impl Scripted {
             conversation: id.clone(),
             question: Some("what?".into()),
             settings: Settings::default(),
+            models: Vec::new(),
         };
         self.service.ask(&self.visitor, request, str::to_owned).await
     }
@@ -138,7 +139,7 @@ async fn a_question_that_a_full_disk_does_not_take_is_not_asked_and_can_be_asked
     let refused = scripted.ask(&other).await.err();
     assert!(matches!(refused, Some(Error::Internal { .. })), "{refused:?}");
     let is_alone = |queue: QueueState| queue.waiting + queue.running <= 1;
-    assert!(is_alone(scripted.service.engine.queue()), "nothing was asked");
+    assert!(is_alone(scripted.service.engines.queue()), "nothing was asked");
     // What was being answered is, and is not lost: it is kept once there is room.
     scripted.gates.open();
     assert_eq!(last(&answer).await, whole());

@@ -13,7 +13,7 @@ pub fn ask_draft(state: State) {
     let text = draft.trim();
     let (length, most) = (text.chars().count(), state.limits.question_chars);
     if text.is_empty() {
-        let sentence = match state.offers.captions {
+        let sentence = match untrack(|| state.models.offers()).captions {
             true => "Type a question, or press Describe for a caption.",
             false => "Type a question.",
         };
@@ -62,11 +62,21 @@ pub fn ask(state: State, asked: NewQuestion) {
     let fields = untrack(|| state.settings.fields());
     let question = Some(asked.text.clone()).filter(|text| !text.is_empty());
     let prompt = fields.get("prefix").filter(|_| question.is_none()).cloned();
-    let turn = LiveTurn::asked(asked.text, prompt);
+    let (model, other) = untrack(|| {
+        (
+            state.models.info().name,
+            state.models.compared().map(|other| other.name),
+        )
+    });
+    let mut turn = LiveTurn::asked(asked.text.clone(), prompt.clone(), model.clone());
+    let beside = |model: &String| LiveTurn::asked(asked.text.clone(), prompt.clone(), model.clone());
+    turn.beside = other.iter().map(beside).collect();
     state.conversation.turns.update(|turns| turns.push(turn.clone()));
     let request = AskRequest {
         conversation: conversation.clone(),
         question,
+        model: Some(model),
+        compare_with: other,
         fields,
         settings: Default::default(),
     };

@@ -29,8 +29,9 @@ pub enum End {
     Left,
 }
 
-/// Applies the events of one stream to its turn.
-pub async fn read(state: State, turn: &LiveTurn, stream: ByteStream<ApiError>) -> End {
+/// Applies the events of one stream to its turn. Turns beside it that are named in it are handed to
+/// `named`, to be followed by themselves.
+pub async fn read(state: State, turn: &LiveTurn, stream: ByteStream<ApiError>, named: impl Fn(&LiveTurn)) -> End {
     let mut stream = stream.into_inner();
     let mut lines = Lines::default();
     // Taken up at its beginning, it is shown from its beginning.
@@ -67,7 +68,7 @@ pub async fn read(state: State, turn: &LiveTurn, stream: ByteStream<ApiError>) -
                 return End::Failed(ApiError::new(ErrorCode::Internal, sentence));
             };
             turn.seq.set_value(seq);
-            if let Some(end) = apply(state, turn, &mut answer, event) {
+            if let Some(end) = apply(state, turn, &mut answer, event, &named) {
                 return end;
             }
         }
@@ -80,18 +81,32 @@ pub async fn read(state: State, turn: &LiveTurn, stream: ByteStream<ApiError>) -
 }
 
 /// Shows what an event says; the last one ends the answer.
-fn apply(state: State, turn: &LiveTurn, answer: &mut String, event: AnswerEvent) -> Option<End> {
+fn apply(
+    state: State,
+    turn: &LiveTurn,
+    answer: &mut String,
+    event: AnswerEvent,
+    named: impl Fn(&LiveTurn),
+) -> Option<End> {
     let progress = |words: String| state.progress.set(Some(words));
     match event {
         AnswerEvent::Queued {
             position,
             turn: id,
             answer,
+            beside,
             ..
         } => {
+            for (other, answer) in turn.beside.iter().zip(beside) {
+                if other.answer_id().is_none() {
+                    other.ids.set_value(Some((id.clone(), answer)));
+                    named(other);
+                }
+            }
             turn.ids.set_value(Some((id, answer)));
             progress(format!("Waiting, place {position} in the queue"));
         }
+        AnswerEvent::Loading => progress("Loading the model".to_owned()),
         AnswerEvent::Started { num_beams } => {
             turn.num_beams.set(num_beams);
             progress(working(num_beams));
@@ -114,6 +129,9 @@ fn apply(state: State, turn: &LiveTurn, answer: &mut String, event: AnswerEvent)
             turn.prompt.set(Some(prompt));
             turn.further_answers.set(further_answers);
             turn.seed.set(seed);
+            if matches!(finish_reason, FinishReason::Stop | FinishReason::Length) {
+                turn.total_ms.set(Some(timings_ms.total));
+            }
             state
                 .progress
                 .set(Some(summary(finish_reason, timings_ms, generated_tokens)));

@@ -33,21 +33,29 @@ const LOST: &str = "Connection lost, trying again";
 /// Takes up the answer that was coming when the page was loaded.
 pub fn take_up(state: State) {
     let last = state.conversation.turns.with_untracked(|turns| turns.last().cloned());
-    if let (Some(turn), Some(conversation)) = (last, state.conversation.id.get_untracked())
-        && untrack(|| turn.is_answering())
-    {
-        spawn_local(async move {
-            if let Some(stream) = reconnect(state, &conversation, &turn).await {
-                follow(state, conversation, turn, stream).await;
-            }
-        });
+    for turn in last.iter().flat_map(LiveTurn::all) {
+        if untrack(|| turn.is_answering_itself()) {
+            take_up_turn(state, turn.clone());
+        }
     }
+}
+
+/// Takes up the answer of a turn that the server has named.
+fn take_up_turn(state: State, turn: LiveTurn) {
+    let Some(conversation) = state.conversation.id.get_untracked() else {
+        return;
+    };
+    spawn_local(async move {
+        if let Some(stream) = reconnect(state, &conversation, &turn).await {
+            follow(state, conversation, turn, stream).await;
+        }
+    });
 }
 
 /// Reads a turn's stream to its end, taking it up again where it breaks off.
 pub async fn follow(state: State, conversation: ConversationId, turn: LiveTurn, mut stream: ByteStream<ApiError>) {
     loop {
-        match read(state, &turn, stream).await {
+        match read(state, &turn, stream, |other| take_up_turn(state, other.clone())).await {
             End::Left => return,
             End::Done => break,
             End::Failed(error) => {
@@ -64,7 +72,10 @@ pub async fn follow(state: State, conversation: ConversationId, turn: LiveTurn, 
             }
         }
     }
-    state.focus.set(Some(FocusQuestion::Answered));
+    // Where two models are asked, both have answered.
+    if untrack(|| !state.conversation.is_answering()) {
+        state.focus.set(Some(FocusQuestion::Answered));
+    }
 }
 
 /// Takes up a stream that broke off. None where that is not possible; the turn then shows
@@ -136,7 +147,11 @@ async fn reconnect(state: State, conversation: &ConversationId, turn: &LiveTurn)
 
 /// Ends a turn without an answer. The turn says why; the page's alert is for what has no turn.
 fn fail(state: State, turn: &LiveTurn, error: ApiError) {
-    state.give_back(&turn.question);
+    let is_alone = |turns: &Vec<LiveTurn>| turns.last().is_none_or(|last| last.beside.is_empty());
+    // Where another model has answered it, it is no draft any more.
+    if state.conversation.turns.with_untracked(is_alone) {
+        state.give_back(&turn.question);
+    }
     state.progress.set(None);
     turn.state.set(TurnState::Failed { error });
 }
@@ -167,10 +182,11 @@ pub async fn catch_up(state: State, conversation: &ConversationId) {
 }
 
 fn is_answering(conversation: &Conversation) -> bool {
-    conversation
-        .turns
-        .last()
-        .is_some_and(|turn| turn.state == TurnState::Answering)
+    let last = conversation.turns.last();
+    let mut all = last
+        .into_iter()
+        .flat_map(|turn| std::iter::once(turn).chain(&turn.compared));
+    all.any(|turn| turn.state == TurnState::Answering)
 }
 
 fn unreachable() -> ApiError {

@@ -56,8 +56,9 @@ pub fn open_address(state: State, address: String) {
 
 /// Opens an example and asks its question at once.
 pub fn open_example(state: State, index: usize, example: Example) {
+    let offers = untrack(|| state.models.offers());
     let question = NewQuestion {
-        text: example.question,
+        text: example.question_for(offers).to_owned(),
         is_draft: false,
     };
     let shown = ShownPicture {

@@ -7,12 +7,20 @@ use crate::api::ModelInfo;
 
 /// The model in one line.
 pub fn line(model: &ModelInfo) -> String {
-    let name = if model.is_demo {
-        "Small demo model"
-    } else {
-        model.name.rsplit('/').next().unwrap_or_default()
-    };
-    [name, " · ", &model.device].concat()
+    [short_name(model), " · ", &model.device].concat()
+}
+
+/// What it is called where there is little room.
+pub fn short_name(model: &ModelInfo) -> &str {
+    match model.is_demo {
+        true => "Small demo model",
+        false => without_owner(&model.name),
+    }
+}
+
+/// The name of a model on the hub, without its owner's.
+pub fn without_owner(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or_default()
 }
 
 /// What the model knows, plainly where that is little.

@@ -14,7 +14,7 @@ use crate::app::state::{FocusQuestion, State};
 /// Before the page is hydrated, its buttons post the form.
 #[component]
 pub fn Composer(state: State) -> impl IntoView {
-    let offers = state.offers;
+    let offers = move || state.models.offers();
     let is_answering = move || state.conversation.is_answering();
     let ask_or_cancel = move |event: ev::MouseEvent| {
         event.prevent_default();
@@ -34,15 +34,15 @@ pub fn Composer(state: State) -> impl IntoView {
         // What is wrong is said by the server: a browser could not point to a field that is behind a button.
         <form class="composer" id="ask" method="post" action=Base::current().at("/ask") enctype="multipart/form-data" novalidate>
             {move || state.conversation.id.get().map(|id| view! { <input type="hidden" name="conversation" value=id.0/> })}
-            {offers.questions.then(|| view! { <Question state/> })}
+            <Show when=move || offers().questions><Question state/></Show>
             <div class="buttons">
                 // Without questions it is there as Stop alone.
-                <Show when=move || offers.questions || is_answering()>
+                <Show when=move || offers().questions || is_answering()>
                     <button type="submit" name="action" value="ask" class="ask" on:click=ask_or_cancel>
                         {move || if is_answering() { "Stop" } else { "Ask" }}
                     </button>
                 </Show>
-                {offers.captions.then(|| view! {
+                <Show when=move || offers().captions>
                     <button
                         type="submit"
                         name="action"
@@ -53,7 +53,7 @@ pub fn Composer(state: State) -> impl IntoView {
                     >
                         "Describe"
                     </button>
-                })}
+                </Show>
             </div>
             {state.takes_addresses.then(|| view! { <FromAddress state/> })}
         </form>

@@ -21,10 +21,12 @@ pub fn Examples(state: State, examples: Vec<Example>) -> impl IntoView {
 
 #[component]
 fn ExampleButton(state: State, index: usize, example: Example) -> impl IntoView {
-    let question = if example.question.is_empty() {
-        "Caption".to_owned()
-    } else {
-        example.question.clone()
+    let question = {
+        let example = example.clone();
+        move || match example.question_for(state.models.offers()) {
+            "" => "Caption".to_owned(),
+            question => question.to_owned(),
+        }
     };
     let (url, alt, title) = (Base::current().at(&example.url), example.alt.clone(), question.clone());
     let open = move |event: leptos::ev::MouseEvent| {

@@ -3,13 +3,14 @@
 use leptos::prelude::*;
 
 use super::about_model;
+use super::model_choice::ModelChoice;
 use super::settings::Settings;
-use crate::api::{Base, ModelInfo};
+use crate::api::Base;
 use crate::app::actions;
 use crate::app::state::State;
 
 #[component]
-pub fn Header(state: State, model: ModelInfo) -> impl IntoView {
+pub fn Header(state: State) -> impl IntoView {
     let begin_anew = move |event: leptos::ev::MouseEvent| {
         event.prevent_default();
         actions::begin_anew(state);
@@ -23,14 +24,18 @@ pub fn Header(state: State, model: ModelInfo) -> impl IntoView {
                 </svg>
                 <span>"Glimpse"</span>
             </h1>
+            {state.models.are_several().then(|| view! { <ModelChoice state/> })}
             <p class="status" role="status" aria-atomic="false">
-                <span class="model">{about_model::line(&model)}</span>
+                // Where there are several, their choice says it.
+                {(!state.models.are_several()).then(|| view! {
+                    <span class="model">{about_model::line(&untrack(|| state.models.info()))}</span>
+                })}
                 <span class="progress">{move || state.progress.get()}</span>
             </p>
             <form class="anew" method="get" action=Base::current().at("/")>
                 <button type="submit" on:click=begin_anew>"New conversation"</button>
             </form>
-            <Settings state model/>
+            <Settings state/>
         </header>
     }
 }

@@ -6,6 +6,7 @@ mod composer;
 mod examples;
 mod from_address;
 mod header;
+mod model_choice;
 mod page;
 mod paste_and_drop;
 mod picture;

@@ -54,7 +54,7 @@ fn Desk(page: PageState) -> impl IntoView {
     let begun = move || is_opening() || state.conversation.picture.with(Option::is_some);
     view! {
         <div class="page" data-begun=move || begun().then_some("")>
-            <Header state model=page.model.clone()/>
+            <Header state/>
             <main class="desk">
                 <div class="side">
                     <Picture state over/>
@@ -63,7 +63,7 @@ fn Desk(page: PageState) -> impl IntoView {
                 <section class="chat">
                     <div class="said">
                         <Show when=move || state.conversation.turns.with(Vec::is_empty)>
-                            <Welcome model=page.model.clone()/>
+                            <Welcome state/>
                         </Show>
                         <Transcript state/>
                     </div>

@@ -3,12 +3,50 @@
 use leptos::either::Either;
 use leptos::prelude::*;
 
+use super::about_model::{short_name, without_owner};
 use crate::api::{FinishReason, TurnState};
 use crate::app::actions::ask_again;
 use crate::app::state::{LiveTurn, State};
 
 #[component]
 pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
+    let busy = {
+        let turn = turn.clone();
+        move || if turn.is_answering() { "true" } else { "false" }
+    };
+    let is_caption = turn.question.is_empty();
+    let asked = {
+        let (prompt, question) = (turn.prompt.clone(), turn.question.clone());
+        move || match prompt.get() {
+            Some(prefix) if is_caption && !prefix.is_empty() => format!("Describe the picture: {prefix} …"),
+            _ if is_caption => "Describe the picture".to_owned(),
+            _ => question.clone(),
+        }
+    };
+    view! {
+        <article class="turn" aria-busy=busy>
+            <p class="asked" class:caption=is_caption dir="auto">{asked}</p>
+            {match turn.beside.is_empty() {
+                true => Either::Left(view! { <Answer state turn/> }),
+                false => Either::Right(view! { <Compared state turn/> }),
+            }}
+        </article>
+    }
+}
+
+/// The answers of several models, side by side.
+#[component]
+fn Compared(state: State, turn: LiveTurn) -> impl IntoView {
+    let answers = turn.all().cloned().map(|answer| {
+        let label = format!("Answer of {}", without_owner(&answer.model));
+        view! { <section class="of-model" aria-label=label><Answer state turn=answer/></section> }
+    });
+    view! { <div class="compared">{answers.collect_view()}</div> }
+}
+
+/// What a model answered.
+#[component]
+fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
     let LiveTurn {
         question,
         answer,
@@ -17,21 +55,20 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
         further_answers,
         seed,
         num_beams,
+        model,
+        total_ms,
         ..
     } = turn;
     let is_busy = {
         let outcome = outcome.clone();
         move || outcome.with(|outcome| *outcome == TurnState::Answering)
     };
-    let busy = {
-        let is_busy = is_busy.clone();
-        move || if is_busy() { "true" } else { "false" }
-    };
     // Nothing is shown of an answer that has ended without words, but for the note that says so.
     let is_missing = {
         let (is_busy, answer) = (is_busy.clone(), answer.clone());
         move || !is_busy() && answer.with(|answer| answer.trim().is_empty())
     };
+    let is_coming = is_busy.clone();
     let searching = {
         let answer = answer.clone();
         let is_searching = move || is_busy() && num_beams.get() > 1 && answer.with(String::is_empty);
@@ -39,7 +76,7 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
     };
     let is_caption = question.is_empty();
     let again = {
-        let (outcome, question) = (outcome.clone(), question.clone());
+        let outcome = outcome.clone();
         move || {
             outcome
                 .with(has_no_end)
@@ -53,25 +90,29 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
             outcome.with(|outcome| note(outcome, is_empty, is_caption))
         }
     };
-    let asked = {
-        let prompt = prompt.clone();
-        move || match prompt.get() {
-            Some(prefix) if is_caption && !prefix.is_empty() => format!("Describe the picture: {prefix} …"),
-            _ if is_caption => "Describe the picture".to_owned(),
-            _ => question.clone(),
-        }
-    };
+    // With one model it is known, and its time is on the status line.
+    let by = (state.models.are_several() && !model.is_empty()).then(|| {
+        let name = state.models.named(&model);
+        let name = name.map_or_else(
+            || without_owner(&model).to_owned(),
+            |known| short_name(&known).to_owned(),
+        );
+        view! { <p class="by"><span>{name}</span>{move || total_ms.get().map(seconds)}</p> }
+    });
     view! {
-        <article class="turn" aria-busy=busy>
-            <p class="asked" class:caption=is_caption dir="auto">{asked}</p>
-            <p class="answer" dir="auto" hidden=is_missing>{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
-            {move || searching().map(|note| view! { <p class="note">{note}</p> })}
-            {move || further_answers.with(|further| (!further.is_empty()).then(|| further_list(further)))}
-            {move || said().map(|note| view! { <p class="note">{note}</p> })}
-            {again}
-            {move || prompt.get().map(|prompt| view! { <Sent prompt seed=seed.get()/> })}
-        </article>
+        {by}
+        <p class="answer" class:coming=is_coming dir="auto" hidden=is_missing>{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
+        {move || searching().map(|note| view! { <p class="note">{note}</p> })}
+        {move || further_answers.with(|further| (!further.is_empty()).then(|| further_list(further)))}
+        {move || said().map(|note| view! { <p class="note">{note}</p> })}
+        {again}
+        {move || prompt.get().map(|prompt| view! { <Sent prompt seed=seed.get()/> })}
     }
+}
+
+/// How long an answer took, behind the model's name.
+fn seconds(milliseconds: f64) -> String {
+    format!(" · {:.1} s", (milliseconds / 1e3).max(0.1))
 }
 
 /// The other answers, where several were asked for.

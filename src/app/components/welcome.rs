@@ -3,7 +3,8 @@
 use leptos::prelude::*;
 
 use super::about_model::AboutModel;
-use crate::api::{ModelInfo, Offers};
+use crate::api::Offers;
+use crate::app::state::State;
 
 fn introduction(offers: Offers) -> &'static str {
     match offers {
@@ -14,12 +15,13 @@ fn introduction(offers: Offers) -> &'static str {
 }
 
 #[component]
-pub fn Welcome(model: ModelInfo) -> impl IntoView {
+pub fn Welcome(state: State) -> impl IntoView {
+    let models = state.models;
     view! {
         <div class="welcome">
             <h2>"Ask a picture"</h2>
-            <p class="intro">{introduction(model.offers)}</p>
-            <AboutModel model/>
+            <p class="intro">{move || introduction(models.offers())}</p>
+            {move || view! { <AboutModel model=models.info()/> }}
         </div>
     }
 }

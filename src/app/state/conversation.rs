@@ -40,13 +40,13 @@ impl ConversationState {
     /// Whether a turn is still on the page.
     pub fn has(self, turn: &LiveTurn) -> bool {
         self.turns
-            .with_untracked(|turns| turns.iter().any(|other| other.key == turn.key))
+            .with_untracked(|turns| turns.iter().any(|other| other.contains(turn.key)))
     }
 
     /// Whether a turn is the last on the page.
     pub fn is_last(self, turn: &LiveTurn) -> bool {
         self.turns
-            .with_untracked(|turns| turns.last().is_some_and(|last| last.key == turn.key))
+            .with_untracked(|turns| turns.last().is_some_and(|last| last.contains(turn.key)))
     }
 
     /// Shows a conversation, or none, in the place of what is there.
@@ -107,6 +107,9 @@ mod tests {
             prompt: None,
             further_answers: Vec::new(),
             seed: None,
+            model: "one".to_owned(),
+            total_ms: None,
+            compared: Vec::new(),
             state: if is_done {
                 TurnState::Done {
                     finish_reason: FinishReason::Stop,
@@ -149,6 +152,21 @@ mod tests {
             assert_eq!(keys().len(), 3);
             assert_eq!(state.turns.with(|turns| turns[1].answer.get()), "two");
             assert!(state.turns.with(|turns| !turns[1].is_answering()));
+            // One that was put to two models is another.
+            let mut both = turn("b", "two", true);
+            both.compared = vec![turn("b", "other", false)];
+            state.update(conversation(vec![turn("a", "one", true), both.clone()]));
+            assert_eq!(keys()[0], before[0]);
+            assert_ne!(keys()[1], before[1]);
+            assert!(state.is_answering(), "the other model is");
+            let second = state.turns.with(|turns| turns[1].beside[0].clone());
+            assert!(state.has(&second) && state.is_last(&second));
+            both.compared = vec![turn("b", "other one", true)];
+            state.update(conversation(vec![turn("a", "one", true), both]));
+            assert_eq!(
+                (second.answer.get(), state.is_answering()),
+                ("other one".to_owned(), false)
+            );
             // A turn that the server does not know is no turn.
             state.update(conversation(vec![turn("a", "one", true), turn("c", "", false)]));
             assert_eq!(keys()[0], before[0]);

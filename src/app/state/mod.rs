@@ -2,15 +2,17 @@
 //! neither the browser nor any component.
 
 mod conversation;
+mod models;
 mod opening;
 mod settings;
 mod turn;
 
 use leptos::prelude::*;
 
-use crate::api::{Conversation, Offers, PageLimits, PageState};
+use crate::api::{Conversation, PageLimits, PageState};
 
 pub use conversation::{ConversationState, ShownPicture};
+pub use models::ModelsState;
 pub use opening::{KeptPicture, NewQuestion, OpeningState};
 pub use settings::SettingsState;
 pub use turn::LiveTurn;
@@ -38,8 +40,8 @@ pub struct State {
     pub limits: PageLimits,
     /// Whether a picture may be put in from an address.
     pub takes_addresses: bool,
-    /// What the model can be asked.
-    pub offers: Offers,
+    /// Which model is asked, and what it can be asked.
+    pub models: ModelsState,
 }
 
 /// Why the question box may want the focus.
@@ -64,8 +66,11 @@ impl State {
             focus: RwSignal::new(None),
             limits: page.limits,
             takes_addresses: page.takes_addresses,
-            offers: page.model.offers,
+            models: ModelsState::new(page),
         };
+        if let Some(conversation) = page.conversation.as_ref().filter(|_| page.chosen.is_empty()) {
+            state.models.go_on(conversation);
+        }
         state.conversation.show(page.conversation.clone());
         state
     }
@@ -74,6 +79,9 @@ impl State {
     pub fn show(self, conversation: Option<Conversation>) {
         self.opening.cancel();
         self.progress.set(None);
+        if let Some(conversation) = &conversation {
+            self.models.go_on(conversation);
+        }
         self.conversation.show(conversation);
     }
 

@@ -24,11 +24,17 @@ pub struct LiveTurn {
     pub seed: ArcRwSignal<Option<u64>>,
     /// How many beams are being searched for the answer, as far as it is known.
     pub num_beams: ArcRwSignal<usize>,
+    /// The name of the model that is asked; empty where an older Glimpse did not say.
+    pub model: String,
+    /// How long the answer took, in milliseconds, once it is whole.
+    pub total_ms: ArcRwSignal<Option<f64>>,
+    /// The same question to other models.
+    pub beside: Vec<LiveTurn>,
 }
 
 impl LiveTurn {
-    /// A question that is about to be asked; `prompt` is how its answer is to begin.
-    pub fn asked(question: String, prompt: Option<String>) -> Self {
+    /// A question that is about to be put to a model; `prompt` is how its answer is to begin.
+    pub fn asked(question: String, prompt: Option<String>, model: String) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         Self {
             key: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -41,12 +47,16 @@ impl LiveTurn {
             further_answers: ArcRwSignal::new(Vec::new()),
             seed: ArcRwSignal::new(None),
             num_beams: ArcRwSignal::new(1),
+            model,
+            total_ms: ArcRwSignal::new(None),
+            beside: Vec::new(),
         }
     }
 
     /// A turn that the server knows.
     pub fn new(turn: Turn) -> Self {
-        let live = Self::asked(turn.question.clone(), None);
+        let mut live = Self::asked(turn.question.clone(), None, turn.model.clone());
+        live.beside = turn.compared.iter().cloned().map(Self::new).collect();
         live.update(turn);
         live
     }
@@ -54,9 +64,18 @@ impl LiveTurn {
     /// Whether this is the turn that the server names so; one that it has not named yet may be.
     pub fn may_be(&self, turn: &Turn) -> bool {
         let is_named = |(id, _): &(TurnId, AnswerId)| *id == turn.id;
-        self.ids
-            .with_value(|ids| ids.as_ref().map(is_named))
-            .unwrap_or(self.question == turn.question)
+        let is_it = self.ids.with_value(|ids| ids.as_ref().map(is_named));
+        self.beside.len() == turn.compared.len() && is_it.unwrap_or(self.question == turn.question)
+    }
+
+    /// Whether this is it, or one beside it.
+    pub fn contains(&self, key: usize) -> bool {
+        self.all().any(|turn| turn.key == key)
+    }
+
+    /// It, and those beside it.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.beside)
     }
 
     /// The answer's name, once it is known.
@@ -72,10 +91,21 @@ impl LiveTurn {
         set_changed(&self.prompt, turn.prompt);
         set_changed(&self.further_answers, turn.further_answers);
         set_changed(&self.seed, turn.seed);
+        set_changed(&self.total_ms, turn.total_ms);
         set_changed(&self.state, turn.state);
+        for (live, known) in self.beside.iter().zip(turn.compared) {
+            live.update(known);
+        }
     }
 
+    /// Whether its own answer is coming, or one beside it.
     pub fn is_answering(&self) -> bool {
+        // Each is looked at, so that a change of any of them is seen.
+        self.all().filter(|turn| turn.is_answering_itself()).count() > 0
+    }
+
+    /// Whether its own answer is coming.
+    pub fn is_answering_itself(&self) -> bool {
         self.state.with(|state| matches!(state, TurnState::Answering))
     }
 }

@@ -317,7 +317,7 @@ fn how_it_ended(mut events: Events) -> Result<Vec<Vec<u32>>, String> {
     let mut ends = Vec::new();
     while let Ok(event) = events.try_recv() {
         match event {
-            Event::Queued { .. } | Event::Started { .. } => {}
+            Event::Queued { .. } | Event::Loading | Event::Started { .. } => {}
             Event::Token { token, .. } => streamed.push(token.id),
             Event::Done(summary) => {
                 let ids = |answer: &crate::engine::WrittenAnswer| {

@@ -87,10 +87,11 @@ pub use script::{Script, ScriptError};
 use std::time::Duration;
 
 use super::job::Job;
+use super::loader::{Ended, LoadedModel};
 use super::prompt::as_prompt;
 use super::queue::{Permit, Queue, QueueSender, Waiting, queue};
 use super::{
-    Description, Engine, EngineError, Event, Events, Health, Instruction, Purpose, QueueLimits, QueueState, Submission,
+    Description, Engine, EngineError, Event, Health, Instruction, Purpose, QueueLimits, QueueState, Submission,
     Summary, Timings, WrittenAnswer,
 };
 use crate::generation::{FinishReason, GeneratedToken, Sequence};
@@ -116,6 +117,7 @@ pub struct ScriptedEngine {
     queue: QueueSender<Job>,
     gates: Gates,
     description: Description,
+    ended: Ended,
 }
 
 impl ScriptedEngine {
@@ -130,21 +132,36 @@ impl ScriptedEngine {
             queue,
             gates: gates.clone(),
         };
-        std::thread::Builder::new()
-            .name("script".into())
-            .spawn(move || reader.run())?;
+        let (ends, ended) = Ended::pair();
+        std::thread::Builder::new().name("script".into()).spawn(move || {
+            reader.run();
+            drop(ends);
+        })?;
         Ok(Self {
             queue: sender,
             gates,
-            description: Description {
-                name: "scripted".into(),
-                device: "none".into(),
-                dtype: "none".into(),
-                is_demo: false,
-                purpose: Purpose::Conversation,
-                load_ms: 0.0,
-            },
+            description: Self::describe("scripted"),
+            ended,
         })
+    }
+
+    /// What there is to be known of a script that is called so.
+    pub fn describe(name: &str) -> Description {
+        Description {
+            name: name.into(),
+            device: "none".into(),
+            dtype: "none".into(),
+            is_demo: false,
+            purpose: Purpose::Conversation,
+            load_ms: 0.0,
+        }
+    }
+}
+
+impl From<ScriptedEngine> for LoadedModel {
+    fn from(engine: ScriptedEngine) -> Self {
+        let ended = engine.ended.clone();
+        Self::new(engine, ended)
     }
 }
 
@@ -175,13 +192,13 @@ impl Engine for ScriptedEngine {
         processor.resize(picture)
     }
 
-    fn submit(&self, submission: Submission) -> Result<Events, EngineError> {
+    fn enqueue(&self, job: Job) -> Result<(), EngineError> {
         if self.gates.is_broken() {
             return Err(EngineError::DeviceFailed);
         }
-        let events = Job::submit(submission, &self.queue);
+        let entered = job.enter(&self.queue);
         self.gates.show_queue(self.queue.state());
-        events
+        entered
     }
 
     fn queue(&self) -> QueueState {
@@ -190,7 +207,7 @@ impl Engine for ScriptedEngine {
 }
 
 /// Why an answer has no summary.
-enum Ended {
+enum NoSummary {
     /// Nobody waits for it any more.
     Cancelled,
     Failed(EngineError),
@@ -211,8 +228,8 @@ impl Reader {
             drop(permit);
             let last = match result {
                 Ok(summary) => Some(Event::Done(summary)),
-                Err(Ended::Failed(error)) => Some(Event::Failed(error)),
-                Err(Ended::Cancelled) => None,
+                Err(NoSummary::Failed(error)) => Some(Event::Failed(error)),
+                Err(NoSummary::Cancelled) => None,
             };
             self.gates.ended(last.as_ref(), self.queue.state());
             if let Some(last) = last {
@@ -241,7 +258,7 @@ impl Reader {
         self.gates.wait_for_change(LOOK_AROUND);
     }
 
-    fn answer(&self, job: &Job) -> Result<Summary, Ended> {
+    fn answer(&self, job: &Job) -> Result<Summary, NoSummary> {
         let Submission {
             instruction, options, ..
         } = &job.submission;
@@ -277,7 +294,7 @@ impl Reader {
 
     /// Sends tokens as the gates let them through; those of beams, which show nothing before
     /// all are searched, `at_once`.
-    fn send_tokens(&self, job: &Job, tokens: &[String], at_once: bool) -> Result<(), Ended> {
+    fn send_tokens(&self, job: &Job, tokens: &[String], at_once: bool) -> Result<(), NoSummary> {
         let send = |(index, text): (usize, &String)| {
             job.send(Event::Token {
                 token: token(index),
@@ -297,16 +314,16 @@ impl Reader {
         Ok(())
     }
 
-    fn wait_for_token(&self, job: &Job) -> Result<(), Ended> {
+    fn wait_for_token(&self, job: &Job) -> Result<(), NoSummary> {
         loop {
             if job.is_cancelled() {
-                return Err(Ended::Cancelled);
+                return Err(NoSummary::Cancelled);
             }
             match self.gates.take_token() {
                 Passage::Open => return Ok(()),
                 Passage::Closed => self.look_around(),
                 Passage::Fails(Failure::Dies) => panic!("the script says so"),
-                Passage::Fails(failure) => return Err(Ended::Failed(failure.into())),
+                Passage::Fails(failure) => return Err(NoSummary::Failed(failure.into())),
             }
         }
     }

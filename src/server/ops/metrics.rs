@@ -21,7 +21,10 @@
 //! | `glimpse_http_requests_total` | counter | | `status`: `1xx` … `5xx` | requests, by the class of their answer |
 //! | `glimpse_errors_total` | counter | | `code`: of [`api::ErrorCode`](crate::api::ErrorCode) | errors that requests of any kind were answered with |
 //! | `glimpse_ready` | gauge | | | 1 where the model answers, 0 where it is being loaded or has failed |
-//! | `glimpse_model_info` | gauge | | `model`, `device`, `dtype` | 1 |
+//! | `glimpse_model_info` | gauge | | `model`, `device`, `dtype` | 1, of each model |
+//! | `glimpse_model_loaded` | gauge | | `model` | 1 where the model is in memory |
+//! | `glimpse_model_loads_total` | counter | | `model`; `outcome`: `loaded`, `failed` | models of several that were loaded when they were asked, or at the start |
+//! | `glimpse_model_unloads_total` | counter | | `model` | models of several that made room for another |
 //! | `glimpse_batch_rows` | histogram | | | sequences of one forward pass (noted by the engine, as all that follow) |
 //! | `glimpse_cache_hits_total` | counter | | `cache`: `picture`, `prefix` | what was found in a cache |
 //! | `glimpse_cache_misses_total` | counter | | `cache` | what was not |
@@ -43,7 +46,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::ErrorCode;
-use crate::engine::Health;
+use crate::engine::{Health, Presence};
 use crate::service::Service;
 
 /// Seconds that waiting and answering take, from a small model alone to a queue of an hour's.
@@ -65,7 +68,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What there is, in Prometheus' own terms: type, name, unit and help.
-const ALL: [(Kind, &str, Option<Unit>, &str); 22] = [
+const ALL: [(Kind, &str, Option<Unit>, &str); 25] = [
     (
         Kind::Counter,
         "glimpse_questions_total",
@@ -145,7 +148,25 @@ const ALL: [(Kind, &str, Option<Unit>, &str); 22] = [
         "Errors that requests were answered with, by code.",
     ),
     (Kind::Gauge, "glimpse_ready", None, "Whether the model answers."),
-    (Kind::Gauge, "glimpse_model_info", None, "The model, as labels."),
+    (Kind::Gauge, "glimpse_model_info", None, "The models, as labels."),
+    (
+        Kind::Gauge,
+        "glimpse_model_loaded",
+        None,
+        "Whether a model is in memory.",
+    ),
+    (
+        Kind::Counter,
+        "glimpse_model_loads_total",
+        None,
+        "Models that were loaded, or could not be.",
+    ),
+    (
+        Kind::Counter,
+        "glimpse_model_unloads_total",
+        None,
+        "Models that made room for another.",
+    ),
     (
         Kind::Histogram(&ROWS),
         "glimpse_batch_rows",
@@ -280,10 +301,14 @@ pub async fn serve(State(service): State<Arc<Service>>) -> Response {
     gauge!("glimpse_running_step_seconds").set(age.as_secs_f64());
     let is_ready = service.health() == Health::Ready;
     gauge!("glimpse_ready").set(f64::from(u8::from(is_ready)));
-    let model = service.model();
-    gauge!("glimpse_model_info", "model" => model.name.clone(), "device" => model.device.clone(),
-           "dtype" => model.dtype.clone())
-    .set(1.0);
+    for engine in service.models() {
+        let model = engine.description();
+        gauge!("glimpse_model_info", "model" => model.name.clone(), "device" => model.device.clone(),
+               "dtype" => model.dtype.clone())
+        .set(1.0);
+        let is_loaded = engine.presence() == Presence::Loaded;
+        gauge!("glimpse_model_loaded", "model" => model.name.clone()).set(f64::from(u8::from(is_loaded)));
+    }
     text(recorded)
 }
 

@@ -43,6 +43,7 @@ pub async fn serve(State(service): State<Arc<Service>>, request: Request) -> Res
         &format!(r#"<p><a href="{again}">Look again</a> · <a href="{home}">Open Glimpse</a></p>"#),
         "\n<h2>Now</h2>\n",
         &now(&service),
+        &models(&service),
         "<h2>The last hour</h2>\n",
         &outcomes(&hour),
         &plots(&hour),
@@ -86,6 +87,42 @@ fn now(service: &Service) -> String {
             format!("{} of {} MB", megabytes(held), megabytes(limit)),
         ),
     ])
+}
+
+/// Each model, where there are several.
+fn models(service: &Service) -> String {
+    if service.models().count() == 1 {
+        return String::new();
+    }
+    let mut rows = String::new();
+    for engine in service.models() {
+        let (model, queue) = (engine.description(), engine.queue());
+        let state = match engine.health() {
+            Health::Ready => engine.presence().name().to_owned(),
+            Health::Failed(reason) => format!("failed: {reason}"),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            rows,
+            r#"<tr><th scope="row">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>"#,
+            escaped(&model.name),
+            escaped(&state),
+            escaped(&model.dtype),
+            queue.running,
+            queue.waiting
+        );
+    }
+    format!(
+        r#"<h2>Models</h2>
+<div class="wide" role="region" aria-label="Models" tabindex="0">
+<table>
+<thead><tr><th scope="col">Model</th><th scope="col">State</th><th scope="col">Dtype</th><th scope="col">Answers</th><th scope="col">Waiting</th></tr></thead>
+<tbody>
+{rows}</tbody>
+</table>
+</div>
+"#
+    )
 }
 
 /// What the model is busy with. No ids: they are in the log.

@@ -1,7 +1,7 @@
 //! The words of [`chat`](crate::chat) in those that the page and its server exchange.
 
 use crate::api;
-use crate::chat::{AnswerState, Conversation, EventKind, FinishReason, Timings, Turn};
+use crate::chat::{Answer, AnswerState, Conversation, EventKind, FinishReason, Timings, Turn, TurnId};
 use crate::engine::{Description, Purpose};
 use crate::service::{InFlightAnswer, NumberLimit};
 
@@ -20,25 +20,38 @@ impl From<Conversation> for api::Conversation {
     }
 }
 
-/// A turn with its last answer, which is the one that the page shows.
+/// A turn with the last answer of each model, which are those that the page shows.
 fn turn(turn: Turn) -> Option<api::Turn> {
     let Turn {
-        id,
-        question,
-        mut answers,
-        ..
+        id, question, answers, ..
     } = turn;
-    let answer = answers.pop()?;
-    Some(api::Turn {
+    let mut shown: Vec<Answer> = Vec::new();
+    for answer in answers {
+        match shown.iter_mut().find(|other| other.model == answer.model) {
+            Some(earlier) => *earlier = answer,
+            None => shown.push(answer),
+        }
+    }
+    let mut turns = shown.into_iter().map(|answer| answered(&id, &question, answer));
+    let mut first = turns.next()?;
+    first.compared = turns.collect();
+    Some(first)
+}
+
+fn answered(id: &TurnId, question: &str, answer: Answer) -> api::Turn {
+    api::Turn {
         id: api::TurnId(id.to_string()),
         answer_id: api::AnswerId(answer.id.to_string()),
-        question,
+        question: question.to_owned(),
         prompt: answer.prompt,
         state: state(answer.state),
         answer: answer.text,
         further_answers: answer.further_texts,
         seed: answer.seed,
-    })
+        model: answer.model,
+        total_ms: answer.timings.map(|timings| timings.total),
+        compared: Vec::new(),
+    }
 }
 
 fn state(state: AnswerState) -> api::TurnState {
@@ -85,7 +98,13 @@ pub fn event(answer: &InFlightAnswer, event: EventKind) -> api::AnswerEvent {
             expected_seconds,
             turn: api::TurnId(answer.turn.to_string()),
             answer: api::AnswerId(answer.id.to_string()),
+            beside: answer
+                .beside
+                .iter()
+                .map(|other| api::AnswerId(other.id.to_string()))
+                .collect(),
         },
+        EventKind::Loading => api::AnswerEvent::Loading,
         EventKind::Started { num_beams } => api::AnswerEvent::Started { num_beams },
         EventKind::Token { text } => api::AnswerEvent::Token { text },
         EventKind::Done(completion) => api::AnswerEvent::Done {

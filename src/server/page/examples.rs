@@ -21,32 +21,25 @@ fn entries() -> Vec<Entry> {
         .unwrap_or_default()
 }
 
-/// What goes with every picture, for a model that writes no captions.
-const ANY_QUESTION: &str = "What is in the picture?";
-
 impl Entry {
     fn bytes(&self) -> Option<Vec<u8>> {
         assets::bytes(&format!("examples/{}", self.file))
     }
+}
 
-    /// The question that a model which offers these is asked; empty for a caption.
-    fn question_for(&self, offers: Offers) -> String {
-        match (offers.questions, offers.captions) {
-            (false, _) => String::new(),
-            (true, false) if self.question.is_empty() => ANY_QUESTION.into(),
-            _ => self.question.clone(),
+impl From<Entry> for Example {
+    fn from(entry: Entry) -> Self {
+        Self {
+            url: format!("/examples/{}", entry.file),
+            question: entry.question,
+            alt: entry.alt,
         }
     }
 }
 
-/// The examples as the page shows them for a model that offers these.
-pub fn all(offers: Offers) -> Vec<Example> {
-    let example = |entry: Entry| Example {
-        url: format!("/examples/{}", entry.file),
-        question: entry.question_for(offers),
-        alt: entry.alt,
-    };
-    entries().into_iter().map(example).collect()
+/// The examples, each with the question that goes best with it.
+pub fn all() -> Vec<Example> {
+    entries().into_iter().map(Into::into).collect()
 }
 
 /// The pictures of the examples, each decoded when it is asked for.
@@ -57,9 +50,11 @@ pub fn pictures() -> impl Iterator<Item = Picture> + Send {
     all.filter_map(decode)
 }
 
-/// The bytes of an example's picture, and its question (`None` asks for a caption).
+/// The bytes of an example's picture, and its question to a model that offers these (`None` asks for a
+/// caption).
 pub fn open(index: usize, offers: Offers) -> Option<(Vec<u8>, Option<String>)> {
     let entry = entries().into_iter().nth(index)?;
-    let question = Some(entry.question_for(offers)).filter(|question| !question.is_empty());
-    Some((entry.bytes()?, question))
+    let bytes = entry.bytes()?;
+    let question = Example::from(entry).question_for(offers).to_owned();
+    Some((bytes, Some(question).filter(|question| !question.is_empty())))
 }

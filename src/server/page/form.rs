@@ -16,7 +16,7 @@ use futures::StreamExt;
 use leptos::prelude::provide_context;
 
 use super::{examples, functions};
-use crate::api::{self, ApiError, AskRequest, Base, Conversation, ConversationId, Fields};
+use crate::api::{self, ApiError, AskRequest, Base, Conversation, ConversationId, Fields, Offers};
 use crate::app;
 use crate::chat::{Error, Missing, RequestId, Visitor};
 use crate::remote::address;
@@ -37,6 +37,8 @@ pub struct FailedForm {
     pub address: String,
     pub settings: Fields,
     pub conversation: Option<Conversation>,
+    /// That were asked, by name.
+    pub models: Vec<String>,
 }
 
 /// The form's fields.
@@ -50,6 +52,9 @@ struct Form {
     question: String,
     action: Action,
     example: Option<usize>,
+    /// The model that is asked, and the one that it is compared with.
+    model: Option<String>,
+    compare_with: Option<String>,
     /// All other fields.
     settings: Fields,
 }
@@ -133,6 +138,10 @@ impl Form {
                         _ => Action::Ask,
                     }
                 }
+                "model" => form.model = Some(text(field, most, room).await?).filter(|name| !name.is_empty()),
+                "compare_with" => {
+                    form.compare_with = Some(text(field, most, room).await?).filter(|name| !name.is_empty())
+                }
                 "example" => form.example = text(field, most, room).await?.parse().ok(),
                 name if api::is_setting(name) => {
                     let name = name.to_owned();
@@ -180,7 +189,22 @@ impl Form {
             // What was typed comes back, but for a password.
             address: address::shown(&self.address),
             settings: self.settings,
+            models: self.model.into_iter().chain(self.compare_with).collect(),
         }
+    }
+
+    /// What can be asked of all models that are.
+    fn offers(&self, service: &Service) -> Offers {
+        let first = service.model().name.clone();
+        let names = self
+            .model
+            .as_ref()
+            .or(Some(&first))
+            .into_iter()
+            .chain(&self.compare_with);
+        let of = |name: &String| service.models().find(|engine| engine.description().name == *name);
+        let offers = names.filter_map(of).map(|engine| engine.description().purpose.into());
+        offers.reduce(Offers::common).unwrap_or(service.model().purpose.into())
     }
 
     /// The conversation that the form is about, begun if it brings a picture.
@@ -192,7 +216,7 @@ impl Form {
     ) -> Result<ConversationId, Error> {
         let begun = if let Some(index) = self.example {
             let missing = Error::NotFound { what: Missing::Example };
-            let (file, question) = examples::open(index, service.model().purpose.into()).ok_or(missing)?;
+            let (file, question) = examples::open(index, self.offers(service)).ok_or(missing)?;
             self.action = if question.is_some() {
                 Action::Ask
             } else {
@@ -223,12 +247,16 @@ impl Form {
         let request = AskRequest {
             conversation: id.clone(),
             question,
+            model: self.model.clone(),
+            compare_with: self.compare_with.clone(),
             fields: self.settings.clone(),
             settings: Default::default(),
         };
         let answer = functions::begin_answer(service, visitor, request).await?;
-        let mut events = pin!(answer.follow(0));
-        while events.next().await.is_some() {}
+        for answer in std::iter::once(&answer).chain(&answer.beside) {
+            let mut events = pin!(answer.follow(0));
+            while events.next().await.is_some() {}
+        }
         Ok(id)
     }
 }

@@ -31,7 +31,9 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
     let failed = use_context::<FailedForm>().unwrap_or_default();
     let mut state = PageState {
         model: service.model().into(),
-        examples: examples::all(service.model().purpose.into()),
+        models: service.models().map(|engine| engine.description().into()).collect(),
+        chosen: failed.models,
+        examples: examples::all(),
         conversation: failed.conversation,
         error: failed.error,
         draft: failed.draft,
@@ -162,6 +164,7 @@ pub async fn begin_answer(
         conversation: parse(&request.conversation)?,
         question: request.question,
         settings,
+        models: request.model.into_iter().chain(request.compare_with).collect(),
     };
     service.ask(visitor, request, called).await
 }
@@ -179,10 +182,12 @@ pub async fn follow(
     let (service, visitor) = (service()?, visitor()?);
     let id = parse(&id).map_err(refuse)?;
     let latest = service.latest_answer(&visitor, &id).await.map_err(refuse)?;
-    if answer.is_some_and(|answer| answer.0 != latest.id.as_str()) {
-        return Err(refuse(Error::NotFound { what: Missing::Answer }));
-    }
-    Ok(answer_stream::lines(&latest, after.unwrap_or_default()))
+    let followed = match answer {
+        Some(answer) => latest.named(&answer.0),
+        None => Some(latest),
+    };
+    let followed = followed.ok_or_else(|| refuse(Error::NotFound { what: Missing::Answer }))?;
+    Ok(answer_stream::lines(&followed, after.unwrap_or_default()))
 }
 
 /// As the button Stop asks; an answer that is over already is no error.

@@ -60,15 +60,16 @@ pub fn from_hub(state: &mut State, request: &Request) -> Answer {
         Some(_) => return Answer::error(503, "", ""),
         None => {}
     }
+    let id = state.called.unwrap_or(ID);
     let path = request.path.strip_prefix(MIRROR).unwrap_or(&request.path);
-    let resolved = format!("/api/resolve-cache/models/{ID}/{COMMIT}/");
+    let resolved = format!("/api/resolve-cache/models/{id}/{COMMIT}/");
     if let Some(file) = path.strip_prefix(&resolved) {
         return small_file(state, file);
     }
-    if path.starts_with(&format!("/api/models/{ID}/revision/")) {
+    if path.starts_with(&format!("/api/models/{id}/revision/")) {
         return listing(state);
     }
-    let Some(rest) = path.strip_prefix(&format!("/{ID}/resolve/")) else {
+    let Some(rest) = path.strip_prefix(&format!("/{id}/resolve/")) else {
         // The hub does not say whether a repository is private or not there at all.
         return Answer::error(401, "RepoNotFound", "Repository not found");
     };

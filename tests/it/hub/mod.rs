@@ -1,6 +1,7 @@
 //! Models from a hub: what is downloaded, kept, checked, and said when it cannot be.
 
 mod answers;
+mod auto;
 mod cache;
 mod download;
 mod listing;

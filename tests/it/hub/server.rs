@@ -71,6 +71,8 @@ pub struct State {
     pub access: Access,
     faults: Vec<(Fault, usize)>,
     requests: Vec<Request>,
+    /// What the repository is called, where that is not [`ID`].
+    pub called: Option<&'static str>,
     /// Where large files are.
     pub cdn: String,
 }
@@ -117,6 +119,11 @@ impl Hub {
 
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         self.lock().files.insert(name.into(), bytes);
+    }
+
+    /// Calls the repository otherwise than [`ID`].
+    pub fn rename(&self, id: &'static str) {
+        self.lock().called = Some(id);
     }
 
     pub fn remove(&self, name: &str) {

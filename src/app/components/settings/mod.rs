@@ -11,13 +11,13 @@ use leptos::html::Div;
 use leptos::prelude::*;
 
 use self::panel::Panel;
-use crate::api::{Fields, ModelInfo};
+use crate::api::Fields;
 use crate::app::browser::form_fields::Control;
 use crate::app::browser::{focus, storage};
 use crate::app::state::State;
 
 #[component]
-pub fn Settings(state: State, model: ModelInfo) -> impl IntoView {
+pub fn Settings(state: State) -> impl IntoView {
     let settings = state.settings;
     let panel = NodeRef::<Div>::new();
     let open = RwSignal::new(false);
@@ -65,7 +65,7 @@ pub fn Settings(state: State, model: ModelInfo) -> impl IntoView {
             on:toggle=toggled
             on:input=changed
         >
-            <Panel settings model reset=move || settings.replace(Fields::new())/>
+            <Panel settings models=state.models reset=move || settings.replace(Fields::new())/>
         </div>
     }
 }

@@ -4,16 +4,15 @@
 use leptos::prelude::*;
 
 use super::fields;
-use crate::api::ModelInfo;
 use crate::app::components::about_model::AboutModel;
-use crate::app::state::SettingsState;
+use crate::app::state::{ModelsState, SettingsState};
 
 #[component]
-pub fn Panel(settings: SettingsState, model: ModelInfo, reset: impl Fn() + 'static) -> impl IntoView {
-    let context_hint = if model.is_demo {
-        "Automatic: the last two."
-    } else {
-        "Automatic: as many as fit."
+pub fn Panel(settings: SettingsState, models: ModelsState, reset: impl Fn() + 'static) -> impl IntoView {
+    let context_hint = match untrack(|| models.info()).is_demo {
+        _ if models.are_several() => "Automatic: as many as suit the model.",
+        true => "Automatic: the last two.",
+        false => "Automatic: as many as fit.",
     };
     let number = move |name, hint| fields::number(settings, name, hint);
     view! {
@@ -53,6 +52,6 @@ pub fn Panel(settings: SettingsState, model: ModelInfo, reset: impl Fn() + 'stat
             {fields::check(settings, "raw", "Without “Question: … Answer:” and earlier turns.")}
         </details>
         <button type="button" class="reset" on:click=move |_| reset()>"Reset"</button>
-        <AboutModel model/>
+        {move || view! { <AboutModel model=models.info()/> }}
     }
 }
