@@ -10,7 +10,7 @@ use super::prompt::SentPrompt;
 use super::queue::{Permit, Waiting};
 use super::{Event, Summary, Timings, WrittenAnswer};
 use crate::chat::PictureId;
-use crate::generation::{Answer, FinishReason, GeneratedToken, GenerationError, Pass, RowLogits, Sequence};
+use crate::generation::{Answer, FinishReason, GeneratedToken, GenerationError, Needs, Pass, RowLogits, Sequence};
 use crate::processor::{TextProcessor, TextStream};
 
 /// What a request needs next.
@@ -149,6 +149,11 @@ impl<'p, M: Model> Request<'p, M> {
         self.encoded = None;
         self.phase = Phase::Tokens;
         self.timings.prefill = self.since_begin() - self.timings.image;
+    }
+
+    /// What its answer needs of the logits that it takes next.
+    pub fn needs(&self) -> Needs {
+        self.answer.needs()
     }
 
     /// The next pass, with the sequences brought into its order.

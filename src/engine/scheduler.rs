@@ -354,7 +354,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             let pass = request.pass(model);
             let count = pass.as_ref().map_or(0, |pass| pass.tokens.len());
             counts.push(count);
-            needs.extend(std::iter::repeat_n(request.answer.needs(), count));
+            needs.extend(std::iter::repeat_n(request.needs(), count));
             tokens.extend(pass.into_iter().flat_map(|pass| pass.tokens));
         }
         let mut rows: Vec<&mut M::Sequence> = requests
@@ -588,7 +588,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         let Self {
             running, model, watch, ..
         } = self;
-        let needs: Vec<_> = of(running, taken).map(|request| request.answer.needs()).collect();
+        let needs: Vec<_> = of(running, taken).map(|request| request.needs()).collect();
         let finished = guarded(
             || watch.span(),
             || Ok(model.finish_reading(reading, &mut parts(running, taken), &needs)?),

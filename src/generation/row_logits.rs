@@ -30,7 +30,7 @@ pub struct LogitsReader {
     is_on_host: bool,
     /// How far each token is from the end of the vocabulary, `[vocabulary]` in f32, which is exact below
     /// 2^24; on the device since the first time it was needed.
-    from_end: OnceLock<Tensor>,
+    countdown: OnceLock<Tensor>,
 }
 
 impl LogitsReader {
@@ -38,7 +38,7 @@ impl LogitsReader {
     pub fn new(is_on_host: bool) -> Self {
         Self {
             is_on_host,
-            from_end: OnceLock::new(),
+            countdown: OnceLock::new(),
         }
     }
 
@@ -69,7 +69,7 @@ impl LogitsReader {
     fn best_tokens(&self, logits: &Tensor) -> Result<Vec<RowLogits>> {
         let logits = logits.to_dtype(DType::F32)?.contiguous()?;
         let vocabulary = logits.dim(D::Minus1)?;
-        let from_end = self.from_end(vocabulary, logits.device())?;
+        let from_end = self.countdown(vocabulary, logits.device())?;
         let greatest = logits.max_keepdim(D::Minus1)?;
         let is_greatest = logits.broadcast_eq(&greatest)?.to_dtype(DType::F32)?;
         let first = is_greatest.broadcast_mul(&from_end)?.max(D::Minus1)?;
@@ -82,13 +82,13 @@ impl LogitsReader {
         Ok(both.to_vec2()?.into_iter().map(best).collect())
     }
 
-    fn from_end(&self, vocabulary: usize, device: &Device) -> Result<Tensor> {
-        if let Some(known) = self.from_end.get().filter(|known| known.elem_count() == vocabulary) {
+    fn countdown(&self, vocabulary: usize, device: &Device) -> Result<Tensor> {
+        if let Some(known) = self.countdown.get().filter(|known| known.elem_count() == vocabulary) {
             return Ok(known.clone());
         }
         let numbers: Vec<f32> = (1..=vocabulary).rev().map(|number| number as f32).collect();
         let from_end = Tensor::from_vec(numbers, vocabulary, device)?;
-        Ok(self.from_end.get_or_init(|| from_end).clone())
+        Ok(self.countdown.get_or_init(|| from_end).clone())
     }
 }
 
