@@ -6,7 +6,6 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::CapfiltError;
-use super::filter::does;
 use crate::engine::{
     BatchLimits, ClientKey, Engine, EngineError, Event, Events, Instruction, LocalEngine, QueueLimits, Submission,
 };
@@ -71,7 +70,7 @@ impl Captioner {
     pub fn start(model: OpenModel, options: CaptionOptions) -> Result<Self, CapfiltError> {
         if !matches!(model.purpose, Purpose::Captions | Purpose::Conversation) {
             return Err(CapfiltError::NoCaptioner {
-                does: does(model.purpose),
+                does: model.purpose.does(),
                 name: model.name,
             });
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::CapfiltError;
 use super::web_text::{is_empty, prepared};
 use crate::generation::GenerationError;
-use crate::models::{MatchScore, Matcher, Network, OpenModel, Purpose};
+use crate::models::{MatchScore, Matcher, OpenModel, Purpose};
 use crate::processor::{Picture, Processor};
 
 /// Pictures that are remembered as they are compared, for others of the same bytes: tens of megabytes each.
@@ -51,13 +51,8 @@ pub fn with_filter<T>(
     model: &OpenModel,
     work: impl FnOnce(&mut dyn Filter) -> Result<T, CapfiltError>,
 ) -> Result<T, CapfiltError> {
-    match &model.network {
-        Network::Blip2Retrieval(matcher) => work(&mut Matching::new(matcher, &model.processor)),
-        network => match network.blip().and_then(|blip| blip.matcher()) {
-            Some(matcher) => work(&mut Matching::new(&matcher, &model.processor)),
-            None => Err(no_filter(model)),
-        },
-    }
+    let comparer = model.network.comparer().ok_or_else(|| no_filter(model))?;
+    work(&mut Matching::new(&comparer, &model.processor))
 }
 
 /// Whether a model compares texts with pictures.
@@ -74,17 +69,7 @@ pub fn check_filter(model: &OpenModel) -> Result<(), CapfiltError> {
 fn no_filter(model: &OpenModel) -> CapfiltError {
     CapfiltError::NoFilter {
         name: model.name.clone(),
-        does: does(model.purpose),
-    }
-}
-
-/// What a model does, behind its name.
-pub fn does(purpose: Purpose) -> &'static str {
-    match purpose {
-        Purpose::Captions => "writes captions",
-        Purpose::Answers => "answers questions",
-        Purpose::Conversation => "answers questions and writes captions",
-        Purpose::Matching => "compares pictures with texts",
+        does: model.purpose.does(),
     }
 }
 

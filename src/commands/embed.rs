@@ -8,10 +8,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::folder::write_whole;
-use super::matching::{does_something_else, text_ids};
+use super::matching::{comparer, load, text_ids};
 use super::options::ModelArgs;
 use super::{CommandResult, UsageError, picture, progress};
-use crate::models::{Embedder, Network, OpenModel, Vectors};
+use crate::models::{Embedder, OpenModel, Vectors};
 use crate::processor::PictureLimits;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -91,15 +91,9 @@ pub fn run(args: EmbedArgs) -> CommandResult {
         let sentence = "--text (GLIMPSE_TEXT) is empty. Give a text, or leave it out.";
         return Err(UsageError(sentence.into()).into());
     }
-    let mut model = args.model.load()?;
-    model.keep_packed();
-    match &model.network {
-        Network::Blip2Retrieval(retrieval) => embed(&args, &model, retrieval),
-        network => match network.blip().and_then(|blip| blip.matcher()) {
-            Some(matcher) => embed(&args, &model, &matcher),
-            None => Err(does_something_else(&model)),
-        },
-    }
+    let model = load(&args.model)?;
+    let comparer = comparer(&model)?;
+    embed(&args, &model, &comparer)
 }
 
 fn embed<M: Embedder>(args: &EmbedArgs, model: &OpenModel, embedder: &M) -> CommandResult {

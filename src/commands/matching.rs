@@ -12,7 +12,7 @@ use super::ask::harmless;
 use super::options::ModelArgs;
 use super::several_pictures::in_a_line;
 use super::{CommandResult, UsageError, picture};
-use crate::models::{MatchScore, Matcher, Network, OpenModel, Purpose};
+use crate::models::{Comparer, MatchScore, Matcher, OpenModel};
 use crate::processor::{PictureLimits, Processor};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -78,15 +78,9 @@ pub fn run(args: MatchArgs) -> CommandResult {
         let sentence = "--text (GLIMPSE_TEXT) is empty. Say what the picture is to be compared with.";
         return Err(UsageError(sentence.into()).into());
     }
-    let mut model = args.model.load()?;
-    model.keep_packed();
-    match &model.network {
-        Network::Blip2Retrieval(retrieval) => compare(&args, &model, retrieval),
-        network => match network.blip().and_then(|blip| blip.matcher()) {
-            Some(matcher) => compare(&args, &model, &matcher),
-            None => Err(does_something_else(&model)),
-        },
-    }
+    let model = load(&args.model)?;
+    let comparer = comparer(&model)?;
+    compare(&args, &model, &comparer)
 }
 
 fn compare<M: Matcher>(args: &MatchArgs, model: &OpenModel, matcher: &M) -> CommandResult {
@@ -120,18 +114,29 @@ fn compare<M: Matcher>(args: &MatchArgs, model: &OpenModel, matcher: &M) -> Comm
     }
 }
 
-/// Why a model that does something else cannot be used.
-pub fn does_something_else(model: &OpenModel) -> AnyError {
-    let does = match model.purpose {
-        Purpose::Captions => "writes captions",
-        Purpose::Answers => "answers questions",
-        Purpose::Conversation | Purpose::Matching => "answers questions and writes captions",
-    };
-    format!(
-        "{} {does}, and compares no pictures with texts. Use `glimpse ask` with it, or --model Salesforce/blip-itm-base-coco here.",
-        model.name
-    )
-    .into()
+/// Loads a model, whose matrices are kept packed where somebody asked for it.
+///
+/// # Errors
+/// As for [`ModelArgs::load`].
+pub fn load(args: &ModelArgs) -> Result<OpenModel, AnyError> {
+    let mut model = args.load()?;
+    model.keep_packed();
+    Ok(model)
+}
+
+/// What a model compares pictures with texts by.
+///
+/// # Errors
+/// It does something else.
+pub fn comparer(model: &OpenModel) -> Result<Comparer<'_>, AnyError> {
+    model.network.comparer().ok_or_else(|| {
+        format!(
+            "{} {}, and compares no pictures with texts. Use `glimpse ask` with it, or --model Salesforce/blip-itm-base-coco here.",
+            model.name,
+            model.purpose.does()
+        )
+        .into()
+    })
 }
 
 fn compared<M: Matcher>(text: &str, matcher: &M, processor: &Processor) -> Result<M::Text, AnyError> {

@@ -1,33 +1,27 @@
 //! `glimpse search FOLDER "a dog on a beach"`: the pictures of a folder that a text describes.
 //!
-//! Every picture's vectors are compared with the text's: exactly, on all cores, whatever the folder's
-//! size. A million vectors of 256 numbers take 0.2 s on two cores (`measured_search_of_a_million_pictures`),
-//! so that an approximate index (HNSW), a second file that every search would have to load, is not worth
-//! what it misses.
+//! Every picture's vectors are compared with the text's, whatever the folder's size ([`nearest`]).
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering as AtomicOrdering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::ask::harmless;
 use super::embed::finite;
 use super::folder::{Failure, Folder, name_failures};
-use super::matching::{does_something_else, text_ids};
+use super::matching::{comparer, load, text_ids};
 use super::number_args::whole;
 use super::options::ModelArgs;
 use super::search_index::Index;
 use super::several_pictures::in_a_line;
 use super::{CommandResult, UsageError, picture, progress};
-use crate::models::{Embedder, Network, OpenModel, cosine};
+use crate::models::{Embedder, OpenModel, Ranked, nearest};
 use crate::processor::{Picture, PictureLimits};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -76,6 +70,16 @@ struct Found {
     matching: Option<f32>,
 }
 
+impl From<&Ranked<'_>> for Found {
+    fn from(ranked: &Ranked<'_>) -> Self {
+        Self {
+            picture: ranked.name.to_owned(),
+            cosine: ranked.cosine,
+            matching: None,
+        }
+    }
+}
+
 /// Threads that read pictures ahead, and pictures that are read ahead, as small as the model sees them.
 const READERS: usize = 2;
 const READ_AHEAD: usize = 8;
@@ -94,15 +98,9 @@ pub fn run(args: SearchArgs) -> CommandResult {
         return Err(UsageError("The text is empty. Say what the picture shows.".into()).into());
     }
     let folder = Folder::look_through(&args.folder)?;
-    let mut model = args.model.load()?;
-    model.keep_packed();
-    match &model.network {
-        Network::Blip2Retrieval(retrieval) => search(&args, folder, &model, retrieval),
-        network => match network.blip().and_then(|blip| blip.matcher()) {
-            Some(matcher) => search(&args, folder, &model, &matcher),
-            None => Err(does_something_else(&model)),
-        },
-    }
+    let model = load(&args.model)?;
+    let comparer = comparer(&model)?;
+    search(&args, folder, &model, &comparer)
 }
 
 fn search<M: Embedder>(args: &SearchArgs, mut folder: Folder, model: &OpenModel, embedder: &M) -> CommandResult {
@@ -118,7 +116,8 @@ fn search<M: Embedder>(args: &SearchArgs, mut folder: Folder, model: &OpenModel,
             index.path().display()
         );
     }
-    let mut found = nearest(&index.pictures(), &text.numbers, args.top.max(args.rerank));
+    let found = nearest(&index.pictures(), &text.numbers, args.top.max(args.rerank));
+    let mut found: Vec<Found> = found.iter().map(Found::from).collect();
     let reread = args.rerank.min(found.len());
     for found in &mut found[..reread] {
         match match_of(&found.picture, &ids, &folder, model, embedder, &limits) {
@@ -163,7 +162,7 @@ fn refresh<M: Embedder>(
         for _ in 0..READERS {
             let (sender, next, unknown) = (sender.clone(), &next, &unknown);
             scope.spawn(move || {
-                while let Some((name, stamp)) = unknown.get(next.fetch_add(1, AtomicOrdering::Relaxed)) {
+                while let Some((name, stamp)) = unknown.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let picture = prepared(name, folder, model, limits);
                     if sender.send((name, *stamp, picture)).is_err() {
                         return;
@@ -229,90 +228,6 @@ fn match_of<M: Embedder>(
     }
 }
 
-/// A picture with its cosine, ordered by it, then by name: the better one is the greater.
-#[derive(PartialEq)]
-struct Ranked<'a> {
-    cosine: f32,
-    name: &'a str,
-}
-
-impl Eq for Ranked<'_> {}
-
-impl Ord for Ranked<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.cosine
-            .total_cmp(&other.cosine)
-            .then_with(|| other.name.cmp(self.name))
-    }
-}
-
-impl PartialOrd for Ranked<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// The best of many, and no more than are wanted: the worst of them is on top.
-struct Best<'a> {
-    most: usize,
-    heap: BinaryHeap<Reverse<Ranked<'a>>>,
-}
-
-impl<'a> Best<'a> {
-    fn new(most: usize) -> Self {
-        Self {
-            most,
-            heap: BinaryHeap::new(),
-        }
-    }
-
-    fn with(mut self, ranked: Ranked<'a>) -> Self {
-        if self.heap.len() < self.most {
-            self.heap.push(Reverse(ranked));
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && ranked > worst.0
-        {
-            *worst = Reverse(ranked);
-        }
-        self
-    }
-
-    fn with_all(self, other: Self) -> Self {
-        other
-            .heap
-            .into_iter()
-            .fold(self, |best, Reverse(ranked)| best.with(ranked))
-    }
-
-    /// The best first.
-    fn in_order(self) -> Vec<Ranked<'a>> {
-        let reversed = self.heap.into_sorted_vec();
-        reversed.into_iter().map(|Reverse(ranked)| ranked).collect()
-    }
-}
-
-/// The pictures that are nearest to a text, the nearest first.
-fn nearest(pictures: &[(&str, &[f32])], text: &[f32], most: usize) -> Vec<Found> {
-    let best = pictures
-        .par_iter()
-        .fold(
-            || Best::new(most),
-            |best, (name, vectors)| {
-                best.with(Ranked {
-                    cosine: cosine(vectors, text),
-                    name,
-                })
-            },
-        )
-        .reduce(|| Best::new(most), Best::with_all);
-    let found = best.in_order().into_iter().map(|ranked| Found {
-        picture: ranked.name.to_owned(),
-        cosine: ranked.cosine,
-        matching: None,
-    });
-    found.collect()
-}
-
 fn print(found: &[Found], json: bool) -> Result<(), AnyError> {
     let mut stdout = std::io::stdout().lock();
     if json {
@@ -334,47 +249,4 @@ fn print(found: &[Found], json: bool) -> Result<(), AnyError> {
         writeln!(stdout, "{:>7.4}  {}", found.cosine, harmless(&picture))?;
     }
     Ok(stdout.flush()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_best_are_kept_in_order_however_they_come() {
-        let names = ["a", "b", "c", "d", "e"];
-        let cosines = [0.1, 0.5, 0.5, -0.2, 0.9];
-        let ranked = |places: &[usize]| {
-            places.iter().fold(Best::new(3), |best, place| {
-                best.with(Ranked {
-                    cosine: cosines[*place],
-                    name: names[*place],
-                })
-            })
-        };
-        let best = |best: Best<'static>| best.in_order().iter().map(|ranked| ranked.name).collect::<String>();
-        assert_eq!(best(ranked(&[0, 1, 2, 3, 4])), "ebc");
-        assert_eq!(best(ranked(&[4, 3, 2, 1, 0])), "ebc");
-        assert_eq!(best(ranked(&[3, 2]).with_all(ranked(&[0, 1, 4]))), "ebc");
-        assert_eq!(best(ranked(&[3])), "d");
-    }
-
-    #[test]
-    #[ignore = "it measures, and takes a gigabyte"]
-    fn measured_search_of_a_million_pictures() {
-        let (pictures, width) = (1_000_000, 256);
-        let numbers: Vec<f32> = (0..pictures * width)
-            .map(|number| (number % 977) as f32 / 977.0)
-            .collect();
-        let text = numbers[..width].to_vec();
-        let named: Vec<(&str, &[f32])> = numbers.chunks_exact(width).map(|vector| ("a", vector)).collect();
-        for _ in 0..3 {
-            let start = Instant::now();
-            assert_eq!(nearest(&named, &text, 10).len(), 10);
-            println!(
-                "{pictures} vectors of {width}: {:.0} ms",
-                start.elapsed().as_secs_f64() * 1e3
-            );
-        }
-    }
 }

@@ -17,6 +17,7 @@ mod allocator;
 pub mod auto;
 pub mod available_memory;
 mod checkpoint;
+mod comparer;
 pub mod device;
 pub mod dtype;
 mod error;
@@ -33,6 +34,7 @@ mod plan;
 
 pub use allocator::{bound_arenas, give_freed_memory_back};
 pub use checkpoint::Checkpoint;
+pub use comparer::Comparer;
 pub use device::{DeviceChoice, DeviceError};
 pub use dtype::{DtypeChoice, offered_precisions};
 pub use error::LoadError;
@@ -45,6 +47,7 @@ pub use open::{ModelRequest, OpenModel, open};
 pub use plan::ModelPlan;
 
 pub use crate::checkpoint::readable_bytes;
-pub use crate::nn::embedding::{Embedder, Vectors, cosine};
+pub use crate::nn::embedding::{Embedder, Vectors};
 pub use crate::nn::matching::{MatchScore, Matcher};
+pub use crate::nn::nearest::{Ranked, nearest};
 pub use crate::nn::{Kernels, Precision};

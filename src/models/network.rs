@@ -4,6 +4,7 @@ use candle_core::{Device, Result};
 use serde_json::Value;
 
 use super::LoadError;
+use super::comparer::Comparer;
 use crate::blip::Blip;
 use crate::blip::config::{BlipConfig, Task};
 use crate::blip2::Blip2;
@@ -167,6 +168,18 @@ pub enum Purpose {
     Matching,
 }
 
+impl Purpose {
+    /// What a model for it does, behind its name in a sentence.
+    pub fn does(self) -> &'static str {
+        match self {
+            Self::Conversation => "answers questions and writes captions",
+            Self::Captions => "writes captions",
+            Self::Answers => "answers questions",
+            Self::Matching => "compares pictures with texts",
+        }
+    }
+}
+
 /// A model that is loaded.
 pub enum Network {
     Blip2(Blip2),
@@ -226,6 +239,15 @@ impl Network {
             // It keeps nothing of a text.
             Self::Blip2Retrieval(_) => {}
             Self::Blip(model) => model.limit_cache(bytes),
+        }
+    }
+
+    /// What compares pictures with texts, in a network for that.
+    pub fn comparer(&self) -> Option<Comparer<'_>> {
+        match self {
+            Self::Blip2(_) => None,
+            Self::Blip2Retrieval(model) => Some(Comparer::Blip2(model)),
+            Self::Blip(model) => model.matcher().map(Comparer::Blip),
         }
     }
 

@@ -5,7 +5,7 @@
 //! - [`kv_pool`]: keys and values of all sequences, in blocks; [`kv_blocks`]: whose they are;
 //!   [`sequences`]: a decoder's, and what is read into them.
 //! - [`matching`]: what networks that compare pictures with texts give and take.
-//!   [`embedding`]: as vectors, for search.
+//!   [`embedding`]: as vectors, for search; [`nearest`]: which are nearest to a text's.
 //! - [`cross_attention`]: what a decoder looks at beside its own text.
 //! - [`weights`]: where layers get their tensors from, below a prefix.
 //! - [`packed_weights`]: packed matrices, kept in a file for the next start.
@@ -27,6 +27,7 @@ pub mod kv_blocks;
 pub mod kv_pool;
 pub mod linear;
 pub mod matching;
+pub mod nearest;
 pub mod norm;
 pub mod packed_weights;
 pub mod precision;

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use glimpse::engine::scripted::{Failure, Gates, GatesState, Script};
 use glimpse::engine::{
-    ClientKey, Engine, EngineError, Event, Events, Health, Instruction, QueueLimits, QueueState, ScriptedEngine,
-    Submission,
+    Engine, EngineError, Event, Events, Health, Instruction, QueueLimits, QueueState, ScriptedEngine, Submission,
 };
 use glimpse::generation::{FinishReason, GenerationOptions};
 use glimpse::processor::{Exchange, Picture};
@@ -17,7 +16,7 @@ use crate::decoding::asking;
 use crate::support::page::{ask, begin, question};
 use crate::support::ports::Port;
 use crate::support::script::ScriptControl;
-use crate::support::{glimpse, stderr};
+use crate::support::{glimpse, stderr, submission};
 
 /// Longer than anything takes that happens at all.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,22 +29,6 @@ fn scripted(limits: (usize, usize)) -> (ScriptedEngine, Gates) {
     };
     let engine = ScriptedEngine::start(Script::default(), limits, gates.clone());
     (engine.expect("there is a thread"), gates)
-}
-
-fn submission(client: u128) -> Submission {
-    Submission {
-        client: ClientKey::from(client),
-        network: None,
-        deadline: None,
-        picture: Arc::new(Picture {
-            width: 1,
-            height: 1,
-            rgb: vec![1, 2, 3],
-        }),
-        instruction: Instruction::question(client.to_string()),
-        options: GenerationOptions::default(),
-        stop_strings: Vec::new(),
-    }
 }
 
 fn submit(engine: &ScriptedEngine, client: u128) -> Events {

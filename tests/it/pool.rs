@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use glimpse::engine::scripted::{Gates, Script};
 use glimpse::engine::{
-    ClientKey, Description, Engine, EngineError, Engines, Event, Events, Health, Instruction, LoadFailure, LoadedModel,
-    ModelLoader, PoolLimits, Presence, QueueLimits, QueueState, ScriptedEngine, Submission, start_pool,
+    Description, Engine, EngineError, Engines, Event, Events, Health, LoadFailure, LoadedModel, ModelLoader,
+    PoolLimits, Presence, QueueLimits, QueueState, ScriptedEngine, Submission, start_pool,
 };
-use glimpse::generation::GenerationOptions;
 use glimpse::processor::Picture;
+
+use crate::support::submission;
 
 /// Longer than anything takes that happens at all.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -105,26 +106,21 @@ fn engine<'e>(engines: &'e Engines, name: &str) -> &'e Arc<dyn Engine> {
     engines.named(name).expect("it is one of them")
 }
 
-fn submission(client: u128) -> Submission {
-    Submission {
-        client: ClientKey::from(client),
-        network: None,
-        deadline: None,
-        picture: Arc::new(Picture {
-            width: 1,
-            height: 1,
-            rgb: vec![1, 2, 3],
-        }),
-        instruction: Instruction::question(client.to_string()),
-        options: GenerationOptions::default(),
-        stop_strings: Vec::new(),
-    }
-}
-
 fn ask(engines: &Engines, name: &str, client: u128) -> Events {
     engine(engines, name)
         .submit(submission(client))
         .expect("there is a place")
+}
+
+/// A question that "a" has begun to answer, and goes on with when its gates open.
+fn answering(engines: &Engines, a: &TestModel) -> Events {
+    a.gates.close();
+    let events = ask(engines, "a", 1);
+    a.gates.begin(1);
+    a.gates
+        .wait_until(PATIENCE, |state| state.running == 1)
+        .expect("it begins");
+    events
 }
 
 /// The text of an answer, or why there is none.
@@ -246,12 +242,7 @@ fn no_model_makes_room_in_the_middle_of_an_answer_or_while_somebody_waits_for_it
 #[test]
 fn a_model_that_is_always_asked_keeps_no_other_one_out() {
     let (engines, [a, b]) = pool([6, 6], Duration::ZERO);
-    a.gates.close();
-    let first = ask(&engines, "a", 1);
-    a.gates.begin(1);
-    a.gates
-        .wait_until(PATIENCE, |state| state.running == 1)
-        .expect("it begins");
+    let first = answering(&engines, &a);
     let other = ask(&engines, "b", 2);
     // From some moment on, what is asked of the busy one waits behind the other.
     let mut later = Vec::new();
@@ -278,12 +269,7 @@ fn later_client() -> u128 {
 #[test]
 fn a_model_that_nobody_waits_for_any_more_is_not_loaded() {
     let (engines, [a, b]) = pool([6, 6], FOR_EVER);
-    a.gates.close();
-    let running = ask(&engines, "a", 1);
-    a.gates.begin(1);
-    a.gates
-        .wait_until(PATIENCE, |state| state.running == 1)
-        .expect("it begins");
+    let running = answering(&engines, &a);
     let gone = ask(&engines, "b", 2);
     let late = engine(&engines, "b").submit(Submission {
         deadline: Some(Instant::now()),

@@ -330,28 +330,12 @@ fn what_is_missing_or_wrong_is_said_in_a_sentence() -> AnyResult<()> {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         assert!(said(2, &arguments)?.contains(wrong[0]), "{wrong:?}");
     }
-    let swapped = [
-        "--input",
-        "pairs.jsonl",
-        "--output",
-        "o",
-        "--filter",
-        &captioner,
-        "--captioner",
-        &captioner,
-    ];
-    assert!(said(1, &swapped)?.contains("writes captions"));
-    let swapped = [
-        "--input",
-        "pairs.jsonl",
-        "--output",
-        "o",
-        "--filter",
-        &filter,
-        "--captioner",
-        &filter,
-    ];
-    assert!(said(1, &swapped)?.contains("--captioner"));
+    let swapped = |model| {
+        let models = ["--filter", model, "--captioner", model];
+        said(1, &[&["--input", "pairs.jsonl", "--output", "o"][..], &models].concat())
+    };
+    assert!(swapped(&captioner)?.contains("writes captions"));
+    assert!(swapped(&filter)?.contains("--captioner"));
     let none = [
         "--input",
         "none.jsonl",

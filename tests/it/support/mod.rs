@@ -10,11 +10,32 @@ pub mod site;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+use glimpse::engine::{ClientKey, Instruction, Submission};
+use glimpse::generation::GenerationOptions;
+use glimpse::processor::Picture;
 use tempfile::TempDir;
 
 use ports::Port;
+
+/// A client's question about a picture of one pixel.
+pub fn submission(client: u128) -> Submission {
+    Submission {
+        client: ClientKey::from(client),
+        network: None,
+        deadline: None,
+        picture: Arc::new(Picture {
+            width: 1,
+            height: 1,
+            rgb: vec![1, 2, 3],
+        }),
+        instruction: Instruction::question(client.to_string()),
+        options: GenerationOptions::default(),
+        stop_strings: Vec::new(),
+    }
+}
 
 /// The program under test.
 pub fn glimpse() -> Command {
