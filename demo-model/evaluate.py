@@ -24,13 +24,19 @@ import scenes
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+def drawn(folder, count, seed, invent, label=""):
+    """`count` scenes as files, each with the numbers that it was drawn by."""
+    for i in range(count):
+        rng = random.Random(f"test {label}{label and ' '}{seed} {i}")
+        scene = invent(rng)
+        path = os.path.join(folder, f"{label}{label and '-'}{i}.png")
+        scenes.draw(scene).save(path)
+        yield path, rng, scene
+
+
 def scene_rows(folder, count, seed):
     """`count` scenes, one question of every kind that the scene allows."""
-    for i in range(count):
-        rng = random.Random(f"test {seed} {i}")
-        scene = scenes.invent(rng)
-        path = os.path.join(folder, f"{i}.png")
-        scenes.draw(scene).save(path)
+    for path, rng, scene in drawn(folder, count, seed, scenes.invent):
         for kind in questions.ASK:
             pair = questions.ask(rng, scene, kind)
             if pair:
@@ -67,12 +73,7 @@ def match_rows(folder, count, seed):
 
 
 def captioned(folder, count, seed):
-    for i in range(count):
-        rng = random.Random(f"test caption {seed} {i}")
-        scene = captions.invent(rng)
-        path = os.path.join(folder, f"caption-{i}.png")
-        scenes.draw(scene).save(path)
-        yield path, rng, scene
+    return drawn(folder, count, seed, captions.invent, "caption")
 
 
 def match_glimpse(rows, program, model):

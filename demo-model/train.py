@@ -5,10 +5,7 @@ held-out scenes, and the checkpoint (weights, optimiser, clock) is saved.
 """
 
 import argparse
-import math
 import multiprocessing
-import os
-import queue
 import random
 import time
 
@@ -21,6 +18,7 @@ import questions
 import scenes
 from model import (BOS, MEAN, PATCH, PICTURE, QUERIES, STD, Helpers, answer_logits, answer_loss, end_token, export, eye_losses,
                    make_model, make_tokenizer, reported, see)
+from run import Run
 
 MEAN_T, STD_T = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
 EASY_SHARE = 0.12
@@ -235,11 +233,6 @@ def make_optimisers(model, helpers, peak):
     return muon, adam
 
 
-def rate(done, peak):
-    """Warm-up, then cosine to zero; `done` goes from 0 to 1."""
-    return peak * min(1, done / 0.02) * 0.5 * (1 + math.cos(math.pi * min(1, done)))
-
-
 def step(model, helpers, batch, done, texts):
     """All losses of one batch. The language model first reads the oracle's tokens, later more and more its own eyes'."""
     patches, queries, tokens = see(model, batch["pixels"])
@@ -289,45 +282,16 @@ def main():
     Trainer(args).run()
 
 
-class Trainer:
+class Trainer(Run):
     def __init__(self, args):
-        self.args = args
         torch.set_num_threads(args.threads)
         torch.manual_seed(args.seed)
-        os.makedirs(args.work, exist_ok=True)
         self.tokenizer = make_tokenizer()
         self.writer = Writer(self.tokenizer)
         self.model, self.helpers = make_model(self.tokenizer), Helpers()
-        self.parameters = [*self.model.parameters(), *self.helpers.parameters()]
-        self.optimisers = make_optimisers(self.model, self.helpers, args.rate)
-        self.average = {n: p.detach().clone() for n, p in self.model.state_dict().items()}
-        self.seconds, self.steps = 0.0, 0
-        self.checkpoint = os.path.join(args.work, "checkpoint.pt")
-        self.resume()
-
-    def resume(self):
-        if not os.path.exists(self.checkpoint):
-            return
-        state = torch.load(self.checkpoint, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.helpers.load_state_dict(state["helpers"])
-        for optimiser, kept in zip(self.optimisers, state["optimisers"]):
-            optimiser.load_state_dict(kept)
-        self.average = state["average"]
-        self.seconds, self.steps = state["seconds"], state["steps"]
-        self.say(f"going on after {self.steps} steps and {self.seconds / 60:.1f} minutes")
-
-    def save(self):
-        state = dict(model=self.model.state_dict(), helpers=self.helpers.state_dict(), average=self.average,
-                     optimisers=[o.state_dict() for o in self.optimisers], seconds=self.seconds, steps=self.steps)
-        torch.save(state, self.checkpoint + ".new")
-        os.replace(self.checkpoint + ".new", self.checkpoint)
-
-    def say(self, text):
-        line = f"{time.strftime('%H:%M:%S')} {text}"
-        print(line, flush=True)
-        with open(os.path.join(self.args.work, "log.txt"), "a", encoding="utf-8") as log:
-            log.write(line + "\n")
+        average = {n: p.detach().clone() for n, p in self.model.state_dict().items()}
+        super().__init__(args, dict(model=self.model, helpers=self.helpers),
+                         make_optimisers(self.model, self.helpers, args.rate), average, warm_up=0.02)
 
     def start_worker(self):
         context = multiprocessing.get_context("spawn")
@@ -357,9 +321,7 @@ class Trainer:
             figures.append(self.train_once(self.batches.get(), self.seconds / end))
             for _ in range(self.args.word_steps):
                 figures[-1].update(self.train_words(self.words.get()))
-            now = time.time()
-            self.seconds += min(60, now - last)  # a sleeping machine is not training time
-            last = now
+            last = self.pass_time(last)
             if self.args.bench and self.steps >= self.args.bench:
                 self.say(f"{self.seconds / self.steps:.3f} s a step")
                 return
@@ -377,8 +339,7 @@ class Trainer:
         export(self.average, self.tokenizer, self.args.out)
 
     def train_once(self, batch, done):
-        for group in (g for o in self.optimisers for g in o.param_groups):
-            group["lr"] = rate(done, group["peak"])
+        self.set_rates(done)
         # Seeing is learnt before answering: at first only some of the pictures are asked about.
         texts = int(self.args.batch * (0.4 if done < 0.35 else 1.0))
         with torch.autocast("cpu", torch.bfloat16, enabled=self.args.bf16):
@@ -394,12 +355,7 @@ class Trainer:
         return dict(oracle_words=float(loss.detach()), oracle_right=float(right))
 
     def learn(self, loss):
-        self.model.zero_grad(set_to_none=True)
-        self.helpers.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
+        super().learn(loss)
         self.follow()
 
     @torch.no_grad()
@@ -408,11 +364,6 @@ class Trainer:
         keep = min(0.998, 1 - 5 / (self.steps + 5))
         mine = [p for p in self.model.state_dict().values()]
         torch._foreach_lerp_(list(self.average.values()), mine, 1 - keep)
-
-    def report(self, figures):
-        mean = {n: np.mean([f[n] for f in figures]) for n in figures[0]}
-        text = " ".join(f"{n} {v:.3f}" for n, v in mean.items())
-        self.say(f"step {self.steps} minute {self.seconds / 60:.1f} {text}")
 
     def check(self, rows):
         own = {n: p.clone() for n, p in self.model.state_dict().items()}

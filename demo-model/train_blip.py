@@ -21,6 +21,7 @@ import scenes
 from blip import (CLS, DEC, PAD, SEP, Helpers, caption_logits, compare, encode, export, eye_loss, make_models,
                   normalise, pixel_values, read_pairs)
 from model import PATCH, PICTURE
+from run import Run
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LENGTH = 28  # tokens of a text that is judged, and of a caption
@@ -193,11 +194,6 @@ def make_optimisers(named, peak):
             torch.optim.AdamW([group for group in adam if group["params"]], lr=0.0, betas=(0.9, 0.98), weight_decay=0.01))
 
 
-def rate(done, peak):
-    """Warm-up, then cosine to zero; `done` goes from 0 to 1."""
-    return peak * min(1, done / 0.03) * 0.5 * (1 + math.cos(math.pi * min(1, done)))
-
-
 def step(captioner, matcher, helpers, batch):
     """All losses of one batch."""
     patches = captioner.vision_model(pixel_values=batch["pixels"]).last_hidden_state
@@ -299,47 +295,18 @@ def check(captioner, matcher, rows):
 # ---------------------------------------------------------------- the run
 
 
-class Trainer:
+class Trainer(Run):
     def __init__(self, args):
-        self.args = args
         torch.set_num_threads(args.threads)
         torch.manual_seed(args.seed)
-        os.makedirs(args.work, exist_ok=True)
         self.rows = held_out()
         self.captioner, self.matcher = make_models(pixel_values([picture for picture, _, _ in self.rows[:100]]))
         self.helpers = Helpers()
         self.models = torch.nn.ModuleDict(dict(captioner=self.captioner, matcher=self.matcher))
         named = [*self.models.named_parameters(), *self.helpers.named_parameters()]
-        self.parameters = [weight for _, weight in named]
-        self.optimisers = make_optimisers(named, args.rate)
-        self.average = {n: w.detach().clone() for n, w in self.models.named_parameters()}
-        self.seconds, self.steps = 0.0, 0
-        self.checkpoint = os.path.join(args.work, "checkpoint.pt")
-        self.resume()
-
-    def resume(self):
-        if not os.path.exists(self.checkpoint):
-            return
-        state = torch.load(self.checkpoint, weights_only=True)
-        self.models.load_state_dict(state["models"])
-        self.helpers.load_state_dict(state["helpers"])
-        for optimiser, kept in zip(self.optimisers, state["optimisers"]):
-            optimiser.load_state_dict(kept)
-        self.average = state["average"]
-        self.seconds, self.steps = state["seconds"], state["steps"]
-        self.say(f"going on after {self.steps} steps and {self.seconds / 60:.1f} minutes")
-
-    def save(self):
-        state = dict(models=self.models.state_dict(), helpers=self.helpers.state_dict(), average=self.average,
-                     optimisers=[o.state_dict() for o in self.optimisers], seconds=self.seconds, steps=self.steps)
-        torch.save(state, self.checkpoint + ".new")
-        os.replace(self.checkpoint + ".new", self.checkpoint)
-
-    def say(self, text):
-        line = f"{time.strftime('%H:%M:%S')} {text}"
-        print(line, flush=True)
-        with open(os.path.join(self.args.work, "log.txt"), "a", encoding="utf-8") as log:
-            log.write(line + "\n")
+        average = {n: w.detach().clone() for n, w in self.models.named_parameters()}
+        super().__init__(args, dict(models=self.models, helpers=self.helpers), make_optimisers(named, args.rate), average,
+                         warm_up=0.03)
 
     def start_worker(self):
         context = multiprocessing.get_context("spawn")
@@ -358,9 +325,7 @@ class Trainer:
         while self.seconds < end:
             self.most.value = min(captions.MOST, 2 + 2 * self.seconds / end / 0.15)
             figures.append(self.train_once(self.batches.get(timeout=300), self.seconds / end))
-            now = time.time()
-            self.seconds += min(60, now - last)  # a sleeping machine is not training time
-            last = now
+            last = self.pass_time(last)
             if self.args.bench and self.steps >= self.args.bench:
                 self.say(f"{self.seconds / self.steps:.3f} s a step")
                 return
@@ -372,15 +337,9 @@ class Trainer:
         self.finish()
 
     def train_once(self, batch, done):
-        for group in (g for o in self.optimisers for g in o.param_groups):
-            group["lr"] = rate(done, group["peak"])
+        self.set_rates(done)
         loss, figures = step(self.captioner, self.matcher, self.helpers, to_tensors(batch))
-        for part in (self.models, self.helpers):
-            part.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
+        self.learn(loss)
         self.steps += 1
         self.follow()
         return figures
@@ -391,11 +350,6 @@ class Trainer:
         keep = min(0.995, 1 - 5 / (self.steps + 5))
         own = dict(self.models.named_parameters())
         torch._foreach_lerp_(list(self.average.values()), [own[n] for n in self.average], 1 - keep)
-
-    def report(self, figures):
-        mean = {n: np.mean([f[n] for f in figures]) for n in figures[0]}
-        text = " ".join(f"{n} {v:.3f}" for n, v in mean.items())
-        self.say(f"step {self.steps} minute {self.seconds / 60:.1f} {text}")
 
     def finish(self):
         """Keeps the state, checks the averaged weights and exports them."""
