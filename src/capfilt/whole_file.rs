@@ -1,12 +1,14 @@
 //! Files that are there whole or not at all, whatever interrupts their writing.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::CapfiltError;
+pub use crate::models::whole_file::publish;
+use crate::models::whole_file::write_as;
 
-/// What a file is called while it is written.
+/// What a file is called while it is written: by a run that goes on, it is written over.
 pub fn partial(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.partial"))
@@ -20,12 +22,9 @@ pub fn write(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<File>) -> Result<(), CapfiltError>,
 ) -> Result<(), CapfiltError> {
-    let unwritable = |error: io::Error| CapfiltError::unwritable(path, error);
-    let part = partial(path);
-    let mut writer = BufWriter::with_capacity(1 << 20, File::create(&part).map_err(unwritable)?);
-    fill(&mut writer)?;
-    let file = writer.into_inner().map_err(|error| unwritable(error.into_error()))?;
-    publish(&file, &part, path).map_err(unwritable)
+    write_as(&partial(path), path, fill, |error| {
+        CapfiltError::unwritable(path, error)
+    })
 }
 
 /// The same of bytes that are there.
@@ -40,24 +39,10 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), CapfiltError> {
     })
 }
 
-/// Brings a file that is whole to the disk, and gives it its name.
-pub fn publish(file: &File, part: &Path, path: &Path) -> io::Result<()> {
-    file.sync_all()?;
-    fs::rename(part, path)?;
-    sync_folder(path)
-}
-
-/// The folder's list of names is on the disk too.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        #[cfg(unix)]
-        Some(folder) => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

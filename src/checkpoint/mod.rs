@@ -7,6 +7,7 @@
 //! - [`lenient_json`]: JSON as those files have it.
 //! - [`mapped`](MappedTensors): the weight files, mapped, their headers read; `pickled`: those of torch.
 //! - [`tensors`](Tensors): tensors from there onto a device, converted piece by piece.
+//! - [`whole_file`]: files that are written whole or not at all.
 
 mod demo;
 mod error;
@@ -24,6 +25,7 @@ mod readable_bytes;
 mod shard_index;
 mod source;
 mod tensors;
+pub mod whole_file;
 
 pub use error::CheckpointError;
 pub use files::{Files, QFORMER_TOKENIZER, VOCABULARY};

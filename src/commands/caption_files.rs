@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::folder::{Failure, Folder, write_whole};
-use super::several_pictures::is_named_as_picture;
+use crate::processor::file_names::is_named_as_picture;
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

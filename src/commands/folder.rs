@@ -1,11 +1,12 @@
 //! The pictures of a folder, and files that are written whole or not at all.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::ask::harmless;
-use super::several_pictures::is_named_as_picture;
+use crate::checkpoint::whole_file;
+use crate::processor::file_names::is_named_as_picture;
 
 /// A picture that could not be used, by its path, and why.
 pub struct Failure {
@@ -116,20 +117,7 @@ pub fn name_failures(failures: &[Failure]) {
 pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let part = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
-    let written = File::create(&part).and_then(|file| {
-        let mut buffered = io::BufWriter::new(file);
-        write(&mut buffered)?;
-        buffered
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .sync_data()?;
-        fs::rename(&part, path)
-    });
-    if written.is_err() {
-        // What is left of it is of no use; where it cannot be removed, nothing else can be done.
-        let _ = fs::remove_file(&part);
-    }
-    written
+    whole_file::write_as(&part, path, |file| write(file), |error| error)
 }
 
 #[cfg(test)]

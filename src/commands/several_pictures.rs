@@ -11,12 +11,8 @@ use super::ask::{AnswerRecord, Asker, harmless, say_no_answer};
 use super::{CommandResult, UsageError, picture};
 use crate::engine::Instruction;
 use crate::processor::PictureLimits;
+use crate::processor::file_names::is_named_as_picture;
 use crate::remote::is_address;
-
-/// How the names of pictures end, those of formats too that are not read: they are no questions.
-const ENDINGS: [&str; 12] = [
-    "jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif",
-];
 
 /// The pictures and the question that the arguments name: with `--question`, all arguments are
 /// pictures; without, the second one is the question.
@@ -41,14 +37,6 @@ pub fn tell_apart(
 }
 
 const SEVERAL: &str = "Behind the picture stands its question, and this is another picture. Ask one question about several with --question \"…\" a.png b.png, or different ones with --batch.";
-
-/// Whether a file's name ends as a picture's does.
-pub fn is_named_as_picture(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| {
-        let ending = ending.to_string_lossy();
-        ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
-    })
-}
 
 fn is_picture(argument: &OsStr) -> bool {
     let path = Path::new(argument);

@@ -25,6 +25,8 @@
 //! Texts: [`mod@text`] is the language model's tokenizer and how prompts are written, [`bert`] the
 //! Q-Former's.
 //!
+//! [`file_names`]: which files are pictures by their names.
+//!
 //! The way back, to a file, is [`preview`], for showing a picture.
 
 mod alpha;
@@ -32,6 +34,7 @@ pub mod bert;
 mod bmp;
 pub mod decode;
 mod error;
+pub mod file_names;
 mod gif;
 mod image_crate;
 pub mod image_processor;

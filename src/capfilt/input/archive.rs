@@ -10,10 +10,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::folder::is_picture_ending;
 use super::{PictureSource, Sample, Take};
 use crate::capfilt::CapfiltError;
 use crate::capfilt::row::Row;
+use crate::processor::file_names::is_picture_ending;
 
 /// Bytes of a text, or of what describes a sample.
 const MOST_TEXT: u64 = 4 << 20;

@@ -10,29 +10,13 @@ use serde_json::{Map, Value};
 use super::{PictureSource, Sample, Take};
 use crate::capfilt::CapfiltError;
 use crate::capfilt::row::Row;
-
-/// How the names of pictures end; those of formats too that are not read, so that they are told of.
-const ENDINGS: [&str; 12] = [
-    "jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif",
-];
+use crate::processor::file_names::is_named_as_picture;
 
 /// Bytes of a text's file that are read.
 const MOST_TEXT: u64 = 1 << 20;
 
 /// Folders within folders, at most.
 const DEPTH: usize = 64;
-
-/// Whether a file is a picture by its name.
-pub fn is_picture(path: &Path) -> bool {
-    path.extension()
-        .and_then(|ending| ending.to_str())
-        .is_some_and(is_picture_ending)
-}
-
-/// Whether pictures' names end so.
-pub fn is_picture_ending(ending: &str) -> bool {
-    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
-}
 
 /// How many pictures there are.
 pub fn count(root: &Path) -> u64 {
@@ -66,7 +50,7 @@ fn walk(
         let entry = entry.map_err(unreadable)?;
         let is_folder = entry.file_type().map_err(unreadable)?.is_dir();
         let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if !is_hidden && (is_folder || is_picture(&entry.path())) {
+        if !is_hidden && (is_folder || is_named_as_picture(&entry.path())) {
             paths.push(entry.path());
         }
     }

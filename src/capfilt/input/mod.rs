@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::CapfiltError;
+use crate::processor::file_names::is_named_as_picture;
 
 /// A picture with its text, not read yet.
 #[derive(Debug)]
@@ -176,7 +177,7 @@ pub fn units(input: &Path) -> Result<Vec<Unit>, CapfiltError> {
         if is_hidden {
             continue;
         }
-        has_pictures |= path.is_dir() || folder::is_picture(&path);
+        has_pictures |= path.is_dir() || is_named_as_picture(&path);
         if path.is_file() && form_of(&path).is_some_and(|form| form != Form::Json) {
             files.push(path);
         }

@@ -1,0 +1,19 @@
+//! Which files are pictures by their names, those of formats too that are not read, so that they are told of.
+
+use std::path::Path;
+
+/// How the names of pictures end.
+const ENDINGS: [&str; 12] = [
+    "jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif",
+];
+
+/// Whether the names of pictures end so.
+pub fn is_picture_ending(ending: &str) -> bool {
+    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+}
+
+/// Whether a file's name ends as a picture's does.
+pub fn is_named_as_picture(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(is_picture_ending)
+}
