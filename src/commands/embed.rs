@@ -30,8 +30,8 @@ pub struct EmbedArgs {
     #[arg(id = "text", long = "text", env = "GLIMPSE_TEXT", value_name = "TEXT")]
     texts: Vec<String>,
 
-    /// Write the vectors to a file that numpy.load reads as well, f32 in rows of [width], or
-    /// [32, width] for BLIP-2's pictures; each line then names its row
+    /// Write the vectors to a file that numpy.load reads as well: f32, in rows of one vector, or of 32 for
+    /// BLIP-2's pictures; each line then names its row
     #[arg(long, env = "GLIMPSE_OUTPUT", value_name = "FILE.npy")]
     output: Option<PathBuf>,
 
