@@ -119,15 +119,24 @@ class Refused(Exception):
     """A server that does not answer as it should."""
 
 
+# Seconds for which a connection is kept: less long than servers keep one that is silent.
+KEEP = 4
+
+
 class Visitor:
-    """Somebody with a connection that is kept."""
+    """Somebody with a connection that is kept for a while."""
 
     def __init__(self, port):
         self.connection = http.client.HTTPConnection(HOST, port, timeout=120)
         self.secret = secret()
+        self.latest = time.monotonic()
 
     def call(self, method, path, body=None, headers=None):
         """The response, its body yet to be read."""
+        if time.monotonic() - self.latest > KEEP:
+            # It connects again.
+            self.connection.close()
+        self.latest = time.monotonic()
         self.connection.request(method, path, body, {VISITOR: self.secret, **(headers or {})})
         response = self.connection.getresponse()
         if response.status != 200:

@@ -78,7 +78,8 @@ class VllmVisitor(Visitor):
         content = [{"type": "image_url", "image_url": {"url": picture}}]
         content += [{"type": "text", "text": f"Question: {question} Answer:"}]
         body = {"model": self.model, "stream": True, "temperature": 0, "add_special_tokens": True, "return_token_ids": True}
-        body |= {"max_tokens": self.tokens, "min_tokens": self.tokens, "ignore_eos": True}
+        # Not min_tokens too: it masks the end tokens of the tokenizer, which may lie outside the vocabulary.
+        body |= {"max_tokens": self.tokens, "ignore_eos": True}
         body |= {"messages": [{"role": "user", "content": content}]}
         reason = None
         for line in self.call("POST", "/v1/chat/completions", json.dumps(body), JSON):
@@ -150,7 +151,10 @@ def measure(kind, server, options):
             together = figures[f"{options.visitors} visitors, {known} pictures, tokens/s"]
             alone = figures[f"one visitor, {known} pictures, tokens/s"]
             figures[f"{options.visitors} visitors beside one, {known} pictures"] = together / alone
-        return figures | {"peak memory, MB": memory(server.process.pid)}
+        figures |= {"peak memory, MB": memory(server.process.pid)}
+        # What was measured is not lost where something behind it fails.
+        print(json.dumps(figures), file=sys.stderr, flush=True)
+        return figures
 
 
 def memory(pid):
