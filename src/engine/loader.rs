@@ -139,9 +139,10 @@ impl ModelLoader for LocalLoader {
             max_memory: Some(most_bytes),
             ..self.request.clone()
         })?;
+        model.name.clone_from(&self.description.name);
         tracing::info!(
             "{} on {} in {}, loaded in {:.0} ms",
-            self.description.name,
+            model.name,
             model.device,
             model.dtype,
             model.load_ms

@@ -21,6 +21,7 @@ mod job;
 mod loader;
 mod local;
 mod model;
+mod model_metrics;
 mod picture_cache;
 mod pool;
 mod prompt;

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use metrics::counter;
-
 use super::job::Job;
 use super::model::Model;
 use super::prompt::SentPrompt;
@@ -44,7 +42,7 @@ pub struct Request<'p, M: Model> {
     answer: Answer,
     /// The rows of `sequences` are those of the answer's next pass.
     is_in_order: bool,
-    is_noted: bool,
+    is_being_read: bool,
     text: TextStream<'p>,
     generated_tokens: usize,
     began: Instant,
@@ -81,7 +79,7 @@ impl<'p, M: Model> Request<'p, M> {
             is_alone: false,
             answer: prepared.answer,
             is_in_order: false,
-            is_noted: false,
+            is_being_read: false,
             text,
             generated_tokens: 0,
             began: Instant::now(),
@@ -115,17 +113,14 @@ impl<'p, M: Model> Request<'p, M> {
         self.timings.image = self.since_begin();
     }
 
-    /// Notes once how much of its prompt was there already.
-    pub fn note_read_for_others(&mut self, tokens: usize) {
-        if !std::mem::replace(&mut self.is_noted, true) {
+    /// Its prompt is read on, of which so many tokens are there. Whether this is the first time: then they
+    /// were read for others.
+    pub fn begins_reading(&mut self, tokens: usize) -> bool {
+        let begins = !std::mem::replace(&mut self.is_being_read, true);
+        if begins {
             self.cached_tokens = tokens;
-            let name = if tokens > 0 {
-                "glimpse_cache_hits_total"
-            } else {
-                "glimpse_cache_misses_total"
-            };
-            counter!(name, "cache" => "prefix").increment(1);
         }
+        begins
     }
 
     /// Whether it goes on when this picture is encoded.

@@ -13,13 +13,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics::{counter, gauge, histogram};
 use rayon::prelude::*;
 use tracing::Span;
 
 use super::health::DeviceHealth;
 use super::job::Job;
 use super::model::{Model, Part};
+use super::model_metrics::{Cache, Held, ModelMetrics};
 use super::picture_cache::PictureCache;
 use super::prompt::PromptWriter;
 use super::queue::{Permit, Queue, Waiting};
@@ -74,6 +74,7 @@ pub struct Scheduler<'p, M: Model> {
     limits: BatchLimits,
     health: Arc<DeviceHealth>,
     watch: Arc<StepWatch>,
+    metrics: ModelMetrics,
     pictures: PictureCache<M::Encoded>,
     /// Taken from the queue, and there is no room for it yet.
     next_up: Option<Request<'p, M>>,
@@ -105,6 +106,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         limits: BatchLimits,
         health: Arc<DeviceHealth>,
         watch: Arc<StepWatch>,
+        metrics: ModelMetrics,
     ) -> Self {
         let of_pictures = if model.reads_in_parts() {
             limits.picture_cache / 8
@@ -119,6 +121,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             limits,
             health,
             watch,
+            metrics,
             next_up: None,
             running: Vec::new(),
             looking: None,
@@ -165,12 +168,12 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
 
     fn note_usage(&self) {
         let usage = self.model.usage();
-        gauge!("glimpse_kv_blocks", "state" => "used").set(usage.held as f64);
-        gauge!("glimpse_kv_blocks", "state" => "free").set((usage.blocks - usage.held) as f64);
-        let kept = usage.kept as u64 * self.model.block_bytes();
-        gauge!("glimpse_cache_bytes", "cache" => "prefix").set(kept as f64);
-        let pictures = self.pictures.len() as u64 * self.model.encoded_bytes();
-        gauge!("glimpse_cache_bytes", "cache" => "picture").set(pictures as f64);
+        self.metrics.held(Held {
+            used_blocks: usage.held,
+            free_blocks: usage.blocks - usage.held,
+            prefix_bytes: usage.kept as u64 * self.model.block_bytes(),
+            picture_bytes: self.pictures.len() as u64 * self.model.encoded_bytes(),
+        });
     }
 
     /// One round.
@@ -342,7 +345,11 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
     /// whose fault it is fails.
     fn decode_together(&mut self, numbers: &[u64]) {
         let Self {
-            running, model, watch, ..
+            running,
+            model,
+            watch,
+            metrics,
+            ..
         } = self;
         let ids = ids(running.iter().filter(|request| numbers.contains(&request.number)));
         let mut requests: Vec<&mut Request<'p, M>> = running
@@ -361,7 +368,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             .iter_mut()
             .flat_map(|request| request.sequences.iter_mut())
             .collect();
-        histogram!("glimpse_batch_rows").record(rows.len() as f64);
+        metrics.batch(rows.len());
         watch.begin(Work::Tokens, rows.len(), ids);
         let decoded = guarded(|| watch.span(), || Ok(model.decode(&mut rows, &tokens, &needs)?));
         match decoded {
@@ -456,7 +463,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
         } else {
             return;
         }
-        counter!("glimpse_cache_hits_total", "cache" => "picture").increment(1);
+        self.metrics.looked_up(Cache::Picture, true);
     }
 
     fn begin_looking(&mut self) {
@@ -464,7 +471,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             return;
         };
         let (id, picture) = (request.picture_id, Arc::clone(&request.job.submission.picture));
-        counter!("glimpse_cache_misses_total", "cache" => "picture").increment(1);
+        self.metrics.looked_up(Cache::Picture, false);
         if let Some(looking) = self.warming.hand_over(id) {
             self.looking = Some((id, looking));
             return;
@@ -535,7 +542,12 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
     }
 
     fn next_to_read(&mut self) -> Vec<Taken> {
-        let Self { running, model, .. } = self;
+        let Self {
+            running,
+            model,
+            metrics,
+            ..
+        } = self;
         let (mut taken, mut rows) = (Vec::new(), 0);
         let mut new_pictures: Vec<PictureId> = Vec::new();
         for request in running.iter_mut().filter(|request| request.phase == Phase::Prompt) {
@@ -553,7 +565,9 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             if read < model.picture_tokens() {
                 new_pictures.push(request.root);
             }
-            request.note_read_for_others(read);
+            if request.begins_reading(read) {
+                metrics.looked_up(Cache::Prefix, read > 0);
+            }
             let rest = request.prompt.ids.len() - read;
             let tokens = if model.reads_in_parts() {
                 rest.min(PROMPT_ROWS - rows)

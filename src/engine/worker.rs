@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::health::DeviceHealth;
 use super::job::Job;
 use super::model::{Blip2Model, BlipModel, Model};
+use super::model_metrics::ModelMetrics;
 use super::prompt::PromptWriter;
 use super::queue::Queue;
 use super::scheduler::{BatchLimits, Prompts, Scheduler};
@@ -77,9 +78,18 @@ fn run_batched<M: Model + Send>(
         is_demo: model.is_demo,
         room_for_turns,
     };
-    Scheduler::new(batched, prompts, work.queue, work.limits, work.health, work.watch)
-        .warm(work.pictures)
-        .run();
+    let metrics = ModelMetrics::new(&model.name);
+    Scheduler::new(
+        batched,
+        prompts,
+        work.queue,
+        work.limits,
+        work.health,
+        work.watch,
+        metrics,
+    )
+    .warm(work.pictures)
+    .run();
 }
 
 /// Answers about a blank picture, and tells how long it took.

@@ -71,7 +71,14 @@ fn whoever_asks_about_an_example_first_finds_its_picture_encoded() {
     let examples: Vec<Value> = serde_json::from_str(list).expect("it is JSON");
     // As the model sees a picture: two vectors of 32 numbers.
     let all = examples.len() * 2 * 32 * 4;
-    let kept = format!("glimpse_cache_bytes{{cache=\"picture\"}} {all}");
+    let folder = model.folder.path().file_name().and_then(|name| name.to_str());
+    let of = |series: &str| {
+        format!(
+            "{series}{{model=\"{}\",cache=\"picture\"}}",
+            folder.expect("it has a plain name")
+        )
+    };
+    let kept = format!("{} {all}", of("glimpse_cache_bytes"));
     let said = |words: &str| {
         get(&server, "metrics", &[])
             .2
@@ -88,8 +95,8 @@ fn whoever_asks_about_an_example_first_finds_its_picture_encoded() {
     assert_eq!(status, 200, "{conversation}");
     let id = conversation["id"].as_str().expect("it has one");
     assert!(ask(&server, &question(id, 3)).count() > 1);
-    assert!(said("glimpse_cache_hits_total{cache=\"picture\"} 1"));
-    assert!(!said("glimpse_cache_misses_total{cache=\"picture\"}"));
+    assert!(said(&format!("{} 1", of("glimpse_cache_hits_total"))));
+    assert!(!said(&of("glimpse_cache_misses_total")));
 }
 
 #[test]

@@ -309,7 +309,8 @@ fn scheduler<M: Model + Send>(
         is_demo: false,
         room_for_turns: &|_| 500,
     };
-    Scheduler::new(model, prompts, queue, limits, Arc::new(DeviceHealth::new(true)), watch)
+    let (health, metrics) = (Arc::new(DeviceHealth::new(true)), ModelMetrics::new("test"));
+    Scheduler::new(model, prompts, queue, limits, health, watch, metrics)
 }
 
 fn how_it_ended(mut events: Events) -> Result<Vec<Vec<u32>>, String> {

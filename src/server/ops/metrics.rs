@@ -25,11 +25,11 @@
 //! | `glimpse_model_loaded` | gauge | | `model` | 1 where the model is in memory |
 //! | `glimpse_model_loads_total` | counter | | `model`; `outcome`: `loaded`, `failed` | models of several that were loaded when they were asked, or at the start |
 //! | `glimpse_model_unloads_total` | counter | | `model` | models of several that made room for another |
-//! | `glimpse_batch_rows` | histogram | | | sequences of one forward pass (noted by the engine, as all that follow) |
-//! | `glimpse_cache_hits_total` | counter | | `cache`: `picture`, `prefix` | what was found in a cache |
-//! | `glimpse_cache_misses_total` | counter | | `cache` | what was not |
-//! | `glimpse_cache_bytes` | gauge | bytes | `cache` | what a cache holds |
-//! | `glimpse_kv_blocks` | gauge | | `state`: `used`, `free` | blocks of the KV cache |
+//! | `glimpse_batch_rows` | histogram | | `model` | sequences of one forward pass (noted by the engine, as all that follow) |
+//! | `glimpse_cache_hits_total` | counter | | `model`; `cache`: `picture`, `prefix` | what was found in a cache |
+//! | `glimpse_cache_misses_total` | counter | | `model`, `cache` | what was not |
+//! | `glimpse_cache_bytes` | gauge | bytes | `model`, `cache` | what a cache holds; 0 where the model is not loaded |
+//! | `glimpse_kv_blocks` | gauge | | `model`; `state`: `used`, `free` | blocks of the KV cache |
 //! | `glimpse_slow_steps_total` | counter | | | steps of the model (a pass of answers, a layer of prompts or of a picture) that took longer than ten times `--max-gap`, and 5 s |
 //! | `glimpse_running_step_seconds` | gauge | seconds | | how long the step that runs has taken by now; 0 where none does |
 //!
