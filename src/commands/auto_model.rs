@@ -82,6 +82,10 @@ fn agrees(choice: &AutoChoice) -> bool {
     );
     let _ = stderr.flush();
     let mut answer = String::new();
-    let is_read = std::io::stdin().read_line(&mut answer).is_ok();
+    let is_read = std::io::stdin().read_line(&mut answer).is_ok_and(|bytes| bytes > 0);
+    if !is_read {
+        // Nobody typed the end of the line.
+        let _ = writeln!(stderr);
+    }
     is_read && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
