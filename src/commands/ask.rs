@@ -15,11 +15,12 @@ use super::flag_names::FlagNames;
 use super::options::{GenerationArgs, ModelArgs};
 use super::preset::{ModelSettings, Settings};
 use super::prompt::PromptArgs;
-use super::{CommandResult, batch, picture, several_pictures};
+use super::{CommandResult, UsageError, batch, compared_models, picture, several_pictures};
 use crate::engine::{
-    BatchLimits, ClientKey, Engine, EngineError, Event, Events, Instruction, LocalEngine, Purpose, QueueLimits,
-    Submission, Summary, Timings, WrittenAnswer,
+    BatchLimits, ClientKey, Engine, EngineError, Event, Events, Instruction, LoadedModel, LocalEngine, Purpose,
+    QueueLimits, Submission, Summary, Timings, WrittenAnswer,
 };
+use crate::models::OpenModel;
 use crate::processor::Picture;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -149,6 +150,11 @@ impl AnswerRecord {
         })
     }
 
+    /// Milliseconds of answering, without opening the checkpoint.
+    pub fn took(&self) -> f64 {
+        self.timings_ms.total
+    }
+
     /// The texts of all answers.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         let further = self.answers.iter().flatten().skip(1);
@@ -191,11 +197,23 @@ impl Asker {
         generation: &GenerationArgs,
         waiting: usize,
     ) -> Result<Self, AnyError> {
+        Self::start(model.load()?, settings, generation, waiting)
+    }
+
+    /// The same with a model that was opened.
+    ///
+    /// # Errors
+    /// It answers nothing, or there is no memory for what it reads.
+    pub fn start(
+        mut model: OpenModel,
+        settings: &Settings,
+        generation: &GenerationArgs,
+        waiting: usize,
+    ) -> Result<Self, AnyError> {
         let limits = QueueLimits {
             waiting,
             waiting_per_client: waiting,
         };
-        let mut model = model.load()?;
         // At once: a process that ends with its answer would not get to the end of it.
         model.keep_packed();
         Ok(Self {
@@ -203,6 +221,16 @@ impl Asker {
             engine: LocalEngine::start(model, limits, BatchLimits::default())?,
             stop_strings: generation.stop_strings().to_vec(),
         })
+    }
+
+    /// What the model is called.
+    pub fn name(&self) -> &str {
+        &self.engine.description().name
+    }
+
+    /// Takes the model out of memory, and returns when it is.
+    pub fn unload(self) {
+        LoadedModel::from(self.engine).unload();
     }
 
     /// Resizes a picture for the model.
@@ -289,7 +317,11 @@ impl Asker {
 pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
     let settings = args.generation.settings(flag_names)?;
     let limits = args.limits.limits();
-    let load = || Asker::load(args.model, &settings, &args.generation, 1);
+    let models = args.model.number();
+    let load = || Asker::load(args.model.clone(), &settings, &args.generation, 1);
+    if models > 1 && args.batch.is_some() {
+        return Err(UsageError(compared_models::ONE_PICTURE.into()).into());
+    }
     if let Some(file) = args.batch {
         let questions = batch::Questions::open(&file)?;
         // A wrong prefix is told once, not in every line.
@@ -302,6 +334,14 @@ pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
     let names_pictures = args.json && args.question.is_some();
     let (pictures, question) = several_pictures::tell_apart(args.question, argument, args.rest)?;
     let instruction = args.prompt.only_instruction(question)?;
+    if models > 1 {
+        let [picture] = pictures.as_slice() else {
+            return Err(UsageError(compared_models::ONE_PICTURE.into()).into());
+        };
+        let picture = picture::open(picture, &limits)?;
+        let start = |model| Asker::start(model, &settings, &args.generation, 1);
+        return compared_models::run(args.model.requests()?, start, &picture, &instruction, args.json);
+    }
     if pictures.len() > 1 || names_pictures {
         return several_pictures::run(&load()?, &pictures, &instruction, &limits, args.json);
     }

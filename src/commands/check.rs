@@ -1,19 +1,17 @@
 //! `glimpse check`: whether a running server is ready, for a container's health check.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::CommandResult;
 use super::addr::Listen;
+use super::running_server::RunningServer;
 
 /// A server on this machine answers at once or not at all.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Bytes of an answer that are looked at.
-const MAX_ANSWER: u64 = 1 << 16;
 
 #[derive(Args)]
 pub struct CheckArgs {
@@ -36,19 +34,10 @@ pub fn run(args: &CheckArgs) -> CommandResult {
 
 /// Asks the first of these addresses where somebody listens.
 fn ready(addresses: &[SocketAddr], patience: Duration) -> Result<(), String> {
-    let mut reason = String::new();
-    for address in addresses.iter().map(|address| reachable(*address)) {
-        match TcpStream::connect_timeout(&address, patience) {
-            Ok(stream) => return ask(stream, address, patience),
-            Err(error) => reason = format!("{address}: {error}"),
-        }
-    }
-    Err(format!(
-        "No server answers at {reason}. Start one with `glimpse serve`, or name its address with --addr."
-    ))
-}
-
-fn ask(stream: TcpStream, address: SocketAddr, patience: Duration) -> Result<(), String> {
+    let server = RunningServer::find(addresses, patience).map_err(|reason| {
+        format!("No server answers at {reason}. Start one with `glimpse serve`, or name its address with --addr.")
+    })?;
+    let address = server.address;
     let broken = |error: std::io::Error| match error.kind() {
         // The one on Unix, the other on Windows.
         ErrorKind::WouldBlock | ErrorKind::TimedOut => format!(
@@ -57,7 +46,7 @@ fn ask(stream: TcpStream, address: SocketAddr, patience: Duration) -> Result<(),
         ),
         _ => format!("The server at {address} does not answer: {error}. Look at its log."),
     };
-    let (status, said) = answer(stream, address, patience).map_err(broken)?;
+    let (status, said) = server.get("/readyz").map_err(broken)?;
     match status {
         Some(200) if said.windows(READY.len()).any(|part| part == READY) => Ok(()),
         Some(200) => Err(format!(
@@ -75,38 +64,9 @@ fn ask(stream: TcpStream, address: SocketAddr, patience: Duration) -> Result<(),
     }
 }
 
-/// The status of the answer to `/readyz`, none where it is not HTTP, and what follows its first line.
-fn answer(mut stream: TcpStream, address: SocketAddr, patience: Duration) -> std::io::Result<(Option<u16>, Vec<u8>)> {
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
-    write!(
-        stream,
-        "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = BufReader::new(stream.take(MAX_ANSWER));
-    let mut line = Vec::new();
-    answer.read_until(b'\n', &mut line)?;
-    let line = String::from_utf8_lossy(&line).into_owned();
-    // Read to its end, so that the server does not log a visitor who hung up. What comes before it
-    // breaks off counts.
-    let mut rest = Vec::new();
-    let _ = answer.read_to_end(&mut rest);
-    let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
-    Ok((status.and_then(|status| status.trim().parse().ok()), rest))
-}
-
-/// Where a server that listens on every address is to be asked.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
 
     use super::*;
@@ -158,15 +118,5 @@ mod tests {
         drop(listener);
         let said = ready(&[address], PATIENCE).expect_err("nobody listens");
         assert!(said.contains(&address.to_string()) && said.contains("--addr"), "{said}");
-    }
-
-    #[test]
-    fn whoever_listens_everywhere_is_asked_here() {
-        assert_eq!(reachable(([0, 0, 0, 0], 7860).into()), ([127, 0, 0, 1], 7860).into());
-        assert_eq!(
-            reachable((Ipv6Addr::UNSPECIFIED, 1).into()),
-            (Ipv6Addr::LOCALHOST, 1).into()
-        );
-        assert_eq!(reachable(([10, 0, 0, 5], 1).into()), ([10, 0, 0, 5], 1).into());
     }
 }

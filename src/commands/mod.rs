@@ -12,11 +12,13 @@ mod capfilt;
 mod caption;
 mod caption_files;
 mod check;
+mod compared_models;
 mod embed;
 mod engine;
 mod fetch;
 mod flag_names;
 mod folder;
+mod loaded_models;
 mod log;
 mod matching;
 mod models;
@@ -26,6 +28,7 @@ mod picture;
 mod preset;
 mod progress;
 mod prompt;
+mod running_server;
 mod search;
 mod search_index;
 mod serve;
@@ -77,7 +80,7 @@ enum Command {
     Search(search::SearchArgs),
     /// Clean pairs of pictures and texts from the web: new captions, and only what fits (CapFilt)
     Capfilt(capfilt::CapfiltArgs),
-    /// List the models: their sizes, which are downloaded, which fit this machine
+    /// List the models: their sizes, which are downloaded, which fit this machine, which a server has loaded
     Models(models::ModelsArgs),
     /// Ask a running server whether it is ready to answer: exit status 0 if it is
     Check(check::CheckArgs),

@@ -1,4 +1,4 @@
-//! `glimpse models`: what there is, what is here, and what fits.
+//! `glimpse models`: what there is, what is here, what fits, and what a running server has loaded.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -8,7 +8,9 @@ use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
 use super::CommandResult;
+use super::addr::Listen;
 use super::fetch::count;
+use super::loaded_models::LoadedModels;
 use super::options::PlaceArgs;
 use crate::checkpoint::{Source, progress, readable_bytes};
 use crate::models::inventory::parameters;
@@ -23,8 +25,31 @@ pub struct ModelsArgs {
     #[arg(long, env = "GLIMPSE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 
+    /// The server that is asked what it has loaded, where one runs, as `glimpse serve` has it
+    #[arg(
+        long,
+        env = "GLIMPSE_ADDR",
+        default_value = "localhost:7860",
+        value_name = "ADDRESS:PORT"
+    )]
+    addr: Listen,
+
     #[command(flatten)]
     place: PlaceArgs,
+}
+
+/// What `--json` lists.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed<'a> {
+    Known {
+        #[serde(flatten)]
+        row: &'a Row,
+        /// `loaded`, `loading`, `unloaded` or `failed`; `null` where no server runs that has it.
+        state: Option<&'a str>,
+    },
+    /// A folder that a server has.
+    Elsewhere { id: &'a str, state: &'a str },
 }
 
 /// A model of the list; sizes are bytes.
@@ -71,16 +96,48 @@ impl From<&Cached> for Downloaded {
 pub fn run(args: ModelsArgs) -> CommandResult {
     let (limit, offered) = args.place.look()?;
     let rows = rows(limit.as_ref(), &offered)?;
+    let loaded = LoadedModels::ask(&args.addr);
     let mut stdout = std::io::stdout().lock();
     if args.json {
-        writeln!(stdout, "{}", serde_json::to_string_pretty(&rows)?)?;
+        writeln!(
+            stdout,
+            "{}",
+            serde_json::to_string_pretty(&with_states(&rows, &loaded))?
+        )?;
         return Ok(());
     }
     write!(stdout, "{}", listed(&rows, columns()))?;
     if let Some(limit) = limit {
         writeln!(stdout, "\nMemory: {limit}. Sizes are computed, for files in f32.")?;
     }
+    writeln!(stdout, "{loaded}")?;
     Ok(())
+}
+
+/// All rows with what the server says of them, and behind them what it has besides.
+fn with_states<'a>(rows: &'a [Row], loaded: &'a LoadedModels) -> Vec<Listed<'a>> {
+    let is = |row: &Row, name: &str, is_demo: bool| match row.id.as_deref() {
+        Some(id) => id == name,
+        None => is_demo,
+    };
+    let known = rows.iter().map(|row| {
+        let mut models = loaded.models().iter();
+        let model = models.find(|model| is(row, &model.name, model.is_demo));
+        Listed::Known {
+            row,
+            state: model.map(|model| model.state.as_str()),
+        }
+    });
+    let is_known = |name: &str, is_demo: bool| rows.iter().any(|row| is(row, name, is_demo));
+    let others = loaded
+        .models()
+        .iter()
+        .filter(|model| !is_known(&model.name, model.is_demo));
+    let others = others.map(|model| Listed::Elsewhere {
+        id: &model.name,
+        state: &model.state,
+    });
+    known.chain(others).collect()
 }
 
 /// The width of the terminal that is written to, if it is one.

@@ -26,7 +26,8 @@ pub struct ModelArgs {
     /// A folder with a BLIP-2 or BLIP checkpoint, or its id on the Hugging Face hub (owner/name or
     /// owner/name@revision), as `glimpse models` lists them; a folder that exists wins. Or auto: the best
     /// for this machine of those in the cache. For serve it may be given several times, or as a list with
-    /// commas: visitors then choose, and the first answers who does not
+    /// commas: visitors then choose, and the first answers who does not. For ask too: each of them answers,
+    /// one after the other, with how long it took
     /// [default: the small demo model that is part of this program]
     #[arg(long, env = "GLIMPSE_MODEL", value_name = "ID|DIR|auto", value_parser = NonEmptyStringValueParser::new())]
     model: Vec<String>,
@@ -117,6 +118,11 @@ impl ModelArgs {
         Ok(requests)
     }
 
+    /// How many models are named; the demo model is one, where none is.
+    pub fn number(&self) -> usize {
+        self.names().count().max(1)
+    }
+
     /// What is named, by flags or in a list; a folder's name may have commas.
     fn names(&self) -> impl Iterator<Item = &str> {
         self.model.iter().flat_map(|named| match Path::new(named).is_dir() {
@@ -161,7 +167,8 @@ impl ComputeArgs {
     }
 }
 
-const ONE_MODEL: &str = "--model (GLIMPSE_MODEL) names several models, which only `glimpse serve` takes. Name one.";
+const ONE_MODEL: &str =
+    "--model (GLIMPSE_MODEL) names several models, which only `glimpse serve` and `glimpse ask` take. Name one.";
 
 /// Loads a model, and says where it runs.
 ///

@@ -45,7 +45,7 @@ pub use client_address::{Network, TrustedProxies};
 pub use host_and_origin::{HostName, Hosts};
 pub use limits::Limits;
 pub use listening::Listeners;
-pub use ops::{Watcher, Watchers};
+pub use ops::{ModelState, ModelStates, Watcher, Watchers};
 pub use root_path::RootPath;
 pub use state::AppState;
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::page::{ask, begin, call, get, post_form};
-use crate::support::{Server, TinyCheckpoint, glimpse, png, stderr};
+use crate::support::{PictureFile, Server, TinyCheckpoint, glimpse, png, stderr};
 
 /// What a checkpoint is called: its folder's name.
 fn name(model: &TinyCheckpoint) -> String {
@@ -77,6 +77,11 @@ fn each_model_is_asked_by_its_name_and_the_second_is_loaded_for_that() {
     assert!(said[0]["total_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{}", said[0]);
     let (status, error) = call(&server, "ask", &request(&id, json!({"model": "nobody"})));
     assert_eq!((status, &error["code"]), (404, &json!("not_found")), "{error}");
+    let metrics = get(&server, "metrics").to_string();
+    for model in [&first, &second] {
+        let blocks = format!("glimpse_kv_blocks{{model=\\\"{model}\\\",state=\\\"free\\\"}}");
+        assert!(metrics.contains(&blocks), "{metrics}");
+    }
     let status = get(&server, "status").to_string();
     assert!(
         status.contains("<h2>Models</h2>") && status.contains(&second),
@@ -224,27 +229,113 @@ fn models_are_named_in_a_list_too_and_each_once() {
     assert_eq!(state["models"].as_array().map(Vec::len), Some(2), "{state}");
     for (arguments, status, words) in [
         (["serve", "--model", one.path(), "--model", one.path()], 2, "twice"),
-        (
-            ["ask", "--model", one.path(), "--model", other.path()],
-            2,
-            "glimpse serve",
-        ),
         (["serve", "--model", one.path(), "--model", "/nowhere"], 1, "/nowhere"),
     ] {
         let mut program = glimpse();
-        program.args(arguments);
-        match arguments[0] {
-            "ask" => program.arg("no picture"),
-            _ => program.args(["--addr", "127.0.0.1:0"]),
-        };
+        program.args(arguments).args(["--addr", "127.0.0.1:0"]);
         let output = program.output().expect("the program starts");
         let said = stderr(&output);
-        if arguments[0] == "ask" {
-            // The picture is looked for first.
-            assert_ne!(output.status.code(), Some(0), "{said}");
-            continue;
-        }
         assert_eq!(output.status.code(), Some(status), "{said}");
         assert!(said.contains(words), "{said}");
     }
+}
+
+/// What `glimpse` with these arguments says.
+fn said(arguments: &[&str]) -> std::process::Output {
+    let mut program = glimpse();
+    program.args(arguments).stdin(std::process::Stdio::null());
+    program.output().expect("the program starts")
+}
+
+fn stdout(output: &std::process::Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("it is UTF-8")
+}
+
+#[test]
+fn in_the_terminal_too_a_question_is_put_to_several_models() {
+    let [one, other] = [TinyCheckpoint::new(), TinyCheckpoint::new()];
+    let names = [name(&one), name(&other)];
+    let picture = PictureFile::new();
+    let mut ask = vec![
+        "ask",
+        "--model",
+        one.path(),
+        "--model",
+        other.path(),
+        "--max-new-tokens",
+        "3",
+    ];
+    ask.extend([picture.path(), "hi"]);
+    let output = said(&ask);
+    let (text, mut lines) = (stdout(&output), Vec::new());
+    lines.extend(text.lines().map(|line| line.split('\t').collect::<Vec<_>>()));
+    assert_eq!(lines.iter().map(|line| line[0]).collect::<Vec<_>>(), names, "{text}");
+    assert!(
+        lines.iter().all(|line| line.len() == 3 && line[1].ends_with(" s")),
+        "{text}"
+    );
+    let alone = stdout(&said(&[&ask[..1], &ask[3..]].concat()));
+    assert_eq!(lines[1][2], alone.trim_end_matches('\n'), "as it answers alone");
+
+    ask.push("--json");
+    other.remove("model.safetensors");
+    let output = said(&ask);
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<Value> = stdout(&output)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("it is JSON"))
+        .collect();
+    assert_eq!((&lines[0]["model"], lines.len()), (&json!(names[0]), 2), "{lines:?}");
+    assert!(lines[0]["timings_ms"]["total"].as_f64().is_some_and(|ms| ms > 0.0));
+    assert!(
+        lines[1]["error"].as_str().is_some_and(|error| !error.is_empty()),
+        "{lines:?}"
+    );
+
+    for more in [
+        &["--question", "hi", picture.path(), picture.path()][..],
+        &["--batch", "-"],
+    ] {
+        let output = said(&[&ask[..5], more].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert!(
+            stderr(&output).contains("Name one picture, or one model."),
+            "{}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn the_list_of_models_says_what_a_server_has_loaded() {
+    let [one, other] = [TinyCheckpoint::new(), TinyCheckpoint::new()];
+    let (first, second) = (name(&one), name(&other));
+    let server = server(&[&one, &other], &[]);
+    let addr = server.address.trim_start_matches("http://").to_owned();
+    let list = |more: &[&str]| stdout(&said(&[&["models", "--addr", &addr], more].concat()));
+    let text = list(&[]);
+    assert!(
+        text.contains(&format!("    {first}: loaded (f32 on CPU)\n    {second}: unloaded ")),
+        "{text}"
+    );
+    let json: Value = serde_json::from_str(&list(&["--json"])).expect("it is JSON");
+    let rows = json.as_array().expect("it is a list");
+    let of = |name: &str| {
+        rows.iter()
+            .find(|row| row["id"] == name)
+            .map(|row| row["state"].clone())
+    };
+    assert_eq!(
+        (of(&first), of(&second)),
+        (Some(json!("loaded")), Some(json!("unloaded"))),
+        "{json}"
+    );
+    assert_eq!(
+        (&rows[0]["id"], &rows[0]["state"]),
+        (&Value::Null, &Value::Null),
+        "the demo model is not there"
+    );
+    drop(server);
+    let text = list(&[]);
+    assert!(text.contains("Loaded: none; no server answers at "), "{text}");
 }

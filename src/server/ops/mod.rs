@@ -1,8 +1,9 @@
 //! For whoever runs the server: whether it lives and the model answers (`health`), and what it does,
-//! for programs (`metrics`) and people (`status`), who have to be among the `watchers`.
+//! for programs (`metrics`, `model_states`) and people (`status`), who have to be among the `watchers`.
 
 pub mod health;
 pub mod metrics;
+mod model_states;
 mod plots;
 mod status;
 pub mod watchers;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+pub use model_states::{ModelState, ModelStates};
 pub use watchers::{Watcher, Watchers};
 
 use super::state::AppState;

@@ -1,13 +1,16 @@
-//! `GET /status`: what the server does, for people; drawn here, without a script.
+//! `GET /status`: what the server does, for people; drawn here, without a script. A program that accepts
+//! JSON alone gets [`ModelStates`].
 
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
+use super::model_states::ModelStates;
 use super::plots::Plot;
 use crate::api::Base;
 use crate::engine::{Health, Steps};
@@ -36,6 +39,13 @@ summary { color: #58c4b6 }
 }";
 
 pub async fn serve(State(service): State<Arc<Service>>, request: Request) -> Response {
+    let headers = [
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-store")),
+        (header::VARY, HeaderValue::from_static("Accept")),
+    ];
+    if is_for_a_program(request.headers()) {
+        return (headers, Json(ModelStates::of(&service))).into_response();
+    }
     let base: Base = request.extensions().get().cloned().unwrap_or_default();
     let (home, again) = (base.at("/"), base.at("/status"));
     let hour = service.activity().last_hour();
@@ -58,8 +68,20 @@ pub async fn serve(State(service): State<Arc<Service>>, request: Request) -> Res
         script: "",
         body: &body,
     };
-    let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"))];
     (headers, page).into_response()
+}
+
+/// Browsers name JSON nowhere, or behind HTML.
+fn is_for_a_program(headers: &HeaderMap) -> bool {
+    let accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut kinds = accepted.flat_map(|value| value.split(',')).map(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default();
+        kind.trim().to_ascii_lowercase()
+    });
+    kinds.find(|kind| kind == "text/html" || kind == "application/json") == Some("application/json".into())
 }
 
 /// The model, and what it has to do at this moment.
@@ -95,21 +117,16 @@ fn models(service: &Service) -> String {
         return String::new();
     }
     let mut rows = String::new();
-    for engine in service.models() {
-        let (model, queue) = (engine.description(), engine.queue());
-        let state = match engine.health() {
-            Health::Ready => engine.presence().name().to_owned(),
-            Health::Failed(reason) => format!("failed: {reason}"),
-        };
+    for model in ModelStates::of(service).models {
         // Writing to a string cannot fail.
         let _ = writeln!(
             rows,
             r#"<tr><th scope="row">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>"#,
             escaped(&model.name),
-            escaped(&state),
+            escaped(&model.told()),
             escaped(&model.dtype),
-            queue.running,
-            queue.waiting
+            model.running,
+            model.waiting
         );
     }
     format!(
