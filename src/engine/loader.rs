@@ -106,6 +106,8 @@ impl LocalLoader {
                 dtype: plan.dtype,
                 is_demo: plan.is_demo,
                 purpose: plan.purpose,
+                family: plan.family,
+                start: plan.start,
                 load_ms: 0.0,
             },
             image: plan.image,

@@ -4,6 +4,7 @@
 //! thread owns it, and a bounded queue stands before it in which clients are served in turn
 //! (`queue`); steps of the model that take too long are told (`watch`), and on a GPU it answers
 //! once before it counts as started (`warm_up`). [`ScriptedEngine`] answers from a script, for tests ([`scripted`]).
+//! [`Original`] has the numbers by which other programs generate answers.
 //! [`Engines`] are those of a server; those that share a memory are loaded when somebody asks them (`pool`, by a
 //! [`ModelLoader`]).
 //!
@@ -21,6 +22,7 @@ mod job;
 mod loader;
 mod local;
 mod model;
+mod original;
 mod picture_cache;
 mod pool;
 mod prompt;
@@ -42,6 +44,7 @@ pub use health::Health;
 pub use job::Job;
 pub use loader::{LoadFailure, LoadedModel, LocalLoader, ModelLoader, Pictures};
 pub use local::LocalEngine;
+pub use original::{Asked, Length, Original};
 pub use pool::{PoolLimits, start_pool};
 pub use queue::{CLIENTS_OF_A_NETWORK, ClientKey, QueueLimits, QueueState};
 pub use scheduler::BatchLimits;
