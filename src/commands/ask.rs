@@ -18,7 +18,7 @@ use super::prompt::PromptArgs;
 use super::{CommandResult, batch, picture, several_pictures};
 use crate::engine::{
     BatchLimits, ClientKey, Engine, EngineError, Event, Events, Instruction, LocalEngine, Purpose, QueueLimits,
-    Submission, Summary, Timings, WrittenAnswer,
+    StartError, Submission, Summary, Timings, WrittenAnswer,
 };
 use crate::processor::Picture;
 
@@ -196,6 +196,9 @@ impl Asker {
             waiting_per_client: waiting,
         };
         let mut model = model.load()?;
+        if model.purpose == Purpose::Matching {
+            return Err(StartError::WritesNothing { model: model.name }.into());
+        }
         // At once: a process that ends with its answer would not get to the end of it.
         model.keep_packed();
         Ok(Self {
@@ -268,7 +271,7 @@ impl Asker {
     ) -> Result<AnswerRecord, AnyError> {
         while let Some(event) = pending.events.blocking_recv() {
             match event {
-                Event::Queued { .. } | Event::Loading | Event::Started { .. } => {}
+                Event::Queued { .. } | Event::Loading | Event::Started { .. } | Event::Score(_) => {}
                 Event::Token { text, .. } => on_text(&text)?,
                 Event::Failed(error) => return Err(error.into()),
                 Event::Done(summary) => return self.record(summary, pending.resizing),

@@ -11,7 +11,7 @@ use super::scheduler::BatchLimits;
 use super::watch::{StepWatch, look_at};
 use super::worker::{self, Work};
 use super::{Description, Engine, EngineError, Health, QueueLimits, QueueState, StartError, Steps};
-use crate::models::{Kernels, OpenModel, Purpose};
+use crate::models::{Kernels, OpenModel};
 use crate::processor::{Picture, Processor};
 
 /// A model with a thread of its own, and a queue before it.
@@ -28,8 +28,7 @@ impl LocalEngine {
     /// Gives the model its thread, which ends when the engine is gone and the queue is empty.
     ///
     /// # Errors
-    /// The system gives no thread, or the device no memory for keys and values; or the model compares
-    /// pictures with texts, and answers nothing.
+    /// The system gives no thread, or the device no memory for keys and values.
     pub fn start(model: OpenModel, limits: QueueLimits, batches: BatchLimits) -> Result<Self, StartError> {
         Self::begin(model, limits, batches, Box::new(std::iter::empty()), false)
     }
@@ -59,9 +58,6 @@ impl LocalEngine {
         pictures: Box<dyn Iterator<Item = Picture> + Send>,
         warms_up: bool,
     ) -> Result<Self, StartError> {
-        if model.purpose == Purpose::Matching {
-            return Err(StartError::WritesNothing { model: model.name });
-        }
         let (sender, queue) = queue(limits);
         let (ends, ended) = Ended::pair();
         let health = Arc::new(DeviceHealth::new(model.network.device().is_cpu()));

@@ -4,6 +4,8 @@
 //! thread owns it, and a bounded queue stands before it in which clients are served in turn
 //! (`queue`); steps of the model that take too long are told (`watch`), and on a GPU it answers
 //! once before it counts as started (`warm_up`). [`ScriptedEngine`] answers from a script, for tests ([`scripted`]).
+//! A model that compares texts with pictures answers with a score for each text (`comparing`); while nobody asks
+//! anything, both kinds encode the pictures of the page's examples (`warming`).
 //! [`Original`] has the numbers by which other programs generate answers.
 //! [`Engines`] are those of a server; those that share a memory are loaded when somebody asks them (`pool`, by a
 //! [`ModelLoader`]).
@@ -13,6 +15,7 @@
 //!
 //! To cancel, drop the [`Events`]. Nothing else is needed, and nothing else counts.
 
+mod comparing;
 mod description;
 mod engines;
 mod error;
@@ -32,6 +35,7 @@ mod scheduler;
 pub mod scripted;
 mod submission;
 mod warm_up;
+mod warming;
 mod watch;
 mod worker;
 

@@ -355,6 +355,7 @@ impl Instruction {
             Self::Caption { prefix } => prefix.as_deref().unwrap_or_default(),
             Self::Raw(text) => text,
             Self::Question { question, .. } => question,
+            Self::Compare { texts } => texts.first().map_or("", String::as_str),
         }
     }
 }

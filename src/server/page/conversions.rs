@@ -1,7 +1,7 @@
 //! The words of [`chat`](crate::chat) in those that the page and its server exchange.
 
 use crate::api;
-use crate::chat::{Answer, AnswerState, Conversation, EventKind, FinishReason, Timings, Turn, TurnId};
+use crate::chat::{Answer, AnswerState, Conversation, EventKind, FinishReason, TextScore, Timings, Turn, TurnId};
 use crate::engine::{Description, Purpose};
 use crate::service::{InFlightAnswer, NumberLimit};
 
@@ -47,6 +47,7 @@ fn answered(id: &TurnId, question: &str, answer: Answer) -> api::Turn {
         state: state(answer.state),
         answer: answer.text,
         further_answers: answer.further_texts,
+        scores: answer.scores.map(|scores| scores.into_iter().map(Into::into).collect()),
         seed: answer.seed,
         model: answer.model,
         total_ms: answer.timings.map(|timings| timings.total),
@@ -71,6 +72,21 @@ impl From<FinishReason> for api::FinishReason {
             FinishReason::Length => Self::Length,
             FinishReason::Cancelled => Self::Cancelled,
             FinishReason::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+impl From<TextScore> for api::TextScore {
+    fn from(score: TextScore) -> Self {
+        let TextScore {
+            text,
+            probability,
+            cosine,
+        } = score;
+        Self {
+            text,
+            probability,
+            cosine,
         }
     }
 }
@@ -107,6 +123,7 @@ pub fn event(answer: &InFlightAnswer, event: EventKind) -> api::AnswerEvent {
         EventKind::Loading => api::AnswerEvent::Loading,
         EventKind::Started { num_beams } => api::AnswerEvent::Started { num_beams },
         EventKind::Token { text } => api::AnswerEvent::Token { text },
+        EventKind::Score(score) => api::AnswerEvent::Score(score.into()),
         EventKind::Done(completion) => api::AnswerEvent::Done {
             finish_reason: completion.finish_reason.into(),
             timings_ms: completion.timings.into(),
@@ -137,6 +154,7 @@ impl From<Purpose> for api::Offers {
         Self {
             questions: matches!(purpose, Purpose::Conversation | Purpose::Answers),
             captions: matches!(purpose, Purpose::Conversation | Purpose::Captions),
+            matching: purpose == Purpose::Matching,
         }
     }
 }

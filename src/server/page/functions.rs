@@ -37,6 +37,7 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
         conversation: failed.conversation,
         error: failed.error,
         draft: failed.draft,
+        draft_texts: failed.texts,
         draft_address: failed.address,
         settings: SettingsPanel {
             fields: failed.settings,
@@ -47,6 +48,7 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
             upload_bytes: service.limits().picture.max_bytes,
             keep_answers_seconds: service.limits().keep_answers.as_secs(),
             question_chars: service.limits().question_chars,
+            texts: service.limits().texts,
         },
     };
     if let Some(id) = id {
@@ -117,7 +119,7 @@ pub fn upload_error(error: BodyError) -> Error {
 pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
     let missing = || refuse(Error::NotFound { what: Missing::Example });
     let (service, visitor) = (service()?, visitor()?);
-    let (file, _) = examples::open(index, service.model().purpose.into()).ok_or_else(missing)?;
+    let file = examples::open(index).ok_or_else(missing)?.0;
     let room = service.room(visitor.network);
     let begun = service.begin_conversation(&visitor, file, room).await;
     begun.map(Into::into).map_err(refuse)
@@ -163,6 +165,7 @@ pub async fn begin_answer(
     let request = Request {
         conversation: parse(&request.conversation)?,
         question: request.question,
+        texts: request.texts,
         settings,
         models: request.model.into_iter().chain(request.compare_with).collect(),
     };
