@@ -227,6 +227,17 @@ pub struct ModelInfo {
     /// The small model that ships with Glimpse, which knows a small world only.
     pub is_demo: bool,
     pub offers: Offers,
+    /// How other programs would have it answer, in the page's settings.
+    pub presets: Vec<Preset>,
+}
+
+/// Settings that go together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preset {
+    /// As the page calls it.
+    pub name: String,
+    /// All that is not as it is by default.
+    pub fields: Fields,
 }
 
 /// What a model can be asked.

@@ -1,9 +1,10 @@
 //! The words of [`chat`](crate::chat) in those that the page and its server exchange.
 
+use super::presets;
 use crate::api;
 use crate::chat::{Answer, AnswerState, Conversation, EventKind, FinishReason, TextScore, Timings, Turn, TurnId};
 use crate::engine::{Description, Purpose};
-use crate::service::{InFlightAnswer, NumberLimit};
+use crate::service::{InFlightAnswer, NumberLimit, Service};
 
 impl From<Conversation> for api::Conversation {
     fn from(conversation: Conversation) -> Self {
@@ -137,15 +138,15 @@ pub fn event(answer: &InFlightAnswer, event: EventKind) -> api::AnswerEvent {
     }
 }
 
-impl From<&Description> for api::ModelInfo {
-    fn from(model: &Description) -> Self {
-        Self {
-            name: model.name.clone(),
-            device: model.device.clone(),
-            dtype: model.dtype.clone(),
-            is_demo: model.is_demo,
-            offers: model.purpose.into(),
-        }
+/// A model as the page shows it, with the presets that this server lets it have.
+pub fn model(service: &Service, model: &Description) -> api::ModelInfo {
+    api::ModelInfo {
+        name: model.name.clone(),
+        device: model.device.clone(),
+        dtype: model.dtype.clone(),
+        is_demo: model.is_demo,
+        offers: model.purpose.into(),
+        presets: presets::of(service, model),
     }
 }
 

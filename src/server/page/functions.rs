@@ -9,7 +9,7 @@ use leptos::server_fn::codec::{ByteStream, MultipartData};
 use leptos_axum::ResponseOptions;
 
 use super::form::FailedForm;
-use super::{answer_stream, examples, settings};
+use super::{answer_stream, conversions, examples, settings};
 use crate::api::{self, AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState, SettingsPanel};
 use crate::chat::{self, Error, Missing, RequestId, Visitor};
 use crate::server::body::{self, BodyError};
@@ -30,8 +30,11 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
     let (service, visitor) = (service()?, visitor()?);
     let failed = use_context::<FailedForm>().unwrap_or_default();
     let mut state = PageState {
-        model: service.model().into(),
-        models: service.models().map(|engine| engine.description().into()).collect(),
+        model: conversions::model(&service, service.model()),
+        models: service
+            .models()
+            .map(|engine| conversions::model(&service, engine.description()))
+            .collect(),
         chosen: failed.models,
         examples: examples::all(),
         conversation: failed.conversation,

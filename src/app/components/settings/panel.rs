@@ -4,6 +4,7 @@
 use leptos::prelude::*;
 
 use super::fields;
+use super::presets::Presets;
 use crate::app::components::about_model::AboutModel;
 use crate::app::state::{ModelsState, SettingsState};
 
@@ -23,6 +24,7 @@ pub fn Panel(settings: SettingsState, models: ModelsState, reset: impl Fn() + 's
             the published models 0.35 to 0.5 is near. It tells which of many texts is the best."
         </p>
         <div class="of-writing" hidden=compares>
+            <Presets settings models/>
             <fieldset class="decoding">
                 <legend>"Decoding"</legend>
                 <div class="choices">
