@@ -101,11 +101,46 @@ test('settings are remembered, and Reset forgets them', async ({ glimpse }) => {
   }
 })
 
+test('a preset fills in the settings, stays, and is Custom when one is changed', async ({ glimpse }) => {
+  await begun(glimpse)
+  await glimpse.settings.click()
+  const preset = glimpse.panel.getByRole('combobox', { name: 'Preset' })
+  const chosen = () => preset.evaluate((select: HTMLSelectElement) => select.selectedOptions[0].label)
+  await expect(preset.locator('option:not([hidden])')).toHaveText([
+    'Glimpse', 'transformers', 'BLIP-2 paper: captions', 'BLIP-2 paper: answers', 'BLIP-2 Space: captions', 'BLIP-2 Space: answers',
+  ])
+  await expect.poll(chosen).toBe('Glimpse')
+  await preset.selectOption('BLIP-2 paper: captions')
+  await expect(glimpse.panel.getByRole('radio', { name: 'Beam search' })).toBeChecked()
+  await glimpse.panel.getByText('More', { exact: true }).click()
+  const filled = { Beams: '5', 'Length penalty': '-1', 'Max new tokens': '30', 'Min new tokens': '1', 'Repetition penalty': '' }
+  for (const [label, value] of Object.entries(filled)) await expect(field(glimpse, label)).toHaveValue(value)
+  await glimpse.page.reload()
+  await glimpse.hydrated()
+  await glimpse.settings.click()
+  await expect.poll(chosen).toBe('BLIP-2 paper: captions')
+  await field(glimpse, 'Beams').fill('4')
+  await expect.poll(chosen).toBe('Custom')
+  await field(glimpse, 'Beams').fill('5')
+  await expect.poll(chosen).toBe('BLIP-2 paper: captions')
+  await preset.selectOption('BLIP-2 Space: answers')
+  await expect(field(glimpse, 'Length penalty')).toHaveValue('')
+  await expect(field(glimpse, 'Max new tokens')).toHaveValue('30')
+  await glimpse.page.keyboard.press('Escape')
+  await described(glimpse, 1)
+  await glimpse.settings.click()
+  await glimpse.panel.getByRole('button', { name: 'Reset' }).click()
+  await expect.poll(chosen).toBe('Glimpse')
+  await expect(glimpse.panel.getByRole('radio', { name: 'Greedy' })).toBeChecked()
+})
+
 test('the way of decoding is chosen with the keyboard', async ({ glimpse }) => {
   await glimpse.open()
   const { keyboard } = glimpse.page
   await glimpse.settings.focus()
   await keyboard.press('Enter')
+  await keyboard.press('Tab')
+  await expect(glimpse.panel.getByRole('combobox', { name: 'Preset' })).toBeFocused()
   await keyboard.press('Tab')
   await expect(glimpse.panel.getByRole('radio', { name: 'Greedy' })).toBeFocused()
   await keyboard.press('ArrowRight')

@@ -27,6 +27,12 @@ pub enum ErrorCode {
     QuestionEmpty,
     /// It has more characters than `--max-question-chars`; the data has both numbers.
     QuestionTooLong,
+    /// There is no text to compare the picture with.
+    NoTexts,
+    /// There are more texts than `--max-texts`; the data has both numbers.
+    TooManyTexts,
+    /// A text has more characters than `--max-question-chars`; the data has both, and which it is.
+    TextTooLong,
     /// The model cannot be asked this.
     QuestionRefused,
     /// A setting is out of its range, or contradicts another.

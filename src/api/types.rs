@@ -49,13 +49,24 @@ pub enum TurnState {
     Failed { error: ApiError },
 }
 
+/// How well a text fits a picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TextScore {
+    pub text: String,
+    /// The probability that they belong together, from 0 to 1.
+    #[serde(rename = "match")]
+    pub probability: f32,
+    /// Of their vectors, from -1 to 1.
+    pub cosine: f32,
+}
+
 /// One question and its answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Turn {
     pub id: TurnId,
     /// Of the answer that is shown.
     pub answer_id: AnswerId,
-    /// Empty where a caption was asked for.
+    /// Empty where a caption was asked for; of texts that are compared with the picture, one a line.
     pub question: String,
     /// Its text, as far as it has come.
     pub answer: String,
@@ -66,6 +77,9 @@ pub struct Turn {
     /// The other answers, where several were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further_answers: Vec<String>,
+    /// How well each text fits, of a model that compares, as far as they have come; none of one that writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<Vec<TextScore>>,
     /// What the tokens were drawn from, where they were: with it the answer comes again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -96,6 +110,9 @@ pub struct AskRequest {
     pub conversation: ConversationId,
     /// `None` asks for a caption; an empty question is refused.
     pub question: Option<String>,
+    /// What a model that compares is asked in the place of a question: how well each fits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<String>,
     /// The name of the model that is asked; the first where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -172,6 +189,8 @@ pub enum AnswerEvent {
     Started { num_beams: usize },
     /// The next piece of the answer's text.
     Token { text: String },
+    /// How well the next text fits, of a model that compares.
+    Score(TextScore),
     /// Nothing has happened for a while; the connection and the answer live.
     Heartbeat,
     /// The last line of an answer.
@@ -208,6 +227,17 @@ pub struct ModelInfo {
     /// The small model that ships with Glimpse, which knows a small world only.
     pub is_demo: bool,
     pub offers: Offers,
+    /// How other programs would have it answer, in the page's settings.
+    pub presets: Vec<Preset>,
+}
+
+/// Settings that go together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preset {
+    /// As the page calls it.
+    pub name: String,
+    /// All that is not as it is by default.
+    pub fields: Fields,
 }
 
 /// What a model can be asked.
@@ -215,6 +245,8 @@ pub struct ModelInfo {
 pub struct Offers {
     pub questions: bool,
     pub captions: bool,
+    /// How well texts fit a picture.
+    pub matching: bool,
 }
 
 impl Offers {
@@ -224,12 +256,13 @@ impl Offers {
         Self {
             questions: self.questions && other.questions,
             captions: self.captions && other.captions,
+            matching: self.matching && other.matching,
         }
     }
 
     /// Whether there is anything.
     pub fn is_something(self) -> bool {
-        self.questions || self.captions
+        self.questions || self.captions || self.matching
     }
 }
 
@@ -242,6 +275,8 @@ pub struct Example {
     pub alt: String,
     /// Empty asks for a caption.
     pub question: String,
+    /// What a model that compares is asked.
+    pub texts: Vec<String>,
 }
 
 /// What goes with every picture, for a model that writes no captions.
@@ -255,6 +290,11 @@ impl Example {
             (true, false) if self.question.is_empty() => ANY_QUESTION,
             _ => &self.question,
         }
+    }
+
+    /// The texts that a model which offers these compares with it; none where it asks something else.
+    pub fn texts_for(&self, offers: Offers) -> &[String] {
+        if offers.matching { &self.texts } else { &[] }
     }
 }
 
@@ -274,6 +314,8 @@ pub struct PageState {
     pub error: Option<ApiError>,
     /// The question of a form that failed, so that nothing typed is lost.
     pub draft: String,
+    /// Its texts, where it had them compared.
+    pub draft_texts: Vec<String>,
     /// The picture's address of such a form.
     pub draft_address: String,
     /// Known to the server only: the browser has the settings' fields from it as they are.
@@ -293,4 +335,6 @@ pub struct PageLimits {
     pub keep_answers_seconds: u64,
     /// Characters, counted as the server counts them.
     pub question_chars: usize,
+    /// Texts that are compared at once.
+    pub texts: usize,
 }

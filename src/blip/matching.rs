@@ -9,6 +9,7 @@ use super::config::BlipConfig;
 use super::text::TextModel;
 use crate::nn::embedding::{Embedder, Vectors};
 use crate::nn::matching::{MatchScore, Matcher, unit_length};
+use crate::nn::vit::PictureEncoding;
 use crate::nn::{Linear, LookedAt, Rows, Weights};
 
 /// The text's encoder with the heads that compare.
@@ -50,8 +51,21 @@ impl Matcher for BlipMatcher<'_> {
         self.blip.config().text_config.max_position_embeddings
     }
 
-    fn picture(&self, pixel_values: &Tensor) -> Result<ComparedPicture> {
-        self.matching.picture(&self.blip.encode_picture(pixel_values)?.states)
+    fn states_bytes(&self) -> u64 {
+        let precision = self.blip.precision();
+        self.blip.config().vision_config.states_bytes(precision.dtype)
+    }
+
+    fn begin_picture(&self, pixel_values: &Tensor) -> Result<PictureEncoding> {
+        self.blip.begin_picture(pixel_values)
+    }
+
+    fn look_on(&self, picture: &mut PictureEncoding) -> Result<Option<Tensor>> {
+        Ok(self.blip.look_on(picture)?.map(|seen| seen.states))
+    }
+
+    fn seen(&self, states: &Tensor) -> Result<ComparedPicture> {
+        self.matching.picture(states)
     }
 
     fn text(&self, ids: &[u32]) -> Result<ComparedText> {

@@ -10,7 +10,7 @@ use super::EncodedPicture;
 use super::config::{Blip2Config, ModelClass};
 use super::precision::of_qformer;
 use super::qformer::QFormer;
-use super::vision::VisionModel;
+use super::vision::{PictureEncoding, VisionModel};
 use crate::nn::embedding::{Embedder, Vectors};
 use crate::nn::matching::{MatchScore, Matcher, unit_length};
 use crate::nn::{Linear, Precision, Weights};
@@ -28,6 +28,7 @@ pub struct Blip2Retrieval {
     /// The width that pictures and texts are compared in.
     width: usize,
     queries: usize,
+    states_bytes: u64,
     device: Device,
     precision: Precision,
 }
@@ -54,11 +55,23 @@ impl Matcher for Blip2Retrieval {
         self.most_tokens
     }
 
-    fn picture(&self, pixel_values: &Tensor) -> Result<ComparedPicture> {
-        let states = self.encode_picture(pixel_values)?;
+    fn states_bytes(&self) -> u64 {
+        self.states_bytes
+    }
+
+    fn begin_picture(&self, pixel_values: &Tensor) -> Result<PictureEncoding> {
+        self.vision.begin(pixel_values)
+    }
+
+    fn look_on(&self, picture: &mut PictureEncoding) -> Result<Option<EncodedPicture>> {
+        let states = self.vision.look_on(picture)?;
+        states.map(|states| self.for_qformer(&states)).transpose()
+    }
+
+    fn seen(&self, states: &EncodedPicture) -> Result<ComparedPicture> {
         Ok(ComparedPicture {
-            features: self.picture_features(&states)?,
-            states,
+            features: self.picture_features(states)?,
+            states: states.clone(),
         })
     }
 
@@ -125,6 +138,7 @@ impl Blip2Retrieval {
             most_tokens: config.qformer_config.max_position_embeddings,
             width,
             queries: config.num_query_tokens,
+            states_bytes: config.vision_config.states_bytes(of_qformer(precision).dtype),
             device: root.device().clone(),
             precision,
         })
@@ -136,10 +150,12 @@ impl Blip2Retrieval {
     /// # Errors
     /// The device's.
     pub fn encode_picture(&self, pixel_values: &Tensor) -> Result<EncodedPicture> {
-        // The Q-Former reads it in its own dtype, and so do the heads behind it.
-        self.vision
-            .forward(pixel_values)?
-            .to_dtype(of_qformer(self.precision).dtype)
+        self.for_qformer(&self.vision.forward(pixel_values)?)
+    }
+
+    /// The Q-Former reads it in its own dtype, and so do the heads behind it.
+    fn for_qformer(&self, states: &Tensor) -> Result<EncodedPicture> {
+        states.to_dtype(of_qformer(self.precision).dtype)
     }
 
     /// The matching head's logits of an encoded picture and a text's ids, without rows for the picture:

@@ -148,7 +148,13 @@ impl Drawing {
         for mut events in self.0 {
             loop {
                 match events.blocking_recv() {
-                    Some(Event::Queued { .. } | Event::Loading | Event::Started { .. } | Event::Token { .. }) => {}
+                    Some(
+                        Event::Queued { .. }
+                        | Event::Loading
+                        | Event::Started { .. }
+                        | Event::Token { .. }
+                        | Event::Score(_),
+                    ) => {}
                     Some(Event::Done(summary)) => {
                         texts.extend(summary.answers.into_iter().map(|answer| answer.text.trim().to_owned()));
                         break;

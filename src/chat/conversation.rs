@@ -34,7 +34,7 @@ pub struct Turn {
     pub id: TurnId,
     /// The turn that it follows; several that follow the same one are branches.
     pub parent: Option<TurnId>,
-    /// Empty where a caption was asked for.
+    /// Empty where a caption was asked for; of texts that are compared with the picture, one a line.
     pub question: String,
     /// In the order in which they were asked for; each is an attempt of its own.
     pub answers: Vec<Answer>,
@@ -54,6 +54,9 @@ pub struct Answer {
     pub text: String,
     /// The other texts, where several were asked for at once.
     pub further_texts: Vec<String>,
+    /// How well each text fits, of a model that compares: those that have come so far, in the order of the
+    /// question's lines, of which each is a text. `None` of a model that writes.
+    pub scores: Option<Vec<TextScore>>,
     /// What the tokens were drawn from, where they were: with it the answer comes again.
     pub seed: Option<u64>,
     /// Of an answer that came to its own end.
@@ -71,11 +74,31 @@ impl Answer {
             prompt: None,
             text: String::new(),
             further_texts: Vec::new(),
+            scores: None,
             seed: None,
             timings: None,
             state: AnswerState::Running,
         }
     }
+
+    /// One of a model that compares texts, likewise.
+    pub fn begun_scores(model: String) -> Self {
+        Self {
+            scores: Some(Vec::new()),
+            ..Self::begun(model, Settings::default())
+        }
+    }
+}
+
+/// How well a text fits a picture; kept in this form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TextScore {
+    pub text: String,
+    /// The probability that they belong together, from 0 to 1.
+    #[serde(rename = "match")]
+    pub probability: f32,
+    /// Of their vectors, from -1 to 1.
+    pub cosine: f32,
 }
 
 /// What became of an answer.

@@ -28,6 +28,13 @@ pub enum Error {
     QuestionEmpty,
     #[error("the question has {chars} characters, and at most {limit} are accepted")]
     QuestionTooLong { chars: usize, limit: usize },
+    #[error("there is no text to compare the picture with")]
+    NoTexts,
+    #[error("{count} texts are to be compared with the picture, and at most {limit} are accepted")]
+    TooManyTexts { count: usize, limit: usize },
+    /// Text number `number`, from 1.
+    #[error("text {number} has {chars} characters, and at most {limit} are accepted")]
+    TextTooLong { number: usize, chars: usize, limit: usize },
     /// The model cannot be asked this: the prompt is too long for it, or has its own tokens.
     #[error("the question cannot be put to the model: {detail}")]
     QuestionRefused { detail: String },
@@ -129,6 +136,9 @@ impl Error {
             Self::TooManyTurns { .. } => "too_many_turns",
             Self::QuestionEmpty => "question_empty",
             Self::QuestionTooLong { .. } => "question_too_long",
+            Self::NoTexts => "no_texts",
+            Self::TooManyTexts { .. } => "too_many_texts",
+            Self::TextTooLong { .. } => "text_too_long",
             Self::QuestionRefused { .. } => "question_refused",
             Self::QuestionTooLarge { .. } => "question_too_large",
             Self::SettingRefused { .. } => "setting_refused",
@@ -160,7 +170,8 @@ impl Error {
             Self::BodyTooLarge { .. } => "--max-upload-bytes",
             Self::QuestionTooLarge { .. } => "--max-memory",
             Self::TooManyTurns { .. } => "--max-turns",
-            Self::QuestionTooLong { .. } => "--max-question-chars",
+            Self::QuestionTooLong { .. } | Self::TextTooLong { .. } => "--max-question-chars",
+            Self::TooManyTexts { .. } => "--max-texts",
             Self::PictureTooLarge { limited, .. } => return limited.flag(),
             Self::AddressesNotAllowed => "--allow-picture-urls",
             Self::MemoryFull => "--max-picture-memory",
@@ -267,6 +278,13 @@ mod tests {
             Error::TooSlow { seconds: 1 },
             Error::WaitedTooLong { seconds: 1 },
             Error::Ending,
+            Error::NoTexts,
+            Error::TooManyTexts { count: 2, limit: 1 },
+            Error::TextTooLong {
+                number: 1,
+                chars: 2,
+                limit: 1,
+            },
             Error::ModelNotLoaded { model: "a".into() },
             Error::model_gone(),
             Error::internal(),

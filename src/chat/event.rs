@@ -1,6 +1,6 @@
 //! What happens to an answer, one thing after the other.
 
-use super::{Error, FinishReason, Timings};
+use super::{Error, FinishReason, TextScore, Timings};
 
 /// Something that happened to an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,7 +11,7 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// What it was: `Queued` until the model begins, and `Loading` where it has to be loaded, `Started`, the `Token`s, and `Done` or `Failed`
+/// What it was: `Queued` until the model begins, and `Loading` where it has to be loaded, `Started`, the `Token`s or `Score`s, and `Done` or `Failed`
 /// last, which may come before any of the others.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EventKind {
@@ -27,6 +27,8 @@ pub enum EventKind {
     Started { num_beams: usize },
     /// The next piece of the answer's text.
     Token { text: String },
+    /// How well the next text fits, of a model that compares.
+    Score(TextScore),
     /// The last event of an answer.
     Done(Completion),
     /// The last event where no answer could be given.

@@ -14,7 +14,7 @@ mod request_id;
 mod settings;
 mod visitor;
 
-pub use conversation::{Answer, AnswerState, Conversation, FinishReason, PictureInfo, Timings, Turn};
+pub use conversation::{Answer, AnswerState, Conversation, FinishReason, PictureInfo, TextScore, Timings, Turn};
 pub use error::{Error, Missing, PictureLimit};
 pub use event::{Completion, Event, EventKind};
 pub use ids::{AnswerId, ConversationId, PictureId, PreviewKey, TurnId};

@@ -18,7 +18,7 @@ use super::prompt::PromptArgs;
 use super::{CommandResult, UsageError, batch, compared_models, picture, several_pictures};
 use crate::engine::{
     BatchLimits, ClientKey, Engine, EngineError, Event, Events, Instruction, LoadedModel, LocalEngine, Purpose,
-    QueueLimits, Submission, Summary, Timings, WrittenAnswer,
+    QueueLimits, StartError, Submission, Summary, Timings, WrittenAnswer,
 };
 use crate::models::OpenModel;
 use crate::processor::Picture;
@@ -203,7 +203,7 @@ impl Asker {
     /// The same with a model that was opened.
     ///
     /// # Errors
-    /// It answers nothing, or there is no memory for what it reads.
+    /// It writes nothing, or there is no memory for what it reads.
     pub fn start(
         mut model: OpenModel,
         settings: &Settings,
@@ -214,6 +214,9 @@ impl Asker {
             waiting,
             waiting_per_client: waiting,
         };
+        if model.purpose == Purpose::Matching {
+            return Err(StartError::WritesNothing { model: model.name }.into());
+        }
         // At once: a process that ends with its answer would not get to the end of it.
         model.keep_packed();
         Ok(Self {
@@ -296,7 +299,7 @@ impl Asker {
     ) -> Result<AnswerRecord, AnyError> {
         while let Some(event) = pending.events.blocking_recv() {
             match event {
-                Event::Queued { .. } | Event::Loading | Event::Started { .. } => {}
+                Event::Queued { .. } | Event::Loading | Event::Started { .. } | Event::Score(_) => {}
                 Event::Token { text, .. } => on_text(&text)?,
                 Event::Failed(error) => return Err(error.into()),
                 Event::Done(summary) => return self.record(summary, pending.resizing),

@@ -148,16 +148,7 @@ fn compared<M: Matcher>(text: &str, matcher: &M, processor: &Processor) -> Resul
 /// # Errors
 /// It is too long, or has a token that the model does not know.
 pub fn text_ids<M: Matcher>(text: &str, matcher: &M, processor: &Processor) -> Result<Vec<u32>, AnyError> {
-    let ids = processor.text.text_ids(text)?;
-    let most = matcher.most_tokens();
-    if ids.len() > most {
-        return Err(format!(
-            "A text is {} tokens long, and the model reads at most {most}. Give a shorter one.",
-            ids.len()
-        )
-        .into());
-    }
-    Ok(ids)
+    Ok(processor.text.text_ids_within(text, matcher.most_tokens())?)
 }
 
 fn scores_of<M: Matcher>(

@@ -1,14 +1,9 @@
-//! Presets: how somebody else's program generates answers, as far as nothing else is typed.
-//!
-//! The numbers, with their sources: the BLIP demo's are those of salesforce/BLIP (`demo.ipynb`, `app.py`,
-//! `configs/caption_coco.yaml`, `models/blip_vqa.py`), the paper's those of BLIP-2 (arXiv 2301.12597,
-//! section 4.1) with LAVIS' `generate` and `predict_answers`, the Space's those of
-//! hysts/BLIP2-with-transformers. What each counts as the length of an answer is another thing in each
-//! ([`Length`]), and comes out as the same tokens here.
+//! Presets: how somebody else's program generates answers, as far as nothing else is typed. The numbers are
+//! [`Original`]'s, which the page's presets are made of too.
 
 use clap::ValueEnum;
 
-use crate::engine::Instruction;
+use crate::engine::{Asked, Instruction, Length, Original};
 use crate::generation::{GenerationOptions, Preset};
 use crate::models::{AnswerStart, OpenModel};
 use crate::processor::PromptForm;
@@ -31,20 +26,17 @@ pub enum PresetArg {
     Space,
 }
 
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Caption,
-    Answer,
-}
-
-/// What the original counts as the length of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Length {
-    /// The tokens that are generated.
-    New(usize),
-    /// Those in front of them as well: `[DEC]` and a caption's beginning in BLIP, T5's start.
-    Whole(usize),
+impl PresetArg {
+    /// Whose habits count, where they are not Glimpse's own.
+    fn original(self) -> Option<Original> {
+        match self {
+            Self::Glimpse => None,
+            Self::Transformers => Some(Original::Transformers),
+            Self::BlipDemo => Some(Original::BlipDemo),
+            Self::Blip2Paper => Some(Original::Blip2Paper),
+            Self::Space => Some(Original::Space),
+        }
+    }
 }
 
 /// The settings that a preset sets, by their names.
@@ -95,9 +87,8 @@ impl Settings {
 
     /// How captions begin where nobody says it.
     fn beginning(&self, form: PromptForm) -> Option<&'static str> {
-        match (self.preset, form) {
-            // BERT's tokenizer takes no notice of the space behind it; others do.
-            (PresetArg::BlipDemo, PromptForm::Beginning | PromptForm::Conversation) => Some("a picture of"),
+        match form {
+            PromptForm::Beginning | PromptForm::Conversation => self.preset.original()?.beginning(),
             _ => None,
         }
     }
@@ -110,51 +101,25 @@ impl Settings {
             },
             ..self.options.clone()
         };
+        let Some(original) = self.preset.original() else {
+            return options;
+        };
         let is_free = |name: &str| !self.typed.contains(&name);
         if is_free("num_beams") {
-            options.num_beams = self.beams().max(options.num_beams);
+            options.num_beams = original.num_beams().max(options.num_beams);
         }
-        if is_free("length_penalty") && options.num_beams > 1 && self.preset == PresetArg::Blip2Paper {
-            options.length_penalty = -1.0;
+        if is_free("length_penalty") && options.num_beams > 1 {
+            options.length_penalty = original.length_penalty().unwrap_or(options.length_penalty);
         }
-        if is_free("repetition_penalty") && self.preset == PresetArg::Space {
-            options.repetition_penalty = 1.5;
+        if is_free("repetition_penalty") {
+            options.repetition_penalty = original.repetition_penalty().unwrap_or(options.repetition_penalty);
         }
-        if is_free("top_p") && options.do_sample && self.preset == PresetArg::Space {
-            options.top_p = 0.9;
+        if is_free("top_p") && options.do_sample {
+            options.top_p = original.top_p().unwrap_or(options.top_p);
         }
-        if let Some((most, least)) = self.lengths(asked, start) {
-            self.set_lengths(&mut options, most, least);
-        }
+        let (most, least) = original.lengths(asked, start);
+        self.set_lengths(&mut options, most, least);
         options
-    }
-
-    fn beams(&self) -> usize {
-        match self.preset {
-            PresetArg::Glimpse | PresetArg::Transformers => 1,
-            PresetArg::BlipDemo => 3,
-            PresetArg::Blip2Paper | PresetArg::Space => 5,
-        }
-    }
-
-    /// The greatest length, and the least.
-    fn lengths(&self, asked: Asked, start: AnswerStart) -> Option<(Length, Length)> {
-        use Length::{New, Whole};
-        let (most, least) = match (self.preset, asked) {
-            (PresetArg::Glimpse, _) => return None,
-            (PresetArg::Transformers, _) => return Some((New(20), New(0))),
-            (PresetArg::BlipDemo, Asked::Caption) => (20, 5),
-            (PresetArg::BlipDemo | PresetArg::Blip2Paper, Asked::Answer) => (10, 1),
-            (PresetArg::Blip2Paper, Asked::Caption) => (30, 1),
-            (PresetArg::Space, Asked::Caption) => (50, 1),
-            (PresetArg::Space, Asked::Answer) => (30, 1),
-        };
-        Some(match (start, self.preset) {
-            (AnswerStart::Prompt, _) => (New(most), New(least)),
-            // LAVIS names the most new tokens, and the least length.
-            (AnswerStart::Token, PresetArg::Blip2Paper) => (New(most), Whole(least)),
-            (AnswerStart::Text | AnswerStart::Token, _) => (Whole(most), Whole(least)),
-        })
     }
 
     /// What is typed wins, and pulls the other one along where the two would contradict each other.

@@ -169,8 +169,10 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Characters of a question
+    /// Characters of a question, or of a text that is compared with a picture
     max_question_chars: usize = 2000, "GLIMPSE_MAX_QUESTION_CHARS", 1..=1_000_000;
+    /// Texts that are compared with a picture at once, by a model that does that
+    max_texts: u16 = 32, "GLIMPSE_MAX_TEXTS", 1..=1000;
     /// Tokens of an answer, as many as a visitor may ask for
     max_new_tokens: u16 = 200, "GLIMPSE_MAX_NEW_TOKENS", of(bounds::MAX_NEW_TOKENS);
     /// Beams, and answers to one question, as many as a visitor may ask for
@@ -378,6 +380,7 @@ impl LimitArgs {
             picture,
             picture_memory,
             question_chars: self.max_question_chars,
+            texts: self.max_texts.into(),
             max_new_tokens: self.max_new_tokens.into(),
             default_new_tokens: DEFAULT_NEW_TOKENS,
             beams: self.max_beams.into(),

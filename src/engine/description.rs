@@ -1,6 +1,6 @@
 //! What others may know of the model.
 
-use crate::models::{OpenModel, Purpose};
+use crate::models::{AnswerStart, Family, OpenModel, Purpose};
 
 /// What others may know of the model.
 #[derive(Clone, Debug)]
@@ -15,6 +15,9 @@ pub struct Description {
     pub is_demo: bool,
     /// What it can be asked.
     pub purpose: Purpose,
+    pub family: Family,
+    /// What stands in front of its answers.
+    pub start: AnswerStart,
     /// Opening and loading, in milliseconds.
     pub load_ms: f64,
 }
@@ -48,6 +51,8 @@ impl From<&OpenModel> for Description {
             dtype: model.dtype.clone(),
             is_demo: model.is_demo,
             purpose: model.purpose,
+            family: model.network.family(),
+            start: model.network.answer_start(),
             load_ms: model.load_ms,
         }
     }

@@ -39,7 +39,7 @@ pub enum EngineError {
     Panicked,
 }
 
-/// Why a model that was loaded cannot answer at all; each sentence says what to do.
+/// Why a model that was loaded cannot answer at all, or not what it would be asked; each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("The system gives the model no thread: {0}. End other programs, or allow more threads (`ulimit -u`).")]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::EngineError;
+use crate::chat::TextScore;
 use crate::generation::{FinishReason, GeneratedToken, Sequence};
 
 /// The events of one question, in order. Dropping it cancels: a question that waits leaves
@@ -11,7 +12,8 @@ pub type Events = tokio::sync::mpsc::UnboundedReceiver<Event>;
 
 /// What happens to a question, in this order: `Queued` at least once, `Loading` where the model is not in memory,
 /// `Started`, `Token`s of the
-/// first answer (of beam search all at once, when it is over), and `Done` or `Failed` last.
+/// first answer (of beam search all at once, when it is over) or a `Score` for each text, and `Done` or
+/// `Failed` last.
 /// A channel that ends without these says that the engine is gone.
 #[derive(Debug)]
 pub enum Event {
@@ -34,6 +36,8 @@ pub enum Event {
         token: GeneratedToken,
         text: String,
     },
+    /// How well the next of the texts fits.
+    Score(TextScore),
     Done(Summary),
     Failed(EngineError),
 }

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{BatchLimits, Description, Engine, LocalEngine, Purpose, QueueLimits, StartError};
+use super::{BatchLimits, Description, Engine, LocalEngine, QueueLimits};
 use crate::models::{self, ModelPlan, ModelRequest};
 use crate::processor::{ImageProcessor, Picture};
 
@@ -86,7 +86,7 @@ impl LocalLoader {
     /// Finds the model, and looks whether it can be run here; its weights are left where they are.
     ///
     /// # Errors
-    /// As [`ModelPlan::of`], and a model that answers nothing.
+    /// As [`ModelPlan::of`].
     pub fn find(
         request: ModelRequest,
         queue: QueueLimits,
@@ -94,9 +94,6 @@ impl LocalLoader {
         pictures: fn() -> Pictures,
     ) -> Result<Self, LoadFailure> {
         let plan = ModelPlan::of(&request)?;
-        if plan.purpose == Purpose::Matching {
-            return Err(StartError::WritesNothing { model: plan.name }.into());
-        }
         Ok(Self {
             request,
             bytes: plan.bytes,
@@ -106,6 +103,8 @@ impl LocalLoader {
                 dtype: plan.dtype,
                 is_demo: plan.is_demo,
                 purpose: plan.purpose,
+                family: plan.family,
+                start: plan.start,
                 load_ms: 0.0,
             },
             image: plan.image,

@@ -6,12 +6,13 @@ use std::sync::mpsc::channel;
 use super::health::DeviceHealth;
 use super::job::Job;
 use super::loader::{Ended, LoadedModel};
+use super::model_metrics::ModelMetrics;
 use super::queue::{QueueSender, queue};
 use super::scheduler::BatchLimits;
 use super::watch::{StepWatch, look_at};
 use super::worker::{self, Work};
 use super::{Description, Engine, EngineError, Health, QueueLimits, QueueState, StartError, Steps};
-use crate::models::{Kernels, OpenModel, Purpose};
+use crate::models::{Kernels, OpenModel};
 use crate::processor::{Picture, Processor};
 
 /// A model with a thread of its own, and a queue before it.
@@ -28,8 +29,7 @@ impl LocalEngine {
     /// Gives the model its thread, which ends when the engine is gone and the queue is empty.
     ///
     /// # Errors
-    /// The system gives no thread, or the device no memory for keys and values; or the model compares
-    /// pictures with texts, and answers nothing.
+    /// The system gives no thread, or the device no memory for keys and values.
     pub fn start(model: OpenModel, limits: QueueLimits, batches: BatchLimits) -> Result<Self, StartError> {
         Self::begin(model, limits, batches, Box::new(std::iter::empty()), false)
     }
@@ -59,9 +59,6 @@ impl LocalEngine {
         pictures: Box<dyn Iterator<Item = Picture> + Send>,
         warms_up: bool,
     ) -> Result<Self, StartError> {
-        if model.purpose == Purpose::Matching {
-            return Err(StartError::WritesNothing { model: model.name });
-        }
         let (sender, queue) = queue(limits);
         let (ends, ended) = Ended::pair();
         let health = Arc::new(DeviceHealth::new(model.network.device().is_cpu()));
@@ -85,6 +82,7 @@ impl LocalEngine {
                 queue,
                 health,
                 watch,
+                metrics: ModelMetrics::new(&model.name),
                 pictures,
             };
             worker::run(&model, work, &started);

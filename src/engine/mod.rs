@@ -4,6 +4,9 @@
 //! thread owns it, and a bounded queue stands before it in which clients are served in turn
 //! (`queue`); steps of the model that take too long are told (`watch`), and on a GPU it answers
 //! once before it counts as started (`warm_up`). [`ScriptedEngine`] answers from a script, for tests ([`scripted`]).
+//! A model that compares texts with pictures answers with a score for each text (`comparing`); while nobody asks
+//! anything, both kinds encode the pictures of the page's examples (`warming`).
+//! [`Original`] has the numbers by which other programs generate answers.
 //! [`Engines`] are those of a server; those that share a memory are loaded when somebody asks them (`pool`, by a
 //! [`ModelLoader`]).
 //!
@@ -12,6 +15,7 @@
 //!
 //! To cancel, drop the [`Events`]. Nothing else is needed, and nothing else counts.
 
+mod comparing;
 mod description;
 mod engines;
 mod error;
@@ -22,6 +26,7 @@ mod loader;
 mod local;
 mod model;
 mod model_metrics;
+mod original;
 mod picture_cache;
 mod pool;
 mod prompt;
@@ -31,6 +36,7 @@ mod scheduler;
 pub mod scripted;
 mod submission;
 mod warm_up;
+mod warming;
 mod watch;
 mod worker;
 
@@ -43,6 +49,7 @@ pub use health::Health;
 pub use job::Job;
 pub use loader::{LoadFailure, LoadedModel, LocalLoader, ModelLoader, Pictures};
 pub use local::LocalEngine;
+pub use original::{Asked, Length, Original};
 pub use pool::{PoolLimits, start_pool};
 pub use queue::{CLIENTS_OF_A_NETWORK, ClientKey, QueueLimits, QueueState};
 pub use scheduler::BatchLimits;

@@ -15,15 +15,25 @@ use crate::processor::{ImageProcessor, Picture};
 type Result<T> = std::result::Result<T, GenerationError>;
 
 /// A prompt, or the part of it that is to be read next.
-pub type Part<'a, M> = PromptPart<'a, <M as Model>::Sequence, <M as Model>::Encoded>;
+pub type Part<'a, M> = PromptPart<'a, <M as Model>::Sequence, <M as Looks>::Encoded>;
 
-/// What the scheduler asks of a model. A step that failed has changed nothing that the same step
+/// What looks at pictures, a layer at a time. A step that failed has changed nothing that the same step
 /// done again would not put right.
-pub trait Model {
+pub trait Looks {
     /// What is known of a picture before anything is asked.
     type Encoded: Clone + Send;
     /// A picture on its way through the layers.
     type Looking: Send;
+
+    fn begin_picture(&mut self, picture: &Picture) -> Result<Self::Looking>;
+    /// One layer; what is known of the picture, behind the last.
+    fn look_on(&mut self, looking: &mut Self::Looking) -> Result<Option<Self::Encoded>>;
+    /// Of an encoded picture.
+    fn encoded_bytes(&self) -> u64;
+}
+
+/// What the scheduler asks of a model, with the same promise.
+pub trait Model: Looks {
     /// Prompts on their way through the layers.
     type Reading: Send;
     /// What was read of a prompt and its answer.
@@ -31,9 +41,6 @@ pub trait Model {
 
     /// Checks a prompt and its options, and says what its answer goes on from.
     fn beginning(&self, prompt_ids: &[u32], options: &GenerationOptions) -> Result<Beginning>;
-    fn begin_picture(&mut self, picture: &Picture) -> Result<Self::Looking>;
-    /// One layer; what is known of the picture, behind the last.
-    fn look_on(&mut self, looking: &mut Self::Looking) -> Result<Option<Self::Encoded>>;
     /// Tokens of a prompt that stand for the picture, in front.
     fn picture_tokens(&self) -> usize;
     /// Whether prompts may be read in parts.
@@ -65,8 +72,6 @@ pub trait Model {
     /// The blocks that an answer of so many rows takes at most, from a prompt to its longest.
     fn most_blocks(&self, prompt: usize, beginning: &Beginning, rows: usize) -> usize;
     fn usage(&self) -> KvUsage;
-    /// Of an encoded picture.
-    fn encoded_bytes(&self) -> u64;
     fn block_bytes(&self) -> u64;
 }
 
@@ -110,15 +115,9 @@ impl<'a> Blip2Model<'a> {
     }
 }
 
-impl Model for Blip2Model<'_> {
+impl Looks for Blip2Model<'_> {
     type Encoded = EncodedPicture;
     type Looking = PictureEncoding;
-    type Reading = Reading;
-    type Sequence = DecoderSequence;
-
-    fn beginning(&self, prompt_ids: &[u32], options: &GenerationOptions) -> Result<Beginning> {
-        self.blip2.beginning(prompt_ids, options)
-    }
 
     fn begin_picture(&mut self, picture: &Picture) -> Result<PictureEncoding> {
         let pixel_values = self.image.pixel_values(picture)?;
@@ -127,6 +126,25 @@ impl Model for Blip2Model<'_> {
 
     fn look_on(&mut self, looking: &mut PictureEncoding) -> Result<Option<Tensor>> {
         Ok(self.blip2.look_on(looking)?)
+    }
+
+    fn encoded_bytes(&self) -> u64 {
+        let config = self.blip2.config();
+        let numbers = match config.class() {
+            // What the vision tower sees: the rest waits for the instruction.
+            ModelClass::InstructBlip => config.vision_config.num_positions() * config.vision_config.hidden_size,
+            _ => config.num_query_tokens * config.text_config.hidden_size(),
+        };
+        (numbers * self.blip2.precision().dtype.size_in_bytes()) as u64
+    }
+}
+
+impl Model for Blip2Model<'_> {
+    type Reading = Reading;
+    type Sequence = DecoderSequence;
+
+    fn beginning(&self, prompt_ids: &[u32], options: &GenerationOptions) -> Result<Beginning> {
+        self.blip2.beginning(prompt_ids, options)
     }
 
     fn picture_tokens(&self) -> usize {
@@ -183,16 +201,6 @@ impl Model for Blip2Model<'_> {
         self.cache.usage()
     }
 
-    fn encoded_bytes(&self) -> u64 {
-        let config = self.blip2.config();
-        let numbers = match config.class() {
-            // What the vision tower sees: the rest waits for the instruction.
-            ModelClass::InstructBlip => config.vision_config.num_positions() * config.vision_config.hidden_size,
-            _ => config.num_query_tokens * config.text_config.hidden_size(),
-        };
-        (numbers * self.blip2.precision().dtype.size_in_bytes()) as u64
-    }
-
     fn block_bytes(&self) -> u64 {
         self.blip2.block_bytes()
     }
@@ -232,15 +240,9 @@ impl<'a> BlipModel<'a> {
     }
 }
 
-impl Model for BlipModel<'_> {
+impl Looks for BlipModel<'_> {
     type Encoded = blip::EncodedPicture;
     type Looking = PictureEncoding;
-    type Reading = blip::Reading;
-    type Sequence = DecoderSequence;
-
-    fn beginning(&self, prompt_ids: &[u32], options: &GenerationOptions) -> Result<Beginning> {
-        self.blip.beginning(prompt_ids, options)
-    }
 
     fn begin_picture(&mut self, picture: &Picture) -> Result<PictureEncoding> {
         let pixel_values = self.image.pixel_values(picture)?;
@@ -249,6 +251,20 @@ impl Model for BlipModel<'_> {
 
     fn look_on(&mut self, looking: &mut PictureEncoding) -> Result<Option<blip::EncodedPicture>> {
         Ok(self.blip.look_on(looking)?)
+    }
+
+    fn encoded_bytes(&self) -> u64 {
+        let vision = &self.blip.config().vision_config;
+        vision.states_bytes(self.blip.precision().dtype)
+    }
+}
+
+impl Model for BlipModel<'_> {
+    type Reading = blip::Reading;
+    type Sequence = DecoderSequence;
+
+    fn beginning(&self, prompt_ids: &[u32], options: &GenerationOptions) -> Result<Beginning> {
+        self.blip.beginning(prompt_ids, options)
     }
 
     /// None stand for it, but none are known without it.
@@ -308,12 +324,6 @@ impl Model for BlipModel<'_> {
 
     fn usage(&self) -> KvUsage {
         self.cache.usage()
-    }
-
-    fn encoded_bytes(&self) -> u64 {
-        let vision = &self.blip.config().vision_config;
-        let numbers = vision.num_positions() * vision.hidden_size;
-        (numbers * self.blip.precision().dtype.size_in_bytes()) as u64
     }
 
     fn block_bytes(&self) -> u64 {

@@ -61,6 +61,8 @@ pub fn as_prompt(instruction: &Instruction, default_turns: Option<usize>) -> Pro
                 question: question.clone(),
             }
         }
+        // As a script is asked; a model that writes refuses it.
+        Instruction::Compare { texts } => Prompt::Raw(texts.join("\n")),
     }
 }
 
@@ -73,6 +75,9 @@ impl PromptWriter<'_> {
         let form = self.processor.form();
         if form == PromptForm::Question && matches!(instruction, Instruction::Caption { .. }) {
             return Err(TextError::WritesNoCaptions);
+        }
+        if matches!(instruction, Instruction::Compare { .. }) {
+            return Err(TextError::ComparesNothing);
         }
         let default_turns = self.is_demo.then_some(DEMO_TURNS);
         let knows_turns = form.knows_turns();

@@ -4,7 +4,7 @@
 //! answers go on by a token in one pass, and then, for as long as the running answers can wait
 //! ([`BatchLimits::max_gap`]), prompts are read and pictures encoded, a layer at a time. Whoever is
 //! cancelled is let go before the next pass. While nobody asks, pictures are encoded ahead
-//! (`warming`).
+//! ([`warming`](super::warming)).
 //!
 //! Source: Yu et al. 2022, *Orca: A Distributed Serving System for Transformer-Based Generative
 //! Models*; chunked prefill as in Agrawal et al. 2023, *SARATHI* (arXiv 2308.16369).
@@ -24,13 +24,13 @@ use super::picture_cache::PictureCache;
 use super::prompt::PromptWriter;
 use super::queue::{Permit, Queue, Waiting};
 use super::request::{Phase, Prepared, Request};
+use super::warming::Warming;
 use super::watch::{StepWatch, Work};
 use super::{EngineError, Event};
 use crate::blip2::passes::PromptPart;
 use crate::chat::{PictureId, RequestId};
 use crate::generation::{Answer, GenerationError, GenerationOptions, RowLogits, StopStrings};
 use crate::processor::{Picture, TextProcessor};
-use warming::Warming;
 
 /// How much an engine does at once.
 #[derive(Clone, Copy, Debug)]
@@ -151,6 +151,25 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             // waking anybody first.
             rayon::scope(|_| self.run_until_idle());
         }
+    }
+
+    /// Pictures, as the model sees them, to be encoded while there is nothing else to do.
+    #[must_use]
+    pub fn warm(mut self, pictures: Box<dyn Iterator<Item = Picture> + Send>) -> Self {
+        self.warming = Warming::of(pictures);
+        self
+    }
+
+    /// Does a piece of that, and says whether there was one.
+    fn warm_on(&mut self) -> bool {
+        let is_over = self.queue.is_over() || self.health.failure().is_some();
+        if !self.warming.has_work(is_over, &self.pictures) {
+            return false;
+        }
+        self.watch.begin(Work::Ahead, 1, Vec::new());
+        self.warming.go_on(&mut self.model, &mut self.pictures, &self.health);
+        self.note_usage();
+        true
     }
 
     fn run_until_idle(&mut self) {
@@ -674,7 +693,7 @@ fn take_all<M: Model>(taken: Vec<(&mut Request<'_, M>, &[RowLogits])>) -> Vec<(u
 }
 
 /// A step of the model, whose panic is an error like others; `span` names whose it is.
-fn guarded<T>(span: impl FnOnce() -> Span, step: impl FnOnce() -> Step<T>) -> Step<T> {
+pub fn guarded<T>(span: impl FnOnce() -> Span, step: impl FnOnce() -> Step<T>) -> Step<T> {
     // A step that broke has changed nothing that the next would build on: see [`Model`].
     catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|panic| {
         span().in_scope(|| tracing::error!("the model panicked: {}", words_of(&*panic)));
@@ -703,8 +722,6 @@ fn stop_strings(strings: &[String], processor: &TextProcessor) -> StopStrings {
     }
     StopStrings::new(strings, processor.token_bytes())
 }
-
-mod warming;
 
 #[cfg(test)]
 mod tests;

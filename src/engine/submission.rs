@@ -50,6 +50,8 @@ pub enum Instruction {
         /// its model was trained on.
         context_turns: Option<usize>,
     },
+    /// Say how well each of these texts fits the picture.
+    Compare { texts: Vec<String> },
 }
 
 impl Instruction {

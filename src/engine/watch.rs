@@ -35,6 +35,8 @@ pub enum Work {
     Prompt,
     /// A layer of a picture.
     Picture,
+    /// A text that is compared with a picture.
+    Text,
     /// A layer of a picture that nobody has asked about yet.
     Ahead,
 }
@@ -46,6 +48,7 @@ impl fmt::Display for Work {
             Self::Tokens => "a pass of answers",
             Self::Prompt => "a layer of prompts",
             Self::Picture => "a layer of a picture",
+            Self::Text => "comparing a text",
             Self::Ahead => "a layer of an example picture",
         })
     }

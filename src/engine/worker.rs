@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
+use super::comparing::{Comparing, ComparingModel};
 use super::health::DeviceHealth;
 use super::job::Job;
 use super::model::{Blip2Model, BlipModel, Model};
@@ -15,7 +16,7 @@ use super::warm_up::warm_up;
 use super::watch::StepWatch;
 use super::{Instruction, StartError};
 use crate::generation::GenerationError;
-use crate::models::{Network, OpenModel};
+use crate::models::{Comparer, Network, OpenModel};
 use crate::processor::{Picture, PromptForm};
 
 /// What the model's thread begins with.
@@ -26,6 +27,7 @@ pub struct Work {
     pub queue: Queue<Job>,
     pub health: Arc<DeviceHealth>,
     pub watch: Arc<StepWatch>,
+    pub metrics: ModelMetrics,
     /// As the model sees them: encoded while nobody asks.
     pub pictures: Box<dyn Iterator<Item = Picture> + Send>,
 }
@@ -40,14 +42,34 @@ pub fn run(model: &OpenModel, work: Work, started: &Sender<Result<(), StartError
             let context = blip2.config().text_config.context();
             run_batched(model, batched, work, started, &|new| context.room_for_turns(new));
         }
-        Network::Blip(blip) => run_batched(model, BlipModel::new(blip, image), work, started, &|_| 0),
-        // It is refused before it gets here.
-        Network::Blip2Retrieval(_) => {
-            let refused = StartError::WritesNothing {
-                model: model.name.clone(),
-            };
-            let _ = started.send(Err(refused));
-        }
+        Network::Blip(blip) => match blip.matcher() {
+            Some(matcher) => compare(model, Comparer::Blip(matcher), work, started),
+            None => run_batched(model, BlipModel::new(blip, image), work, started, &|_| 0),
+        },
+        Network::Blip2Retrieval(retrieval) => compare(model, Comparer::Blip2(retrieval), work, started),
+    }
+}
+
+/// Compares pictures with texts.
+fn compare(model: &OpenModel, comparer: Comparer, work: Work, started: &Sender<Result<(), StartError>>) {
+    let mut comparing = ComparingModel {
+        comparer,
+        processor: &model.processor,
+    };
+    let began = Instant::now();
+    let outcome = match work.warms_up {
+        true => comparing.compare_once(&model.processor.image.resize(&blank())),
+        false => Ok(()),
+    };
+    let outcome = outcome.map_err(|error| StartError::no_answer(&model.device, &error));
+    if work.warms_up && outcome.is_ok() {
+        say_warm(model, began);
+    }
+    let is_ready = outcome.is_ok();
+    // Whoever starts an engine waits for it.
+    let _ = started.send(outcome);
+    if is_ready {
+        Comparing::new(comparing, work).run();
     }
 }
 
@@ -78,7 +100,6 @@ fn run_batched<M: Model + Send>(
         is_demo: model.is_demo,
         room_for_turns,
     };
-    let metrics = ModelMetrics::new(&model.name);
     Scheduler::new(
         batched,
         prompts,
@@ -86,7 +107,7 @@ fn run_batched<M: Model + Send>(
         work.limits,
         work.health,
         work.watch,
-        metrics,
+        work.metrics,
     )
     .warm(work.pictures)
     .run();
@@ -95,11 +116,6 @@ fn run_batched<M: Model + Send>(
 /// Answers about a blank picture, and tells how long it took.
 fn answer_once<M: Model>(model: &OpenModel, batched: &mut M) -> Result<(), GenerationError> {
     let start = Instant::now();
-    let blank = Picture {
-        width: 1,
-        height: 1,
-        rgb: vec![u8::MAX; 3],
-    };
     let text = &model.processor.text;
     let writer = PromptWriter {
         processor: text,
@@ -115,11 +131,23 @@ fn answer_once<M: Model>(model: &OpenModel, batched: &mut M) -> Result<(), Gener
     };
     let prompt = writer.write(&instruction, 0);
     let prompt = prompt.map_err(candle_core::Error::wrap)?;
-    warm_up(batched, &model.processor.image.resize(&blank), &prompt)?;
+    warm_up(batched, &model.processor.image.resize(&blank()), &prompt)?;
+    say_warm(model, start);
+    Ok(())
+}
+
+fn blank() -> Picture {
+    Picture {
+        width: 1,
+        height: 1,
+        rgb: vec![u8::MAX; 3],
+    }
+}
+
+fn say_warm(model: &OpenModel, start: Instant) {
     tracing::info!(
         "the model has answered about a blank picture on {}, in {:.0} ms",
         model.device,
         start.elapsed().as_secs_f64() * 1e3
     );
-    Ok(())
 }

@@ -6,6 +6,7 @@ use crate::blip::matching::{self as blip, BlipMatcher};
 use crate::blip2::retrieval::{self as blip2, Blip2Retrieval};
 use crate::nn::embedding::{Embedder, Vectors};
 use crate::nn::matching::{MatchScore, Matcher};
+use crate::nn::vit::PictureEncoding;
 
 /// BLIP or BLIP-2 that compares: what [`Network::comparer`](super::Network::comparer) gives.
 #[derive(Clone, Copy)]
@@ -37,10 +38,31 @@ impl Matcher for Comparer<'_> {
         }
     }
 
-    fn picture(&self, pixel_values: &Tensor) -> Result<ComparedPicture> {
+    fn states_bytes(&self) -> u64 {
         match self {
-            Self::Blip(matcher) => matcher.picture(pixel_values).map(ComparedPicture::Blip),
-            Self::Blip2(matcher) => matcher.picture(pixel_values).map(ComparedPicture::Blip2),
+            Self::Blip(matcher) => matcher.states_bytes(),
+            Self::Blip2(matcher) => matcher.states_bytes(),
+        }
+    }
+
+    fn begin_picture(&self, pixel_values: &Tensor) -> Result<PictureEncoding> {
+        match self {
+            Self::Blip(matcher) => matcher.begin_picture(pixel_values),
+            Self::Blip2(matcher) => matcher.begin_picture(pixel_values),
+        }
+    }
+
+    fn look_on(&self, picture: &mut PictureEncoding) -> Result<Option<Tensor>> {
+        match self {
+            Self::Blip(matcher) => matcher.look_on(picture),
+            Self::Blip2(matcher) => matcher.look_on(picture),
+        }
+    }
+
+    fn seen(&self, states: &Tensor) -> Result<ComparedPicture> {
+        match self {
+            Self::Blip(matcher) => matcher.seen(states).map(ComparedPicture::Blip),
+            Self::Blip2(matcher) => matcher.seen(states).map(ComparedPicture::Blip2),
         }
     }
 

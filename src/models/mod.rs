@@ -42,7 +42,7 @@ pub use fit::{LimitOrigin, MemoryLimit, TooLarge};
 pub use hub_cache::{Cached, cached};
 pub use known::{Known, known, language_model};
 pub use metadata::CheckpointMetadata;
-pub use network::{AnswerStart, ModelConfig, Network, Purpose};
+pub use network::{AnswerStart, Family, ModelConfig, Network, Purpose};
 pub use open::{ModelRequest, OpenModel, open};
 pub use plan::ModelPlan;
 

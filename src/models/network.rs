@@ -91,6 +91,22 @@ impl ModelConfig {
         }
     }
 
+    /// The family that it is of.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Blip2(config) => Family::of_blip2(config),
+            Self::Blip(_) => Family::Blip,
+        }
+    }
+
+    /// What stands in front of its answers.
+    pub fn answer_start(&self) -> AnswerStart {
+        match self {
+            Self::Blip2(config) => AnswerStart::of_blip2(config),
+            Self::Blip(_) => AnswerStart::Text,
+        }
+    }
+
     /// Whether a file with this config holds a head of its own, as far as the config tells.
     pub fn expects_head(&self) -> bool {
         match self {
@@ -155,6 +171,32 @@ pub enum AnswerStart {
     Prompt,
 }
 
+impl AnswerStart {
+    fn of_blip2(config: &Blip2Config) -> Self {
+        match config.text_config {
+            LanguageModelConfig::T5(_) => Self::Token,
+            _ => Self::Prompt,
+        }
+    }
+}
+
+/// Which of the family's members a model is of: each has papers and programs of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Blip,
+    Blip2,
+    InstructBlip,
+}
+
+impl Family {
+    fn of_blip2(config: &Blip2Config) -> Self {
+        match config.class() {
+            ModelClass::InstructBlip => Self::InstructBlip,
+            _ => Self::Blip2,
+        }
+    }
+}
+
 /// What a model is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -207,10 +249,17 @@ impl Network {
     pub fn answer_start(&self) -> AnswerStart {
         match self {
             Self::Blip(_) => AnswerStart::Text,
-            Self::Blip2(model) if matches!(model.config().text_config, LanguageModelConfig::T5(_)) => {
-                AnswerStart::Token
-            }
-            Self::Blip2(_) | Self::Blip2Retrieval(_) => AnswerStart::Prompt,
+            Self::Blip2(model) => AnswerStart::of_blip2(model.config()),
+            Self::Blip2Retrieval(_) => AnswerStart::Prompt,
+        }
+    }
+
+    /// The family that it is of.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Blip(_) => Family::Blip,
+            Self::Blip2(model) => Family::of_blip2(model.config()),
+            Self::Blip2Retrieval(_) => Family::Blip2,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::device::device_name;
 use super::memory_estimate::estimate;
-use super::{CheckpointMetadata, LoadError, ModelConfig, ModelRequest, Purpose};
+use super::{AnswerStart, CheckpointMetadata, Family, LoadError, ModelConfig, ModelRequest, Purpose};
 use crate::nn::Placement;
 use crate::processor::ImageProcessor;
 
@@ -11,6 +11,8 @@ pub struct ModelPlan {
     /// The id on the hub, or the folder's name.
     pub name: String,
     pub purpose: Purpose,
+    pub family: Family,
+    pub start: AnswerStart,
     /// As the status line calls it.
     pub device: String,
     /// As `--dtype` calls what its weights are stored in.
@@ -38,6 +40,8 @@ impl ModelPlan {
         Ok(Self {
             name,
             purpose: config.purpose(),
+            family: config.family(),
+            start: config.answer_start(),
             device: device_name(&device),
             dtype: precision.name().to_owned(),
             is_demo,

@@ -6,6 +6,8 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
+use super::vit::PictureEncoding;
+
 /// How well a text fits a picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MatchScore {
@@ -35,11 +37,40 @@ pub trait Matcher {
     /// The most tokens of a text.
     fn most_tokens(&self) -> usize;
 
+    /// Bytes of a picture's hidden states, which are all that is worth keeping of it.
+    fn states_bytes(&self) -> u64;
+
+    /// Begins to look at a picture: pixel values, `[1, 3, h, w]` in f32 on any device.
+    ///
+    /// # Errors
+    /// The device's.
+    fn begin_picture(&self, pixel_values: &Tensor) -> Result<PictureEncoding>;
+
+    /// Goes one layer of the vision tower on; behind the last one gives the picture's hidden states,
+    /// `[1, 1 + patches, width]`.
+    ///
+    /// # Errors
+    /// The device's.
+    fn look_on(&self, picture: &mut PictureEncoding) -> Result<Option<Tensor>>;
+
+    /// Those hidden states as they are compared.
+    ///
+    /// # Errors
+    /// The device's.
+    fn seen(&self, states: &Tensor) -> Result<Self::Picture>;
+
     /// Pixel values, `[1, 3, h, w]` in f32 on any device, as they are compared.
     ///
     /// # Errors
     /// The device's.
-    fn picture(&self, pixel_values: &Tensor) -> Result<Self::Picture>;
+    fn picture(&self, pixel_values: &Tensor) -> Result<Self::Picture> {
+        let mut picture = self.begin_picture(pixel_values)?;
+        loop {
+            if let Some(states) = self.look_on(&mut picture)? {
+                return self.seen(&states);
+            }
+        }
+    }
 
     /// A text's ids, `[CLS]` and `[SEP]` included, as they are compared.
     ///

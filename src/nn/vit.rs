@@ -3,7 +3,7 @@
 //! Source: `Blip2VisionModel` (ViT-g/14 of EVA-CLIP in the published models) and `BlipVisionModel`
 //! (ViT-B/16 and ViT-L/16), which compute the same.
 
-use candle_core::{Module, Result, Tensor};
+use candle_core::{DType, Module, Result, Tensor};
 
 use serde::Deserialize;
 
@@ -54,6 +54,11 @@ impl VisionConfig {
     /// Rows of the position embedding: every patch and the class token.
     pub fn num_positions(&self) -> usize {
         self.grid() * self.grid() + 1
+    }
+
+    /// Bytes of a picture's hidden states in this dtype.
+    pub fn states_bytes(&self, dtype: DType) -> u64 {
+        (self.num_positions() * self.hidden_size * dtype.size_in_bytes()) as u64
     }
 }
 

@@ -33,10 +33,26 @@ pub enum TextError {
     )]
     WritesNothing,
     #[error(
+        "This model answers questions or writes captions, and compares no texts with pictures. Use one that compares, as Salesforce/blip-itm-base-coco."
+    )]
+    ComparesNothing,
+    #[error(
+        "The text “{beginning}…” is {tokens} tokens long, and the model reads at most {limit}. Give a shorter one."
+    )]
+    TextTooLong {
+        /// A few words of it.
+        beginning: String,
+        tokens: usize,
+        limit: usize,
+    },
+    #[error(
         "tokenizer.json gives token {id}, but config.json says the model knows {vocab_size} tokens. The two files do not belong together: download both again."
     )]
     TokenOutsideVocabulary { id: u32, vocab_size: usize },
 }
+
+/// Characters of a text by which it is named where something is wrong with it.
+const BEGINNING: usize = 40;
 
 /// What is asked about a picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -303,6 +319,22 @@ impl TextProcessor {
     /// It has a token that the model does not know.
     pub fn text_ids(&self, text: &str) -> Result<Vec<u32>, TextError> {
         self.check(self.encode(text.to_owned(), true)?)
+    }
+
+    /// The same for a model that reads at most `limit` of them.
+    ///
+    /// # Errors
+    /// There are more, or one that the model does not know.
+    pub fn text_ids_within(&self, text: &str, limit: usize) -> Result<Vec<u32>, TextError> {
+        let ids = self.text_ids(text)?;
+        if ids.len() > limit {
+            return Err(TextError::TextTooLong {
+                beginning: text.chars().take(BEGINNING).collect(),
+                tokens: ids.len(),
+                limit,
+            });
+        }
+        Ok(ids)
     }
 
     /// The text of a prompt as this model is asked; a caption has none, or its beginning.

@@ -43,6 +43,9 @@ pub fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::AddressRefused
         | ErrorCode::QuestionEmpty
         | ErrorCode::QuestionTooLong
+        | ErrorCode::NoTexts
+        | ErrorCode::TooManyTexts
+        | ErrorCode::TextTooLong
         | ErrorCode::QuestionRefused
         | ErrorCode::TooManyTurns => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorCode::VisitorQueueFull
@@ -87,6 +90,9 @@ fn code(error: &Error) -> ErrorCode {
         Error::TooManyTurns { .. } => ErrorCode::TooManyTurns,
         Error::QuestionEmpty => ErrorCode::QuestionEmpty,
         Error::QuestionTooLong { .. } => ErrorCode::QuestionTooLong,
+        Error::NoTexts => ErrorCode::NoTexts,
+        Error::TooManyTexts { .. } => ErrorCode::TooManyTexts,
+        Error::TextTooLong { .. } => ErrorCode::TextTooLong,
         Error::QuestionRefused { .. } | Error::QuestionTooLarge { .. } => ErrorCode::QuestionRefused,
         Error::SettingRefused { .. } => ErrorCode::SettingRefused,
         Error::PictureTooLarge { .. } => ErrorCode::PictureTooLarge,
@@ -157,6 +163,13 @@ fn sentence(error: &Error) -> String {
         Error::QuestionEmpty => "Type a question, or press Describe for a caption.".into(),
         Error::QuestionTooLong { chars, limit } => {
             format!("The question has {chars} characters, and at most {limit} are accepted. Ask a shorter one.")
+        }
+        Error::NoTexts => "Type a text to compare the picture with.".into(),
+        Error::TooManyTexts { count, limit } => {
+            format!("There are {count} texts, and at most {limit} are compared at once. Leave some out.")
+        }
+        Error::TextTooLong { number, chars, limit } => {
+            format!("Text {number} has {chars} characters, and at most {limit} are accepted. Type a shorter one.")
         }
         Error::PictureTooLarge { limited, actual, limit } => too_large(*limited, *actual, *limit),
         Error::AddressesNotAllowed => {

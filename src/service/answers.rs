@@ -413,6 +413,11 @@ impl Task {
                             in_flight.push(EventKind::Token { text });
                         }
                     }
+                    Some(engine::Event::Score(score)) => {
+                        self.answer.scores.get_or_insert_default().push(score.clone());
+                        saves.need(Instant::now());
+                        in_flight.push(EventKind::Score(score));
+                    }
                     Some(engine::Event::Done(summary)) => return Ok(self.done(summary, queued)),
                     Some(engine::Event::Failed(engine::EngineError::Deadline)) => return Err(self.too_late(false)),
                     Some(engine::Event::Failed(error)) => return Err(error.into()),
@@ -572,6 +577,7 @@ mod tests {
             picture: PictureLimits::default(),
             picture_memory: 1 << 30,
             question_chars: 9,
+            texts: 9,
             max_new_tokens: 9,
             default_new_tokens: 9,
             beams: 1,

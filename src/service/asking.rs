@@ -9,8 +9,8 @@ use crate::chat::{
     Answer, AnswerState, Conversation, ConversationId, Error, FinishReason, Missing, RequestId, Settings, Turn, TurnId,
     Visitor,
 };
-use crate::engine::{ClientKey, Engine, Instruction, Submission};
-use crate::generation::OptionsError;
+use crate::engine::{ClientKey, Engine, Events, Instruction, Purpose, Submission};
+use crate::generation::{GenerationOptions, OptionsError};
 use crate::processor::Exchange;
 
 /// What a visitor asks.
@@ -19,6 +19,9 @@ pub struct Request {
     pub conversation: ConversationId,
     /// `None` asks for a caption; an empty question is refused.
     pub question: Option<String>,
+    /// What a model that compares is asked, in the place of a question: how well each fits. Empty ones are
+    /// left out.
+    pub texts: Vec<String>,
     pub settings: Settings,
     /// The models that are asked, by name: none is the first of the server, two are compared.
     pub models: Vec<String>,
@@ -58,6 +61,13 @@ impl Service {
         if self.is_draining() {
             return Err(Error::Ending);
         }
+        let engines = self.asked_engines(&request.models)?;
+        if compares(&engines)? {
+            return self.begin_comparing(visitor, request, &engines).await;
+        }
+        if !request.texts.is_empty() {
+            return Err(compares_nothing(engines[0]));
+        }
         let question = self.checked_question(request.question)?;
         let refuse = |error: OptionsError| Error::SettingRefused {
             flag: self.flag_of(&error).map(str::to_owned),
@@ -66,7 +76,6 @@ impl Service {
         let options = self.options(&request.settings).map_err(refuse)?;
         let context_turns = self.context_turns(&request.settings).map_err(refuse)?;
         let stop_strings = checked_stop_strings(&request.settings)?;
-        let engines = self.asked_engines(&request.models)?;
         let conversation = self.conversation(visitor, &request.conversation).await?;
         let mut asked = Vec::new();
         for engine in engines {
@@ -78,27 +87,69 @@ impl Service {
                 &request.settings,
                 context_turns,
             )?;
-            self.quotas.count_question(visitor)?;
-            let room = self.room(visitor.network);
-            let submission = Submission {
-                client: ClientKey::from(visitor.id),
-                network: visitor.shared_network(),
-                deadline: Some(std::time::Instant::now() + self.limits.wait_time),
-                picture: self.pictures.prepared(&conversation.picture, engine, room).await?,
-                instruction,
-                options: options.clone(),
-                stop_strings: stop_strings.clone(),
-            };
+            let how = (options.clone(), stop_strings.clone());
+            let events = self.submit(visitor, &conversation, engine, instruction, how).await?;
             // Where a later one does not take it, the events are dropped, and nobody was asked.
-            asked.push((
-                Answer::begun(model, request.settings.clone()),
-                engine.submit(submission)?,
-            ));
+            asked.push((Answer::begun(model, request.settings.clone()), events));
         }
+        self.begin_turn(conversation, question.unwrap_or_default(), asked).await
+    }
+
+    /// Has texts compared with a picture. Nothing is generated, so that no setting counts.
+    async fn begin_comparing(
+        &self,
+        visitor: &Visitor,
+        request: Request,
+        engines: &[&Arc<dyn Engine>],
+    ) -> Result<Arc<InFlightAnswer>> {
+        let texts = self.checked_texts(&request.texts)?;
+        let conversation = self.conversation(visitor, &request.conversation).await?;
+        let mut asked = Vec::new();
+        for engine in engines {
+            let instruction = Instruction::Compare { texts: texts.clone() };
+            let how = (GenerationOptions::default(), Vec::new());
+            let events = self.submit(visitor, &conversation, engine, instruction, how).await?;
+            let model = engine.description().name.clone();
+            asked.push((Answer::begun_scores(model), events));
+        }
+        self.begin_turn(conversation, texts.join("\n"), asked).await
+    }
+
+    /// Puts something about a conversation's picture to a model; with it, how an answer is generated, and the
+    /// texts that end it.
+    async fn submit(
+        &self,
+        visitor: &Visitor,
+        conversation: &Conversation,
+        engine: &Arc<dyn Engine>,
+        instruction: Instruction,
+        (options, stop_strings): (GenerationOptions, Vec<String>),
+    ) -> Result<Events> {
+        self.quotas.count_question(visitor)?;
+        let room = self.room(visitor.network);
+        let submission = Submission {
+            client: ClientKey::from(visitor.id),
+            network: visitor.shared_network(),
+            deadline: Some(std::time::Instant::now() + self.limits.wait_time),
+            picture: self.pictures.prepared(&conversation.picture, engine, room).await?,
+            instruction,
+            options,
+            stop_strings,
+        };
+        Ok(engine.submit(submission)?)
+    }
+
+    /// Keeps a turn whose answers are on their way, and brings them to their end.
+    async fn begin_turn(
+        &self,
+        conversation: Conversation,
+        question: String,
+        asked: Vec<(Answer, Events)>,
+    ) -> Result<Arc<InFlightAnswer>> {
         let turn = Turn {
             id: TurnId::random(),
             parent: conversation.turns.last().map(|turn| turn.id.clone()),
-            question: question.unwrap_or_default(),
+            question,
             answers: asked.iter().map(|(answer, _)| answer.clone()).collect(),
         };
         let (store, answers) = (Arc::clone(&self.store), Arc::clone(&self.answers));
@@ -190,6 +241,27 @@ impl Service {
         }
     }
 
+    /// The texts that are compared: each in one line, and none empty.
+    fn checked_texts(&self, texts: &[String]) -> Result<Vec<String>> {
+        let limit = self.limits.question_chars;
+        let checked = |(index, text): (usize, &String)| {
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let (number, chars) = (index + 1, text.chars().count());
+            match chars > limit {
+                true => Err(Error::TextTooLong { number, chars, limit }),
+                false => Ok(text),
+            }
+        };
+        let texts = texts.iter().enumerate().map(checked);
+        let texts = texts.filter(|text| text.as_ref().map_or(true, |text| !text.is_empty()));
+        let texts = texts.collect::<Result<Vec<_>>>()?;
+        match (texts.len(), self.limits.texts) {
+            (0, _) => Err(Error::NoTexts),
+            (count, limit) if count > limit => Err(Error::TooManyTexts { count, limit }),
+            _ => Ok(texts),
+        }
+    }
+
     fn checked_question(&self, question: Option<String>) -> Result<Option<String>> {
         let Some(question) = question else {
             return Ok(None);
@@ -204,6 +276,38 @@ impl Service {
         }
         Ok(Some(question.to_owned()))
     }
+}
+
+/// Whether these models compare pictures with texts.
+///
+/// # Errors
+/// One does and another does not: there is nothing that both can be asked.
+fn compares(engines: &[&Arc<dyn Engine>]) -> Result<bool> {
+    let compares = |engine: &&Arc<dyn Engine>| engine.description().purpose == Purpose::Matching;
+    match engines.iter().filter(|engine| compares(engine)).count() {
+        0 => Ok(false),
+        count if count == engines.len() => Ok(true),
+        _ => {
+            let does = |engine: &&Arc<dyn Engine>| {
+                let description = engine.description();
+                format!("{} {}", description.name, description.purpose.does())
+            };
+            let each = engines.iter().map(does).collect::<Vec<_>>().join(", and ");
+            let detail = format!("{each}: they cannot be asked the same. Choose two models that do the same.");
+            Err(Error::BadRequest { detail })
+        }
+    }
+}
+
+/// Texts for a model that writes.
+fn compares_nothing(engine: &Arc<dyn Engine>) -> Error {
+    let description = engine.description();
+    let detail = format!(
+        "{} {}, and compares no texts with pictures. Ask it something, or choose a model that compares.",
+        description.name,
+        description.purpose.does()
+    );
+    Error::QuestionRefused { detail }
 }
 
 /// What was said in a turn, as far as the model is told: a question with a whole answer.

@@ -109,7 +109,12 @@ impl From<EngineError> for Error {
                 }
             }
             EngineError::Prompt(
-                TextError::ImageTokenInText | TextError::AnswersNoQuestions | TextError::WritesNoCaptions,
+                TextError::ImageTokenInText
+                | TextError::AnswersNoQuestions
+                | TextError::WritesNoCaptions
+                | TextError::WritesNothing
+                | TextError::ComparesNothing
+                | TextError::TextTooLong { .. },
             )
             | EngineError::Generation(GenerationError::PromptTooLong { .. } | GenerationError::NoRoom { .. }) => {
                 Self::QuestionRefused {

@@ -89,6 +89,7 @@ fn further_bytes(kind: &EventKind) -> usize {
             let texts = further_texts.iter().map(|text| text.len() + size_of::<String>());
             prompt.len() + texts.sum::<usize>()
         }
+        EventKind::Score(score) => score.text.len(),
         // A sentence at most.
         _ => 0,
     }
@@ -114,6 +115,11 @@ mod tests {
             token("a "),
             token("é"),
             token(""),
+            EventKind::Score(crate::chat::TextScore {
+                text: "a dog".into(),
+                probability: 0.9,
+                cosine: -0.1,
+            }),
             EventKind::Failed(crate::chat::Error::QuestionEmpty),
         ];
         let mut log = EventLog::default();
@@ -126,7 +132,7 @@ mod tests {
             let seq = index as u64 + 1;
             assert_eq!(log.get(index), Some(Event { seq, kind }));
         }
-        assert_eq!(log.get(7), None);
+        assert_eq!(log.get(8), None);
     }
 
     #[test]

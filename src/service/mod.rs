@@ -52,6 +52,8 @@ pub struct Limits {
     pub picture_memory: u64,
     /// Characters of a question.
     pub question_chars: usize,
+    /// Texts that are compared with a picture at once.
+    pub texts: usize,
     /// Tokens of an answer, and how many it gets if the visitor does not say.
     pub max_new_tokens: usize,
     /// How many tokens an answer gets if the visitor does not say.

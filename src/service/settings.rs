@@ -86,6 +86,11 @@ impl Service {
         Ok(options)
     }
 
+    /// Whether settings are within this server's limits.
+    pub fn allows(&self, settings: &Settings) -> bool {
+        self.options(settings).is_ok()
+    }
+
     /// How many earlier turns a visitor wants to be sent along, if he says so.
     ///
     /// # Errors

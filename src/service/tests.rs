@@ -26,6 +26,7 @@ const LIMITS: Limits = Limits {
     },
     picture_memory: 1 << 30,
     question_chars: 99,
+    texts: 3,
     max_new_tokens: 9,
     default_new_tokens: 9,
     beams: 9,
@@ -88,6 +89,7 @@ impl Scripted {
         let request = Request {
             conversation: id.clone(),
             question: Some("what?".into()),
+            texts: Vec::new(),
             settings: Settings::default(),
             models: Vec::new(),
         };

@@ -54,7 +54,7 @@ fn rest(mut events: Events) -> (Vec<String>, Result<glimpse::engine::Summary, En
     let mut texts = Vec::new();
     while let Some(event) = events.blocking_recv() {
         match event {
-            Event::Queued { .. } | Event::Loading | Event::Started { .. } => {}
+            Event::Queued { .. } | Event::Loading | Event::Started { .. } | Event::Score(_) => {}
             Event::Token { text, .. } => texts.push(text),
             Event::Done(summary) => return (texts, Ok(summary)),
             Event::Failed(error) => return (texts, Err(error)),

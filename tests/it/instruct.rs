@@ -184,7 +184,7 @@ fn ids(mut events: Events) -> AnyResult<Vec<u32>> {
                 return Ok(tokens.iter().map(|token| token.id).collect());
             }
             Event::Failed(error) => return Err(error.into()),
-            Event::Queued { .. } | Event::Loading | Event::Started { .. } | Event::Token { .. } => {}
+            Event::Queued { .. } | Event::Loading | Event::Started { .. } | Event::Token { .. } | Event::Score(_) => {}
         }
     }
     Err("no answer".into())

@@ -21,6 +21,7 @@ mod instruct;
 mod loading;
 mod ops;
 mod page_import_rules;
+mod page_matching;
 mod parity;
 mod picture_memory;
 mod pictures;

@@ -128,7 +128,7 @@ fn rest(mut events: Events) -> Result<String, EngineError> {
     let mut text = String::new();
     while let Some(event) = events.blocking_recv() {
         match event {
-            Event::Queued { .. } | Event::Loading | Event::Started { .. } => {}
+            Event::Queued { .. } | Event::Loading | Event::Started { .. } | Event::Score(_) => {}
             Event::Token { text: piece, .. } => text.push_str(&piece),
             Event::Done(_) => return Ok(text),
             Event::Failed(error) => return Err(error),

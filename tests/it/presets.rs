@@ -10,7 +10,8 @@ use std::process::Stdio;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{PictureFile, TinyCheckpoint, glimpse, stderr};
+use crate::support::page::{ask, begin, call};
+use crate::support::{PictureFile, Server, TinyCheckpoint, glimpse, png, stderr};
 
 type AnyResult<T> = Result<T, Box<dyn Error>>;
 
@@ -116,4 +117,60 @@ fn help_names_the_presets_and_what_each_sets() -> AnyResult<()> {
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr(&wrong).contains("blip-demo"));
     Ok(())
+}
+
+/// What `--preset` calls those that the page has.
+const PAGE_PRESETS: [(&str, &str); 4] = [
+    ("transformers", "transformers"),
+    ("BLIP demo", "blip-demo"),
+    ("BLIP-2 paper", "blip2-paper"),
+    ("BLIP-2 Space", "space"),
+];
+
+#[test]
+fn the_pages_presets_give_the_answers_of_the_terminal() {
+    // One that captions, one that answers, BLIP-2 with OPT and with T5.
+    let folders = [
+        ("blip/00", 2),
+        ("blip/08", 2),
+        ("checkpoints/00", 5),
+        ("checkpoints/24", 5),
+    ];
+    for (name, count) in folders {
+        let folder = golden().join(name);
+        let folder = folder.to_str().expect("it has a plain name");
+        let server = Server::start(&["--model", folder, "--dtype", "f32"]);
+        let (_, state) = call(&server, "state", &json!({"conversation": null}));
+        let presets = state["model"]["presets"].as_array().cloned().unwrap_or_default();
+        assert_eq!(presets.len(), count, "{name}: {presets:?}");
+        let file = PictureFile::new();
+        let picture = file.beside("p.png", png([10, 200, 30]));
+        for preset in presets {
+            // Nothing was asked before.
+            let id = begin(&server);
+            let title = preset["name"].as_str().unwrap_or_default();
+            let known = PAGE_PRESETS.iter().find(|(page, _)| title.starts_with(page));
+            let (_, flag) = known.unwrap_or_else(|| panic!("{name}: {title}"));
+            let is_caption = name == "blip/00" || title.ends_with("captions");
+            let question = (!is_caption).then_some("what is it?");
+            let request = json!({"conversation": id, "question": question, "fields": preset["fields"]});
+            let events: Vec<Value> = ask(&server, &json!({"request": request})).collect();
+            let text: String = events.iter().filter_map(|event| event["text"].as_str()).collect();
+            let mut arguments = vec![
+                "ask", "--json", "--model", folder, "--dtype", "f32", "--preset", flag, &picture,
+            ];
+            arguments.extend(question);
+            let output = glimpse().args(&arguments).output().expect("the program starts");
+            let line: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+            assert_eq!(line["answer"], text.as_str(), "{name}: {title}");
+            let last = events.last().expect("it ends");
+            assert_eq!(last["finish_reason"], line["finish_reason"], "{name}: {title}");
+            let count = line["token_ids"].as_array().map(Vec::len);
+            assert_eq!(
+                last["generated_tokens"].as_u64(),
+                count.map(|count| count as u64),
+                "{name}: {title}"
+            );
+        }
+    }
 }

@@ -4,11 +4,19 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use super::follow::{catch_up, follow};
-use crate::api::{self, ApiError, AskRequest, ConversationId, ErrorCode};
+use crate::api::{self, ApiError, AskRequest, ConversationId, ErrorCode, PageLimits};
 use crate::app::state::{LiveTurn, NewQuestion, State};
 
-/// Asks what stands in the question box, or says what is wrong with it.
+/// Asks what stands in the question box, or in the boxes of texts where a model compares; says what is wrong
+/// with it otherwise.
 pub fn ask_draft(state: State) {
+    if untrack(|| state.models.offers()).matching {
+        let texts = untrack(|| state.texts.typed());
+        return match wrong_texts(&texts, state.limits) {
+            Some(sentence) => state.alert.set(Some(sentence)),
+            None => ask(state, NewQuestion::comparing(texts)),
+        };
+    }
     let draft = state.draft.get_untracked();
     let text = draft.trim();
     let (length, most) = (text.chars().count(), state.limits.question_chars);
@@ -22,20 +30,41 @@ pub fn ask_draft(state: State) {
         let sentence = format!("The question has {length} characters; at most {most} are allowed.");
         state.alert.set(Some(sentence));
     } else {
-        let text = text.to_owned();
-        ask(state, NewQuestion { text, is_draft: true });
+        ask(state, NewQuestion::new(text.to_owned(), true));
+    }
+}
+
+/// What the server would refuse of texts that are to be compared.
+fn wrong_texts(texts: &[String], limits: PageLimits) -> Option<String> {
+    let (count, most) = (texts.len(), limits.question_chars);
+    let mut lengths = texts.iter().map(|text| text.chars().count()).enumerate();
+    match lengths.find(|(_, length)| *length > most) {
+        _ if count == 0 => Some("Type a text to compare the picture with.".to_owned()),
+        _ if count > limits.texts => Some(format!(
+            "There are {count} texts; at most {} are compared at once. Remove some.",
+            limits.texts
+        )),
+        Some((index, length)) => Some(format!(
+            "Text {} has {length} characters; at most {most} are allowed.",
+            index + 1
+        )),
+        None => None,
     }
 }
 
 /// Asks for a caption.
 pub fn describe(state: State) {
-    ask_again(state, String::new());
+    ask(state, NewQuestion::new(String::new(), false));
 }
 
-/// Asks the question of an earlier turn, which may be a caption.
-pub fn ask_again(state: State, text: String) {
+/// Asks what was asked in an earlier turn: a question, which may be a caption, or texts.
+pub fn ask_again(state: State, text: String, is_comparing: bool) {
+    if is_comparing {
+        let texts = text.lines().map(str::to_owned).collect();
+        return ask(state, NewQuestion::comparing(texts));
+    }
     let is_draft = state.draft.with_untracked(|draft| !text.is_empty() && *draft == text);
-    ask(state, NewQuestion { text, is_draft });
+    ask(state, NewQuestion::new(text, is_draft));
 }
 
 /// Asks, if nothing is in the way; says so otherwise.
@@ -60,21 +89,29 @@ pub fn ask(state: State, asked: NewQuestion) {
         state.draft.set(String::new());
     }
     let fields = untrack(|| state.settings.fields());
-    let question = Some(asked.text.clone()).filter(|text| !text.is_empty());
-    let prompt = fields.get("prefix").filter(|_| question.is_none()).cloned();
+    let is_comparing = !asked.texts.is_empty();
+    let question = Some(asked.text.clone()).filter(|text| !text.is_empty() && !is_comparing);
+    let prompt = fields
+        .get("prefix")
+        .filter(|_| question.is_none() && !is_comparing)
+        .cloned();
     let (model, other) = untrack(|| {
         (
             state.models.info().name,
             state.models.compared().map(|other| other.name),
         )
     });
-    let mut turn = LiveTurn::asked(asked.text.clone(), prompt.clone(), model.clone());
-    let beside = |model: &String| LiveTurn::asked(asked.text.clone(), prompt.clone(), model.clone());
-    turn.beside = other.iter().map(beside).collect();
+    let turn_of = |model: &String| {
+        let turn = LiveTurn::asked(asked.text.clone(), prompt.clone(), model.clone());
+        if is_comparing { turn.comparing() } else { turn }
+    };
+    let mut turn = turn_of(&model);
+    turn.beside = other.iter().map(turn_of).collect();
     state.conversation.turns.update(|turns| turns.push(turn.clone()));
     let request = AskRequest {
         conversation: conversation.clone(),
         question,
+        texts: asked.texts,
         model: Some(model),
         compare_with: other,
         fields,
@@ -101,7 +138,7 @@ async fn refused(state: State, conversation: &ConversationId, turn: &LiveTurn, e
     }
     let is_other = |other: &LiveTurn| other.key != turn.key;
     state.conversation.turns.update(|turns| turns.retain(is_other));
-    state.give_back(&turn.question);
+    state.give_back(turn);
     if error.code == ErrorCode::TurnInProgress {
         catch_up(state, conversation).await;
     }

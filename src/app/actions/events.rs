@@ -39,6 +39,9 @@ pub async fn read(state: State, turn: &LiveTurn, stream: ByteStream<ApiError>, n
         0 => String::new(),
         _ => turn.answer.get_untracked(),
     };
+    if let (Some(scores), 0) = (&turn.scores, turn.seq.get_value()) {
+        scores.update(Vec::clear);
+    }
     let mut look = Box::pin(sleep(BETWEEN_LOOKS));
     let mut silent_looks = 0;
     loop {
@@ -109,12 +112,18 @@ fn apply(
         AnswerEvent::Loading => progress("Loading the model".to_owned()),
         AnswerEvent::Started { num_beams } => {
             turn.num_beams.set(num_beams);
-            progress(working(num_beams));
+            progress(working(turn, num_beams));
         }
         AnswerEvent::Token { text } => {
-            progress(working(1));
+            progress(working(turn, 1));
             answer.push_str(&text);
             turn.answer.set(answer.clone());
+        }
+        AnswerEvent::Score(score) => {
+            progress(working(turn, 1));
+            if let Some(scores) = &turn.scores {
+                scores.update(|scores| scores.push(score));
+            }
         }
         AnswerEvent::Heartbeat => {}
         AnswerEvent::Done {
@@ -132,9 +141,11 @@ fn apply(
             if matches!(finish_reason, FinishReason::Stop | FinishReason::Length) {
                 turn.total_ms.set(Some(timings_ms.total));
             }
-            state
-                .progress
-                .set(Some(summary(finish_reason, timings_ms, generated_tokens)));
+            state.progress.set(Some(summary(
+                finish_reason,
+                timings_ms,
+                counted(turn, generated_tokens),
+            )));
             turn.state.set(TurnState::Done { finish_reason });
             return Some(End::Done);
         }
@@ -144,22 +155,32 @@ fn apply(
 }
 
 /// What the model is doing, in a few words.
-fn working(num_beams: usize) -> String {
-    if num_beams > 1 {
+fn working(turn: &LiveTurn, num_beams: usize) -> String {
+    if turn.scores.is_some() {
+        "Comparing".to_owned()
+    } else if num_beams > 1 {
         format!("Searching with {num_beams} beams")
     } else {
         "Answering".to_owned()
     }
 }
 
+/// What a complete answer has: so many of what.
+fn counted(turn: &LiveTurn, tokens: usize) -> (usize, &'static str) {
+    match &turn.scores {
+        Some(scores) => (scores.with_untracked(Vec::len), "text"),
+        None => (tokens, "token"),
+    }
+}
+
 /// A few words about a complete answer.
-fn summary(finish_reason: FinishReason, timings: Timings, tokens: usize) -> String {
+fn summary(finish_reason: FinishReason, timings: Timings, (count, word): (usize, &str)) -> String {
     match finish_reason {
         FinishReason::Cancelled => return "Stopped".to_owned(),
         FinishReason::Interrupted => return "Interrupted".to_owned(),
         FinishReason::Stop | FinishReason::Length => {}
     }
     let tenths = (timings.total / 100.0).max(1.0) as u32;
-    let plural = if tokens == 1 { "" } else { "s" };
-    format!("{tokens} token{plural} in {}.{} s", tenths / 10, tenths % 10)
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {word}{plural} in {}.{} s", tenths / 10, tenths % 10)
 }

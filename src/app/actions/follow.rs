@@ -150,7 +150,7 @@ fn fail(state: State, turn: &LiveTurn, error: ApiError) {
     let is_alone = |turns: &Vec<LiveTurn>| turns.last().is_none_or(|last| last.beside.is_empty());
     // Where another model has answered it, it is no draft any more.
     if state.conversation.turns.with_untracked(is_alone) {
-        state.give_back(&turn.question);
+        state.give_back(turn);
     }
     state.progress.set(None);
     turn.state.set(TurnState::Failed { error });

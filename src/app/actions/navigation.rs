@@ -16,6 +16,7 @@ pub fn begin_anew(state: State) {
     state.show(None);
     history::go(None);
     state.draft.set(String::new());
+    state.texts.replace(&[]);
     state.focus.set(Some(FocusQuestion::Next));
 }
 

@@ -57,9 +57,12 @@ pub fn open_address(state: State, address: String) {
 /// Opens an example and asks its question at once.
 pub fn open_example(state: State, index: usize, example: Example) {
     let offers = untrack(|| state.models.offers());
-    let question = NewQuestion {
-        text: example.question_for(offers).to_owned(),
-        is_draft: false,
+    let question = match example.texts_for(offers) {
+        [] => NewQuestion::new(example.question_for(offers).to_owned(), false),
+        texts => {
+            state.texts.replace(texts);
+            NewQuestion::comparing(texts.to_vec())
+        }
     };
     let shown = ShownPicture {
         url: Base::current().at(&example.url),

@@ -35,7 +35,7 @@ pub fn AboutModel(model: ModelInfo) -> impl IntoView {
         })
     } else {
         Either::Right(view! {
-            <p>"Answered by "<strong>{model.name}</strong>" on "{model.device}" in "{model.dtype}"."</p>
+            <p>{if model.offers.matching { "Compared by " } else { "Answered by " }}<strong>{model.name}</strong>" on "{model.device}" in "{model.dtype}"."</p>
         })
     }
 }

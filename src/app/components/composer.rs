@@ -6,6 +6,7 @@ use leptos::prelude::*;
 
 use super::from_address::FromAddress;
 use super::text_box::{as_html, bound};
+use super::texts::{AddText, Texts};
 use crate::api::Base;
 use crate::app::actions;
 use crate::app::browser::focus;
@@ -35,13 +36,19 @@ pub fn Composer(state: State) -> impl IntoView {
         <form class="composer" id="ask" method="post" action=Base::current().at("/ask") enctype="multipart/form-data" novalidate>
             {move || state.conversation.id.get().map(|id| view! { <input type="hidden" name="conversation" value=id.0/> })}
             <Show when=move || offers().questions><Question state/></Show>
+            <Show when=move || offers().matching><Texts state/></Show>
             <div class="buttons">
-                // Without questions it is there as Stop alone.
-                <Show when=move || offers().questions || is_answering()>
+                // Where nothing is typed it is there as Stop alone.
+                <Show when=move || offers().questions || offers().matching || is_answering()>
                     <button type="submit" name="action" value="ask" class="ask" on:click=ask_or_cancel>
-                        {move || if is_answering() { "Stop" } else { "Ask" }}
+                        {move || match is_answering() {
+                            true => "Stop",
+                            false if offers().matching => "Match",
+                            false => "Ask",
+                        }}
                     </button>
                 </Show>
+                <Show when=move || offers().matching><AddText state/></Show>
                 <Show when=move || offers().captions>
                     <button
                         type="submit"

@@ -23,9 +23,13 @@ pub fn Examples(state: State, examples: Vec<Example>) -> impl IntoView {
 fn ExampleButton(state: State, index: usize, example: Example) -> impl IntoView {
     let question = {
         let example = example.clone();
-        move || match example.question_for(state.models.offers()) {
-            "" => "Caption".to_owned(),
-            question => question.to_owned(),
+        move || {
+            let offers = state.models.offers();
+            match (example.texts_for(offers), example.question_for(offers)) {
+                ([], "") => "Caption".to_owned(),
+                ([], question) => question.to_owned(),
+                (texts, _) => format!("Match: {}", texts.join(" / ")),
+            }
         }
     };
     let (url, alt, title) = (Base::current().at(&example.url), example.alt.clone(), question.clone());

@@ -4,6 +4,7 @@ use leptos::either::Either;
 use leptos::prelude::*;
 
 use super::about_model::{short_name, without_owner};
+use super::matches::Matches;
 use crate::api::{FinishReason, TurnState};
 use crate::app::actions::ask_again;
 use crate::app::state::{LiveTurn, State};
@@ -17,7 +18,10 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
     let is_caption = turn.question.is_empty();
     let asked = {
         let (prompt, question) = (turn.prompt.clone(), turn.question.clone());
+        let texts = turn.scores.as_ref().map(|_| question.lines().count());
         move || match prompt.get() {
+            _ if texts == Some(1) => "Match a text".to_owned(),
+            _ if texts.is_some() => format!("Match {} texts", texts.unwrap_or_default()),
             Some(prefix) if is_caption && !prefix.is_empty() => format!("Describe the picture: {prefix} …"),
             _ if is_caption => "Describe the picture".to_owned(),
             _ => question.clone(),
@@ -53,6 +57,7 @@ fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
         state: outcome,
         prompt,
         further_answers,
+        scores,
         seed,
         num_beams,
         model,
@@ -75,18 +80,25 @@ fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
         move || is_searching().then_some("The answer comes whole, when all beams are complete.")
     };
     let is_caption = question.is_empty();
+    let is_comparing = scores.is_some();
+    let bars = scores.map(|scores| {
+        let outcome = RwSignal::from(outcome.clone());
+        let is_coming = move || outcome.with(|outcome| *outcome == TurnState::Answering);
+        let texts = question.lines().map(str::to_owned).collect();
+        view! { <Matches texts scores is_coming/> }
+    });
     let again = {
         let outcome = outcome.clone();
         move || {
             outcome
                 .with(has_no_end)
-                .then(|| view! { <AskAgain state question=question.clone()/> })
+                .then(|| view! { <AskAgain state question=question.clone() is_comparing/> })
         }
     };
     let said = {
         let answer = answer.clone();
         move || {
-            let is_empty = answer.with(|answer| answer.trim().is_empty());
+            let is_empty = !is_comparing && answer.with(|answer| answer.trim().is_empty());
             outcome.with(|outcome| note(outcome, is_empty, is_caption))
         }
     };
@@ -101,12 +113,17 @@ fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
     });
     view! {
         {by}
-        <p class="answer" class:coming=is_coming dir="auto" hidden=is_missing>{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
+        {match bars {
+            Some(bars) => Either::Left(bars),
+            None => Either::Right(view! {
+                <p class="answer" class:coming=is_coming dir="auto" hidden=is_missing>{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
+            }),
+        }}
         {move || searching().map(|note| view! { <p class="note">{note}</p> })}
         {move || further_answers.with(|further| (!further.is_empty()).then(|| further_list(further)))}
         {move || said().map(|note| view! { <p class="note">{note}</p> })}
         {again}
-        {move || prompt.get().map(|prompt| view! { <Sent prompt seed=seed.get()/> })}
+        {move || prompt.get().filter(|_| !is_comparing).map(|prompt| view! { <Sent prompt seed=seed.get()/> })}
     }
 }
 
@@ -154,11 +171,28 @@ fn has_no_end(state: &TurnState) -> bool {
 
 /// The way out of an answer that broke off.
 #[component]
-fn AskAgain(state: State, question: String) -> impl IntoView {
-    let click = move |_| ask_again(state, question.clone());
+fn AskAgain(state: State, question: String, is_comparing: bool) -> impl IntoView {
+    let is_caption = question.is_empty();
+    let click = move |_| ask_again(state, question.clone(), is_comparing);
+    // The model that is chosen by now may be for something else.
+    let is_offered = move || {
+        let offers = state.models.offers();
+        match (is_comparing, is_caption) {
+            (true, _) => offers.matching,
+            (false, true) => offers.captions,
+            (false, false) => offers.questions,
+        }
+    };
+    let label = if is_comparing { "Match again" } else { "Ask again" };
     view! {
-        <button type="button" class="again" disabled=move || state.conversation.is_answering() on:click=click>
-            "Ask again"
+        <button
+            type="button"
+            class="again"
+            hidden=move || !is_offered()
+            disabled=move || state.conversation.is_answering()
+            on:click=click
+        >
+            {label}
         </button>
     }
 }

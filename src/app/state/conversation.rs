@@ -106,6 +106,7 @@ mod tests {
             answer: answer.to_owned(),
             prompt: None,
             further_answers: Vec::new(),
+            scores: None,
             seed: None,
             model: "one".to_owned(),
             total_ms: None,

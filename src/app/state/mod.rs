@@ -5,6 +5,7 @@ mod conversation;
 mod models;
 mod opening;
 mod settings;
+mod texts;
 mod turn;
 
 use leptos::prelude::*;
@@ -15,6 +16,7 @@ pub use conversation::{ConversationState, ShownPicture};
 pub use models::ModelsState;
 pub use opening::{KeptPicture, NewQuestion, OpeningState};
 pub use settings::SettingsState;
+pub use texts::{TextRow, TextsState};
 pub use turn::LiveTurn;
 
 /// All of it. Copies share the same signals.
@@ -26,6 +28,8 @@ pub struct State {
     pub opening: OpeningState,
     /// The question that is being typed.
     pub draft: RwSignal<String>,
+    /// The texts that are being typed, where a model compares.
+    pub texts: TextsState,
     /// The picture's address that is being typed.
     pub address: RwSignal<String>,
     /// How answers are to be generated.
@@ -59,6 +63,7 @@ impl State {
             conversation: ConversationState::new(),
             opening: OpeningState::new(),
             draft: RwSignal::new(page.draft.clone()),
+            texts: TextsState::new(&page.draft_texts),
             address: RwSignal::new(page.draft_address.clone()),
             settings: SettingsState::new(&page.settings),
             alert: RwSignal::new(page.error.as_ref().map(|error| error.message.clone())),
@@ -70,6 +75,7 @@ impl State {
         };
         if let Some(conversation) = page.conversation.as_ref().filter(|_| page.chosen.is_empty()) {
             state.models.go_on(conversation);
+            state.texts.go_on(conversation);
         }
         state.conversation.show(page.conversation.clone());
         state
@@ -81,6 +87,7 @@ impl State {
         self.progress.set(None);
         if let Some(conversation) = &conversation {
             self.models.go_on(conversation);
+            self.texts.go_on(conversation);
         }
         self.conversation.show(conversation);
     }
@@ -91,11 +98,15 @@ impl State {
         self.alert.set(Some(sentence));
     }
 
-    /// Puts a question that got no answer back into its box, unless something new is there.
-    pub fn give_back(self, question: &str) {
+    /// Puts a question that got no answer back into its box, unless something new is there; texts that are
+    /// compared stay in theirs.
+    pub fn give_back(self, turn: &LiveTurn) {
+        if turn.scores.is_some() {
+            return;
+        }
         self.draft.update(|draft| {
             if draft.is_empty() {
-                question.clone_into(draft);
+                turn.question.clone_into(draft);
             }
         });
     }

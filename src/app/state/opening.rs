@@ -31,10 +31,27 @@ pub struct KeptPicture {
 /// A question that is about to be asked.
 #[derive(Clone)]
 pub struct NewQuestion {
-    /// Empty asks for a caption.
+    /// Empty asks for a caption, where there are no texts.
     pub text: String,
+    /// What is to be compared with the picture, where a model compares.
+    pub texts: Vec<String>,
     /// It stands in the question box, which is empty once the question is on its way.
     pub is_draft: bool,
+}
+
+impl NewQuestion {
+    /// A question, or a caption where it is empty.
+    pub fn new(text: String, is_draft: bool) -> Self {
+        let texts = Vec::new();
+        Self { text, texts, is_draft }
+    }
+
+    /// Texts that are to be compared; they stay in their boxes, for the next picture.
+    pub fn comparing(texts: Vec<String>) -> Self {
+        let text = texts.join("\n");
+        let is_draft = false;
+        Self { text, texts, is_draft }
+    }
 }
 
 impl OpeningState {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use leptos::prelude::*;
 
-use crate::api::{AnswerId, Turn, TurnId, TurnState};
+use crate::api::{AnswerId, TextScore, Turn, TurnId, TurnState};
 
 /// A turn whose answer may still grow.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub struct LiveTurn {
     /// The text that was sent to the model, once it is known.
     pub prompt: ArcRwSignal<Option<String>>,
     pub further_answers: ArcRwSignal<Vec<String>>,
+    /// How well each line of the question fits, as far as that is known; none where an answer is written.
+    pub scores: Option<ArcRwSignal<Vec<TextScore>>>,
     pub seed: ArcRwSignal<Option<u64>>,
     /// How many beams are being searched for the answer, as far as it is known.
     pub num_beams: ArcRwSignal<usize>,
@@ -45,6 +47,7 @@ impl LiveTurn {
             state: ArcRwSignal::new(TurnState::Answering),
             prompt: ArcRwSignal::new(prompt),
             further_answers: ArcRwSignal::new(Vec::new()),
+            scores: None,
             seed: ArcRwSignal::new(None),
             num_beams: ArcRwSignal::new(1),
             model,
@@ -53,9 +56,17 @@ impl LiveTurn {
         }
     }
 
+    /// The same of texts, one a line, which a model compares.
+    #[must_use]
+    pub fn comparing(mut self) -> Self {
+        self.scores = Some(ArcRwSignal::default());
+        self
+    }
+
     /// A turn that the server knows.
     pub fn new(turn: Turn) -> Self {
         let mut live = Self::asked(turn.question.clone(), None, turn.model.clone());
+        live.scores = turn.scores.as_ref().map(|_| ArcRwSignal::default());
         live.beside = turn.compared.iter().cloned().map(Self::new).collect();
         live.update(turn);
         live
@@ -65,7 +76,9 @@ impl LiveTurn {
     pub fn may_be(&self, turn: &Turn) -> bool {
         let is_named = |(id, _): &(TurnId, AnswerId)| *id == turn.id;
         let is_it = self.ids.with_value(|ids| ids.as_ref().map(is_named));
-        self.beside.len() == turn.compared.len() && is_it.unwrap_or(self.question == turn.question)
+        self.beside.len() == turn.compared.len()
+            && self.scores.is_some() == turn.scores.is_some()
+            && is_it.unwrap_or(self.question == turn.question)
     }
 
     /// Whether this is it, or one beside it.
@@ -90,6 +103,9 @@ impl LiveTurn {
         set_changed(&self.answer, turn.answer);
         set_changed(&self.prompt, turn.prompt);
         set_changed(&self.further_answers, turn.further_answers);
+        if let (Some(scores), Some(known)) = (&self.scores, turn.scores) {
+            set_changed(scores, known);
+        }
         set_changed(&self.seed, turn.seed);
         set_changed(&self.total_ms, turn.total_ms);
         set_changed(&self.state, turn.state);

@@ -10,6 +10,7 @@ mod measured;
 
 use super::*;
 use crate::blip2::passes::KvUsage;
+use crate::engine::model::Looks;
 use crate::engine::prompt::SentPrompt;
 use crate::engine::queue::{QueueSender, queue};
 use crate::engine::warm_up::warm_up;
@@ -99,19 +100,9 @@ impl Read {
 
 type Outcome<T> = Result<T, GenerationError>;
 
-impl Model for MadeUp {
+impl Looks for MadeUp {
     type Encoded = u8;
     type Looking = (u8, usize);
-    type Reading = usize;
-    type Sequence = Read;
-
-    fn beginning(&self, prompt_ids: &[u32], options: &GenerationOptions) -> Outcome<Beginning> {
-        Ok(Beginning {
-            ids_before: prompt_ids.to_vec(),
-            eos_token_ids: vec![2],
-            max_length: prompt_ids.len() + options.max_new_tokens,
-        })
-    }
 
     fn begin_picture(&mut self, picture: &Picture) -> Outcome<(u8, usize)> {
         let number = picture.rgb[0];
@@ -134,6 +125,23 @@ impl Model for MadeUp {
             }
         }
         Ok((looking.1 == LAYERS).then_some(looking.0))
+    }
+
+    fn encoded_bytes(&self) -> u64 {
+        1
+    }
+}
+
+impl Model for MadeUp {
+    type Reading = usize;
+    type Sequence = Read;
+
+    fn beginning(&self, prompt_ids: &[u32], options: &GenerationOptions) -> Outcome<Beginning> {
+        Ok(Beginning {
+            ids_before: prompt_ids.to_vec(),
+            eos_token_ids: vec![2],
+            max_length: prompt_ids.len() + options.max_new_tokens,
+        })
     }
 
     fn picture_tokens(&self) -> usize {
@@ -216,10 +224,6 @@ impl Model for MadeUp {
             held: 0,
             kept: 0,
         }
-    }
-
-    fn encoded_bytes(&self) -> u64 {
-        1
     }
 
     fn block_bytes(&self) -> u64 {
@@ -318,7 +322,7 @@ fn how_it_ended(mut events: Events) -> Result<Vec<Vec<u32>>, String> {
     let mut ends = Vec::new();
     while let Ok(event) = events.try_recv() {
         match event {
-            Event::Queued { .. } | Event::Loading | Event::Started { .. } => {}
+            Event::Queued { .. } | Event::Loading | Event::Started { .. } | Event::Score(_) => {}
             Event::Token { token, .. } => streamed.push(token.id),
             Event::Done(summary) => {
                 let ids = |answer: &crate::engine::WrittenAnswer| {

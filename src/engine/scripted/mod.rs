@@ -95,6 +95,7 @@ use super::{
     Summary, Timings, WrittenAnswer,
 };
 use crate::generation::{FinishReason, GeneratedToken, Sequence};
+use crate::models::{AnswerStart, Family};
 use crate::processor::image_processor::TargetSize;
 use crate::processor::{ImageProcessor, Picture, Resample};
 
@@ -153,6 +154,8 @@ impl ScriptedEngine {
             dtype: "none".into(),
             is_demo: false,
             purpose: Purpose::Conversation,
+            family: Family::Blip2,
+            start: AnswerStart::Prompt,
             load_ms: 0.0,
         }
     }
@@ -352,6 +355,7 @@ impl Instruction {
             Self::Caption { prefix } => prefix.as_deref().unwrap_or_default(),
             Self::Raw(text) => text,
             Self::Question { question, .. } => question,
+            Self::Compare { texts } => texts.first().map_or("", String::as_str),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The words of [`chat`](crate::chat) in those that the page and its server exchange.
 
+use super::presets;
 use crate::api;
-use crate::chat::{Answer, AnswerState, Conversation, EventKind, FinishReason, Timings, Turn, TurnId};
+use crate::chat::{Answer, AnswerState, Conversation, EventKind, FinishReason, TextScore, Timings, Turn, TurnId};
 use crate::engine::{Description, Purpose};
-use crate::service::{InFlightAnswer, NumberLimit};
+use crate::service::{InFlightAnswer, NumberLimit, Service};
 
 impl From<Conversation> for api::Conversation {
     fn from(conversation: Conversation) -> Self {
@@ -47,6 +48,7 @@ fn answered(id: &TurnId, question: &str, answer: Answer) -> api::Turn {
         state: state(answer.state),
         answer: answer.text,
         further_answers: answer.further_texts,
+        scores: answer.scores.map(|scores| scores.into_iter().map(Into::into).collect()),
         seed: answer.seed,
         model: answer.model,
         total_ms: answer.timings.map(|timings| timings.total),
@@ -71,6 +73,21 @@ impl From<FinishReason> for api::FinishReason {
             FinishReason::Length => Self::Length,
             FinishReason::Cancelled => Self::Cancelled,
             FinishReason::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+impl From<TextScore> for api::TextScore {
+    fn from(score: TextScore) -> Self {
+        let TextScore {
+            text,
+            probability,
+            cosine,
+        } = score;
+        Self {
+            text,
+            probability,
+            cosine,
         }
     }
 }
@@ -107,6 +124,7 @@ pub fn event(answer: &InFlightAnswer, event: EventKind) -> api::AnswerEvent {
         EventKind::Loading => api::AnswerEvent::Loading,
         EventKind::Started { num_beams } => api::AnswerEvent::Started { num_beams },
         EventKind::Token { text } => api::AnswerEvent::Token { text },
+        EventKind::Score(score) => api::AnswerEvent::Score(score.into()),
         EventKind::Done(completion) => api::AnswerEvent::Done {
             finish_reason: completion.finish_reason.into(),
             timings_ms: completion.timings.into(),
@@ -120,15 +138,15 @@ pub fn event(answer: &InFlightAnswer, event: EventKind) -> api::AnswerEvent {
     }
 }
 
-impl From<&Description> for api::ModelInfo {
-    fn from(model: &Description) -> Self {
-        Self {
-            name: model.name.clone(),
-            device: model.device.clone(),
-            dtype: model.dtype.clone(),
-            is_demo: model.is_demo,
-            offers: model.purpose.into(),
-        }
+/// A model as the page shows it, with the presets that this server lets it have.
+pub fn model(service: &Service, model: &Description) -> api::ModelInfo {
+    api::ModelInfo {
+        name: model.name.clone(),
+        device: model.device.clone(),
+        dtype: model.dtype.clone(),
+        is_demo: model.is_demo,
+        offers: model.purpose.into(),
+        presets: presets::of(service, model),
     }
 }
 
@@ -137,6 +155,7 @@ impl From<Purpose> for api::Offers {
         Self {
             questions: matches!(purpose, Purpose::Conversation | Purpose::Answers),
             captions: matches!(purpose, Purpose::Conversation | Purpose::Captions),
+            matching: purpose == Purpose::Matching,
         }
     }
 }

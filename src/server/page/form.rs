@@ -33,6 +33,8 @@ pub struct FailedForm {
     pub error: Option<ApiError>,
     /// The question as it was typed.
     pub draft: String,
+    /// The texts that were to be compared.
+    pub texts: Vec<String>,
     /// Of a picture, as it was typed.
     pub address: String,
     pub settings: Fields,
@@ -50,6 +52,8 @@ struct Form {
     address: String,
     conversation: Option<ConversationId>,
     question: String,
+    /// Each of a field of its own; what is empty is left out.
+    texts: Vec<String>,
     action: Action,
     example: Option<usize>,
     /// The model that is asked, and the one that it is compared with.
@@ -131,6 +135,12 @@ impl Form {
                         .map(ConversationId)
                 }
                 "question" => form.question = text(field, most, room).await?,
+                "text" => {
+                    let typed = text(field, most, room).await?;
+                    if !typed.trim().is_empty() {
+                        form.texts.push(typed);
+                    }
+                }
                 "action" => {
                     form.action = match text(field, most, room).await?.as_str() {
                         "describe" => Action::Describe,
@@ -186,6 +196,7 @@ impl Form {
             error: Some(error.into()),
             conversation,
             draft: self.question,
+            texts: self.texts,
             // What was typed comes back, but for a password.
             address: address::shown(&self.address),
             settings: self.settings,
@@ -216,13 +227,15 @@ impl Form {
     ) -> Result<ConversationId, Error> {
         let begun = if let Some(index) = self.example {
             let missing = Error::NotFound { what: Missing::Example };
-            let (file, question) = examples::open(index, self.offers(service)).ok_or(missing)?;
-            self.action = if question.is_some() {
-                Action::Ask
-            } else {
+            let (file, example) = examples::open(index).ok_or(missing)?;
+            let offers = self.offers(service);
+            self.question = example.question_for(offers).to_owned();
+            self.texts = example.texts_for(offers).to_vec();
+            self.action = if self.question.is_empty() {
                 Action::Describe
+            } else {
+                Action::Ask
             };
-            self.question = question.unwrap_or_default();
             service.begin_conversation(visitor, file, room).await
         } else if let Some(file) = self.picture.take() {
             service.begin_conversation(visitor, file?, room).await
@@ -239,14 +252,20 @@ impl Form {
     }
 
     async fn ask(&self, service: &Service, visitor: &Visitor, id: ConversationId) -> Result<ConversationId, Error> {
-        let question = match self.action {
+        let mut question = match self.action {
             Action::Open => return Ok(id),
             Action::Describe => None,
             Action::Ask => Some(self.question.clone()),
         };
+        let mut texts = self.texts.clone();
+        if self.offers(service).matching && texts.is_empty() {
+            // The page had one box, since another model was chosen when it was made.
+            texts.extend(question.take());
+        }
         let request = AskRequest {
             conversation: id.clone(),
             question,
+            texts,
             model: self.model.clone(),
             compare_with: self.compare_with.clone(),
             fields: self.settings.clone(),

@@ -9,7 +9,7 @@ use leptos::server_fn::codec::{ByteStream, MultipartData};
 use leptos_axum::ResponseOptions;
 
 use super::form::FailedForm;
-use super::{answer_stream, examples, settings};
+use super::{answer_stream, conversions, examples, settings};
 use crate::api::{self, AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState, SettingsPanel};
 use crate::chat::{self, Error, Missing, RequestId, Visitor};
 use crate::server::body::{self, BodyError};
@@ -30,13 +30,17 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
     let (service, visitor) = (service()?, visitor()?);
     let failed = use_context::<FailedForm>().unwrap_or_default();
     let mut state = PageState {
-        model: service.model().into(),
-        models: service.models().map(|engine| engine.description().into()).collect(),
+        model: conversions::model(&service, service.model()),
+        models: service
+            .models()
+            .map(|engine| conversions::model(&service, engine.description()))
+            .collect(),
         chosen: failed.models,
         examples: examples::all(),
         conversation: failed.conversation,
         error: failed.error,
         draft: failed.draft,
+        draft_texts: failed.texts,
         draft_address: failed.address,
         settings: SettingsPanel {
             fields: failed.settings,
@@ -47,6 +51,7 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
             upload_bytes: service.limits().picture.max_bytes,
             keep_answers_seconds: service.limits().keep_answers.as_secs(),
             question_chars: service.limits().question_chars,
+            texts: service.limits().texts,
         },
     };
     if let Some(id) = id {
@@ -117,7 +122,7 @@ pub fn upload_error(error: BodyError) -> Error {
 pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
     let missing = || refuse(Error::NotFound { what: Missing::Example });
     let (service, visitor) = (service()?, visitor()?);
-    let (file, _) = examples::open(index, service.model().purpose.into()).ok_or_else(missing)?;
+    let file = examples::open(index).ok_or_else(missing)?.0;
     let room = service.room(visitor.network);
     let begun = service.begin_conversation(&visitor, file, room).await;
     begun.map(Into::into).map_err(refuse)
@@ -163,6 +168,7 @@ pub async fn begin_answer(
     let request = Request {
         conversation: parse(&request.conversation)?,
         question: request.question,
+        texts: request.texts,
         settings,
         models: request.model.into_iter().chain(request.compare_with).collect(),
     };

@@ -1,6 +1,7 @@
 //! The page's own way in: the server's side of its server functions, the form of a browser
 //! without JavaScript, its examples, and the pictures that it shows. `conversions` translates what
-//! the service says, `settings` what the page's fields and scripts' settings mean.
+//! the service says, `settings` what the page's fields and scripts' settings mean,
+//! `presets` how other programs generate in those fields.
 
 mod answer_stream;
 mod conversions;
@@ -8,6 +9,7 @@ pub mod examples;
 pub mod form;
 pub mod functions;
 pub mod pictures;
+mod presets;
 mod settings;
 
 use std::sync::Arc;

@@ -227,6 +227,7 @@ fn turn(id: TurnId, parent: Option<TurnId>, older: OlderTurn) -> Turn {
         prompt: older.prompt,
         text: older.answer,
         further_texts: older.further_answers,
+        scores: None,
         seed: older.seed,
         timings: None,
         state: state(older.state),

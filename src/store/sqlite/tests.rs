@@ -12,7 +12,7 @@ use sqlx::Executor;
 
 use super::eviction::MOST_GONE_AT_ONCE;
 use super::*;
-use crate::chat::{AnswerState, Error, FinishReason, Secret, Settings, Timings};
+use crate::chat::{AnswerState, Error, FinishReason, Secret, Settings, TextScore, Timings};
 use crate::store::Limits;
 
 const ROOMY: Limits = Limits {
@@ -83,6 +83,11 @@ fn done(answer: &Answer, text: &str) -> Answer {
         prompt: Some("Question: what? Answer:".into()),
         text: text.into(),
         further_texts: vec!["a cat".into(), "  ".into()],
+        scores: Some(vec![TextScore {
+            text: "a \"cat\"".into(),
+            probability: 0.1,
+            cosine: -1.0 / 3.0,
+        }]),
         seed: Some(u64::MAX),
         timings: Some(Timings {
             queued: 0.5,

@@ -112,11 +112,12 @@ pub async fn insert_answer(
 ) -> Result<(), StoreError> {
     let (id, turn) = (answer.id.as_str(), turn.as_str());
     let (settings, further) = (json(&answer.settings)?, json(&answer.further_texts)?);
+    let scores = answer.scores.as_ref().map(json).transpose()?;
     let seed = answer.seed.map(u64::cast_signed);
     let (state, finish, error) = state(&answer.state)?;
     sqlx::query!(
-        "INSERT INTO answer (id, turn, attempt, model, settings, seed, prompt, text, further, state, finish, error, created, updated) VALUES (?1, ?2, (SELECT coalesce(max(attempt), 0) + 1 FROM answer WHERE turn = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)",
-        id, turn, answer.model, settings, seed, answer.prompt, answer.text, further, state, finish, error, now
+        "INSERT INTO answer (id, turn, attempt, model, settings, seed, prompt, text, further, scores, state, finish, error, created, updated) VALUES (?1, ?2, (SELECT coalesce(max(attempt), 0) + 1 FROM answer WHERE turn = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)",
+        id, turn, answer.model, settings, seed, answer.prompt, answer.text, further, scores, state, finish, error, now
     )
     .execute(connection)
     .await?;
@@ -127,12 +128,13 @@ pub async fn insert_answer(
 pub async fn update_answer(connection: &mut SqliteConnection, answer: &Answer, now: i64) -> Result<(), StoreError> {
     let id = answer.id.as_str();
     let (settings, further) = (json(&answer.settings)?, json(&answer.further_texts)?);
+    let scores = answer.scores.as_ref().map(json).transpose()?;
     let seed = answer.seed.map(u64::cast_signed);
     let (state, finish, error) = state(&answer.state)?;
     let timings = answer.timings.as_ref().map(json).transpose()?;
     let changed = sqlx::query!(
-        "UPDATE answer SET model = ?2, settings = ?3, seed = ?4, prompt = ?5, text = ?6, further = ?7, state = ?8, finish = ?9, error = ?10, timings = ?11, updated = ?12 WHERE id = ?1 AND state = 'running'",
-        id, answer.model, settings, seed, answer.prompt, answer.text, further, state, finish, error, timings, now
+        "UPDATE answer SET model = ?2, settings = ?3, seed = ?4, prompt = ?5, text = ?6, further = ?7, scores = ?8, state = ?9, finish = ?10, error = ?11, timings = ?12, updated = ?13 WHERE id = ?1 AND state = 'running'",
+        id, answer.model, settings, seed, answer.prompt, answer.text, further, scores, state, finish, error, timings, now
     )
     .execute(&mut *connection)
     .await?

@@ -68,7 +68,7 @@ pub fn wait(mut events: Events) -> Summary {
         match event {
             Event::Done(summary) => return summary,
             Event::Failed(error) => panic!("{error}"),
-            Event::Queued { .. } | Event::Loading | Event::Started { .. } | Event::Token { .. } => {}
+            Event::Queued { .. } | Event::Loading | Event::Started { .. } | Event::Token { .. } | Event::Score(_) => {}
         }
     }
     panic!("no answer");

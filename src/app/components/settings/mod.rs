@@ -5,13 +5,14 @@
 
 mod fields;
 mod panel;
+mod presets;
 
 use leptos::ev;
 use leptos::html::Div;
 use leptos::prelude::*;
 
 use self::panel::Panel;
-use crate::api::Fields;
+use crate::api::{Fields, is_setting};
 use crate::app::browser::form_fields::Control;
 use crate::app::browser::{focus, storage};
 use crate::app::state::State;
@@ -29,6 +30,7 @@ pub fn Settings(state: State) -> impl IntoView {
     let changed = move |event: ev::Event| {
         if let Some(control) = focus::target(event.target()).and_then(Control::new)
             && let Some(value) = control.value()
+            && is_setting(&control.name())
         {
             settings.set(&control.name(), value);
         }

@@ -31,15 +31,9 @@ impl Measured<'_> {
     }
 }
 
-impl<'a> Model for Measured<'a> {
-    type Encoded = <Blip2Model<'a> as Model>::Encoded;
-    type Looking = <Blip2Model<'a> as Model>::Looking;
-    type Reading = <Blip2Model<'a> as Model>::Reading;
-    type Sequence = <Blip2Model<'a> as Model>::Sequence;
-
-    fn beginning(&self, prompt_ids: &[u32], options: &GenerationOptions) -> Outcome<Beginning> {
-        self.model.beginning(prompt_ids, options)
-    }
+impl<'a> Looks for Measured<'a> {
+    type Encoded = <Blip2Model<'a> as Looks>::Encoded;
+    type Looking = <Blip2Model<'a> as Looks>::Looking;
 
     fn begin_picture(&mut self, picture: &Picture) -> Outcome<Self::Looking> {
         let mut seen = self.note();
@@ -51,6 +45,19 @@ impl<'a> Model for Measured<'a> {
 
     fn look_on(&mut self, looking: &mut Self::Looking) -> Outcome<Option<Self::Encoded>> {
         self.model.look_on(looking)
+    }
+
+    fn encoded_bytes(&self) -> u64 {
+        self.model.encoded_bytes()
+    }
+}
+
+impl<'a> Model for Measured<'a> {
+    type Reading = <Blip2Model<'a> as Model>::Reading;
+    type Sequence = <Blip2Model<'a> as Model>::Sequence;
+
+    fn beginning(&self, prompt_ids: &[u32], options: &GenerationOptions) -> Outcome<Beginning> {
+        self.model.beginning(prompt_ids, options)
     }
 
     fn picture_tokens(&self) -> usize {
@@ -113,10 +120,6 @@ impl<'a> Model for Measured<'a> {
 
     fn usage(&self) -> KvUsage {
         self.model.usage()
-    }
-
-    fn encoded_bytes(&self) -> u64 {
-        self.model.encoded_bytes()
     }
 
     fn block_bytes(&self) -> u64 {
