@@ -12,6 +12,7 @@ use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
 use super::flag_names::FlagNames;
+use super::log::tell;
 use super::options::{GenerationArgs, ModelArgs};
 use super::preset::{ModelSettings, Settings};
 use super::prompt::PromptArgs;
@@ -371,10 +372,8 @@ pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
 /// Says on standard error that an answer is empty, which standard output shows as nothing.
 pub fn say_no_answer(record: &AnswerRecord, picture: Option<&str>) {
     if record.texts().all(|text| text.trim().is_empty()) {
-        let picture = picture
-            .map(|picture| format!("{}: ", harmless(picture)))
-            .unwrap_or_default();
-        eprintln!("glimpse: {picture}{NO_ANSWER}");
+        let picture = picture.map(|picture| format!("{picture}: ")).unwrap_or_default();
+        tell(format_args!("{picture}{NO_ANSWER}"));
     }
 }
 

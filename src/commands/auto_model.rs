@@ -12,10 +12,12 @@ use crate::models::{DeviceError, DtypeChoice, cached, known};
 /// What stands for the best model in the place of its name.
 pub const AUTO: &str = "auto";
 
-/// The model for this machine. Nothing is downloaded here; what is to be was agreed to.
-pub fn choose(place: &PlaceArgs, dtype: DtypeChoice) -> Result<(Source, DtypeChoice), DeviceError> {
+/// The model for this machine, for answers or to compare texts with pictures. Nothing is downloaded here;
+/// what is to be was agreed to.
+pub fn choose(place: &PlaceArgs, dtype: DtypeChoice, compares: bool) -> Result<(Source, DtypeChoice), DeviceError> {
     let device = place.device.open()?;
     let machine = Machine {
+        compares,
         limit: place.limit(&device),
         device,
         dtype,
@@ -25,13 +27,18 @@ pub fn choose(place: &PlaceArgs, dtype: DtypeChoice) -> Result<(Source, DtypeCho
         return Ok(taken(&best));
     }
     let demo = (Source::Demo, dtype);
+    let without = if compares {
+        "none compares"
+    } else {
+        "the demo model answers"
+    };
     let Some(best) = best_known(&known(), &machine) else {
-        tracing::info!("no published model fits this machine: the demo model answers");
+        tracing::info!("no published model fits this machine: {without}");
         return Ok(demo);
     };
     if !can_be_fetched(&best.id) {
         tracing::info!(
-            "no model is in the cache, and the hub cannot be reached: the demo model answers. {} would fit: `glimpse fetch {}` downloads it",
+            "no model for this is in the cache, and the hub does not give any: {without}. {} would fit: `glimpse fetch {}` downloads it",
             best.id,
             best.id
         );
@@ -39,13 +46,13 @@ pub fn choose(place: &PlaceArgs, dtype: DtypeChoice) -> Result<(Source, DtypeCho
     }
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         tracing::info!(
-            "no model is in the cache: the demo model answers. {} To have it, type `glimpse fetch {}`, and start again",
+            "no model for this is in the cache: {without}. {} To have it, type `glimpse fetch {}`, and start again",
             offer(&best),
             best.id
         );
         return Ok(demo);
     }
-    Ok(if agrees(&best) { taken(&best) } else { demo })
+    Ok(if agrees(&best, without) { taken(&best) } else { demo })
 }
 
 fn taken(choice: &AutoChoice) -> (Source, DtypeChoice) {
@@ -73,11 +80,11 @@ fn offer(choice: &AutoChoice) -> String {
 }
 
 /// Asks on the terminal; whatever is not a yes is a no.
-fn agrees(choice: &AutoChoice) -> bool {
+fn agrees(choice: &AutoChoice, without: &str) -> bool {
     let mut stderr = std::io::stderr();
     let _ = write!(
         stderr,
-        "No model is in the cache. {}\nDownload it now? Without it the small demo model answers. [y/N] ",
+        "No model for this is in the cache. {}\nDownload it now? Without it {without}. [y/N] ",
         offer(choice)
     );
     let _ = stderr.flush();

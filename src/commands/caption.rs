@@ -9,9 +9,10 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use super::ask::{Asker, Pending};
-use super::caption_files::{CaptionFiles, Extension, Format};
+use super::caption_files::{CaptionFiles, Extension, Format, NotWritten};
 use super::flag_names::FlagNames;
 use super::folder::{Failure, Folder, name_failures};
+use super::log::tell;
 use super::number_args::{of, whole};
 use super::options::{GenerationArgs, ModelArgs};
 use super::{CommandResult, UsageError, picture, progress};
@@ -91,6 +92,28 @@ struct Around {
 }
 
 impl Around {
+    /// # Errors
+    /// A beginning of nothing, or lines, of which a caption is one.
+    fn check(&self) -> Result<(), UsageError> {
+        if self.beginning.as_ref().is_some_and(|prefix| prefix.trim().is_empty()) {
+            let sentence = "--prefix (GLIMPSE_PREFIX) is empty. Say how captions begin, or leave it out.";
+            return Err(UsageError(sentence.into()));
+        }
+        let beginning = self.beginning.as_deref().unwrap_or_default();
+        for (flag, text) in [
+            ("prefix", beginning),
+            ("prepend", &self.prepend),
+            ("postfix", &self.postfix),
+        ] {
+            if text.contains(char::is_control) {
+                let sentence =
+                    format!("--{flag} has more than a line, and a caption is one. Leave the line's end out.");
+                return Err(UsageError(sentence));
+            }
+        }
+        Ok(())
+    }
+
     /// A caption as it is written, in one line; `None` where the model wrote nothing.
     fn caption(&self, written: &str) -> Option<String> {
         let words: String = written.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -131,8 +154,9 @@ pub fn run(args: CaptionArgs, flag_names: &FlagNames) -> CommandResult {
         prepend: args.prepend,
         postfix: args.postfix,
     };
-    if around.beginning.as_ref().is_some_and(|prefix| prefix.trim().is_empty()) {
-        let sentence = "--prefix (GLIMPSE_PREFIX) is empty. Say how captions begin, or leave it out.";
+    around.check()?;
+    if args.n > 1 && flag_names.is_given("num_return_sequences") {
+        let sentence = "--n and --num-return-sequences say the same. Give one of them.";
         return Err(UsageError(sentence.into()).into());
     }
     let mut folder = Folder::look_through(&args.folder)?;
@@ -252,11 +276,9 @@ impl Work<'_> {
             .into_iter()
             .try_for_each(|(index, pending)| -> Result<(), AnyError> {
                 let name = &self.todo[index];
-                match self.captions(pending, around) {
-                    Ok(captions) => {
-                        files.write(name, captions)?;
-                        run.captioned += 1;
-                    }
+                let captions = self.captions(pending, around);
+                match captions.and_then(|captions| Ok(files.write(name, captions)?)) {
+                    Ok(()) => run.captioned += 1,
                     Err(error) if is_the_end(error.as_ref()) => return Err(error),
                     Err(error) => run.failures.push(Failure {
                         picture: self.folder.whole(name).to_string_lossy().into_owned(),
@@ -280,12 +302,13 @@ impl Work<'_> {
     }
 }
 
-/// Whether nothing more can be asked.
+/// Whether nothing more can be asked, or written.
 fn is_the_end(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    matches!(
+    let is_gone = matches!(
         error.downcast_ref::<EngineError>(),
         Some(EngineError::Gone | EngineError::DeviceFailed)
-    )
+    );
+    is_gone || error.downcast_ref::<NotWritten>().is_some_and(NotWritten::is_the_end)
 }
 
 /// What came of it.
@@ -314,7 +337,7 @@ impl Run {
                 self.skipped
             );
         }
-        eprintln!("glimpse: {line}.");
+        tell(format_args!("{line}."));
         match self.failures.len() {
             0 => Ok(()),
             failed => Err(format!("{} without a caption, as said above.", progress::pictures(failed)).into()),

@@ -8,10 +8,10 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::folder::{Failure, Folder, write_whole};
-use crate::processor::file_names::is_named_as_picture;
+use crate::processor::file_names::{is_named_as_picture, is_of_a_format_that_is_read};
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -44,8 +44,9 @@ impl FromStr for Extension {
     }
 }
 
-/// How often one file for all is written, so that little is lost where a run is killed.
-const SAVE_EVERY: Duration = Duration::from_secs(10);
+/// How often one file for all is written, so that little is lost where a run is killed; less often where
+/// writing takes long.
+const SAVE_EVERY: Duration = Duration::from_secs(2);
 
 /// The captions of a folder.
 pub enum CaptionFiles {
@@ -60,6 +61,25 @@ pub struct Table {
     lines: BTreeMap<String, String>,
     is_saved: bool,
     saved: Instant,
+    /// How long that took.
+    took: Duration,
+}
+
+/// A file that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be written: {error}. Check the folder's permissions and the disk.", path.display())]
+pub struct NotWritten {
+    path: PathBuf,
+    error: io::Error,
+    /// Whether it is that of all pictures.
+    is_of_all: bool,
+}
+
+impl NotWritten {
+    /// Whether no other picture's can be written either.
+    pub fn is_the_end(&self) -> bool {
+        self.is_of_all || matches!(self.error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    }
 }
 
 impl CaptionFiles {
@@ -77,7 +97,7 @@ impl CaptionFiles {
         }
     }
 
-    /// The pictures that are to be captioned. Where two would share a sidecar, the first has it.
+    /// The pictures that are to be captioned. Where two would share a sidecar, the first has it that may be read.
     pub fn without_caption(&self, pictures: &[String], overwrite: bool, failures: &mut Vec<Failure>) -> Vec<String> {
         let Self::Sidecars { folder, extension } = self else {
             return pictures
@@ -88,8 +108,14 @@ impl CaptionFiles {
         };
         let mut owners: HashMap<PathBuf, &String> = HashMap::new();
         let mut todo = Vec::new();
+        let sidecar_of = |name: &String| Path::new(name).with_extension(extension);
+        // A phone keeps a.HEIC beside a.jpg.
+        let is_read = |name: &&String| is_of_a_format_that_is_read(Path::new(name));
+        for name in pictures.iter().filter(is_read) {
+            owners.entry(sidecar_of(name)).or_insert(name);
+        }
         for name in pictures {
-            let sidecar = Path::new(name).with_extension(extension);
+            let sidecar = sidecar_of(name);
             let owner = *owners.entry(sidecar.clone()).or_insert(name);
             if owner != name {
                 failures.push(Failure {
@@ -108,7 +134,11 @@ impl CaptionFiles {
 
     fn has(&self, name: &str) -> bool {
         match self {
-            Self::Sidecars { folder, extension } => folder.join(name).with_extension(extension).exists(),
+            // An empty one is no caption, and a folder is none either.
+            Self::Sidecars { folder, extension } => {
+                let sidecar = fs::metadata(folder.join(name).with_extension(extension));
+                sidecar.is_ok_and(|sidecar| sidecar.is_file() && sidecar.len() > 0)
+            }
             Self::Table(table) => table.lines.contains_key(name),
         }
     }
@@ -117,12 +147,16 @@ impl CaptionFiles {
     ///
     /// # Errors
     /// Nothing can be written there.
-    pub fn write(&mut self, name: &str, captions: Vec<String>) -> Result<(), String> {
+    pub fn write(&mut self, name: &str, captions: Vec<String>) -> Result<(), NotWritten> {
         match self {
             Self::Sidecars { folder, extension } => {
                 let path = folder.join(name).with_extension(extension);
                 let text = captions.join("\n") + "\n";
-                write_whole(&path, |file| file.write_all(text.as_bytes())).map_err(|error| not_written(&path, &error))
+                write_whole(&path, |file| file.write_all(text.as_bytes())).map_err(|error| NotWritten {
+                    path,
+                    error,
+                    is_of_all: false,
+                })
             }
             Self::Table(table) => table.write(name, captions),
         }
@@ -132,19 +166,12 @@ impl CaptionFiles {
     ///
     /// # Errors
     /// Nothing can be written there.
-    pub fn save(&mut self) -> Result<(), String> {
+    pub fn save(&mut self) -> Result<(), NotWritten> {
         match self {
             Self::Sidecars { .. } => Ok(()),
             Self::Table(table) => table.save(),
         }
     }
-}
-
-fn not_written(path: &Path, error: &io::Error) -> String {
-    format!(
-        "{} cannot be written: {error}. Check the folder's permissions and the disk.",
-        path.display()
-    )
 }
 
 impl Table {
@@ -175,10 +202,11 @@ impl Table {
             format,
             is_saved: true,
             saved: Instant::now(),
+            took: Duration::ZERO,
         })
     }
 
-    fn write(&mut self, name: &str, captions: Vec<String>) -> Result<(), String> {
+    fn write(&mut self, name: &str, captions: Vec<String>) -> Result<(), NotWritten> {
         let line = match self.format {
             Format::Csv => {
                 let lines = captions
@@ -187,33 +215,43 @@ impl Table {
                 lines.collect::<Vec<_>>().join("\n")
             }
             _ => {
-                let mut line = json!({"file_name": name, "text": captions[0]});
+                // Whatever else somebody wrote of it stays.
+                let before = self.lines.get(name).and_then(|line| serde_json::from_str(line).ok());
+                let mut line: Map<String, Value> = before.unwrap_or_default();
+                line.insert("file_name".into(), name.into());
+                line.insert("text".into(), captions[0].as_str().into());
+                line.remove("texts");
                 if captions.len() > 1 {
-                    line["texts"] = captions.into();
+                    line.insert("texts".into(), captions.into());
                 }
-                line.to_string()
+                Value::Object(line).to_string()
             }
         };
         self.lines.insert(name.to_owned(), line);
         self.is_saved = false;
-        match self.saved.elapsed() >= SAVE_EVERY {
+        match self.saved.elapsed() >= SAVE_EVERY.max(self.took * 20) {
             true => self.save(),
             false => Ok(()),
         }
     }
 
-    fn save(&mut self) -> Result<(), String> {
+    fn save(&mut self) -> Result<(), NotWritten> {
         if self.is_saved {
             return Ok(());
         }
+        let began = Instant::now();
         let written = write_whole(&self.path, |file| {
             if self.format == Format::Csv {
                 writeln!(file, "{CSV_HEADER}")?;
             }
             self.lines.values().try_for_each(|line| writeln!(file, "{line}"))
         });
-        written.map_err(|error| not_written(&self.path, &error))?;
-        (self.is_saved, self.saved) = (true, Instant::now());
+        written.map_err(|error| NotWritten {
+            path: self.path.clone(),
+            error,
+            is_of_all: true,
+        })?;
+        (self.is_saved, self.saved, self.took) = (true, Instant::now(), began.elapsed());
         Ok(())
     }
 }
@@ -221,7 +259,11 @@ impl Table {
 const CSV_HEADER: &str = "file_name,text";
 
 fn lines_of_json(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
     let lines = lines.map(|(index, line)| {
         let value: Option<Value> = serde_json::from_str(line).ok();
         let name = value.as_ref().and_then(|value| value["file_name"].as_str());

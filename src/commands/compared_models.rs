@@ -5,6 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::ask::{AnswerRecord, Asker, harmless, say_no_answer};
+use super::log::tell;
 use super::several_pictures::in_a_line;
 use super::{CommandResult, options};
 use crate::engine::Instruction;
@@ -49,10 +50,10 @@ pub fn run(
             Ok(record) => say_no_answer(record, Some(&name)),
             Err(error) => {
                 failures += 1;
-                eprintln!("glimpse: {}: {error}", harmless(&name));
+                tell(format_args!("{name}: {error}"));
             }
         }
-        tell(&name, &answer, json)?;
+        print(&name, &answer, json)?;
     }
     match failures {
         0 => Ok(()),
@@ -68,7 +69,7 @@ fn answered(asker: Asker, picture: &Picture, instruction: &Instruction) -> (Stri
     (name, answer)
 }
 
-fn tell(name: &str, answer: &Result<AnswerRecord, AnyError>, json: bool) -> std::io::Result<()> {
+fn print(name: &str, answer: &Result<AnswerRecord, AnyError>, json: bool) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     if json {
         let line = Line {

@@ -2,12 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
 
 use super::folder::write_whole;
+use super::log::tell;
 use super::matching::{comparer, load, text_ids};
 use super::options::ModelArgs;
 use super::{CommandResult, UsageError, picture, progress};
@@ -91,9 +92,25 @@ pub fn run(args: EmbedArgs) -> CommandResult {
         let sentence = "--text (GLIMPSE_TEXT) is empty. Give a text, or leave it out.";
         return Err(UsageError(sentence.into()).into());
     }
+    if let Some(path) = &args.output {
+        check_output(path)?;
+    }
     let model = load(&args.model)?;
     let comparer = comparer(&model)?;
     embed(&args, &model, &comparer)
+}
+
+/// Where the name was forgotten, the first picture stands in its place.
+fn check_output(path: &Path) -> Result<(), UsageError> {
+    let ending = path.extension().unwrap_or_default();
+    if ending.eq_ignore_ascii_case("npy") {
+        return Ok(());
+    }
+    let sentence = format!(
+        "--output (GLIMPSE_OUTPUT) is {}, and numpy's files end in .npy. Name one that does.",
+        path.display()
+    );
+    Err(UsageError(sentence))
 }
 
 fn embed<M: Embedder>(args: &EmbedArgs, model: &OpenModel, embedder: &M) -> CommandResult {
@@ -116,7 +133,7 @@ fn embed<M: Embedder>(args: &EmbedArgs, model: &OpenModel, embedder: &M) -> Comm
         let found = of_picture(name, model, embedder, &limits);
         if let Err(error) = &found {
             failures += 1;
-            eprintln!("glimpse: {error}");
+            tell(error);
         }
         rows.print(Of::Picture(name.to_string_lossy().into_owned()), found)?;
     }

@@ -1,6 +1,7 @@
 //! `glimpse fetch`: a checkpoint downloaded and checked, and nothing run.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -8,10 +9,11 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::options::PlaceArgs;
 use super::{CommandResult, progress};
+use crate::checkpoint::hub::{HubSettings, Snapshot};
 use crate::checkpoint::{Source, readable_bytes};
 use crate::models::inventory::parameters;
 use crate::models::memory_estimate::estimate;
-use crate::models::{Checkpoint, CheckpointMetadata, MemoryLimit, Precision};
+use crate::models::{Checkpoint, CheckpointMetadata, LoadError, MemoryLimit, Precision};
 
 #[derive(Args)]
 pub struct FetchArgs {
@@ -23,18 +25,35 @@ pub struct FetchArgs {
     place: PlaceArgs,
 }
 
-/// Prints the checkpoint's folder; what it needs goes to standard error.
+/// Prints the checkpoint's folder; what it needs goes to standard error. What is damaged in the cache is
+/// downloaded again, once.
 pub fn run(args: FetchArgs) -> CommandResult {
     let (limit, offered) = args.place.look()?;
     let source = args.model.parse::<Source>()?;
-    let metadata = CheckpointMetadata::find(&source, Arc::new(progress::Terminal))?;
-    let folder = metadata.folder().map(std::path::Path::to_path_buf).unwrap_or_default();
-    let checkpoint = metadata.open()?;
-    // The tokenizer and the picture processor are part of a checkpoint that works.
-    checkpoint.processor()?;
+    let found = found(&source);
+    let (folder, checkpoint) = match (found, &source) {
+        (Err(error), Source::Hub(id)) => {
+            let snapshot = Snapshot::find(id.clone(), HubSettings::from_env(), Arc::new(progress::Terminal));
+            if snapshot.map_or(0, |snapshot| snapshot.drop_damaged()) == 0 {
+                return Err(error.into());
+            }
+            tracing::warn!("{error} It is downloaded again now.");
+            self::found(&source)?
+        }
+        (found, _) => found?,
+    };
     describe(&checkpoint, limit.as_ref(), &offered);
     writeln!(std::io::stdout(), "{}", folder.display())?;
     Ok(())
+}
+
+/// The checkpoint and its folder. The tokenizer and the picture processor are part of one that works.
+fn found(source: &Source) -> Result<(PathBuf, Checkpoint), LoadError> {
+    let metadata = CheckpointMetadata::find(source, Arc::new(progress::Terminal))?;
+    let folder = metadata.folder().map(Path::to_path_buf).unwrap_or_default();
+    let checkpoint = metadata.open()?;
+    checkpoint.processor()?;
+    Ok((folder, checkpoint))
 }
 
 fn describe(checkpoint: &Checkpoint, limit: Option<&MemoryLimit>, offered: &[Precision]) {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::ask::harmless;
+use super::log::tell;
 use crate::checkpoint::whole_file;
 use crate::processor::file_names::is_named_as_picture;
 
@@ -67,15 +67,28 @@ impl Folder {
             if name.starts_with('.') {
                 continue;
             }
+            if kind.is_symlink() && !self.whole(&place).is_file() {
+                self.leave_out_link(&place);
+                continue;
+            }
             if kind.is_dir() {
                 if let Err(error) = self.look_into(&place) {
                     self.fail(&place, &error.to_string());
                 }
-            } else if is_named_as_picture(Path::new(&name)) && (kind.is_file() || self.whole(&place).is_file()) {
+            } else if is_named_as_picture(Path::new(&name)) && (kind.is_file() || kind.is_symlink()) {
                 self.pictures.push(place);
             }
         }
         Ok(())
+    }
+
+    /// A link to no file: to nothing, or to a folder, which may lead round.
+    fn leave_out_link(&mut self, place: &str) {
+        if self.whole(place).is_dir() {
+            tracing::info!("{place} is a link to a folder, and is left out");
+        } else if is_named_as_picture(Path::new(place)) {
+            self.fail(place, "it is a link to nothing");
+        }
     }
 
     fn fail(&mut self, place: &str, reason: &str) {
@@ -106,7 +119,7 @@ pub fn name_failures(failures: &[Failure]) {
             true => reason.clone(),
             false => format!("{picture}: {reason}"),
         };
-        eprintln!("glimpse: {}", harmless(&line.replace('\n', " ")));
+        tell(line.replace('\n', " "));
     }
 }
 
@@ -115,8 +128,8 @@ pub fn name_failures(failures: &[Failure]) {
 /// # Errors
 /// The folder cannot be written to, or the disk is full.
 pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let part = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+    // A name that is as long as names may be leaves no room for more letters.
+    let part = path.with_file_name(format!(".glimpse.{}.part", std::process::id()));
     whole_file::write_as(&part, path, |file| write(file), |error| error)
 }
 

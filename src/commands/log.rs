@@ -1,7 +1,8 @@
 //! The log, on standard error.
 
 use std::env::VarError;
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
 use tracing::Level;
@@ -10,6 +11,7 @@ use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::ask::harmless;
 use super::progress;
 
 /// What a line of the log is.
@@ -32,7 +34,7 @@ pub fn start(format: LogFormat, is_server: bool) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| progress::Stderr)
-        .with_ansi(on_terminal)
+        .with_ansi(on_terminal && wants_colours())
         .with_target(false);
     match format {
         LogFormat::Json => {
@@ -91,8 +93,19 @@ fn not_a_level(asked: &str) -> Option<&str> {
 pub fn last_word(format: LogFormat, error: &dyn std::error::Error) {
     match format {
         LogFormat::Json => tracing::error!("{error}"),
-        LogFormat::Text => eprintln!("glimpse: {error}"),
+        LogFormat::Text => tell(error),
     }
+}
+
+/// A sentence on standard error. Where nobody reads that any more, what is done goes on without.
+pub fn tell(sentence: impl Display) {
+    let sentence = sentence.to_string();
+    let _ = writeln!(std::io::stderr(), "glimpse: {}", harmless(&sentence));
+}
+
+/// As <https://no-color.org> asks for.
+fn wants_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 #[cfg(test)]

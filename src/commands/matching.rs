@@ -9,6 +9,7 @@ use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
 use super::ask::harmless;
+use super::log::tell;
 use super::options::ModelArgs;
 use super::several_pictures::in_a_line;
 use super::{CommandResult, UsageError, picture};
@@ -96,7 +97,7 @@ fn compare<M: Matcher>(args: &MatchArgs, model: &OpenModel, matcher: &M) -> Comm
         let scores = scores_of(name, &texts, matcher, &model.processor, &limits);
         if let Err(error) = &scores {
             failures += 1;
-            eprintln!("glimpse: {error}");
+            tell(error);
         }
         if args.json {
             write_line(name, &args.texts, &scores)?;
@@ -117,9 +118,9 @@ fn compare<M: Matcher>(args: &MatchArgs, model: &OpenModel, matcher: &M) -> Comm
 /// Loads a model, whose matrices are kept packed where somebody asked for it.
 ///
 /// # Errors
-/// As for [`ModelArgs::load`].
+/// As for [`ModelArgs::load_comparer`].
 pub fn load(args: &ModelArgs) -> Result<OpenModel, AnyError> {
-    let mut model = args.load()?;
+    let mut model = args.load_comparer()?;
     model.keep_packed();
     Ok(model)
 }

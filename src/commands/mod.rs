@@ -123,13 +123,13 @@ pub fn run() -> ExitCode {
         Err(error) => return standard_output::say(&error),
     };
     if let Err(error) = Kernels::check_env() {
-        eprintln!("glimpse: {error}");
+        log::tell(error);
         return ExitCode::from(2);
     }
     let format = cli.command.log_format();
     log::start(format, matches!(cli.command, Command::Serve(_)));
     if cli.command.prints() && standard_output::is_closed() {
-        eprintln!("glimpse: {}", standard_output::CLOSED);
+        log::tell(standard_output::CLOSED);
         return ExitCode::FAILURE;
     }
     let result = match cli.command {

@@ -90,8 +90,20 @@ impl ModelArgs {
     /// # Errors
     /// It cannot be loaded, or several are named.
     pub fn load(&self) -> Result<OpenModel, LoadFailure> {
+        self.load_for(false)
+    }
+
+    /// The same of one that compares texts with pictures, where the best is to be found.
+    ///
+    /// # Errors
+    /// As for [`ModelArgs::load`].
+    pub fn load_comparer(&self) -> Result<OpenModel, LoadFailure> {
+        self.load_for(true)
+    }
+
+    fn load_for(&self, compares: bool) -> Result<OpenModel, LoadFailure> {
         self.start_threads();
-        let mut requests = self.requests()?.into_iter();
+        let mut requests = self.requests_for(compares)?.into_iter();
         let request = requests.next().filter(|_| requests.next().is_none());
         Ok(open(request.ok_or_else(|| UsageError(ONE_MODEL.into()))?)?)
     }
@@ -102,11 +114,15 @@ impl ModelArgs {
     /// # Errors
     /// What is named is no folder and no id, or the device is not there.
     pub fn requests(&self) -> Result<Vec<ModelRequest>, LoadFailure> {
+        self.requests_for(false)
+    }
+
+    fn requests_for(&self, compares: bool) -> Result<Vec<ModelRequest>, LoadFailure> {
         let mut requests = Vec::new();
         for name in self.names() {
             let (source, dtype) = match name {
                 auto_model::AUTO if !Path::new(name).is_dir() => {
-                    auto_model::choose(&self.compute.place, self.compute.dtype)?
+                    auto_model::choose(&self.compute.place, self.compute.dtype, compares)?
                 }
                 name => (name.parse()?, self.compute.dtype),
             };

@@ -41,8 +41,25 @@ pub enum PictureArgumentError {
     Unreadable { picture: String, reason: String },
     #[error("{address}: {error}")]
     Address { address: String, error: RemoteError },
-    #[error("{picture}: {error}")]
+    #[error(
+        "{picture}: The file has {bytes} bytes, and at most {max_bytes} are accepted. Choose a smaller file, or allow it with --max-upload-bytes."
+    )]
+    TooManyBytes {
+        picture: String,
+        bytes: u64,
+        max_bytes: usize,
+    },
+    #[error("{picture}: {error}{}", way_out(error))]
     Picture { picture: String, error: PictureError },
+}
+
+/// What helps somebody who sets the limits himself.
+fn way_out(error: &PictureError) -> &'static str {
+    match error {
+        PictureError::TooManyBytes { .. } => " Or allow it with --max-upload-bytes.",
+        PictureError::TooManyPixels { .. } => " Or allow it with --max-pixels.",
+        _ => "",
+    }
 }
 
 /// Reads a path, an http(s) address, or `-` for standard input, and decodes what it holds.
@@ -53,6 +70,16 @@ pub fn open(argument: &OsStr, limits: &PictureLimits) -> Result<Picture, Picture
         name if name.contains("://") => address::shown(&name),
         name => name.into_owned(),
     };
+    let file = std::fs::metadata(argument)
+        .ok()
+        .filter(|file| file.is_file() && argument != "-");
+    if let Some(file) = file.filter(|file| file.len() > limits.max_bytes as u64) {
+        return Err(PictureArgumentError::TooManyBytes {
+            picture: name,
+            bytes: file.len(),
+            max_bytes: limits.max_bytes,
+        });
+    }
     let bytes = match argument.to_str().filter(|text| is_address(text)) {
         Some(address) => fetch(address, limits.max_bytes).map_err(|error| PictureArgumentError::Address {
             address: name.clone(),

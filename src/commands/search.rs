@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::ask::harmless;
 use super::embed::finite;
 use super::folder::{Failure, Folder, name_failures};
+use super::log::tell;
 use super::matching::{comparer, load, text_ids};
 use super::number_args::whole;
 use super::options::ModelArgs;
@@ -91,8 +92,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(20);
 /// Names the pictures nearest to the text.
 ///
 /// # Errors
-/// A folder without pictures, a model for something else, or a text that it cannot read. Pictures that
-/// cannot be read are named, and are no errors.
+/// A folder without pictures that can be read, a model for something else, or a text that it cannot read.
+/// Single pictures that cannot be read are named, and are no errors.
 pub fn run(args: SearchArgs) -> CommandResult {
     if args.query.trim().is_empty() {
         return Err(UsageError("The text is empty. Say what the picture shows.".into()).into());
@@ -111,10 +112,10 @@ fn search<M: Embedder>(args: &SearchArgs, mut folder: Folder, model: &OpenModel,
     let mut index = Index::open(&folder, model, embedder.width(), embedder.vectors_of_picture());
     failures.extend(refresh(&mut index, &folder, model, embedder, &limits));
     if let Err(error) = index.save() {
-        eprintln!(
-            "glimpse: {} cannot be kept, and the next search reads all pictures again: {error}.",
+        tell(format_args!(
+            "{} cannot be kept, and the next search reads all pictures again: {error}.",
             index.path().display()
-        );
+        ));
     }
     let found = nearest(&index.pictures(), &text.numbers, args.top.max(args.rerank));
     let mut found: Vec<Found> = found.iter().map(Found::from).collect();
@@ -137,7 +138,11 @@ fn search<M: Embedder>(args: &SearchArgs, mut folder: Folder, model: &OpenModel,
     print(&found, args.json)?;
     name_failures(&failures);
     if !failures.is_empty() {
-        eprintln!("glimpse: {} could not be read.", progress::pictures(failures.len()));
+        let sentence = format!("{} could not be read.", progress::pictures(failures.len()));
+        if index.pictures().is_empty() {
+            return Err(sentence.into());
+        }
+        tell(sentence);
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use memmap2::Mmap;
+use rayon::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,17 @@ struct Entry {
     name: String,
     #[serde(flatten)]
     stamp: Stamp,
+}
+
+/// Whether these are the bytes of a vector as models give them.
+fn is_of_length_1(vector: &[u8]) -> bool {
+    let numbers = vector
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|number| f32::from_le_bytes(*number));
+    let length: f32 = numbers.map(|number| number * number).sum();
+    (length - 1.0).abs() < 1e-2
 }
 
 /// The vectors of all pictures of a folder.
@@ -133,6 +145,10 @@ impl Index {
         let rows = entries.len() * self.numbers / self.width.max(1);
         if tensor.dtype() != Dtype::F32 || tensor.shape() != [rows, self.width] {
             return Err(invalid("its pictures are not those of its vectors".into()));
+        }
+        let bytes_of_vector = 4 * self.width.max(1);
+        if !tensor.data().par_chunks(bytes_of_vector).all(is_of_length_1) {
+            return Err(invalid("it is damaged".into()));
         }
         let start = tensor.data().as_ptr() as usize - map.as_ptr() as usize;
         let there: HashSet<&String> = folder.pictures.iter().collect();

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::ask::{AnswerRecord, Asker, harmless, say_no_answer};
+use super::log::tell;
 use super::{CommandResult, UsageError, picture};
 use crate::engine::Instruction;
 use crate::processor::PictureLimits;
@@ -73,7 +74,7 @@ pub fn run(
         let answer = answer(asker, name, instruction, limits);
         if let Err(error) = &answer {
             failures += 1;
-            eprintln!("glimpse: {error}");
+            tell(error);
         }
         if let Ok(record) = &answer {
             say_no_answer(record, Some(&shown));

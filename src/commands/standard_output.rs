@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
+use super::log::tell;
+
 /// Whether the program was started without a standard output (`>&-`). Rust opens `/dev/null` in its
 /// place before `main`, where an answer would be lost without a word.
 pub fn is_closed() -> bool {
@@ -16,12 +18,12 @@ pub const CLOSED: &str = "Standard output is closed, and nothing that is printed
 /// does not arrive.
 pub fn say(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() && is_closed() {
-        eprintln!("glimpse: {CLOSED}");
+        tell(CLOSED);
         return ExitCode::FAILURE;
     }
     match error.print().and_then(|()| std::io::stdout().flush()) {
         Err(lost) if lost.kind() != ErrorKind::BrokenPipe && !error.use_stderr() => {
-            eprintln!("glimpse: {}", not_written(&lost));
+            tell(not_written(&lost));
             ExitCode::FAILURE
         }
         _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),

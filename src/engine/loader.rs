@@ -135,7 +135,7 @@ impl ModelLoader for LocalLoader {
 
     fn load(&self, most_bytes: u64) -> Result<LoadedModel, LoadFailure> {
         let mut model = models::open(ModelRequest {
-            max_memory: Some(most_bytes),
+            max_memory: Some(self.request.max_memory.map_or(most_bytes, |most| most.min(most_bytes))),
             ..self.request.clone()
         })?;
         model.name.clone_from(&self.description.name);

@@ -4,8 +4,8 @@
 //!
 //! 1. whether it answers in a few seconds: on the CPU, whether its weights have at most
 //!    [`QUICK_BYTES`], since every token waits for all of them to be read;
-//! 2. what it can be asked: conversations before single questions before captions; models that only
-//!    compare texts with pictures are never taken;
+//! 2. what it can be asked: conversations before single questions before captions; where texts are to be
+//!    compared with pictures, models for that alone are taken, and never else;
 //! 3. how well it answers questions zero-shot, by the papers' tables of VQAv2, GQA and OK-VQA
 //!    (InstructBLIP before BLIP-2, larger language models before smaller ones, those that were fine-tuned
 //!    for COCO's captions last: [`BEST_FIRST`]); what is not in the list comes behind what is;
@@ -25,7 +25,7 @@ use crate::nn::Kernels;
 pub const QUICK_BYTES: u64 = 8_000_000_000;
 
 /// The published checkpoints by how well they answer questions.
-const BEST_FIRST: [&str; 15] = [
+const BEST_FIRST: [&str; 21] = [
     "Salesforce/instructblip-vicuna-13b",
     "Salesforce/instructblip-vicuna-7b",
     "Salesforce/instructblip-flan-t5-xxl",
@@ -41,6 +41,13 @@ const BEST_FIRST: [&str; 15] = [
     "Salesforce/blip-vqa-base",
     "Salesforce/blip-image-captioning-large",
     "Salesforce/blip-image-captioning-base",
+    // Those that compare, by what they find on COCO and Flickr30K.
+    "Salesforce/blip2-itm-vit-g-coco",
+    "Salesforce/blip2-itm-vit-g",
+    "Salesforce/blip-itm-large-coco",
+    "Salesforce/blip-itm-large-flickr",
+    "Salesforce/blip-itm-base-coco",
+    "Salesforce/blip-itm-base-flickr",
 ];
 
 /// A model that is taken, and how.
@@ -64,8 +71,10 @@ pub fn best_known(known: &[Known], machine: &Machine) -> Option<AutoChoice> {
     machine.best(known.iter().map(|known| (known.id, &known.config)))
 }
 
-/// Where a model is to run, and in what.
+/// Where a model is to run, in what, and for what.
 pub struct Machine {
+    /// Whether it is to compare texts with pictures.
+    pub compares: bool,
     pub device: Device,
     /// Where the system does not say it, everything fits.
     pub limit: Option<MemoryLimit>,
@@ -109,10 +118,11 @@ impl Machine {
     fn rank(&self, id: &str, config: &ModelConfig, fit: (DtypeChoice, MemoryEstimate)) -> Option<impl Ord + use<>> {
         let is_quick = !self.device.is_cpu() || fit.1.weights <= QUICK_BYTES;
         let asked = match config.purpose() {
-            Purpose::Conversation => 2,
-            Purpose::Answers => 1,
-            Purpose::Captions => 0,
-            Purpose::Matching => return None,
+            Purpose::Matching if self.compares => 0,
+            Purpose::Conversation if !self.compares => 2,
+            Purpose::Answers if !self.compares => 1,
+            Purpose::Captions if !self.compares => 0,
+            _ => return None,
         };
         let name = id.split('@').next().unwrap_or_default();
         let known = BEST_FIRST.iter().rev().position(|known| *known == name);
@@ -140,6 +150,7 @@ mod tests {
 
     fn cpu(gigabytes: u64) -> Machine {
         Machine {
+            compares: false,
             device: Device::Cpu,
             limit: Some(MemoryLimit::chosen(gigabytes * 1_000_000_000)),
             dtype: DtypeChoice::Auto,
@@ -152,6 +163,13 @@ mod tests {
         assert_eq!(best(64).as_deref(), Some("Salesforce/instructblip-flan-t5-xl"));
         assert_eq!(best(2).as_deref(), Some("Salesforce/blip-vqa-capfilt-large"));
         assert_eq!(best(0), None);
+        let comparing = |gigabytes| Machine {
+            compares: true,
+            ..cpu(gigabytes)
+        };
+        let best = |gigabytes| best_known(&known(), &comparing(gigabytes)).map(|choice| choice.id);
+        assert_eq!(best(64).as_deref(), Some("Salesforce/blip2-itm-vit-g-coco"));
+        assert_eq!(best(1).as_deref(), Some("Salesforce/blip-itm-large-coco"));
     }
 
     #[test]
@@ -174,12 +192,8 @@ mod tests {
     }
 
     #[test]
-    fn the_list_has_every_published_model_that_answers() {
-        let mut known: Vec<&str> = known()
-            .iter()
-            .filter(|known| known.config.purpose() != Purpose::Matching)
-            .map(|known| known.id)
-            .collect();
+    fn the_list_has_every_published_model() {
+        let mut known: Vec<&str> = known().iter().map(|known| known.id).collect();
         let mut listed = BEST_FIRST.to_vec();
         known.sort_unstable();
         listed.sort_unstable();

@@ -7,6 +7,15 @@ const ENDINGS: [&str; 12] = [
     "jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif",
 ];
 
+/// How those of formats that are not read end.
+const NOT_READ: [&str; 3] = ["avif", "heic", "heif"];
+
+/// Whether a picture's name ends as those of formats do that are read.
+pub fn is_of_a_format_that_is_read(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    !NOT_READ.iter().any(|known| ending.eq_ignore_ascii_case(known))
+}
+
 /// Whether the names of pictures end so.
 pub fn is_picture_ending(ending: &str) -> bool {
     ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ use super::layout::{self, cached_commit};
 use super::transfer::{Transfer, unwritable};
 use super::{HubId, HubSettings};
 use crate::checkpoint::Progress;
+use crate::checkpoint::hex::hex;
+use sha2::{Digest, Sha256};
 
 /// A commit of a repository, of which files are in the cache or can be had.
 pub struct Snapshot {
@@ -99,6 +102,24 @@ impl Snapshot {
     /// Whether a file is in the cache.
     pub fn contains(&self, file: &str) -> bool {
         self.folder().join(file).is_file()
+    }
+
+    /// Drops from the cache what is not as the hub has it, where that can be reached: small files, and large ones
+    /// whose checksum is not their name. Gives how many there were.
+    pub fn drop_damaged(&self) -> usize {
+        let Access::Hub(_) = &self.access else { return 0 };
+        let mut files = Vec::new();
+        files_below(&self.folder(), &mut files);
+        let is_dropped = |link: &&PathBuf| {
+            let Ok(blob) = link.canonicalize() else {
+                return std::fs::remove_file(link).is_ok();
+            };
+            if is_sound(&blob) {
+                return false;
+            }
+            std::fs::remove_file(link).is_ok() && (blob == **link || std::fs::remove_file(blob).is_ok())
+        };
+        files.iter().filter(is_dropped).count()
     }
 
     /// The facts of a file that is not in the cache; `None` where there is no such file, or
@@ -202,6 +223,34 @@ impl Snapshot {
             drop(File::create(path));
         }
     }
+}
+
+/// All files below a folder.
+fn files_below(folder: &Path, files: &mut Vec<PathBuf>) {
+    for name in names_in(folder) {
+        let path = folder.join(name);
+        match path.is_dir() {
+            true => files_below(&path, files),
+            false => files.push(path),
+        }
+    }
+}
+
+/// Whether a blob is what its name, a SHA-256, says. Small files have names of another kind, and are
+/// brought again sooner than they are looked at.
+fn is_sound(blob: &Path) -> bool {
+    let name = blob.file_name().unwrap_or_default().to_string_lossy();
+    let sum = || -> std::io::Result<String> {
+        let (mut file, mut hash) = (File::open(blob)?, Sha256::new());
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(hex(&hash.finalize())),
+                read => hash.update(&buffer[..read]),
+            }
+        }
+    };
+    name.len() == 64 && sum().is_ok_and(|sum| sum == *name)
 }
 
 /// What the cache holds of models, by name: each commit once, by the name of `main` if it is
