@@ -297,6 +297,12 @@ fn an_index_is_kept_refreshed_and_good_for_one_model() -> AnyResult<()> {
     fs::write(&index[0], "damaged")?;
     let (_, mended, _) = found(golden, folder.path(), &[text])?;
     assert_eq!(mended[0]["cosine"], changed[1]["cosine"]);
+    let mut bytes = fs::read(&index[0])?;
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&1e9f32.to_le_bytes());
+    fs::write(&index[0], bytes)?;
+    let (_, mended, _) = found(golden, folder.path(), &[text])?;
+    assert_eq!(mended[0]["cosine"], changed[1]["cosine"], "no vector is so long");
     let (top, _, _) = found(golden, folder.path(), &["--top", "1", text])?;
     assert_eq!(top.len(), 1);
     Ok(())
@@ -328,6 +334,14 @@ fn what_cannot_be_searched_or_embedded_is_one_sentence() -> AnyResult<()> {
             stderr(&refused)
         );
     }
+    let photo = folder.path().join("photo.jpg");
+    fs::write(&photo, "no picture")?;
+    let (photo, shown) = (photo.to_string_lossy(), folder.path().to_string_lossy());
+    let forgotten = golden.run("embed", &["--output", &photo, &golden.path(0)])?;
+    assert_eq!(forgotten.status.code(), Some(2), "{}", stderr(&forgotten));
+    assert_eq!(fs::read(&*photo)?, b"no picture");
+    let unreadable = golden.run("search", &[&shown, "a dog"])?;
+    assert_eq!(unreadable.status.code(), Some(1), "{}", stderr(&unreadable));
     let table = golden.run("search", &[&library(golden)?.path().to_string_lossy(), "blue"])?;
     let table = String::from_utf8(table.stdout)?;
     assert!(

@@ -71,6 +71,19 @@ fn a_file_of_the_cache_that_is_gone_is_downloaded_again() {
 }
 
 #[test]
+fn what_is_damaged_in_the_cache_is_downloaded_again() {
+    let (_checkpoint, _hub, user) = setting();
+    succeeded(&user.fetch());
+    for (file, damage) in [("tokenizer.json", &b"{"[..]), ("model.safetensors", b"cut off")] {
+        let blob = user.file(file).canonicalize().expect("it is a link");
+        std::fs::write(&blob, damage).expect("the cache is ours");
+        assert!(!user.fetch_offline().status.success(), "{file} is damaged");
+        succeeded(&user.fetch());
+        succeeded(&user.fetch_offline());
+    }
+}
+
+#[test]
 fn a_cache_that_cannot_be_written_is_told() {
     let (_checkpoint, _hub, user) = setting();
     let file = user.home.path().join("a-file");

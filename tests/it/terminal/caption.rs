@@ -246,3 +246,94 @@ fn what_cannot_be_captioned_at_all_is_one_sentence() {
     let (code, error) = said(&["caption", "--prefix", " ", &pictures.folder.path().to_string_lossy()]);
     assert!(code == Some(2) && error.contains("--prefix"), "{error}");
 }
+
+#[test]
+fn a_caption_that_cannot_be_written_is_told_and_the_others_are_there() {
+    let pictures = Pictures::new();
+    // A folder stands where a.png's caption would.
+    fs::create_dir(pictures.at("a.txt")).expect("the folder is ours");
+    fs::create_dir(pictures.at("a.txt/keep")).expect("the folder is ours");
+    let long = format!("{}.png", "n".repeat(250));
+    pictures.put(&long, png([1, 2, 3]));
+    let output = pictures.caption(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("a.txt cannot be written") && said.contains("broken.jpg"),
+        "{said}"
+    );
+    for name in [
+        "b.txt",
+        "inner/c.txt",
+        "inner/more/d.txt",
+        &long.replace(".png", ".txt"),
+    ] {
+        assert!(pictures.read(name).is_some(), "{name}: {said}");
+    }
+    // What is empty is no caption.
+    pictures.put("b.txt", "");
+    pictures.caption(&[]);
+    assert!(pictures.read("b.txt").is_some_and(|text| !text.is_empty()));
+}
+
+#[test]
+fn a_jpeg_has_the_caption_beside_a_file_of_a_phone_that_is_not_read() {
+    let pictures = Pictures::new();
+    pictures.put("a.HEIC", "none that is read");
+    let said = stderr(&pictures.caption(&[]));
+    assert!(pictures.read("a.txt").is_some(), "{said}");
+    assert!(
+        said.contains("a.HEIC: its caption would be in a.txt, as that of a.png"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_else_is_said_of_a_picture_stays() {
+    let pictures = Pictures::new();
+    pictures.put(
+        "metadata.jsonl",
+        "\u{feff}{\"file_name\":\"a.png\",\"text\":\"mine\",\"texts\":[\"mine\"],\"label\":3}\n",
+    );
+    pictures.caption(&["--format", "metadata.jsonl", "--overwrite"]);
+    let text = pictures.read("metadata.jsonl").expect("it is written");
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("it is JSON"))
+        .collect();
+    let a = lines
+        .iter()
+        .find(|line| line["file_name"] == "a.png")
+        .expect("it is there");
+    assert_eq!((&a["label"], a.get("texts")), (&Value::from(3), None), "{a}");
+    assert!(a["text"] != "mine" && lines.len() == 4, "{text}");
+}
+
+#[test]
+fn nobody_has_to_read_what_is_told() {
+    let pictures = Pictures::new();
+    let mut program = glimpse();
+    program
+        .args(["caption", "--max-new-tokens", "6", "--model", pictures.model.path()])
+        .arg(pictures.folder.path())
+        .env("GLIMPSE_LOG", "info")
+        .stderr(std::process::Stdio::piped());
+    let mut running = program.spawn().expect("the program starts");
+    drop(running.stderr.take());
+    let ended = running.wait().expect("it ends");
+    assert_eq!(ended.code(), Some(1), "broken.jpg has none");
+    assert!(pictures.read("inner/more/d.txt").is_some());
+}
+
+#[test]
+fn what_makes_no_line_is_refused() {
+    let pictures = Pictures::new();
+    for (wrong, said) in [
+        (&["--prepend", "a\nb"][..], "--prepend"),
+        (&["--n", "2", "--num-return-sequences", "3"], "Give one of them"),
+    ] {
+        let output = pictures.caption(wrong);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    }
+}
