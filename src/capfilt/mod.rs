@@ -16,7 +16,8 @@
 //! 5. `pipeline`: reading, decoding, captions and scores, all at once and in order. `score`: the step.
 //! 6. `journal`: rows as they come, so that a run that was killed goes on. `whole_file`: files that are
 //!    there whole or not at all.
-//! 7. `policy` and `select`: which texts are kept. `output`: rows in all their forms.
+//! 7. `policy` and `select`: which texts are kept. `output`: rows in all their forms. `source`: the input's
+//!    pictures, read again for forms that have them and for the report.
 //! 8. `stats` and `report`: what came of it.
 
 mod captioner;
@@ -34,6 +35,7 @@ mod row;
 mod score;
 mod select;
 mod shards;
+mod source;
 mod stats;
 mod web_text;
 mod whole_file;
