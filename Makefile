@@ -112,6 +112,11 @@ $(GRADIO): benches/requirements-gradio.txt
 capfilt-demo: build $(PYTHON) ## CapFilt on drawn pairs with wrong texts among them: what it finds and loses, and what a captioner gains (SEED=…; takes fonts-noto-color-emoji; ten minutes)
 	@$(PYTHON) demo-model/capfilt_demo.py $(if $(SEED),--seed $(SEED),--results benches/results/capfilt-demo.md)
 
+.PHONY: bench-capfilt
+bench-capfilt: ## pictures a second of `glimpse capfilt score` beside its models alone, in turns (CAPTIONER=… FILTER=… PICTURES=400 ROUNDS=5; the demo's models take two minutes)
+	@cargo bench --quiet --features ssr --bench capfilt -- $(if $(CAPTIONER),--captioner $(CAPTIONER)) $(if $(FILTER),--filter $(FILTER)) \
+	  --pictures $(or $(PICTURES),400) --rounds $(or $(ROUNDS),5) --results benches/results/capfilt-speed.md
+
 .PHONY: bench-vllm
 bench-vllm: build $(PYTHON) ## Glimpse and vLLM as servers of the shape of OPT-2.7B (VLLM=its command, which is yours to install; 20 GB of memory)
 	@$(PYTHON) benches/vllm.py --vllm $(or $(VLLM),vllm)

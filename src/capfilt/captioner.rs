@@ -18,7 +18,7 @@ use crate::processor::{Picture, Processor, Prompt, PromptForm};
 pub struct CaptionOptions {
     /// Captions of a picture.
     pub count: usize,
-    /// What the drawing starts from, with each picture's key.
+    /// What the drawing starts from, with each picture's bytes.
     pub seed: u64,
     /// How they begin; it is no part of the text.
     pub prefix: String,
@@ -105,11 +105,11 @@ impl Captioner {
         (ROWS / self.options.count.max(1)).max(1) * 3 / 2 + 1
     }
 
-    /// Begins to draw the captions of a picture.
+    /// Begins to draw the captions of a picture, which are the same for the same hash of its bytes.
     ///
     /// # Errors
     /// The model has stopped.
-    pub fn draw(&self, key: &str, picture: &Arc<Picture>) -> Result<Drawing, EngineError> {
+    pub fn draw(&self, hash: &[u8; 32], picture: &Arc<Picture>) -> Result<Drawing, EngineError> {
         let mut left = self.options.count;
         let mut events = Vec::new();
         for round in 0u64.. {
@@ -127,7 +127,7 @@ impl Captioner {
                     prefix: Some(self.options.prefix.clone()).filter(|prefix| !prefix.trim().is_empty()),
                 },
                 options: GenerationOptions {
-                    seed: Some(seed_of(key, self.options.seed, round)),
+                    seed: Some(seed_of(hash, self.options.seed, round)),
                     num_return_sequences: count,
                     ..self.generation.clone()
                 },
@@ -173,12 +173,13 @@ fn most_at_once() -> usize {
     bounds::NUM_RETURN_SEQUENCES.max as usize
 }
 
-/// A seed for each picture, from its key alone: a run that goes on draws what it would have drawn.
-fn seed_of(key: &str, seed: u64, round: u64) -> u64 {
+/// A seed for each picture, from its bytes alone: a run that goes on draws what it would have drawn, and so
+/// does whoever meets the picture again, in another shard or as another worker.
+fn seed_of(picture: &[u8; 32], seed: u64, round: u64) -> u64 {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());
     hash.update(round.to_le_bytes());
-    hash.update(key.as_bytes());
+    hash.update(picture);
     let hash: [u8; 32] = hash.finalize().into();
     hash[..8].iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
@@ -222,9 +223,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_is_the_keys_own() {
-        assert_eq!(seed_of("a", 1, 0), seed_of("a", 1, 0));
-        let others = [seed_of("b", 1, 0), seed_of("a", 2, 0), seed_of("a", 1, 1)];
-        assert!(others.iter().all(|other| *other != seed_of("a", 1, 0)));
+    fn a_seed_is_the_pictures_own() {
+        let [a, b] = [[1; 32], [2; 32]];
+        assert_eq!(seed_of(&a, 1, 0), seed_of(&a, 1, 0));
+        let others = [seed_of(&b, 1, 0), seed_of(&a, 2, 0), seed_of(&a, 1, 1)];
+        assert!(others.iter().all(|other| *other != seed_of(&a, 1, 0)));
     }
 }

@@ -12,7 +12,7 @@ pub enum CapfiltError {
     )]
     NoInput { input: String, reason: String },
     #[error(
-        "{path} ends as no form that is read. Name a folder, a .jsonl, .json, .csv, .tsv or .parquet file, or .tar shards."
+        "{path} ends as no form that is read. Name a folder, a .jsonl, .json, .csv or .tsv file, packed as .gz or not, a .parquet file, or shards, .tar or .tar.gz."
     )]
     UnknownForm { path: PathBuf },
     #[error("{input} holds no pictures and no shards. Name the folder or the files that do.")]
@@ -40,6 +40,12 @@ pub enum CapfiltError {
     },
     #[error("{folder} holds no scores. Name the --output of `glimpse capfilt score`, or a file of its rows.")]
     NoScores { folder: PathBuf },
+    #[error(
+        "The input that {scores} was made of is not there, so that there are no pictures to write. Bring it back, or use --output-format jsonl, which needs none."
+    )]
+    NoPictures { scores: PathBuf },
+    #[error("{folder} is there already, and glimpse did not write it. Move it away, or name another --output.")]
+    OthersFolder { folder: PathBuf },
     #[error("{path}, row {row}: {reason}. Name rows that `glimpse capfilt score` wrote.")]
     NoRow { path: PathBuf, row: u64, reason: String },
     #[error(

@@ -117,18 +117,25 @@ impl<'a, M: Matcher> Matching<'a, M> {
     }
 }
 
-impl<M: Matcher> Filter for Matching<'_, M> {
+impl<M> Filter for Matching<'_, M>
+where
+    M: Matcher + Sync,
+    M::Picture: Send,
+{
     fn scores(
         &mut self,
         id: [u8; 32],
         picture: &Picture,
         texts: &[&str],
     ) -> Result<Vec<Option<MatchScore>>, FilterError> {
-        let scores = texts.iter().map(|text| match is_empty(text) {
-            true => Ok(None),
-            false => self.score(id, picture, text).map(Some),
-        });
-        scores.collect()
+        // On a thread of the pool, so that each of the many small pieces of work need not be carried there.
+        rayon::scope(|_| {
+            let scores = texts.iter().map(|text| match is_empty(text) {
+                true => Ok(None),
+                false => self.score(id, picture, text).map(Some),
+            });
+            scores.collect()
+        })
     }
 }
 

@@ -13,10 +13,12 @@
 //! 2. `input`: pairs in all their forms, as a stream of samples. `shards`: who reads which of them.
 //! 3. `picture`: bytes from files, archives and addresses, decoded ahead of the models.
 //! 4. `captioner` and `filter`: the two models.
-//! 5. `pipeline`: reading, decoding, captions and scores, all at once and in order. `score`: the step.
+//! 5. `pipeline`: reading, decoding, captions and scores, all at once and in order. `memory`: what is known
+//!    of pictures that are there more than once. `score`: the step.
 //! 6. `journal`: rows as they come, so that a run that was killed goes on. `whole_file`: files that are
 //!    there whole or not at all.
-//! 7. `policy` and `select`: which texts are kept. `output`: rows in all their forms.
+//! 7. `policy` and `select`: which texts are kept. `output`: rows in all their forms. `source`: the input's
+//!    pictures, read again for forms that have them and for the report.
 //! 8. `stats` and `report`: what came of it.
 
 mod captioner;
@@ -24,6 +26,7 @@ mod error;
 mod filter;
 mod input;
 mod journal;
+mod memory;
 mod output;
 mod perceptual_hash;
 mod picture;
@@ -34,6 +37,7 @@ mod row;
 mod score;
 mod select;
 mod shards;
+mod source;
 mod stats;
 mod web_text;
 mod whole_file;

@@ -13,13 +13,14 @@ use super::captioner::{CaptionOptions, Captioner, Drawing};
 use super::filter::{Filter, FilterError, check_filter, with_filter};
 use super::input::{ReadOptions, Sample, Unit, units};
 use super::journal::{LOOKS, Part, ScoresForm};
-use super::picture::{PictureReader, Prepared};
+use super::memory::Memory;
+use super::picture::{PictureReader, Prepared, PreparedPicture};
 use super::pipeline::{Ahead, Closed, Reader, Step, read_ahead};
 use super::row::{Row, ScoredText};
-use super::shards::{PART_ROWS, ShardRange, Worker, number_of, part_name};
+use super::shards::{PART_ROWS, ShardRange, Worker, number_of, part_name, place_of_part};
 use super::{CapfiltError, Policy, whole_file};
 use crate::engine::EngineError;
-use crate::models::OpenModel;
+use crate::models::{MatchScore, OpenModel, hex};
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
 
@@ -184,6 +185,7 @@ pub fn score(options: &ScoreOptions, models: Models, told: &mut dyn FnMut(Advanc
                     filter,
                     part: None,
                     begun: HashSet::new(),
+                    memory: Memory::default(),
                     advance: Advance {
                         total,
                         ..Advance::default()
@@ -199,10 +201,19 @@ pub fn score(options: &ScoreOptions, models: Models, told: &mut dyn FnMut(Advanc
 /// What the reader goes by.
 struct Plan<'a> {
     options: &'a ScoreOptions,
-    /// Those of this worker, with what was before each.
-    units: Vec<(Unit, u64)>,
+    /// Those of this worker.
+    units: Vec<PlannedUnit>,
     is_alone: bool,
     total: u64,
+}
+
+/// A file or a folder that is read.
+struct PlannedUnit {
+    /// Among those of all workers.
+    index: usize,
+    unit: Unit,
+    /// How much there is to read before it.
+    offset: u64,
 }
 
 /// Why the reader stops within a unit.
@@ -220,31 +231,33 @@ impl From<Closed> for Stop {
 impl<'a> Plan<'a> {
     fn new(options: &'a ScoreOptions, units: Vec<Unit>) -> Self {
         let is_alone = units.len() == 1;
-        let chosen = units
-            .into_iter()
-            .filter(|unit| !unit.is_shard() || options.shards.contains(number_of(&unit.name)));
-        let own = chosen
-            .enumerate()
-            .filter(|(place, unit)| !unit.is_shard() || options.worker.takes(*place));
+        let mut shard = 0;
         let mut total = 0;
-        let mut with_offsets = Vec::new();
-        for (_, unit) in own {
-            let extent = unit.extent();
-            with_offsets.push((unit, total));
-            total += extent;
+        let mut own = Vec::new();
+        for (index, unit) in units.into_iter().enumerate() {
+            if unit.is_shard() {
+                let is_chosen = options.shards.contains(number_of(&unit.name));
+                let place = shard;
+                shard += usize::from(is_chosen);
+                if !is_chosen || !options.worker.takes(place) {
+                    continue;
+                }
+            }
+            let offset = total;
+            total += unit.extent();
+            own.push(PlannedUnit { index, unit, offset });
         }
         Self {
             options,
-            units: with_offsets,
+            units: own,
             is_alone,
             total,
         }
     }
 
     fn read(&self, reader: &mut Reader) {
-        let mut parts = 0;
-        for (unit, offset) in &self.units {
-            match self.read_unit(unit, *offset, &mut parts, reader) {
+        for unit in &self.units {
+            match self.read_unit(unit, reader) {
                 Ok(()) => {}
                 Err(Stop::Closed) => return,
                 Err(Stop::Failed(error)) => return reader.fail(error),
@@ -252,16 +265,16 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// `parts` counts those of all units that are cut into parts.
-    fn read_unit(&self, unit: &Unit, offset: u64, parts: &mut usize, reader: &mut Reader) -> Result<(), Stop> {
+    fn read_unit(&self, planned: &PlannedUnit, reader: &mut Reader) -> Result<(), Stop> {
+        let PlannedUnit { unit, offset, .. } = planned;
         let read = ReadOptions {
             picture_folder: self.options.picture_folder.clone(),
             max_bytes: self.options.limits.max_bytes,
         };
         let mut reading = PartReading {
             plan: self,
-            unit,
-            part: self.begin(unit, 0, parts, reader)?,
+            planned,
+            part: self.begin(planned, 0, reader)?,
             number: 0,
             rows: 0,
         };
@@ -271,7 +284,7 @@ impl<'a> Plan<'a> {
         let mut stop = None;
         let result = unit.read(
             &read,
-            &mut |sample, extent| match reading.take(sample, offset + extent, parts, reader) {
+            &mut |sample, extent| match reading.take(sample, offset + extent, reader) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(reason) => {
                     stop = Some(reason);
@@ -287,13 +300,12 @@ impl<'a> Plan<'a> {
     }
 
     /// Begins a part, if it is this worker's and not complete.
-    fn begin(&self, unit: &Unit, number: u64, parts: &mut usize, reader: &mut Reader) -> Result<Current, Stop> {
+    fn begin(&self, planned: &PlannedUnit, number: u64, reader: &mut Reader) -> Result<Current, Stop> {
+        let PlannedUnit { index, unit, .. } = planned;
         let name = part_name(unit, number, self.is_alone);
         if !unit.is_shard() {
             let is_chosen = self.options.shards.contains(number_of(&name));
-            let place = *parts;
-            *parts += usize::from(is_chosen);
-            if !is_chosen || !self.options.worker.takes(place) {
+            if !is_chosen || !self.options.worker.takes(place_of_part(*index, number)) {
                 return Ok(Current::Skipped);
             }
         }
@@ -326,18 +338,18 @@ enum Current {
 /// Where the reader is in a unit.
 struct PartReading<'a> {
     plan: &'a Plan<'a>,
-    unit: &'a Unit,
+    planned: &'a PlannedUnit,
     part: Current,
     number: u64,
     rows: u64,
 }
 
 impl PartReading<'_> {
-    fn take(&mut self, sample: Sample, extent: u64, parts: &mut usize, reader: &mut Reader) -> Result<(), Stop> {
-        if !self.unit.is_shard() && self.rows == PART_ROWS {
+    fn take(&mut self, sample: Sample, extent: u64, reader: &mut Reader) -> Result<(), Stop> {
+        if !self.planned.unit.is_shard() && self.rows == PART_ROWS {
             self.end(reader)?;
             (self.number, self.rows) = (self.number + 1, 0);
-            self.part = self.plan.begin(self.unit, self.number, parts, reader)?;
+            self.part = self.plan.begin(self.planned, self.number, reader)?;
         }
         self.rows += 1;
         let Current::Open { done, path } = &mut self.part else {
@@ -375,7 +387,7 @@ enum Captions {
     /// None are asked for, or the picture cannot be read.
     None,
     Drawn(Drawing),
-    /// Drawn for another picture of the same bytes.
+    /// Drawn for another picture of the same bytes, or looks.
     Known,
 }
 
@@ -395,6 +407,8 @@ struct Scoring<'a> {
     part: Option<Box<Part>>,
     /// Pictures of the part that is read, by what they are known by.
     begun: HashSet<[u8; 32]>,
+    /// Of those of all parts.
+    memory: Memory,
     advance: Advance,
     told: &'a mut dyn FnMut(Advance),
 }
@@ -449,10 +463,13 @@ impl Scoring<'_> {
         let (Some(captioner), Some(picture)) = (self.captioner, &prepared.picture.picture) else {
             return Ok(Captions::None);
         };
-        let is_known = prepared.picture.id().is_some_and(|id| !self.begun.insert(id));
+        let (Some(id), Some(hash)) = (prepared.picture.id(), prepared.picture.sha256) else {
+            return Ok(Captions::None);
+        };
+        let is_known = !self.begun.insert(id) || self.memory.drawn(&hash).is_some();
         match (&picture.captioner, is_known) {
             (Some(_), true) => Ok(Captions::Known),
-            (Some(picture), false) => Ok(Captions::Drawn(captioner.draw(&prepared.key, picture)?)),
+            (Some(picture), false) => Ok(Captions::Drawn(captioner.draw(&hash, picture)?)),
             (None, _) => Ok(Captions::None),
         }
     }
@@ -471,14 +488,17 @@ impl Scoring<'_> {
     }
 
     fn row(&mut self, prepared: Prepared, captions: Captions) -> Result<Row, CapfiltError> {
-        let id = prepared.picture.id();
+        let (id, hash) = (prepared.picture.id(), prepared.picture.sha256);
         let mut row = Row {
-            sha256: prepared.picture.sha256.map(|hash| hex(&hash)),
+            sha256: hash.map(|hash| hex(&hash)),
             web: ScoredText::new(prepared.text.clone(), None),
             ..Row::default()
         };
-        let scored = match (&prepared.picture.picture, id) {
-            (Some(_), Some(id)) => self.scored(&prepared, id, captions)?,
+        let scored = match (&prepared.picture.picture, id, hash) {
+            (Some(picture), Some(id), Some(hash)) => {
+                let known = Known { id, hash, picture };
+                self.scored(&prepared.text, &known, captions)?
+            }
             _ => Err(prepared
                 .picture
                 .error
@@ -501,31 +521,25 @@ impl Scoring<'_> {
     #[allow(clippy::type_complexity)]
     fn scored(
         &mut self,
-        prepared: &Prepared,
-        id: [u8; 32],
+        web: &str,
+        picture: &Known,
         captions: Captions,
     ) -> Result<Result<(ScoredText, Vec<ScoredText>), String>, CapfiltError> {
-        let known = match captions {
-            Captions::Known => self.part.as_ref().and_then(|part| part.known.get(&id).cloned()),
-            _ => None,
-        };
+        let of_part = self.part.as_ref().and_then(|part| part.known.get(&picture.id));
+        let known = of_part.or_else(|| self.memory.drawn(&picture.hash)).cloned();
         let drawn = match (&known, captions) {
             (Some(_), _) | (None, Captions::None) => Ok(Vec::new()),
             (None, Captions::Drawn(drawing)) => drawing.texts(),
-            // The picture before this one of the same bytes has failed: it is tried again.
-            (None, Captions::Known) => self.draw_now(prepared),
+            // The picture before this one of the same bytes has failed, or is forgotten.
+            (None, Captions::Known) => self.draw_now(picture),
         };
         let drawn = match drawn {
             Ok(drawn) => drawn,
             Err(error @ (EngineError::Gone | EngineError::DeviceFailed)) => return Err(error.into()),
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let Some(picture) = &prepared.picture.picture else {
-            return Ok(Err("there is no picture".into()));
-        };
-        let web = prepared.text.as_str();
         let texts: Vec<&str> = std::iter::once(web).chain(drawn.iter().map(String::as_str)).collect();
-        let scores = match self.filter.scores(id, &picture.filter, &texts) {
+        let scores = match self.scores(picture, &texts) {
             Ok(scores) => scores,
             Err(FilterError::Picture(reason)) => return Ok(Err(reason)),
             Err(FilterError::Device(reason)) => return Err(CapfiltError::Filter(reason)),
@@ -537,27 +551,49 @@ impl Scoring<'_> {
         let web = scored.next().unwrap_or_default();
         let synthetic = match known {
             Some(known) => known,
-            None => scored.collect(),
+            None => {
+                let synthetic: Vec<ScoredText> = scored.collect();
+                self.memory.add_drawn(picture.hash, &synthetic);
+                synthetic
+            }
         };
         if let Some(part) = &mut self.part {
-            part.known.entry(id).or_insert_with(|| synthetic.clone());
+            part.known.entry(picture.id).or_insert_with(|| synthetic.clone());
         }
         Ok(Ok((web, synthetic)))
     }
 
-    fn draw_now(&self, prepared: &Prepared) -> Result<Vec<String>, EngineError> {
-        let picture = prepared
-            .picture
-            .picture
-            .as_ref()
-            .and_then(|picture| picture.captioner.as_ref());
-        match (self.captioner, picture) {
-            (Some(captioner), Some(picture)) => captioner.draw(&prepared.key, picture)?.texts(),
+    /// The scores of texts, of those that are new by the filter; of an empty one none.
+    fn scores(&mut self, picture: &Known, texts: &[&str]) -> Result<Vec<Option<MatchScore>>, FilterError> {
+        let mut new: Vec<&str> = Vec::new();
+        for text in texts {
+            if self.memory.score(&picture.hash, text).is_none() && !new.contains(text) {
+                new.push(text);
+            }
+        }
+        if !new.is_empty() {
+            let scores = self.filter.scores(picture.hash, &picture.picture.filter, &new)?;
+            for (text, score) in new.into_iter().zip(scores) {
+                if let Some(score) = score {
+                    self.memory.add_score(&picture.hash, text, score);
+                }
+            }
+        }
+        let scores = texts.iter().map(|text| self.memory.score(&picture.hash, text));
+        Ok(scores.collect())
+    }
+
+    fn draw_now(&self, picture: &Known) -> Result<Vec<String>, EngineError> {
+        match (self.captioner, &picture.picture.captioner) {
+            (Some(captioner), Some(prepared)) => captioner.draw(&picture.hash, prepared)?.texts(),
             _ => Ok(Vec::new()),
         }
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// A picture, and what it is known by: in its part, where looks may count, and everywhere.
+struct Known<'a> {
+    id: [u8; 32],
+    hash: [u8; 32],
+    picture: &'a PreparedPicture,
 }

@@ -1,26 +1,32 @@
 //! The second step: which texts are kept, by their scores alone. Rows are read as they come, on all cores.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter};
+use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 
 use rayon::prelude::*;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
-use super::input::{self, PictureSource, ReadOptions, Unit, units};
+use super::input;
+use super::output::coco::Coco;
+use super::output::folder::Folder;
 use super::output::webdataset::Shard;
-use super::output::{Columns, OutputForm, writer};
-use super::picture;
-use super::report::{Examples, Pictures, Report};
+use super::output::{Columns, OutputForm, PictureWriter, writer};
+use super::report::{Examples, Report};
 use super::row::Row;
 use super::score::SettingsFile;
-use super::shards::{PART_ROWS, ShardRange, Worker, number_of, part_name};
+use super::shards::{ShardRange, Worker, number_of};
+use super::source::Source;
 use super::stats::{Counter, Stats};
 use super::{CapfiltError, Policy, whole_file};
+use crate::models::hex;
 use crate::processor::PictureLimits;
-use crate::remote::{FetchLimits, Fetcher, Reach};
+use crate::remote::Reach;
 
 /// What is to be selected, and how.
 #[derive(Clone, Debug)]
@@ -59,7 +65,7 @@ pub fn select(options: &SelectOptions) -> Result<Selected, CapfiltError> {
     let source = settings.as_ref().and_then(Source::find);
     let files = score_files(&folder, options, source.as_ref())?;
     fs::create_dir_all(&options.output).map_err(|error| CapfiltError::unwritable(&options.output, error))?;
-    let of_source = || Some(OutputForm::of(&source.as_ref()?.units.first()?.0));
+    let of_source = || Some(OutputForm::of(source.as_ref()?.first()?));
     let selecting = Selecting {
         options,
         form: options.form.or_else(of_source).unwrap_or(OutputForm::JsonLines),
@@ -118,7 +124,7 @@ fn score_files(folder: &Path, options: &SelectOptions, source: Option<&Source>) 
         let ends = path
             .extension()
             .is_some_and(|ending| ending == "jsonl" || ending == "parquet");
-        if ends && !name.starts_with(['.', '_']) && options.shards.contains(number_of(&stem(&path))) {
+        if ends && !name.starts_with('.') && options.shards.contains(number_of(&stem(&path))) {
             files.push(path);
         }
     }
@@ -146,125 +152,6 @@ fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Where the pictures are.
-struct Source {
-    /// With the name of each one's first part.
-    units: Vec<(Unit, String)>,
-    is_alone: bool,
-    read: ReadOptions,
-}
-
-impl Source {
-    fn find(settings: &SettingsFile) -> Option<Self> {
-        let units = units(&settings.input).ok()?;
-        let is_alone = units.len() == 1;
-        let named = units.into_iter().map(|unit| {
-            let name = part_name(&unit, 0, is_alone);
-            (unit, name)
-        });
-        Some(Self {
-            units: named.collect(),
-            is_alone,
-            read: ReadOptions {
-                picture_folder: settings.picture_folder.clone(),
-                max_bytes: usize::MAX,
-            },
-        })
-    }
-
-    /// A part's place among those that are shared out among workers, as the first step counts them.
-    fn place_of(&self, part: &str, shards: ShardRange) -> Option<usize> {
-        let (unit, _) = self.unit_of(part)?;
-        if !unit.is_shard() {
-            return usize::try_from(number_of(part)?.saturating_sub(shards.first)).ok();
-        }
-        let mut chosen = self
-            .units
-            .iter()
-            .filter(|(unit, _)| shards.contains(number_of(&unit.name)));
-        chosen.position(|(other, _)| other.name == unit.name)
-    }
-
-    /// Where a part's rows are: the unit, and the place of the first in it.
-    fn unit_of(&self, part: &str) -> Option<(&Unit, u64)> {
-        self.units.iter().find_map(|(unit, first)| {
-            if unit.is_shard() || first == part {
-                return (first == part).then_some((unit, 0));
-            }
-            let number = number_of(part)?;
-            (part_name(unit, number, self.is_alone) == part).then_some((unit, number * PART_ROWS))
-        })
-    }
-
-    /// The bytes of pictures of a part, by their places in it, in order, as far as they are on this machine.
-    fn each_picture(
-        &self,
-        part: &str,
-        options: &SelectOptions,
-        fetches: bool,
-        wants: &dyn Fn(u64) -> bool,
-        each: &mut dyn FnMut(u64, Result<Vec<u8>, String>) -> ControlFlow<()>,
-    ) -> Result<(), CapfiltError> {
-        let Some((unit, first)) = self.unit_of(part) else {
-            return Ok(());
-        };
-        let fetcher = Fetcher::new(options.reach.clone(), FetchLimits::new(options.limits.max_bytes));
-        let read = ReadOptions {
-            max_bytes: options.limits.max_bytes,
-            ..self.read.clone()
-        };
-        let mut place = 0;
-        unit.read(&read, &mut |sample: input::Sample, _| {
-            let within = u64::checked_sub(place, first);
-            place += 1;
-            let is_here = fetches || !matches!(sample.picture, PictureSource::Address(_));
-            match within {
-                Some(within) if is_here && wants(within) => each(
-                    within,
-                    picture::read(sample.picture, &fetcher, options.limits.max_bytes),
-                ),
-                _ => ControlFlow::Continue(()),
-            }
-        })
-    }
-
-    /// The pictures of examples, unless that means reading very much, or fetching.
-    fn pictures(&self, examples: &Examples, options: &SelectOptions) -> Pictures {
-        let mut pictures = Pictures::default();
-        let places = examples.places();
-        let parts: BTreeSet<&String> = places.iter().map(|(part, _)| part).collect();
-        let extents = parts.iter().filter_map(|part| Some(self.unit_of(part)?.0.extent()));
-        if extents.sum::<u64>() > MOST_READ_FOR_REPORT {
-            return pictures;
-        }
-        for part in parts {
-            let wanted: Vec<u64> = places
-                .iter()
-                .filter(|(other, _)| other == part)
-                .map(|(_, place)| *place)
-                .collect();
-            let Some(last) = wanted.iter().copied().max() else {
-                continue;
-            };
-            let wants = |place: u64| wanted.contains(&place);
-            // A picture that cannot be shown is left out of the report.
-            let _ = self.each_picture(part, options, false, &wants, &mut |place, bytes| {
-                if let Ok(bytes) = bytes {
-                    pictures.add(part, place, &bytes, &options.limits);
-                }
-                match place < last {
-                    true => ControlFlow::Continue(()),
-                    false => ControlFlow::Break(()),
-                }
-            });
-        }
-        pictures
-    }
-}
-
-/// Bytes of inputs that are read again for the report's pictures.
-const MOST_READ_FOR_REPORT: u64 = 4 << 30;
-
 struct Selecting<'a> {
     options: &'a SelectOptions,
     form: OutputForm,
@@ -275,15 +162,6 @@ impl Selecting<'_> {
     /// Selects the rows of a file.
     fn shard(&self, file: &Path, examples: &mut Examples) -> Result<Stats, CapfiltError> {
         let name = stem(file);
-        let path = self.options.output.join(format!("{name}.{}", self.form.ending()));
-        let mut columns = Columns::default();
-        if self.form.has_columns() {
-            self.each_chunk(file, &mut |rows| {
-                rows.iter().for_each(|(row, _)| columns.see(row));
-                Ok(())
-            })?;
-            columns.is_selected = true;
-        }
         let mut counter = Counter::new(Some(self.options.policy), self.options.threshold);
         let mut place = 0;
         let mut count = |row: &Row| {
@@ -291,80 +169,154 @@ impl Selecting<'_> {
             examples.see(&name, place, row);
             place += 1;
         };
-        whole_file::write(&path, |out| match (self.form, self.source) {
-            (OutputForm::Webdataset, Some(source)) => self.archive(file, &name, &path, out, source, &mut count),
-            _ => {
-                let mut rows_out = writer(self.form, &path, out, columns)?;
-                self.each_chunk(file, &mut |rows| {
-                    for (row, line) in rows {
-                        count(&row);
-                        rows_out.write(row, &line)?;
-                    }
-                    Ok(())
-                })?;
-                rows_out.finish()
-            }
-        })?;
+        match self.form {
+            OutputForm::Webdataset => self.archive(file, &name, &mut count)?,
+            OutputForm::Folder => self.folder(file, &name, &mut count)?,
+            OutputForm::Coco => self.coco(file, &name, &mut count)?,
+            _ => self.rows(file, &name, self.form, &mut count)?,
+        }
         counter
             .stats
             .write(&self.options.output.join(format!("{name}_stats.json")))?;
         Ok(counter.stats)
     }
 
-    /// A shard with the pictures that are kept: the source is read again beside the rows.
-    fn archive(
-        &self,
-        file: &Path,
-        name: &str,
-        path: &Path,
-        out: &mut BufWriter<File>,
-        source: &Source,
-        count: &mut dyn FnMut(&Row),
-    ) -> Result<(), CapfiltError> {
-        let mut kept = VecDeque::new();
-        let mut place = 0u64;
+    /// All rows, those that lose their texts too.
+    fn rows(&self, file: &Path, name: &str, form: OutputForm, count: &mut dyn FnMut(&Row)) -> Result<(), CapfiltError> {
+        let path = self.options.output.join(format!("{name}.{}", form.ending()));
+        let mut columns = Columns::default();
+        if form.has_columns() {
+            self.each_chunk(file, &mut |rows| {
+                rows.iter().for_each(|(row, _)| columns.see(row));
+                Ok(())
+            })?;
+            columns.is_selected = true;
+        }
+        whole_file::write(&path, |out| {
+            let mut rows_out = writer(form, &path, out, columns)?;
+            self.each_chunk(file, &mut |rows| {
+                for (row, line) in rows {
+                    count(&row);
+                    rows_out.write(row, &line)?;
+                }
+                Ok(())
+            })?;
+            rows_out.finish()
+        })
+    }
+
+    /// COCO's captions: the pictures that keep a text, then their texts.
+    fn coco(&self, file: &Path, name: &str, count: &mut dyn FnMut(&Row)) -> Result<(), CapfiltError> {
+        let path = self.options.output.join(format!("{name}.json"));
+        whole_file::write(&path, |out| {
+            let mut coco = Coco::new(&path, out, self.options.policy, self.options.threshold)?;
+            self.each_chunk(file, &mut |rows| rows.iter().try_for_each(|(row, _)| coco.image(row)))?;
+            coco.begin_annotations()?;
+            self.each_chunk(file, &mut |rows| {
+                rows.iter().try_for_each(|(row, _)| {
+                    count(row);
+                    coco.annotations(row)
+                })
+            })?;
+            coco.finish()
+        })
+    }
+
+    /// A shard with the pictures that are kept.
+    fn archive(&self, file: &Path, name: &str, count: &mut dyn FnMut(&Row)) -> Result<(), CapfiltError> {
+        let kept = self.kept(file, count)?;
+        let path = self.options.output.join(format!("{name}.tar"));
+        whole_file::write(&path, |out| {
+            let mut shard = Shard::new(&path, out);
+            self.pictures(file, name, &kept, &mut shard)?;
+            shard.finish()
+        })
+    }
+
+    /// A folder with the pictures that are kept, and all rows in a file beside it.
+    fn folder(&self, file: &Path, name: &str, count: &mut dyn FnMut(&Row)) -> Result<(), CapfiltError> {
+        let mut folder = Folder::begin(&self.options.output.join(name))?;
+        let kept = self.kept(file, &mut |_| {})?;
+        self.rows(file, name, OutputForm::JsonLines, count)?;
+        self.pictures(file, name, &kept, &mut folder)?;
+        folder.finish()
+    }
+
+    /// The places of rows that keep a text.
+    fn kept(&self, file: &Path, count: &mut dyn FnMut(&Row)) -> Result<HashSet<u64>, CapfiltError> {
+        let (mut kept, mut place) = (HashSet::new(), 0);
         self.each_chunk(file, &mut |rows| {
             for (row, _) in rows {
                 count(&row);
                 if row.choice.as_ref().is_some_and(|choice| choice.kept) {
-                    kept.push_back((place, row));
+                    kept.insert(place);
                 }
                 place += 1;
             }
             Ok(())
         })?;
-        let mut shard = Shard::new(path, out);
-        let mut failed = None;
-        let wanted: HashSet<u64> = kept.iter().map(|(place, _)| *place).collect();
-        source.each_picture(
-            name,
-            self.options,
-            true,
-            &|place| wanted.contains(&place),
-            &mut |_, bytes| {
-                let row = kept.pop_front().map(|(_, row)| row);
-                let added = match (row, bytes) {
-                    (Some(row), Ok(bytes)) => shard.add(&row, &bytes),
-                    (Some(row), Err(reason)) => {
-                        tracing::warn!("{} is left out of {}: {reason}", row.key, path.display());
-                        Ok(())
+        Ok(kept)
+    }
+
+    /// Writes the pictures that are kept: the source is read again beside the rows.
+    fn pictures(
+        &self,
+        file: &Path,
+        name: &str,
+        kept: &HashSet<u64>,
+        out: &mut dyn PictureWriter,
+    ) -> Result<(), CapfiltError> {
+        let source = self.source.filter(|source| source.has(name));
+        let source = source.ok_or_else(|| CapfiltError::NoPictures {
+            scores: file.to_path_buf(),
+        })?;
+        let (send, rows) = sync_channel(AHEAD);
+        thread::scope(|scope| {
+            let reading = scope.spawn(move || self.send_kept(file, &send));
+            let (mut left, mut failed) = (kept.len(), None);
+            let read = source.each_picture(
+                name,
+                self.options,
+                true,
+                &|place| kept.contains(&place),
+                &mut |_, bytes| {
+                    // The thread has ended where it met an error, which is told below.
+                    let Ok(row) = rows.recv() else {
+                        return ControlFlow::Break(());
+                    };
+                    left -= 1;
+                    match bytes.and_then(|bytes| as_scored(&row, bytes)) {
+                        Ok(bytes) => failed = out.add(&row, &bytes).err(),
+                        Err(reason) => tracing::warn!("{} is left out of {name}: {reason}", row.key),
                     }
-                    (None, _) => Ok(()),
-                };
-                match added {
-                    Ok(()) if !kept.is_empty() => ControlFlow::Continue(()),
-                    Ok(()) => ControlFlow::Break(()),
-                    Err(error) => {
-                        failed = Some(error);
-                        ControlFlow::Break(())
+                    match failed.is_none() && left > 0 {
+                        true => ControlFlow::Continue(()),
+                        false => ControlFlow::Break(()),
                     }
-                }
-            },
-        )?;
-        match failed {
-            Some(error) => Err(error),
-            None => shard.finish(),
-        }
+                },
+            );
+            drop(rows);
+            if left > 0 && failed.is_none() {
+                tracing::warn!("{left} pictures of {name} are not in the input any more, and are left out");
+            }
+            let sent = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            match failed {
+                Some(error) => Err(error),
+                None => read.and(sent),
+            }
+        })
+    }
+
+    /// Sends the rows that keep a text, until nobody takes them.
+    fn send_kept(&self, file: &Path, send: &SyncSender<Row>) -> Result<(), CapfiltError> {
+        let mut is_over = false;
+        self.each_chunk(file, &mut |rows| {
+            for (row, _) in rows {
+                let is_kept = row.choice.as_ref().is_some_and(|choice| choice.kept);
+                is_over = is_over || (is_kept && send.send(row).is_err());
+            }
+            Ok(())
+        })
     }
 
     /// Rows with what is decided of each, and as lines.
@@ -397,6 +349,19 @@ impl Selecting<'_> {
         row.choice = Some(self.options.policy.choose(&row, self.options.threshold));
         let line = row.line().map_err(|error| error.to_string())?;
         Ok((row, line))
+    }
+}
+
+/// Rows that are read ahead of their pictures.
+const AHEAD: usize = 256;
+
+/// A picture's bytes, if they are still those that were scored.
+fn as_scored(row: &Row, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    match row.sha256.as_deref() {
+        Some(hash) if hash != hex(&Sha256::digest(&bytes)) => {
+            Err("it is not the picture any more that was scored".into())
+        }
+        _ => Ok(bytes),
     }
 }
 

@@ -94,6 +94,12 @@ pub fn part_name(unit: &Unit, part: u64, is_alone: bool) -> String {
     }
 }
 
+/// A part's place among those that are shared out: by the file's place and its own number in it, so that
+/// nobody has to read what stands before it.
+pub fn place_of_part(unit: usize, number: u64) -> usize {
+    unit.wrapping_add(number as usize)
+}
+
 /// The number that a shard's name ends with.
 pub fn number_of(name: &str) -> Option<u64> {
     let letters = name.trim_end_matches(|letter: char| letter.is_ascii_digit());

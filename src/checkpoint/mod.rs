@@ -29,6 +29,7 @@ pub mod whole_file;
 
 pub use error::CheckpointError;
 pub use files::{Files, QFORMER_TOKENIZER, VOCABULARY};
+pub use hex::hex;
 pub use mapped::MappedTensors;
 pub use progress::Progress;
 pub use readable_bytes::readable_bytes;

@@ -52,8 +52,9 @@ threshold needs `glimpse capfilt select` alone, which takes seconds.
 A run that was interrupted goes on where it was when it is started again, and writes the same bytes.
 
 Input: a folder of pictures with .txt, .caption or .json beside them; .jsonl or a .json list of {\"image\" or
-\"url\", \"caption\"}; COCO's captions; .csv and .tsv with these columns; .parquet; webdataset's shards, as in
-'data/{00000..00099}.tar', which is what img2dataset writes.";
+\"url\", \"caption\"}; COCO's captions; .csv and .tsv with these columns; .parquet (packed with zstd, gzip,
+snappy or not); webdataset's shards, as in 'data/{00000..00099}.tar', which is what img2dataset writes. All but
+folders and .parquet may be packed with gzip: .jsonl.gz, .tar.gz, …";
 
 #[derive(Subcommand)]
 enum Step {
@@ -137,7 +138,7 @@ struct ScoreArgs {
           allow_negative_numbers = true, value_parser = whole::<usize>(0..=100))]
     n: usize,
 
-    /// What the drawing starts from, with each picture's key: the same seed draws the same captions
+    /// What the drawing starts from, with each picture's bytes: the same seed draws the same captions
     #[arg(long, env = "GLIMPSE_SEED", default_value_t = 0, value_name = "N",
           allow_negative_numbers = true, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: u64,
@@ -179,8 +180,8 @@ struct ScoreArgs {
     #[arg(long, env = "GLIMPSE_PICTURE_FOLDER", value_name = "DIR")]
     picture_folder: Option<PathBuf>,
 
-    /// Take pictures that look the same for one (a perceptual hash, `phash` in the rows), not only those of
-    /// the same bytes: their captions are drawn once
+    /// Take pictures of a shard that look the same for one (a perceptual hash, `phash` in the rows), not only
+    /// those of the same bytes: their captions are drawn once
     #[arg(long, env = "GLIMPSE_PERCEPTUAL_HASH", value_parser = BoolishValueParser::new())]
     perceptual_hash: bool,
 
@@ -215,8 +216,8 @@ struct SelectArgs {
           allow_negative_numbers = true, value_parser = probability)]
     threshold: f32,
 
-    /// jsonl, json, csv, tsv, parquet or webdataset (shards with the pictures that are kept)
-    /// [default: the input's form; jsonl for a folder]
+    /// jsonl, json, coco (captions that are kept), csv, tsv, parquet, webdataset (shards with the pictures that
+    /// are kept) or folder (the same as files, and all rows beside them) [default: the input's form]
     #[arg(long, env = "GLIMPSE_OUTPUT_FORMAT", value_name = "FORMAT")]
     output_format: Option<OutputForm>,
 }

@@ -46,7 +46,7 @@ pub use network::{AnswerStart, Family, ModelConfig, Network, Purpose};
 pub use open::{ModelRequest, OpenModel, open};
 pub use plan::ModelPlan;
 
-pub use crate::checkpoint::{readable_bytes, whole_file};
+pub use crate::checkpoint::{hex, readable_bytes, whole_file};
 pub use crate::nn::embedding::{Embedder, Vectors};
 pub use crate::nn::matching::{MatchScore, Matcher};
 pub use crate::nn::nearest::{Ranked, nearest};

@@ -53,42 +53,47 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-fn is_object(path: &Path) -> Result<bool, CapfiltError> {
+/// Whether a file begins as an object does.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn is_object(path: &Path) -> Result<bool, CapfiltError> {
     use std::io::Read;
     let (reader, _) = bounded::open(path)?;
     let mut first = reader.bytes().filter_map(Result::ok);
     Ok(first.find(|byte| byte.is_ascii_graphic()) == Some(b'{'))
 }
 
-/// COCO's pictures: the names by the ids.
+/// COCO's pictures by their ids, each as JSON, which is small beside the object. They are held: a caption
+/// names its picture by the id alone.
 #[derive(Default)]
-struct Images(HashMap<String, (String, Option<String>)>);
+struct Images(HashMap<String, Box<str>>);
 
 impl Images {
-    fn add(&mut self, image: &Map<String, Value>) {
-        let name = image
-            .get("file_name")
-            .or_else(|| image.get("filename"))
-            .and_then(Value::as_str);
-        let address = image
-            .get("coco_url")
-            .or_else(|| image.get("url"))
-            .and_then(Value::as_str);
-        if let (Some(id), Some(name)) = (image.get("id"), name) {
-            self.0
-                .insert(id.to_string(), (name.to_owned(), address.map(str::to_owned)));
+    fn add(&mut self, mut image: Map<String, Value>) {
+        let Some(id) = image.remove("id") else { return };
+        let mut rename = |from: &str, to: &str| {
+            if let Some(value @ Value::String(_)) = image.remove(from) {
+                image.entry(to).or_insert(value);
+            }
+        };
+        rename("file_name", "image");
+        rename("filename", "image");
+        rename("url", "coco_url");
+        if image.get("image").is_some_and(Value::is_string) {
+            self.0.insert(id.to_string(), Value::Object(image).to_string().into());
         }
     }
 
-    /// A caption with its picture's name.
+    /// A caption with its picture's name, and what else is said of the picture.
     fn named(&self, mut fields: Map<String, Value>) -> Record {
         let image = fields.get("image_id").and_then(|id| self.0.get(&id.to_string()));
-        if let Some((name, address)) = image
+        let image = image.and_then(|image| serde_json::from_str::<Map<String, Value>>(image).ok());
+        if let Some(image) = image
             && !fields.contains_key("image")
         {
-            fields.insert("image".into(), name.clone().into());
-            if let Some(address) = address {
-                fields.insert("coco_url".into(), address.clone().into());
+            for (name, value) in image {
+                fields.entry(name).or_insert(value);
             }
         }
         Record { fields, bytes: None }
@@ -135,7 +140,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
             match &mut self.part {
                 Part::Images(images) => {
                     if let Value::Object(image) = value {
-                        images.add(&image);
+                        images.add(image);
                     }
                 }
                 Part::Pairs(each) => {

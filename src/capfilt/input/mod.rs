@@ -11,10 +11,12 @@ mod folder;
 mod json;
 mod lines;
 mod parquet;
+mod parquet_pages;
 mod pattern;
 mod record;
 mod table;
 
+use std::collections::HashSet;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -100,7 +102,7 @@ impl Unit {
         } else {
             form_of(&path).ok_or_else(|| CapfiltError::UnknownForm { path: path.clone() })?
         };
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = unpacked_name(&path);
         Ok(Self { path, form, name })
     }
 
@@ -136,16 +138,34 @@ impl Unit {
 }
 
 fn form_of(path: &Path) -> Option<Form> {
-    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
-    Some(match ending.as_str() {
+    let ending = |path: &Path| Some(path.extension()?.to_str()?.to_ascii_lowercase());
+    let last = ending(path)?;
+    let is_packed = last == "gz";
+    let form = match is_packed {
+        true => ending(Path::new(path.file_stem()?))?,
+        false => last,
+    };
+    Some(match form.as_str() {
         "jsonl" | "ndjson" => Form::JsonLines,
         "json" => Form::Json,
         "csv" => Form::Table(b','),
         "tsv" => Form::Table(b'\t'),
-        "parquet" => Form::Parquet,
-        "tar" => Form::Tar,
+        // What stands at its end is read first.
+        "parquet" if !is_packed => Form::Parquet,
+        "tar" | "tgz" => Form::Tar,
         _ => return None,
     })
+}
+
+/// A file's name without its ending, and without that of what it is packed with: `00000` of `00000.tar.gz`.
+fn unpacked_name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default();
+    let is_gzip = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
+    let name = match is_gzip {
+        true => Path::new(stem).file_stem().unwrap_or_default(),
+        false => stem,
+    };
+    name.to_string_lossy().into_owned()
 }
 
 /// Files that describe the pictures of their folder.
@@ -161,7 +181,7 @@ pub fn units(input: &Path) -> Result<Vec<Unit>, CapfiltError> {
     if !input.exists()
         && let Some(paths) = pattern::expand(&text)
     {
-        return paths.into_iter().map(existing).collect();
+        return paths.into_iter().map(existing).collect::<Result<_, _>>().map(distinct);
     }
     if !input.is_dir() {
         return Ok(vec![existing(input.to_path_buf())?]);
@@ -199,7 +219,38 @@ pub fn units(input: &Path) -> Result<Vec<Unit>, CapfiltError> {
             input: text.into_owned(),
         });
     }
-    files.into_iter().map(Unit::new).collect()
+    files.into_iter().map(Unit::new).collect::<Result<_, _>>().map(distinct)
+}
+
+/// Gives each file a name of its own, by which its rows are found again: where two have the same, as in
+/// `{a,b}/{00000..00099}.tar`, all get their folders' names in front, and at last how their own ends.
+fn distinct(mut units: Vec<Unit>) -> Vec<Unit> {
+    let mut paths = HashSet::new();
+    units.retain(|unit| paths.insert(unit.path.clone()));
+    let are_distinct = |units: &[Unit]| {
+        let mut names = HashSet::new();
+        units.iter().all(|unit| names.insert(unit.name.as_str()))
+    };
+    let deepest = units.iter().map(|unit| unit.path.components().count()).max();
+    for depth in 1..deepest.unwrap_or(1) {
+        if are_distinct(&units) {
+            return units;
+        }
+        for unit in &mut units {
+            let folder = unit.path.ancestors().nth(depth).and_then(Path::file_name);
+            if let Some(folder) = folder {
+                unit.name = format!("{}-{}", folder.to_string_lossy(), unit.name);
+            }
+        }
+    }
+    if !are_distinct(&units) {
+        for unit in &mut units {
+            let file = unit.path.file_name().unwrap_or_default().to_string_lossy();
+            let ending = file.split_once('.').map_or("", |(_, ending)| ending).replace('.', "-");
+            unit.name = format!("{ending}-{}", unit.name);
+        }
+    }
+    units
 }
 
 fn existing(path: PathBuf) -> Result<Unit, CapfiltError> {
@@ -210,6 +261,11 @@ fn existing(path: PathBuf) -> Result<Unit, CapfiltError> {
             reason: error.to_string(),
         }),
     }
+}
+
+/// Whether a JSON file is an object, as COCO's captions are, and no list.
+pub fn is_coco(path: &Path) -> bool {
+    json::is_object(path).unwrap_or(false)
 }
 
 /// The rows of a Parquet file as objects, for as long as the function wants them.
@@ -225,4 +281,41 @@ pub fn parquet_rows(path: &Path, each: &mut dyn FnMut(Map<String, Value>) -> boo
                 .collect(),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(paths: &[&str]) -> Vec<String> {
+        let unit = |path: &&str| Unit {
+            path: path.into(),
+            form: form_of(Path::new(path)).expect("it is one"),
+            name: unpacked_name(Path::new(path)),
+        };
+        let units = distinct(paths.iter().map(unit).collect());
+        units.into_iter().map(|unit| unit.name).collect()
+    }
+
+    #[test]
+    fn each_file_has_a_name_of_its_own() {
+        assert_eq!(names(&["d/00000.tar", "d/00001.tar.gz"]), ["00000", "00001"]);
+        assert_eq!(names(&["a/0.tar", "b/0.tar", "b/1.tar"]), ["a-0", "b-0", "b-1"]);
+        assert_eq!(names(&["x/a/0.tar", "y/a/0.tar"]), ["x-a-0", "y-a-0"]);
+        assert_eq!(
+            names(&["d/pairs.csv", "d/pairs.jsonl.gz"]),
+            ["csv-d-pairs", "jsonl-gz-d-pairs"]
+        );
+        assert_eq!(names(&["d/0.tar", "d/0.tar"]), ["0"], "the same file twice is one");
+    }
+
+    #[test]
+    fn a_form_is_told_by_the_name_whatever_packs_it() {
+        let form = |name: &str| form_of(Path::new(name));
+        assert_eq!(form("a.jsonl.gz"), Some(Form::JsonLines));
+        assert_eq!(form("a.JSON.GZ"), Some(Form::Json));
+        assert_eq!(form("a.tsv.gz"), Some(Form::Table(b'\t')));
+        assert_eq!((form("a.tgz"), form("a.tar.gz")), (Some(Form::Tar), Some(Form::Tar)));
+        assert_eq!((form("a.gz"), form("a.parquet.gz"), form("gz")), (None, None, None));
+    }
 }

@@ -1,13 +1,15 @@
 //! Parquet: a row a pair; pictures as bytes in it, as files or as addresses.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::FileReader;
 use parquet::record::Field;
 use serde_json::{Map, Value};
 
 use super::Take;
+use super::parquet_pages::UnpackedFile;
 use super::record::Record;
 use crate::capfilt::CapfiltError;
 
@@ -33,16 +35,23 @@ pub fn rows(path: &Path, each: &mut dyn FnMut(Vec<(String, Field)>, u64) -> bool
     let unreadable = |error: parquet::errors::ParquetError| CapfiltError::unreadable(path, error);
     let file = File::open(path).map_err(|error| CapfiltError::unreadable(path, error))?;
     let bytes = file.metadata().map_or(0, |file| file.len());
-    let reader = SerializedFileReader::new(file).map_err(unreadable)?;
+    let reader = whole(path, || UnpackedFile::new(file))?.map_err(unreadable)?;
     let count = u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or_default();
-    let rows = reader.get_row_iter(None).map_err(unreadable)?;
-    for (place, row) in (1u64..).zip(rows) {
+    let mut rows = whole(path, || reader.get_row_iter(None))?.map_err(unreadable)?;
+    let mut place = 0u64;
+    while let Some(row) = whole(path, || rows.next())? {
+        place += 1;
         let extent = (u128::from(bytes) * u128::from(place) / u128::from(count.max(1))) as u64;
         if !each(row.map_err(unreadable)?.into_columns(), extent) {
             break;
         }
     }
     Ok(())
+}
+
+/// What the package says, which breaks at some damage that it does not foresee.
+fn whole<T>(path: &Path, read: impl FnOnce() -> T) -> Result<T, CapfiltError> {
+    catch_unwind(AssertUnwindSafe(read)).map_err(|_| CapfiltError::unreadable(path, "it is damaged"))
 }
 
 fn record(columns: Vec<(String, Field)>) -> Record {
@@ -108,4 +117,41 @@ pub fn json(field: Field) -> Option<Value> {
 /// A number of 32 bits with the digits that it needs, and no others.
 fn single(value: f32) -> Value {
     serde_json::from_str(&value.to_string()).unwrap_or(Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(path: &Path) -> Result<Vec<Map<String, Value>>, CapfiltError> {
+        let mut read = Vec::new();
+        rows(path, &mut |columns, _| {
+            read.push(record(columns).fields);
+            true
+        })?;
+        Ok(read)
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_of_and_breaks_nothing() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("damaged.parquet");
+        let quiet = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let mut damaged = 0;
+        for name in ["zstd", "gzip-v2", "snappy", "zstd-v2", "none"] {
+            let whole = std::fs::read(format!("tests/golden/parquet/{name}.parquet"))?;
+            for step in 0..120 {
+                let mut bytes = whole.clone();
+                let at = step * 7919 % bytes.len();
+                bytes[at] ^= 1 << (step % 8);
+                bytes.truncate(if step % 10 == 9 { at } else { whole.len() });
+                std::fs::write(&path, &bytes)?;
+                damaged += usize::from(read_all(&path).is_err());
+            }
+        }
+        std::panic::set_hook(quiet);
+        assert!(damaged > 50, "{damaged}");
+        Ok(())
+    }
 }

@@ -1,5 +1,8 @@
 //! Rows in all their forms.
 
+pub mod coco;
+pub mod folder;
+mod names;
 pub mod parquet;
 mod table;
 pub mod webdataset;
@@ -11,7 +14,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::CapfiltError;
-use super::input::{Form, Unit};
+use super::input::{Form, Unit, is_coco};
 use super::row::Row;
 
 /// How rows are written.
@@ -19,18 +22,24 @@ use super::row::Row;
 pub enum OutputForm {
     JsonLines,
     Json,
+    /// COCO's captions, of what is kept.
+    Coco,
     Csv,
     Tsv,
     Parquet,
     /// Shards with the pictures that are kept, their texts and their rows.
     Webdataset,
+    /// Folders with the same, and all rows as JSON lines beside each.
+    Folder,
 }
 
 impl OutputForm {
-    /// The form of an input; of a folder of pictures JSON lines, which name them.
+    /// The form of an input.
     pub(super) fn of(unit: &Unit) -> Self {
         match unit.form {
-            Form::Folder | Form::JsonLines => Self::JsonLines,
+            Form::Folder => Self::Folder,
+            Form::JsonLines => Self::JsonLines,
+            Form::Json if is_coco(&unit.path) => Self::Coco,
             Form::Json => Self::Json,
             Form::Table(b'\t') => Self::Tsv,
             Form::Table(_) => Self::Csv,
@@ -39,11 +48,11 @@ impl OutputForm {
         }
     }
 
-    /// How the files' names end.
+    /// How the names of files of rows end.
     pub fn ending(self) -> &'static str {
         match self {
-            Self::JsonLines => "jsonl",
-            Self::Json => "json",
+            Self::JsonLines | Self::Folder => "jsonl",
+            Self::Json | Self::Coco => "json",
             Self::Csv => "csv",
             Self::Tsv => "tsv",
             Self::Parquet => "parquet",
@@ -64,11 +73,13 @@ impl FromStr for OutputForm {
         Ok(match text.to_ascii_lowercase().as_str() {
             "jsonl" => Self::JsonLines,
             "json" => Self::Json,
+            "coco" => Self::Coco,
             "csv" => Self::Csv,
             "tsv" => Self::Tsv,
             "parquet" => Self::Parquet,
             "webdataset" | "tar" => Self::Webdataset,
-            _ => return Err("use jsonl, json, csv, tsv, parquet or webdataset"),
+            "folder" | "files" => Self::Folder,
+            _ => return Err("use jsonl, json, coco, csv, tsv, parquet, webdataset or folder"),
         })
     }
 }
@@ -136,7 +147,35 @@ pub trait RowWriter {
     fn finish(&mut self) -> Result<(), CapfiltError>;
 }
 
-/// What writes rows of this form, which is none that has pictures.
+/// Writes pictures that are kept, in order.
+pub trait PictureWriter {
+    /// A picture's bytes, with its row.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn add(&mut self, row: &Row, picture: &[u8]) -> Result<(), CapfiltError>;
+}
+
+/// The kept texts of a row, a line each.
+fn text_lines(row: &Row) -> String {
+    let texts = row.choice.iter().flat_map(|choice| &choice.texts);
+    let lines: Vec<String> = texts.map(|text| text.text.replace(['\n', '\r'], " ")).collect();
+    lines.join("\n")
+}
+
+/// How a picture's name ends, by its first bytes.
+fn ending_of(picture: &[u8]) -> &'static str {
+    match picture {
+        [0x89, b'P', b'N', b'G', ..] => "png",
+        [b'R', b'I', b'F', b'F', ..] => "webp",
+        [b'G', b'I', b'F', ..] => "gif",
+        [b'B', b'M', ..] => "bmp",
+        [b'I', b'I', ..] | [b'M', b'M', ..] => "tif",
+        _ => "jpg",
+    }
+}
+
+/// What writes rows of this form, which is none that has pictures, and not COCO's.
 ///
 /// # Errors
 /// The disk's.
@@ -155,7 +194,9 @@ pub fn writer<'w>(
         OutputForm::Csv => Box::new(table::Table::new(path, file, b',', columns)?),
         OutputForm::Tsv => Box::new(table::Table::new(path, file, b'\t', columns)?),
         OutputForm::Parquet => Box::new(parquet::Writer::new(path, file, columns)?),
-        OutputForm::JsonLines | OutputForm::Webdataset => Box::new(Lines { path, file }),
+        OutputForm::JsonLines | OutputForm::Webdataset | OutputForm::Folder | OutputForm::Coco => {
+            Box::new(Lines { path, file })
+        }
     })
 }
 

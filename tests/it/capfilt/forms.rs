@@ -8,7 +8,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 
-use super::{AnyResult, Pairs, caption, picture, rows, succeeded};
+use super::{AnyResult, Pairs, caption, contents, picture, rows, stderr, succeeded};
 
 /// A tar archive of these files.
 pub fn archive(files: &[(String, Vec<u8>)]) -> AnyResult<Vec<u8>> {
@@ -20,6 +20,25 @@ pub fn archive(files: &[(String, Vec<u8>)]) -> AnyResult<Vec<u8>> {
         archive.append_data(&mut header, name, bytes.as_slice())?;
     }
     Ok(archive.into_inner()?)
+}
+
+/// Packed with gzip.
+pub fn gzip(bytes: &[u8]) -> AnyResult<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?)
+}
+
+/// Pairs as a shard has them.
+pub fn shard_of(numbers: impl Iterator<Item = u64>) -> Vec<(String, Vec<u8>)> {
+    let files = numbers.flat_map(|number| {
+        let name = format!("{number:09}");
+        [
+            (format!("{name}.png"), picture(number)),
+            (format!("{name}.txt"), caption(number).into_bytes()),
+        ]
+    });
+    files.collect()
 }
 
 /// What is the same of a row, whatever form it came in.
@@ -257,5 +276,239 @@ fn addresses_are_fetched_by_the_fetchers_rules() -> AnyResult<()> {
     let fetched = pairs.clean("urls.jsonl", "fetched", &["--n", "0", "--private-addresses"])?;
     assert_eq!(fetched.iter().map(core).collect::<Vec<_>>(), wanted);
     served.join().map_err(|_| "the server broke")??;
+    Ok(())
+}
+
+#[test]
+fn what_is_packed_with_gzip_gives_the_same_rows() -> AnyResult<()> {
+    let pairs = Pairs::of(3)?;
+    let wanted = wanted(&pairs)?;
+    let lines = std::fs::read(pairs.path("pairs.jsonl"))?;
+    pairs.write("lines.jsonl.gz", &gzip(&lines)?)?;
+    // As two that were written one behind the other.
+    let (first, rest) = lines.split_at(50);
+    pairs.write("two.jsonl.gz", &[gzip(first)?, gzip(rest)?].concat())?;
+    let list: Vec<Value> = (0..3)
+        .map(|number| json!({"image": format!("{number}.png"), "caption": caption(number)}))
+        .collect();
+    pairs.write("list.json.gz", &gzip(json!(list).to_string().as_bytes())?)?;
+    let table = |between: &str| {
+        let lines = (0..3).map(|number| format!("{number}.png{between}\"{}\"", caption(number)));
+        let head = format!("image{between}caption");
+        std::iter::once(head).chain(lines).collect::<Vec<_>>().join("\n")
+    };
+    pairs.write("table.csv.gz", &gzip(table(",").as_bytes())?)?;
+    pairs.write("table.tsv.gz", &gzip(table("\t").as_bytes())?)?;
+    let shard = archive(&shard_of(0..3))?;
+    pairs.write("00000.tar.gz", &gzip(&shard)?)?;
+    pairs.write("00001.tgz", &gzip(&shard)?)?;
+    for name in [
+        "lines.jsonl.gz",
+        "two.jsonl.gz",
+        "list.json.gz",
+        "table.csv.gz",
+        "table.tsv.gz",
+        "00000.tar.gz",
+        "00001.tgz",
+    ] {
+        assert_eq!(cleaned(&pairs, name)?, wanted, "{name}");
+    }
+    assert!(pairs.path("00000.tar.gz-out/00000.jsonl").exists());
+    // Without a form that is named it is that of what is packed.
+    for (name, written) in [
+        ("lines.jsonl.gz", "00000.jsonl"),
+        ("list.json.gz", "00000.json"),
+        ("table.tsv.gz", "00000.tsv"),
+        ("00000.tar.gz", "00000.tar"),
+    ] {
+        let output = format!("{name}-as-it-is");
+        succeeded(
+            &pairs
+                .command(name, &output, &["--n", "0", "--threshold", "0"])
+                .output()?,
+        );
+        assert!(pairs.path(&output).join(written).is_file(), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn parquet_of_other_tools_is_read_however_its_pages_are_packed() -> AnyResult<()> {
+    let pairs = Pairs::new()?;
+    let read = |name: &str| -> AnyResult<Vec<Value>> {
+        let input = format!("{name}.parquet");
+        std::fs::copy(format!("tests/golden/parquet/{input}"), pairs.path(&input))?;
+        pairs.clean(&input, name, &["--n", "0", "--output-format", "jsonl"])
+    };
+    let wanted = read("none")?;
+    assert_eq!(wanted.len(), 20);
+    for (number, row) in wanted.iter().enumerate() {
+        assert_eq!(
+            (&row["key"], &row["error"]),
+            (&json!(format!("u{number:02}")), &Value::Null)
+        );
+        assert_eq!(
+            (&row["image"], &row["width"]),
+            (&json!(format!("{number}.png")), &json!(number))
+        );
+        assert_eq!(row["tags"], json!(vec!["plain"; number % 3]));
+        assert_eq!(row["web"]["match"].is_number(), number != 7);
+    }
+    for name in ["snappy", "gzip", "zstd", "zstd-v2", "gzip-v2"] {
+        assert_eq!(read(name)?, wanted, "{name}");
+    }
+    let brotli = pairs.write("brotli.parquet", &std::fs::read("tests/golden/parquet/brotli.parquet")?)?;
+    let output = pairs.command("brotli.parquet", "brotli", &["--n", "0"]).output()?;
+    let said = stderr(&output);
+    assert!(
+        !output.status.success() && said.contains("BROTLI") && said.contains(&*brotli.to_string_lossy()),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[test]
+fn cocos_captions_come_out_as_cocos_captions() -> AnyResult<()> {
+    let pairs = Pairs::of(3)?;
+    let coco = json!({
+        "info": {"year": 2014},
+        "images": (0..3).map(|number| json!({"id": 100 + number, "file_name": format!("{number}.png"), "width": 12, "height": 8, "license": 3})).collect::<Vec<_>>(),
+        "annotations": [
+            {"id": 7, "image_id": 100, "caption": "one"},
+            {"id": 8, "image_id": 100, "caption": "two"},
+            {"id": 9, "image_id": 101, "caption": ""},
+            {"id": 11, "image_id": 102, "caption": "three"},
+        ],
+    });
+    pairs.write("coco.json", coco.to_string().as_bytes())?;
+    succeeded(&pairs.command("coco.json", "out", &["--threshold", "0"]).output()?);
+    let out: Value = serde_json::from_slice(&std::fs::read(pairs.path("out/00000.json"))?)?;
+    assert_eq!(
+        out["images"][0],
+        json!({"id": 100, "file_name": "0.png", "width": 12, "height": 8, "license": 3})
+    );
+    let captions = out["annotations"].as_array().ok_or("annotations")?;
+    let told = |from: &str| -> Vec<(u64, u64)> {
+        let own = captions.iter().filter(|caption| caption["from"] == from);
+        own.filter_map(|caption| Some((caption["image_id"].as_u64()?, caption["id"].as_u64()?)))
+            .collect()
+    };
+    assert_eq!(told("web"), [(100, 7), (100, 8), (102, 11)]);
+    // One for each picture, though the first has two rows.
+    assert_eq!(told("synthetic"), [(100, 12), (101, 13), (102, 14)]);
+    assert!(captions.iter().all(|caption| caption["match"].is_number()));
+    // What is not kept is not there.
+    let filtered = ["--threshold", "0", "--policy", "filter"];
+    succeeded(&pairs.command("coco.json", "filtered", &filtered).output()?);
+    let out: Value = serde_json::from_slice(&std::fs::read(pairs.path("filtered/00000.json"))?)?;
+    assert_eq!(
+        (
+            out["images"].as_array().map(Vec::len),
+            out["annotations"].as_array().map(Vec::len)
+        ),
+        (Some(2), Some(3))
+    );
+    // What was written is an input again, and other forms become it.
+    let input = pairs.path("filtered/00000.json");
+    std::fs::copy(input, pairs.path("again.json"))?;
+    let again = cleaned(&pairs, "again.json")?;
+    assert_eq!(again.len(), 3);
+    let form = ["--threshold", "0", "--output-format", "coco"];
+    succeeded(&pairs.command("pairs.jsonl", "from-lines", &form).output()?);
+    let out: Value = serde_json::from_slice(&std::fs::read(pairs.path("from-lines/00000.json"))?)?;
+    assert_eq!(
+        (
+            &out["images"][2]["file_name"],
+            out["annotations"].as_array().map(Vec::len)
+        ),
+        (&json!("2.png"), Some(6))
+    );
+    Ok(())
+}
+
+#[test]
+fn a_folder_comes_out_as_a_folder_with_the_pictures_that_are_kept() -> AnyResult<()> {
+    let pairs = Pairs::new()?;
+    for (name, number) in [("a.v1", 0), ("b/1", 1), ("b/2", 2)] {
+        pairs.write(&format!("folder/{name}.png"), &picture(number))?;
+        pairs.write(&format!("folder/{name}.txt"), caption(number).as_bytes())?;
+    }
+    pairs.write("folder/b/2.txt", b"")?;
+    let more = ["--policy", "filter", "--threshold", "0"];
+    let rows = pairs.clean("folder", "out", &more)?;
+    let kept: Vec<&Value> = rows.iter().map(|row| &row["kept"]).collect();
+    assert_eq!(kept, [true, true, false], "all rows stand beside the folder");
+    let names: Vec<String> = contents(&pairs.path("out/00000"))?
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ".capfilt",
+            "a.v1.json",
+            "a.v1.png",
+            "a.v1.txt",
+            "b/1.json",
+            "b/1.png",
+            "b/1.txt"
+        ]
+    );
+    assert_eq!(std::fs::read(pairs.path("out/00000/b/1.png"))?, picture(1));
+    assert_eq!(std::fs::read_to_string(pairs.path("out/00000/b/1.txt"))?, caption(1));
+    let row: Value = serde_json::from_slice(&std::fs::read(pairs.path("out/00000/b/1.json"))?)?;
+    assert_eq!(row, rows[1]);
+    // Again with another policy: what is not kept any more goes; and what was written is an input again.
+    succeeded(
+        &pairs
+            .command("folder", "out", &["--policy", "filter", "--threshold", "1"])
+            .output()?,
+    );
+    assert!(!pairs.path("out/00000/b/1.png").exists());
+    succeeded(&pairs.command("folder", "out", &more).output()?);
+    assert_eq!(cleaned(&pairs, "out")?.len(), 2);
+    // A folder of somebody else's is not touched.
+    pairs.write("mine/00000/holiday.jpg", b"mine")?;
+    let output = pairs.command("folder", "mine", &more).output()?;
+    assert!(!output.status.success() && stderr(&output).contains("did not write it"));
+    assert!(pairs.path("mine/00000/holiday.jpg").exists());
+    // A picture that is another one by now is left out.
+    pairs.write("folder/b/1.png", &picture(9))?;
+    succeeded(&pairs.command("folder", "out", &more).output()?);
+    assert!(pairs.path("out/00000/a.v1.png").exists() && !pairs.path("out/00000/b/1.png").exists());
+    Ok(())
+}
+
+#[test]
+fn files_of_the_same_name_are_all_read_and_keys_that_repeat_are_all_written() -> AnyResult<()> {
+    let pairs = Pairs::new()?;
+    pairs.write("a/00000.tar", &archive(&shard_of(0..2))?)?;
+    // The same key again, not beside the first.
+    let mut files = shard_of(2..4);
+    files.extend(
+        shard_of(2..3)
+            .into_iter()
+            .map(|(name, bytes)| (name, if bytes[0] == 0x89 { picture(5) } else { bytes })),
+    );
+    pairs.write("b/00000.tar", &archive(&files)?)?;
+    let input = "{a,b}/00000.tar";
+    let read = pairs.clean(input, "lines", &["--n", "0", "--output-format", "jsonl"])?;
+    let keys: Vec<_> = read.iter().filter_map(|row| row["key"].as_str()).collect();
+    assert_eq!(keys, ["000000000", "000000001", "000000002", "000000003", "000000002"]);
+    succeeded(
+        &pairs
+            .command(input, "out", &["--n", "0", "--threshold", "0"])
+            .output()?,
+    );
+    let mut shard = tar::Archive::new(std::fs::File::open(pairs.path("out/b-00000.tar"))?);
+    let names: Vec<String> = shard
+        .entries()?
+        .map(|entry| Ok(entry?.path()?.to_string_lossy().into_owned()))
+        .collect::<AnyResult<_>>()?;
+    assert_eq!(names.len(), 9);
+    assert_eq!(
+        (names[0].as_str(), names[6].as_str()),
+        ("000000002.png", "000000002-2.png")
+    );
     Ok(())
 }

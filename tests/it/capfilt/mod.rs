@@ -11,6 +11,7 @@ use crate::support::{glimpse, png, stderr};
 
 mod forms;
 mod hostile;
+mod img2dataset;
 mod resuming;
 mod selecting;
 
