@@ -24,6 +24,7 @@ const served = (...flags: string[]) =>
 
 const alone = served('--model', model('matcher'))
 const together = served('--model', model('captioner'), '--model', model('matcher'))
+const two = served('--model', model('matcher'), '--model', join(__dirname, '../tests/golden/blip/16'))
 const narrow = served('--model', model('matcher'), '--max-texts', '4', '--max-question-chars', '1000')
 
 const text = (glimpse: Glimpse, number: number) =>
@@ -42,7 +43,7 @@ async function fill(glimpse: Glimpse, texts: string[]) {
 
 /** Probability and cosine as a bar says them. */
 function numbers(bar: string): [number, number] {
-  const [, match] = /match [<>]?([\d.]+) %/.exec(bar)!
+  const [, match] = /match [<>]?(\d+) %/.exec(bar)!
   const [, cosine] = /cosine (-?\d\.\d{3})/.exec(bar)!
   return [Number(match), Number(cosine)]
 }
@@ -50,12 +51,12 @@ function numbers(bar: string): [number, number] {
 alone('texts are compared with the picture, the best first, and a reload shows the same', async ({ glimpse, page }) => {
   await glimpse.open()
   for (const other of [glimpse.question, glimpse.ask, glimpse.describe]) await expect(other).toHaveCount(0)
-  await glimpse.put(example(3))
-  await fill(glimpse, ['a banana, a bicycle and an umbrella', 'a butterfly and four snails', 'a ball', 'a rocket'])
+  await glimpse.put(example(5))
+  await fill(glimpse, ['a ball', 'a butterfly and four snails', 'a banana, a bicycle and an umbrella', 'a rocket'])
   await match(glimpse).click()
   await glimpse.answered(1)
   await expect(bars(glimpse.last)).toHaveCount(4)
-  await expect(bars(glimpse.last).first()).toContainText('a butterfly and four snails')
+  await expect(bars(glimpse.last).first()).toContainText('a banana, a bicycle and an umbrella')
   const told = await bars(glimpse.last).allInnerTexts()
   const found = told.map(numbers)
   expect(found.map(([probability]) => probability)).toEqual(
@@ -70,11 +71,11 @@ alone('texts are compared with the picture, the best first, and a reload shows t
   expect(await bars(glimpse.last).allInnerTexts()).toEqual(told)
   // The texts are there to be compared with another picture.
   await expect(text(glimpse, 2)).toHaveValue('a butterfly and four snails')
-  await glimpse.picture.setInputFiles(example(5))
+  await glimpse.picture.setInputFiles(example(3))
   await expect(glimpse.turns).toHaveCount(0)
   await match(glimpse).click()
   await glimpse.answered(1)
-  await expect(bars(glimpse.last).first()).toContainText('a banana, a bicycle and an umbrella')
+  await expect(bars(glimpse.last).first()).toContainText('a butterfly and four snails')
   await page.goBack()
   await glimpse.answered(1)
   expect(await bars(glimpse.last).allInnerTexts()).toEqual(told)
@@ -172,6 +173,26 @@ together('choosing the matcher turns the question into boxes, and back', async (
   await expect(glimpse.model).toHaveValue('matcher')
   await expect(text(glimpse, 2)).toHaveValue('a boat')
   await expect(bars(glimpse.last)).toHaveCount(2)
+})
+
+two('two matchers are compared side by side, each with bars of its own', async ({ glimpse, page }) => {
+  await glimpse.open()
+  await glimpse.compareWith('16')
+  await glimpse.examples.nth(4).click()
+  await glimpse.answered(1)
+  const answers = glimpse.last.getByRole('region')
+  await expect(answers).toHaveCount(2)
+  for (const index of [0, 1]) await expect(bars(answers.nth(index))).toHaveCount(4)
+  const told = await answers.allInnerTexts()
+  await page.screenshot({ path: join(__dirname, 'results', 'matching-compared.png') })
+  await page.reload()
+  await glimpse.hydrated()
+  expect(await answers.allInnerTexts()).toEqual(told)
+  await glimpse.compareWith('')
+  await match(glimpse).click()
+  await glimpse.answered(2)
+  await expect(answers).toHaveCount(0)
+  await expect(bars(glimpse.last)).toHaveCount(4)
 })
 
 alone('the settings say what the numbers are, since there is nothing to set', async ({ glimpse }) => {

@@ -21,14 +21,16 @@ pub fn Examples(state: State, examples: Vec<Example>) -> impl IntoView {
 
 #[component]
 fn ExampleButton(state: State, index: usize, example: Example) -> impl IntoView {
+    // In words, and as a tooltip in full.
     let question = {
         let example = example.clone();
-        move || {
+        move |is_short: bool| {
             let offers = state.models.offers();
             match (example.texts_for(offers), example.question_for(offers)) {
                 ([], "") => "Caption".to_owned(),
                 ([], question) => question.to_owned(),
-                (texts, _) => format!("Match: {}", texts.join(" / ")),
+                (texts, _) if is_short => format!("Match {} texts", texts.len()),
+                (texts, _) => texts.join("\n"),
             }
         }
     };
@@ -38,9 +40,9 @@ fn ExampleButton(state: State, index: usize, example: Example) -> impl IntoView 
         open_example(state, index, example.clone());
     };
     view! {
-        <button type="submit" name="example" value=index.to_string() title=title on:click=open>
+        <button type="submit" name="example" value=index.to_string() title=move || title(false) on:click=open>
             <img src=url alt=alt width="96" height="96"/>
-            <span>{question}</span>
+            <span>{move || question(true)}</span>
         </button>
     }
 }

@@ -31,10 +31,15 @@ fn matches(texts: &[String], scores: &[TextScore]) -> Vec<Match> {
     matches
 }
 
-/// By the matching head's verdict; where it says the same of both, by the cosine.
+/// By the matching head's verdict, as it is shown; where it says the same of both, by the cosine, which tells more
+/// of texts that all fit, or none.
 fn better(one: &TextScore, other: &TextScore) -> Ordering {
-    let by_head = other.probability.total_cmp(&one.probability);
+    let by_head = whole_percent(other.probability).total_cmp(&whole_percent(one.probability));
     by_head.then(other.cosine.total_cmp(&one.cosine))
+}
+
+fn whole_percent(probability: f32) -> f32 {
+    (probability * 100.0).round()
 }
 
 /// A bar for each text of a turn; `is_coming` says whether further scores come.
@@ -74,12 +79,12 @@ fn bar(score: &TextScore) -> impl IntoView + use<> {
     }
 }
 
-/// To a tenth; what is next to nothing, or to certain, is not said to be that.
+/// In whole percent; what is next to nothing, or to certain, is not said to be that.
 fn percent(probability: f32) -> String {
-    match probability * 100.0 {
-        percent if percent > 0.0 && percent < 0.05 => "<0.1".to_owned(),
-        percent if (99.95..100.0).contains(&percent) => ">99.9".to_owned(),
-        percent => format!("{percent:.1}"),
+    match whole_percent(probability) {
+        0.0 if probability > 0.0 => "<1".to_owned(),
+        100.0 if probability < 1.0 => ">99".to_owned(),
+        percent => percent.to_string(),
     }
 }
 
@@ -99,9 +104,9 @@ mod tests {
     fn the_best_is_first_and_what_is_not_known_last() {
         let texts = ["a cat", "a dog", "a bee", "an ant"].map(str::to_owned);
         let scores = [
-            score("a cat", 0.1, 0.2),
+            score("a cat", 0.002, 0.2),
             score("a dog", 0.9, 0.1),
-            score("a bee", 0.1, 0.3),
+            score("a bee", 0.001, 0.3),
         ];
         let order = |scores: &[TextScore]| -> Vec<String> {
             matches(&texts, scores).into_iter().map(|found| found.text).collect()
@@ -113,7 +118,7 @@ mod tests {
 
     #[test]
     fn nothing_is_said_to_be_certain_that_is_not() {
-        let said = [0.0, 0.0001, 0.123, 0.9996, 1.0].map(percent);
-        assert_eq!(said, ["0.0", "<0.1", "12.3", ">99.9", "100.0"]);
+        let said = [0.0, 0.004, 0.123, 0.996, 1.0].map(percent);
+        assert_eq!(said, ["0", "<1", "12", ">99", "100"]);
     }
 }
