@@ -38,7 +38,7 @@ pub fn choose(place: &PlaceArgs, dtype: DtypeChoice, compares: bool) -> Result<(
     };
     if !can_be_fetched(&best.id) {
         tracing::info!(
-            "no model for this is in the cache, and the hub does not give any: {without}. {} would fit: `glimpse fetch {}` downloads it",
+            "no model for this is in the cache, and the hub cannot be reached, or gives none: {without}. {} would fit: `glimpse fetch {}` downloads it",
             best.id,
             best.id
         );

@@ -10,7 +10,7 @@ use clap::builder::NonEmptyStringValueParser;
 use super::options::PlaceArgs;
 use super::{CommandResult, progress};
 use crate::checkpoint::hub::{HubSettings, Snapshot};
-use crate::checkpoint::{Source, readable_bytes};
+use crate::checkpoint::{CheckpointError, Source, readable_bytes};
 use crate::models::inventory::parameters;
 use crate::models::memory_estimate::estimate;
 use crate::models::{Checkpoint, CheckpointMetadata, LoadError, MemoryLimit, Precision};
@@ -32,7 +32,7 @@ pub fn run(args: FetchArgs) -> CommandResult {
     let source = args.model.parse::<Source>()?;
     let found = found(&source);
     let (folder, checkpoint) = match (found, &source) {
-        (Err(error), Source::Hub(id)) => {
+        (Err(error), Source::Hub(id)) if !is_of_the_hub(&error) => {
             let snapshot = Snapshot::find(id.clone(), HubSettings::from_env(), Arc::new(progress::Terminal));
             if snapshot.map_or(0, |snapshot| snapshot.drop_damaged()) == 0 {
                 return Err(error.into());
@@ -45,6 +45,11 @@ pub fn run(args: FetchArgs) -> CommandResult {
     describe(&checkpoint, limit.as_ref(), &offered);
     writeln!(std::io::stdout(), "{}", folder.display())?;
     Ok(())
+}
+
+/// Whether the hub did not give what was asked for, and said why.
+fn is_of_the_hub(error: &LoadError) -> bool {
+    matches!(error, LoadError::Checkpoint(CheckpointError::Hub(_)))
 }
 
 /// The checkpoint and its folder. The tokenizer and the picture processor are part of one that works.
