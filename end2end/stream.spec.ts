@@ -126,7 +126,7 @@ test.describe('when an answer ends, the focus', () => {
       async (glimpse) => {
         await glimpse.settings.click()
         await glimpse.decode('Beam search')
-        return glimpse.panel.getByRole('combobox')
+        return glimpse.panel.getByRole('combobox', { name: 'Early stopping' })
       },
     ],
     [
