@@ -16,11 +16,12 @@ use crate::client::{Client, Result, Stream, Trouble};
 use crate::plan::{Plan, Turn};
 
 /// What a visitor may be told at any time: that there is too much to do now.
-const TOO_MUCH: [&str; 6] = [
+const TOO_MUCH: [&str; 7] = [
     "queue_full",
     "visitor_queue_full",
     "network_queue_full",
     "memory_full",
+    "store_busy",
     "too_many_questions",
     "too_slow",
 ];

@@ -45,6 +45,8 @@ pub enum ErrorCode {
     TooManyTurns,
     /// As many pictures are held as may be.
     MemoryFull,
+    /// What is kept could not be read or written in time.
+    StoreBusy,
     /// As many pictures are being fetched as may be.
     FetchesFull,
     /// As many questions wait as may.
@@ -104,6 +106,7 @@ impl ApiError {
             self.code,
             ErrorCode::TooLargeForProxy
                 | ErrorCode::MemoryFull
+                | ErrorCode::StoreBusy
                 | ErrorCode::QueueFull
                 | ErrorCode::NetworkQueueFull
                 | ErrorCode::TooManyQuestions

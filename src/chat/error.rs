@@ -66,6 +66,9 @@ pub enum Error {
     /// What may be held for visitors is held already.
     #[error("pictures already take the memory that they may")]
     MemoryFull,
+    /// What is kept could not be read or written in time, and another time may be.
+    #[error("conversations are asked for faster than the disk gives them")]
+    StoreBusy,
     #[error("too many pictures are being fetched")]
     FetchesFull,
     #[error("{limit} questions are waiting")]
@@ -147,6 +150,7 @@ impl Error {
             Self::AddressRefused { .. } => "address_refused",
             Self::AddressesNotAllowed => "addresses_not_allowed",
             Self::MemoryFull => "memory_full",
+            Self::StoreBusy => "store_busy",
             Self::FetchesFull => "fetches_full",
             Self::QueueFull { .. } => "queue_full",
             Self::VisitorQueueFull { .. } => "visitor_queue_full",
@@ -274,6 +278,7 @@ mod tests {
             },
             Error::AddressesNotAllowed,
             Error::MemoryFull,
+            Error::StoreBusy,
             Error::NetworkQueueFull { limit: 1 },
             Error::TooSlow { seconds: 1 },
             Error::WaitedTooLong { seconds: 1 },

@@ -53,6 +53,7 @@ pub fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::TooManyQuestions
         | ErrorCode::TooManyFetches => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::MemoryFull
+        | ErrorCode::StoreBusy
         | ErrorCode::FetchesFull
         | ErrorCode::QueueFull
         | ErrorCode::WaitedTooLong
@@ -100,6 +101,7 @@ fn code(error: &Error) -> ErrorCode {
         Error::AddressRefused { .. } => ErrorCode::AddressRefused,
         Error::AddressesNotAllowed => ErrorCode::AddressesNotAllowed,
         Error::MemoryFull => ErrorCode::MemoryFull,
+        Error::StoreBusy => ErrorCode::StoreBusy,
         Error::FetchesFull => ErrorCode::FetchesFull,
         Error::QueueFull { .. } => ErrorCode::QueueFull,
         Error::VisitorQueueFull { .. } => ErrorCode::VisitorQueueFull,
@@ -176,6 +178,9 @@ fn sentence(error: &Error) -> String {
             "Pictures are not fetched from addresses here. Download the picture and choose the file.".into()
         }
         Error::MemoryFull => "Many pictures are being put in right now. Try again in a moment.".into(),
+        Error::StoreBusy => {
+            "Many are asking right now, and what is kept could not be reached in time. Try again in a moment.".into()
+        }
         Error::FetchesFull => "Too many pictures are being fetched. Try again in a moment.".into(),
         Error::QueueFull { limit } => {
             format!("{limit} questions are waiting already, which is as many as may. Try again in a moment.")

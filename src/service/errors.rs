@@ -90,6 +90,10 @@ impl From<StoreError> for Error {
                 actual: Some(bytes),
                 limit,
             },
+            StoreError::TooSlow(_) => {
+                tracing::warn!("{error}");
+                Self::StoreBusy
+            }
             other => internal(&other),
         }
     }
@@ -149,4 +153,15 @@ pub fn internal(error: &dyn std::error::Error) -> Error {
 fn with_sources(error: &dyn std::error::Error) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_the_store_in_vain_may_ask_again() {
+        let waited = StoreError::from(sqlx::Error::PoolTimedOut);
+        assert_eq!(Error::from(waited), Error::StoreBusy);
+    }
 }
