@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::log::tell;
 use crate::checkpoint::whole_file;
-use crate::processor::file_names::is_named_as_picture;
+use crate::processor::file_names::{is_named_as_picture, is_named_as_raw};
 
 /// A picture that could not be used, by its path, and why.
 pub struct Failure {
@@ -21,11 +21,13 @@ pub struct Folder {
     pub pictures: Vec<String>,
     /// What could not be looked into.
     pub failures: Vec<Failure>,
+    /// Cameras' raw files, which are left out.
+    raw_files: usize,
 }
 
 impl Folder {
     /// Finds the pictures by their names, in folders within it too. Hidden files and folders are left
-    /// out, and links to folders, which may lead round.
+    /// out, and links to folders, which may lead round; raw files too, of which one line tells.
     ///
     /// # Errors
     /// It cannot be read, or has no pictures.
@@ -41,15 +43,32 @@ impl Folder {
             path: path.to_owned(),
             pictures: Vec::new(),
             failures: Vec::new(),
+            raw_files: 0,
         };
         folder.look_into("").map_err(|error| cannot(&error))?;
         folder.pictures.sort_unstable();
-        match folder.pictures.is_empty() && folder.failures.is_empty() {
-            true => Err(format!(
-                "{shown} has no pictures (.jpg, .png, .webp, .gif, .bmp, .tiff). Name a folder with pictures."
-            )),
-            false => Ok(folder),
+        let raw = folder.about_raw_files();
+        if folder.pictures.is_empty() && folder.failures.is_empty() {
+            let advice = raw.unwrap_or_else(|| "Name a folder with pictures.".into());
+            return Err(format!(
+                "{shown} has no pictures (.jpg, .png, .webp, .gif, .bmp, .tiff). {advice}"
+            ));
         }
+        if let Some(raw) = raw {
+            tell(raw);
+        }
+        Ok(folder)
+    }
+
+    fn about_raw_files(&self) -> Option<String> {
+        let files = match self.raw_files {
+            0 => return None,
+            1 => "1 raw file of a camera is".into(),
+            many => format!("{many} raw files of a camera are"),
+        };
+        Some(format!(
+            "{files} left out: only developed pictures are read. Export them as JPEG."
+        ))
     }
 
     fn look_into(&mut self, within: &str) -> io::Result<()> {
@@ -77,6 +96,8 @@ impl Folder {
                 }
             } else if is_named_as_picture(Path::new(&name)) && (kind.is_file() || kind.is_symlink()) {
                 self.pictures.push(place);
+            } else if is_named_as_raw(Path::new(&name)) {
+                self.raw_files += 1;
             }
         }
         Ok(())
@@ -164,6 +185,21 @@ mod tests {
         let none = tempfile::tempdir().expect("there is a folder for tests");
         let none = Folder::look_through(none.path()).map(|_| ());
         assert!(none.is_err_and(|said| said.contains("no pictures")));
+    }
+
+    #[test]
+    fn raw_files_are_counted_and_told_of() {
+        let folder = tempfile::tempdir().expect("there is a folder for tests");
+        fs::write(folder.path().join("a.NEF"), "").expect("the folder is ours");
+        let only = Folder::look_through(folder.path()).map(|_| ());
+        assert!(only.is_err_and(|said| said.contains("1 raw file") && said.contains("JPEG")));
+        for name in ["b.cr3", "b.jpg"] {
+            fs::write(folder.path().join(name), "").expect("the folder is ours");
+        }
+        let found = Folder::look_through(folder.path()).expect("there is a picture");
+        assert_eq!(found.pictures, ["b.jpg"]);
+        let said = found.about_raw_files();
+        assert!(said.is_some_and(|said| said.starts_with("2 raw files")));
     }
 
     #[test]

@@ -228,6 +228,7 @@ fn other_format(bytes: &[u8]) -> PictureError {
         [0xff, 0x0a, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => "a JPEG XL picture",
         [0, 0, 0, 12, b'j', b'P', b' ', b' ', ..] => "a JPEG 2000 picture",
         [0, 0, 1, 0, ..] => "an icon",
+        _ if bytes.starts_with(b"FUJIFILM") => "a camera's raw file",
         [b'8', b'B', b'P', b'S', ..] => "a Photoshop document",
         [b'%', b'P', b'D', b'F', ..] => "a PDF document",
         _ if is_svg(bytes) => "an SVG drawing",
@@ -243,6 +244,8 @@ fn film_or_still(brands: &[u8]) -> &'static str {
     let names = || brands.chunks_exact(4).take(12);
     if names().any(|name| name == b"avif" || name == b"avis") {
         "an AVIF picture"
+    } else if names().any(|name| name == b"crx ") {
+        "a camera's raw file"
     } else if names().any(|name| STILLS.contains(&name)) {
         "a HEIC picture"
     } else {

@@ -3,17 +3,28 @@
 use std::path::Path;
 
 /// How the names of pictures end.
-const ENDINGS: [&str; 12] = [
-    "jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif",
+const ENDINGS: [&str; 13] = [
+    "jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "jxl",
 ];
 
 /// How those of formats that are not read end.
-const NOT_READ: [&str; 3] = ["avif", "heic", "heif"];
+const NOT_READ: [&str; 4] = ["avif", "heic", "heif", "jxl"];
+
+/// How those of cameras' raw files end, which mostly lie beside a JPEG of the same shot.
+const RAW: [&str; 13] = [
+    "3fr", "arw", "cr2", "cr3", "dng", "iiq", "nef", "nrw", "orf", "pef", "raf", "rw2", "srw",
+];
 
 /// Whether a picture's name ends as those of formats do that are read.
 pub fn is_of_a_format_that_is_read(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     !NOT_READ.iter().any(|known| ending.eq_ignore_ascii_case(known))
+}
+
+/// Whether a file's name ends as those of cameras' raw files do, none of which is read.
+pub fn is_named_as_raw(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    RAW.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 /// Whether the names of pictures end so.

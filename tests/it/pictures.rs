@@ -286,6 +286,7 @@ fn what_is_no_picture_is_called_what_it_is() {
         (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "an AVIF picture"),
         (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "an AVIF picture"),
         (b"\0\0\0\x18ftypisom\0\0\x02\0isomavc1", "a video"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom", "a camera's raw file"),
         (b"\xff\x0a\xfa\x3f", "a JPEG XL picture"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
         (b"II+\0\x08\0\0\0", "a BigTIFF picture"),
