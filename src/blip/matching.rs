@@ -141,7 +141,7 @@ impl Matching {
     /// An id or a position that the model has not, or the device's.
     pub fn text(&self, ids: &[u32]) -> Result<ComparedText> {
         Ok(ComparedText {
-            vector: unit(&self.text_proj, &self.text_encoder.encode(ids, &[])?)?,
+            vector: unit(&self.text_proj, &self.text_encoder.encode(ids, &[], None)?)?,
             ids: ids.to_vec(),
         })
     }
@@ -152,7 +152,7 @@ impl Matching {
     /// The device's.
     pub fn itm_logits(&self, picture: &ComparedPicture, text: &ComparedText) -> Result<[f32; 2]> {
         let looking = [(text.ids.len(), Arc::clone(&picture.looked_at))];
-        let states = self.text_encoder.encode(&text.ids, &looking)?;
+        let states = self.text_encoder.encode(&text.ids, &looking, None)?;
         let logits = self.itm_head.forward_of(Rows::Tokens, &states.narrow(1, 0, 1)?)?;
         let logits = logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
         Ok([logits[0], logits[1]])

@@ -6,11 +6,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::text::{TextDecoder, TextModel};
 use super::{Blip, Texts};
 use crate::generation::{Beginning, GenerationError, GenerationOptions, Needs, RowLogits};
+use crate::nn::attention_record::{AnswerAttention, Attending, AttentionRecord, mean_of_layers};
 use crate::nn::sequences::together;
 use crate::nn::{
     DecoderSequence, KvBlocks, KvCache, KvPool, KvShape, LookedAt, LookedAtElsewhere, LookingRows, Paging, PromptPart,
@@ -263,7 +264,7 @@ impl Blip {
                 if *layer == encoder.layers() {
                     return decoder.bert.look_at(x).map(Arc::new).map(Some);
                 }
-                *x = encoder.encode_layer(*layer, x, looking)?;
+                *x = encoder.encode_layer(*layer, x, looking, None)?;
                 *layer += 1;
                 Ok(None)
             }
@@ -332,8 +333,17 @@ impl Blip {
     /// # Errors
     /// The model does not, or the device's.
     pub fn encode_question(&self, picture: &EncodedPicture, ids: &[u32]) -> Result<Tensor> {
+        self.encode_question_recorded(picture, ids, None)
+    }
+
+    fn encode_question_recorded(
+        &self,
+        picture: &EncodedPicture,
+        ids: &[u32],
+        record: Option<&AttentionRecord>,
+    ) -> Result<Tensor> {
         match &self.texts {
-            Texts::Question { encoder, .. } => encoder.encode(ids, &[(ids.len(), picture.look(encoder)?)]),
+            Texts::Question { encoder, .. } => encoder.encode(ids, &[(ids.len(), picture.look(encoder)?)], record),
             _ => candle_core::bail!("the model answers no questions"),
         }
     }
@@ -352,22 +362,73 @@ impl Blip {
             }
             _ => picture.look(&decoder.bert)?,
         };
+        let hidden = self.teacher_forced(looked_at, prompt_ids, answer_ids, None)?;
+        decoder.logits(&hidden)?.squeeze(0)
+    }
+
+    /// What the decoder makes of a prompt and of each of an answer's ids, `[1, 1 + ids, width]`, while it looks
+    /// at this; what it gives it is written down where that is asked for.
+    fn teacher_forced(
+        &self,
+        looked_at: Arc<LookedAt>,
+        prompt_ids: &[u32],
+        answer_ids: &[u32],
+        record: Option<Arc<AttentionRecord>>,
+    ) -> Result<Tensor> {
+        let decoder = self.decoder()?;
         let before = self.ids_before_answer(prompt_ids);
         let ids = [before, answer_ids].concat();
         let mut cache = self.new_cache(KvCache::blocks_of(ids.len()) + 1)?;
         let mut sequence = self.new_sequence(&cache);
         let mut rows = vec![(&mut sequence, ids.len())];
-        let (mut x, paging) = self.place(&mut cache, Rows::Prompt, &mut rows, &ids)?;
+        let (mut x, mut paging) = self.place(&mut cache, Rows::Prompt, &mut rows, &ids)?;
+        paging.recorded = record;
+        let looking = [(ids.len(), looked_at)];
         for layer in 0..decoder.bert.layers() {
-            x = decoder.layer(
-                layer,
-                &x,
-                &paging,
-                &mut cache.pool,
-                &[(ids.len(), Arc::clone(&looked_at))],
-            )?;
+            x = decoder.layer(layer, &x, &paging, &mut cache.pool, &looking)?;
         }
-        let x = x.narrow(1, before.len() - 1, 1 + answer_ids.len())?.contiguous()?;
-        decoder.logits(&x)?.squeeze(0)
+        x.narrow(1, before.len() - 1, 1 + answer_ids.len())?.contiguous()
+    }
+
+    /// What each token of an answer looked at: the ids of a caption's beginning, or of a question, and the
+    /// answer's.
+    ///
+    /// A caption's queries are its own tokens' rows, each of which draws on itself alone. Those of an answer are
+    /// the question's tokens, which looked at the picture: an answer looks at nothing else, and each of its
+    /// tokens weighs them by the decoder's cross-attention.
+    ///
+    /// # Errors
+    /// The model writes nothing, there is no answer, or the device's.
+    pub fn attention(
+        &self,
+        picture: &EncodedPicture,
+        prompt_ids: &[u32],
+        answer_ids: &[u32],
+    ) -> Result<AnswerAttention> {
+        // The last token is predicted, and not read.
+        let Some((_, read)) = answer_ids.split_last() else {
+            candle_core::bail!("there is no answer that could have looked at anything")
+        };
+        let decoder = self.decoder()?;
+        let first = self.ids_before_answer(prompt_ids).len() - 1;
+        let (tokens, positions) = (answer_ids.len(), picture.states.dim(1)?);
+        let of_tokens = |keys| {
+            let rows = first..first + tokens;
+            Arc::new(AttentionRecord::new(Attending::ToLookedAt, rows, 0..keys))
+        };
+        let grid = self.config.vision_config.grid();
+        if !matches!(self.texts, Texts::Question { .. }) {
+            let record = of_tokens(positions);
+            let looked_at = picture.look(&decoder.bert)?;
+            self.teacher_forced(looked_at, prompt_ids, read, Some(Arc::clone(&record)))?;
+            let itself = Tensor::eye(tokens, DType::F32, &self.device)?;
+            return AnswerAttention::new(record.layers(), itself, grid);
+        }
+        let of_question = AttentionRecord::of_all(prompt_ids.len(), positions);
+        let question = self.encode_question_recorded(picture, prompt_ids, Some(&of_question))?;
+        let record = of_tokens(prompt_ids.len());
+        let looked_at = Arc::new(decoder.bert.look_at(&question)?);
+        self.teacher_forced(looked_at, prompt_ids, read, Some(Arc::clone(&record)))?;
+        AnswerAttention::new(of_question.layers(), mean_of_layers(&record.layers())?, grid)
     }
 }

@@ -8,8 +8,8 @@ use candle_core::{Result, Tensor};
 use super::config::BlipConfig;
 use crate::nn::bert::{BertLayer, BertNames};
 use crate::nn::{
-    Activation, KvPool, KvShape, LayerNorm, Linear, LookedAt, LookingRows, Paging, Rows, WeightMatrix, Weights,
-    cuda_rules,
+    Activation, AttentionRecord, KvPool, KvShape, LayerNorm, Linear, LookedAt, LookingRows, Paging, Rows, WeightMatrix,
+    Weights, cuda_rules,
 };
 
 /// What the layers' tensors are called.
@@ -93,17 +93,24 @@ impl TextModel {
     ///
     /// # Errors
     /// The device's.
-    pub fn encode_layer(&self, index: usize, x: &Tensor, looking: &[LookingRows]) -> Result<Tensor> {
-        self.layers[index].encode(index, x, looking)
+    pub fn encode_layer(
+        &self,
+        index: usize,
+        x: &Tensor,
+        looking: &[LookingRows],
+        record: Option<&AttentionRecord>,
+    ) -> Result<Tensor> {
+        self.layers[index].encode(index, x, looking, record)
     }
 
-    /// All layers of a text: hidden states `[1, ids, hidden]`.
+    /// All layers of a text: hidden states `[1, ids, hidden]`. What it gives what it looks at is written down
+    /// where that is asked for.
     ///
     /// # Errors
     /// As for [`TextModel::embed`].
-    pub fn encode(&self, ids: &[u32], looking: &[LookingRows]) -> Result<Tensor> {
+    pub fn encode(&self, ids: &[u32], looking: &[LookingRows], record: Option<&AttentionRecord>) -> Result<Tensor> {
         let embeds = self.embed_text(ids)?;
-        (0..self.layers()).try_fold(embeds, |x, index| self.encode_layer(index, &x, looking))
+        (0..self.layers()).try_fold(embeds, |x, index| self.encode_layer(index, &x, looking, record))
     }
 }
 

@@ -21,9 +21,12 @@
 //! ([`Blip2::instructed`]). [`retrieval`] says how well a text belongs to a picture
 //! (`Blip2ForImageTextRetrieval`).
 //!
+//! What an answer looked at is computed a second time, for whoever wants to see it (`attention`).
+//!
 //! [`config`] is `config.json`, and [`precision`] says which parts compute in another precision
 //! than the rest. The layers are those of [`nn`](crate::nn).
 
+mod attention;
 pub mod config;
 pub mod decoder;
 mod generate;
@@ -186,7 +189,7 @@ impl Blip2 {
         answer_ids: &[u32],
     ) -> Result<Tensor> {
         let picture = self.instructed(&self.encode_picture(pixel_values)?, instruction)?;
-        let hidden = self.teacher_forced(&picture, prompt_ids, answer_ids)?;
+        let hidden = self.teacher_forced(&picture, prompt_ids, answer_ids, None)?;
         self.language_model.logits(&hidden)?.squeeze(0)
     }
 

@@ -14,7 +14,7 @@ use super::Blip2;
 use super::language_model::LanguageModel;
 use super::t5::PromptEncoding;
 use crate::generation::{Needs, RowLogits};
-use crate::nn::{KvBlocks, KvPool, KvShape, LookedAt, Paging, Rows};
+use crate::nn::{AttentionRecord, KvBlocks, KvPool, KvShape, LookedAt, Paging, Rows};
 
 pub use crate::nn::{DecoderSequence, KvCache, KvUsage, PromptPart};
 
@@ -212,7 +212,7 @@ impl Blip2 {
         needs: &[Needs],
     ) -> Result<Vec<RowLogits>> {
         let counted: Vec<(&mut DecoderSequence, usize)> = rows.iter_mut().map(|row| (&mut **row, 1)).collect();
-        let hidden = self.decode_rows(cache, Rows::Tokens, counted, tokens)?;
+        let hidden = self.decode_rows(cache, Rows::Tokens, counted, tokens, None)?;
         let logits = self.logits(&hidden, needs)?;
         for (row, token) in rows.iter_mut().zip(tokens) {
             row.kv.advance(std::slice::from_ref(token));
@@ -228,6 +228,7 @@ impl Blip2 {
         kind: Rows,
         mut rows: Vec<(&mut DecoderSequence, usize)>,
         tokens: &[u32],
+        record: Option<Arc<AttentionRecord>>,
     ) -> Result<Tensor> {
         cache.make_room(&mut rows)?;
         let segments = DecoderSequence::segments(&rows);
@@ -241,7 +242,8 @@ impl Blip2 {
                 decoder.finish(x)
             }
             LanguageModel::T5(t5) => {
-                let paging = Paging::new(&segments, kind, Some(&t5.decoder_bias()), self.kernels, &self.device)?;
+                let mut paging = Paging::new(&segments, kind, Some(&t5.decoder_bias()), self.kernels, &self.device)?;
+                paging.recorded = record;
                 let prompts = DecoderSequence::looking(&rows)?;
                 let mut x = t5.embed_answer(tokens)?;
                 for layer in 0..t5.kv_shape().layers {
@@ -258,8 +260,15 @@ impl Blip2 {
         self.logits_reader.read(&logits, needs)
     }
 
-    /// The hidden states behind a prompt and behind each of an answer's ids, `[1, 1 + ids, hidden]`.
-    pub(super) fn teacher_forced(&self, picture: &Tensor, prompt_ids: &[u32], answer_ids: &[u32]) -> Result<Tensor> {
+    /// The hidden states behind a prompt and behind each of an answer's ids, `[1, 1 + ids, hidden]`. What the
+    /// language model attends to in this pass is written down where that is asked for.
+    pub(super) fn teacher_forced(
+        &self,
+        picture: &Tensor,
+        prompt_ids: &[u32],
+        answer_ids: &[u32],
+        record: Option<Arc<AttentionRecord>>,
+    ) -> Result<Tensor> {
         self.check_picture_tokens(prompt_ids)?;
         let positions = prompt_ids.len() + answer_ids.len() + 1;
         let mut cache = self.new_cache(KvCache::blocks_of(positions), 0)?;
@@ -275,6 +284,9 @@ impl Blip2 {
             tokens: ids.len(),
         }];
         let mut reading = self.begin_reading(&mut cache, parts)?;
+        if let State::Decoder { paging, .. } = &mut reading.0 {
+            paging.recorded.clone_from(&record);
+        }
         while !self.read_on(&mut cache, &mut reading)? {}
         match (&self.language_model, reading.0) {
             (LanguageModel::Decoder(decoder), State::Decoder { x, .. }) => {
@@ -283,7 +295,8 @@ impl Blip2 {
             (LanguageModel::T5(t5), State::T5 { read, .. }) => {
                 sequence.looked_at = read.into_iter().next();
                 let tokens = [&[t5.start_token()], answer_ids].concat();
-                self.decode_rows(&mut cache, Rows::Prompt, vec![(&mut sequence, tokens.len())], &tokens)
+                let rows = vec![(&mut sequence, tokens.len())];
+                self.decode_rows(&mut cache, Rows::Prompt, rows, &tokens, record)
             }
             _ => candle_core::bail!("the prompt is another language model's"),
         }

@@ -9,7 +9,7 @@ use candle_core::{Result, Tensor};
 
 use super::config::{ModelClass, QFormerConfig};
 use crate::nn::bert::{BertLayer, BertNames, BertShape, FeedForward};
-use crate::nn::{LayerNorm, Rows, WeightMatrix, Weights, cuda_rules};
+use crate::nn::{AttentionRecord, LayerNorm, Rows, WeightMatrix, Weights, cuda_rules};
 
 /// Image embeddings in, and texts where it reads them; one embedding a query token or text token out.
 pub struct QFormer {
@@ -61,12 +61,7 @@ impl QFormer {
     /// # Errors
     /// The device's.
     pub fn forward(&self, image_embeds: &Tensor) -> Result<Tensor> {
-        let (_, queries, hidden) = self.query_tokens.dims3()?;
-        let x = self
-            .query_tokens
-            .broadcast_as((image_embeds.dim(0)?, queries, hidden))?;
-        self.layers(&x, queries, Some(image_embeds))?
-            .to_dtype(image_embeds.dtype())
+        self.forward_recorded(image_embeds, &[], None)
     }
 
     /// The picture as a text has it looked at: `[1, 1 + patches, vision hidden]` and the text's ids to
@@ -75,9 +70,29 @@ impl QFormer {
     /// # Errors
     /// A Q-Former that reads no texts, ids that it does not know, or the device's.
     pub fn forward_instructed(&self, image_embeds: &Tensor, ids: &[u32]) -> Result<Tensor> {
-        let queries = self.query_tokens.dim(1)?;
-        let x = Tensor::cat(&[&self.query_tokens, &self.embed(ids)?], 1)?;
-        let x = self.layers(&x, queries, Some(image_embeds))?;
+        self.forward_recorded(image_embeds, ids, None)
+    }
+
+    /// Either of these, without ids or with some; what queries give the rows of the picture in each layer that
+    /// looks at it is written down where that is asked for.
+    ///
+    /// # Errors
+    /// As for [`QFormer::forward_instructed`].
+    pub fn forward_recorded(
+        &self,
+        image_embeds: &Tensor,
+        ids: &[u32],
+        record: Option<&AttentionRecord>,
+    ) -> Result<Tensor> {
+        let (_, queries, hidden) = self.query_tokens.dims3()?;
+        let x = self
+            .query_tokens
+            .broadcast_as((image_embeds.dim(0)?, queries, hidden))?;
+        let x = match ids {
+            [] => x,
+            ids => Tensor::cat(&[&x, &self.embed(ids)?], 1)?,
+        };
+        let x = self.layers(&x, queries, Some((image_embeds, record)))?;
         x.narrow(1, 0, queries)?.contiguous()?.to_dtype(image_embeds.dtype())
     }
 
@@ -97,12 +112,13 @@ impl QFormer {
     }
 
     /// Embeddings of so many queries and of a text behind them, through all layers.
-    fn layers(&self, embeddings: &Tensor, queries: usize, image_embeds: Option<&Tensor>) -> Result<Tensor> {
-        let image = image_embeds.map(|image| image.to_dtype(self.query_tokens.dtype()));
-        let image = image.transpose()?;
+    fn layers(&self, embeddings: &Tensor, queries: usize, image: Option<Image>) -> Result<Tensor> {
+        let dtype = self.query_tokens.dtype();
+        let record = image.and_then(|(_, record)| record);
+        let image = image.map(|(rows, _)| rows.to_dtype(dtype)).transpose()?;
         let mut x = self.layernorm.forward(&embeddings.contiguous()?)?;
         for layer in &self.layers {
-            x = layer.forward(&x, queries, image.as_ref())?;
+            x = layer.forward(&x, queries, image.as_ref().map(|image| (image, record)))?;
         }
         Ok(x)
     }
@@ -129,6 +145,9 @@ impl TextEmbeddings {
     }
 }
 
+/// What the vision tower sees of a picture, and where what queries give it is written down.
+type Image<'a> = (&'a Tensor, Option<&'a AttentionRecord>);
+
 /// A layer of BERT, whose queries have a feed-forward layer of their own where it reads texts.
 struct Layer {
     bert: BertLayer,
@@ -146,7 +165,7 @@ impl Layer {
     }
 
     /// Rows of so many queries and of a text behind them.
-    fn forward(&self, x: &Tensor, queries: usize, image: Option<&Tensor>) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, queries: usize, image: Option<Image>) -> Result<Tensor> {
         let rows = x.dim(1)?;
         let kind = Rows::by_count(x.dim(0)? * rows);
         let x = self.bert.attend(kind, x)?;
@@ -162,9 +181,9 @@ impl Layer {
     }
 
     /// What queries do behind the self-attention.
-    fn forward_queries(&self, rows: Rows, mut x: Tensor, image: Option<&Tensor>) -> Result<Tensor> {
-        if let Some(image) = image {
-            x = self.bert.look_at(rows, x, image)?;
+    fn forward_queries(&self, rows: Rows, mut x: Tensor, image: Option<Image>) -> Result<Tensor> {
+        if let Some((image, record)) = image {
+            x = self.bert.look_at(rows, x, image, record)?;
         }
         self.bert.feed_forward(rows, &x)
     }

@@ -9,8 +9,8 @@ use candle_core::{DType, Result, Tensor};
 use super::config::T5Config;
 use super::precision::of_t5_wo;
 use crate::nn::{
-    self, Activation, JointLinear, Kernels, KvPool, KvShape, Linear, LookedAt, LookingRows, Mask, Paging, RmsNorm,
-    Rows, WeightMatrix, Weights,
+    self, Activation, Attending, AttentionRecord, JointLinear, Kernels, KvPool, KvShape, Linear, LookedAt, LookingRows,
+    Mask, Paging, RmsNorm, Rows, WeightMatrix, Weights,
 };
 use relative::RelativeBias;
 
@@ -206,10 +206,10 @@ impl Block {
 
     /// In the decoder, where every position sees those before it, and the prompt.
     fn decode(&self, x: &Tensor, cached: (usize, &Paging, &mut KvPool), prompts: &[LookingRows]) -> Result<Tensor> {
-        let (index, rows) = (cached.0, cached.1.kind);
+        let (index, rows, record) = (cached.0, cached.1.kind, cached.1.record(Attending::ToLookedAt));
         let mut x = self.add(x, &self.self_attention.of_earlier(x, cached)?)?;
         if let Some(attention) = &self.cross_attention {
-            x = self.add(&x, &attention.of_prompts(rows, &x, index, prompts)?)?;
+            x = self.add(&x, &attention.of_prompts(rows, &x, (index, prompts), record)?)?;
         }
         self.feed_forward(rows, &x)
     }
@@ -310,9 +310,16 @@ impl CrossAttention {
         Ok((self.heads.split_heads(&k)?, self.heads.split_heads(&v)?))
     }
 
-    fn of_prompts(&self, kind: Rows, x: &Tensor, layer: usize, prompts: &[LookingRows]) -> Result<Tensor> {
+    fn of_prompts(
+        &self,
+        kind: Rows,
+        x: &Tensor,
+        (layer, prompts): (usize, &[LookingRows]),
+        record: Option<&AttentionRecord>,
+    ) -> Result<Tensor> {
         let queries = self.q.forward_of(kind, &self.layer_norm.forward(x)?)?;
-        self.o.forward_of(kind, &self.heads.look(&queries, layer, prompts)?)
+        self.o
+            .forward_of(kind, &self.heads.look(&queries, layer, prompts, record)?)
     }
 }
 

@@ -11,6 +11,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
+use super::attention_file::AttentionFile;
 use super::flag_names::FlagNames;
 use super::log::tell;
 use super::options::{GenerationArgs, ModelArgs};
@@ -21,7 +22,7 @@ use crate::engine::{
     BatchLimits, ClientKey, Engine, EngineError, Event, Events, Instruction, LoadedModel, LocalEngine, Purpose,
     QueueLimits, StartError, Submission, Summary, Timings, WrittenAnswer,
 };
-use crate::models::OpenModel;
+use crate::models::{AnswerAttention, OpenModel};
 use crate::processor::Picture;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -56,6 +57,17 @@ pub struct AskArgs {
     /// prints one JSON object a line, in the same order
     #[arg(long, env = "GLIMPSE_BATCH", value_name = "FILE.jsonl")]
     batch: Option<PathBuf>,
+
+    /// Also write what each token of the (first) answer looked at to a file: the cross-attention to the
+    /// picture of each layer (`layer.N`, [heads, queries, 1 + patches], the class token first), how much each
+    /// token drew on each query (`weights`, [tokens, queries]) and on each patch (`maps`, [tokens, rows, columns])
+    #[arg(
+        long,
+        env = "GLIMPSE_ATTENTION",
+        value_name = "FILE.safetensors",
+        conflicts_with = "batch"
+    )]
+    attention: Option<PathBuf>,
 
     #[command(flatten)]
     limits: picture::PictureLimitArgs,
@@ -237,6 +249,21 @@ impl Asker {
         LoadedModel::from(self.engine).unload();
     }
 
+    /// What each token of an answer looked at.
+    ///
+    /// # Errors
+    /// The device's.
+    fn attention(
+        &self,
+        picture: &PreparedPicture,
+        instruction: &Instruction,
+        record: &AnswerRecord,
+    ) -> Result<AnswerAttention, EngineError> {
+        let (instruction, _) = self.settings.of(instruction.clone());
+        let ids = &record.first.token_ids;
+        self.engine.attention(&picture.picture, &instruction, ids)
+    }
+
     /// Resizes a picture for the model.
     pub fn prepare(&self, picture: &Picture) -> PreparedPicture {
         let start = Instant::now();
@@ -338,6 +365,10 @@ pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
     let names_pictures = args.json && args.question.is_some();
     let (pictures, question) = several_pictures::tell_apart(args.question, argument, args.rest)?;
     let instruction = args.prompt.only_instruction(question)?;
+    let attention = args.attention.as_deref().map(AttentionFile::new).transpose()?;
+    if attention.is_some() && (models > 1 || pictures.len() > 1) {
+        return Err(UsageError(ONE_ANSWER.into()).into());
+    }
     if models > 1 {
         let [picture] = pictures.as_slice() else {
             return Err(UsageError(compared_models::ONE_PICTURE.into()).into());
@@ -346,7 +377,7 @@ pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
         let start = |model| Asker::start(model, &settings, &args.generation, 1);
         return compared_models::run(args.model.requests()?, start, &picture, &instruction, args.json);
     }
-    if pictures.len() > 1 || names_pictures {
+    if attention.is_none() && (pictures.len() > 1 || names_pictures) {
         return several_pictures::run(&load()?, &pictures, &instruction, &limits, args.json);
     }
     let argument = pictures.into_iter().next().unwrap_or_default();
@@ -354,20 +385,27 @@ pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
     let picture = picture::open(&argument, &limits)?;
     let asker = load()?;
     let picture = asker.prepare(&picture);
-    if args.json {
-        let record = asker.ask(&picture, instruction, |_| Ok(()))?;
+    let record = if args.json {
+        let record = asker.ask(&picture, instruction.clone(), |_| Ok(()))?;
         writeln!(std::io::stdout(), "{}", serde_json::to_string(&record)?)?;
-        say_no_answer(&record, None);
+        record
     } else {
-        let record = asker.ask(&picture, instruction, |text| print_now(&harmless(text)))?;
+        let record = asker.ask(&picture, instruction.clone(), |text| print_now(&harmless(text)))?;
         print_now("\n")?;
         for text in record.texts().skip(1) {
             print_now(&format!("{}\n", harmless(text)))?;
         }
-        say_no_answer(&record, None);
+        record
+    };
+    say_no_answer(&record, None);
+    if let Some(file) = attention {
+        file.write(&asker.attention(&picture, &instruction, &record)?)?;
     }
     Ok(())
 }
+
+const ONE_ANSWER: &str =
+    "--attention (GLIMPSE_ATTENTION) is for one answer of one model. Name one picture and one model.";
 
 /// Says on standard error that an answer is empty, which standard output shows as nothing.
 pub fn say_no_answer(record: &AnswerRecord, picture: Option<&str>) {

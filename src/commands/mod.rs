@@ -6,6 +6,7 @@
 
 mod addr;
 mod ask;
+mod attention_file;
 mod auto_model;
 mod batch;
 mod capfilt;

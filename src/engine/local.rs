@@ -7,19 +7,22 @@ use super::health::DeviceHealth;
 use super::job::Job;
 use super::loader::{Ended, LoadedModel};
 use super::model_metrics::ModelMetrics;
+use super::prompt::PromptWriter;
 use super::queue::{QueueSender, queue};
 use super::scheduler::BatchLimits;
+use super::scheduler::guarded;
 use super::watch::{StepWatch, look_at};
 use super::worker::{self, Work};
-use super::{Description, Engine, EngineError, Health, QueueLimits, QueueState, StartError, Steps};
-use crate::models::{Kernels, OpenModel};
-use crate::processor::{Picture, Processor};
+use super::{Description, Engine, EngineError, Health, Instruction, QueueLimits, QueueState, StartError, Steps};
+use crate::generation::GenerationError;
+use crate::models::{AnswerAttention, Kernels, OpenModel};
+use crate::processor::Picture;
 
 /// A model with a thread of its own, and a queue before it.
 pub struct LocalEngine {
     queue: QueueSender<Job>,
     description: Description,
-    processor: Arc<Processor>,
+    model: Arc<OpenModel>,
     health: Arc<DeviceHealth>,
     watch: Arc<StepWatch>,
     ended: Ended,
@@ -63,10 +66,11 @@ impl LocalEngine {
         let (ends, ended) = Ended::pair();
         let health = Arc::new(DeviceHealth::new(model.network.device().is_cpu()));
         let watch = Arc::new(StepWatch::new(batches.max_gap));
+        let model = Arc::new(model);
         let engine = Self {
             queue: sender,
-            description: Description::from(&model),
-            processor: Arc::clone(&model.processor),
+            description: Description::from(&*model),
+            model: Arc::clone(&model),
             health: Arc::clone(&health),
             watch: Arc::clone(&watch),
             ended,
@@ -97,6 +101,34 @@ impl LocalEngine {
     }
 }
 
+impl LocalEngine {
+    /// What each token of an answer looked at, by its ids; of a question without earlier turns. It is computed
+    /// in the thread that asks, with the picture encoded and the answer read once more, and is for whoever has
+    /// the model for himself.
+    ///
+    /// # Errors
+    /// The model cannot be asked that, or the device fails.
+    pub fn attention(
+        &self,
+        picture: &Picture,
+        instruction: &Instruction,
+        answer_ids: &[u32],
+    ) -> Result<AnswerAttention, EngineError> {
+        let processor = &self.model.processor;
+        let writer = PromptWriter {
+            processor: &processor.text,
+            is_demo: self.model.is_demo,
+        };
+        let prompt = writer.write(instruction, 0)?;
+        guarded(tracing::Span::current, || {
+            let pixel_values = processor.image.pixel_values(picture).map_err(GenerationError::from)?;
+            let ids = [&prompt.instruction, &prompt.ids, answer_ids];
+            let attention = self.model.network.attention(&pixel_values, ids);
+            Ok(attention.map_err(GenerationError::from)?)
+        })
+    }
+}
+
 impl From<LocalEngine> for LoadedModel {
     fn from(engine: LocalEngine) -> Self {
         let ended = engine.ended.clone();
@@ -118,7 +150,7 @@ impl Engine for LocalEngine {
     }
 
     fn prepare(&self, picture: &Picture) -> Picture {
-        self.processor.image.resize(picture)
+        self.model.processor.image.resize(picture)
     }
 
     fn enqueue(&self, job: Job) -> Result<(), EngineError> {

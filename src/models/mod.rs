@@ -47,6 +47,7 @@ pub use open::{ModelRequest, OpenModel, open};
 pub use plan::ModelPlan;
 
 pub use crate::checkpoint::{hex, readable_bytes, whole_file};
+pub use crate::nn::attention_record::AnswerAttention;
 pub use crate::nn::embedding::{Embedder, Vectors};
 pub use crate::nn::matching::{MatchScore, Matcher};
 pub use crate::nn::nearest::{Ranked, nearest};

@@ -1,6 +1,6 @@
 //! The networks that Glimpse runs, whichever a checkpoint holds.
 
-use candle_core::{Device, Result};
+use candle_core::{Device, Result, Tensor};
 use serde_json::Value;
 
 use super::LoadError;
@@ -12,6 +12,7 @@ use crate::blip2::config::{Blip2Config, ConfigError, LanguageModelConfig, MODEL_
 use crate::blip2::precision::of_model;
 use crate::blip2::retrieval::Blip2Retrieval;
 use crate::checkpoint::lenient_json;
+use crate::nn::attention_record::AnswerAttention;
 use crate::nn::{Precision, VisionConfig, Weights};
 
 /// What a `config.json` describes.
@@ -288,6 +289,21 @@ impl Network {
             // It keeps nothing of a text.
             Self::Blip2Retrieval(_) => {}
             Self::Blip(model) => model.limit_cache(bytes),
+        }
+    }
+
+    /// What each token of an answer looked at: pixel values `[1, 3, h, w]`, and the ids of the instruction (an
+    /// InstructBLIP's alone has any), the prompt and the answer. See [`Blip2::attention`] and
+    /// [`Blip::attention`].
+    ///
+    /// # Errors
+    /// The network writes nothing, there is no answer, or the device's.
+    pub fn attention(&self, pixel_values: &Tensor, ids: [&[u32]; 3]) -> Result<AnswerAttention> {
+        let [instruction, prompt, answer] = ids;
+        match self {
+            Self::Blip2(model) => model.attention(pixel_values, instruction, prompt, answer),
+            Self::Blip2Retrieval(_) => candle_core::bail!("the model compares pictures with texts, and writes none"),
+            Self::Blip(model) => model.attention(&model.encode_picture(pixel_values)?, prompt, answer),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 
+use super::attention_record::AttentionRecord;
 use super::kernels::Kernels;
 use super::precision::Precision;
 use super::weights::Weights;
@@ -56,6 +57,14 @@ impl Attention {
     pub fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Mask>) -> Result<Tensor> {
         let Precision { kernels, weights, .. } = self.precision;
         kernels.attend(q, k, v, self.scale, mask, weights)
+    }
+
+    /// Writes down what [`Attention::forward`] weighs values by, where no mask is added.
+    ///
+    /// # Errors
+    /// As for [`AttentionRecord::add`].
+    pub fn record(&self, q: &Tensor, k: &Tensor, record: &AttentionRecord) -> Result<()> {
+        record.add(q, k, self.scale)
     }
 }
 

@@ -8,6 +8,7 @@
 use candle_core::{Result, Tensor};
 
 use super::attention::Attention as Heads;
+use super::attention_record::{Attending, AttentionRecord};
 use super::cross_attention::LookingRows;
 use super::kv_pool::{KvPool, Paging};
 use super::{Activation, JointLinear, Kernels, LayerNorm, Linear, Rows, Weights};
@@ -77,11 +78,17 @@ impl BertLayer {
     ///
     /// # Errors
     /// The device's.
-    pub fn look_at(&self, rows: Rows, x: Tensor, looked_at: &Tensor) -> Result<Tensor> {
+    pub fn look_at(
+        &self,
+        rows: Rows,
+        x: Tensor,
+        looked_at: &Tensor,
+        record: Option<&AttentionRecord>,
+    ) -> Result<Tensor> {
         let Some(attention) = &self.cross_attention else {
             return Ok(x);
         };
-        attention.of_all(rows, &x, looked_at)
+        attention.of_all(rows, &x, looked_at, record)
     }
 
     /// The last: the feed-forward layer.
@@ -97,9 +104,15 @@ impl BertLayer {
     ///
     /// # Errors
     /// The device's.
-    pub fn encode(&self, index: usize, x: &Tensor, looking: &[LookingRows]) -> Result<Tensor> {
+    pub fn encode(
+        &self,
+        index: usize,
+        x: &Tensor,
+        looking: &[LookingRows],
+        record: Option<&AttentionRecord>,
+    ) -> Result<Tensor> {
         let x = self.attention.of_all(Rows::Prompt, x)?;
-        self.feed_forward(Rows::Prompt, &self.look(Rows::Prompt, index, x, looking)?)
+        self.feed_forward(Rows::Prompt, &self.look(Rows::Prompt, (index, looking), x, record)?)
     }
 
     /// The rows of each sequence see those before them and what they look at: `[1, rows, hidden]` in and
@@ -108,14 +121,20 @@ impl BertLayer {
     /// # Errors
     /// The device's.
     pub fn decode(&self, x: &Tensor, cached: (usize, &Paging, &mut KvPool), looking: &[LookingRows]) -> Result<Tensor> {
-        let (index, rows) = (cached.0, cached.1.kind);
+        let (index, rows, record) = (cached.0, cached.1.kind, cached.1.record(Attending::ToLookedAt));
         let x = self.attention.of_earlier(x, cached)?;
-        self.feed_forward(rows, &self.look(rows, index, x, looking)?)
+        self.feed_forward(rows, &self.look(rows, (index, looking), x, record)?)
     }
 
-    fn look(&self, rows: Rows, index: usize, x: Tensor, looking: &[LookingRows]) -> Result<Tensor> {
+    fn look(
+        &self,
+        rows: Rows,
+        looking: (usize, &[LookingRows]),
+        x: Tensor,
+        record: Option<&AttentionRecord>,
+    ) -> Result<Tensor> {
         match &self.cross_attention {
-            Some(attention) if !looking.is_empty() => attention.of_others(rows, &x, index, looking),
+            Some(attention) if !looking.1.is_empty() => attention.of_others(rows, &x, looking, record),
             _ => Ok(x),
         }
     }
@@ -213,16 +232,25 @@ impl CrossAttention {
         Ok((self.heads.split_heads(&k)?, self.heads.split_heads(&v)?))
     }
 
-    fn of_all(&self, rows: Rows, x: &Tensor, looked_at: &Tensor) -> Result<Tensor> {
+    fn of_all(&self, rows: Rows, x: &Tensor, looked_at: &Tensor, record: Option<&AttentionRecord>) -> Result<Tensor> {
         let (k, v) = self.keys_and_values(looked_at)?;
         let q = self.heads.split_heads(&self.query.forward_of(rows, x)?)?;
+        if let Some(record) = record {
+            self.heads.record(&q, &k, record)?;
+        }
         self.output.forward(rows, &self.heads.forward(&q, &k, &v, None)?, x)
     }
 
-    fn of_others(&self, rows: Rows, x: &Tensor, layer: usize, looking: &[LookingRows]) -> Result<Tensor> {
+    fn of_others(
+        &self,
+        rows: Rows,
+        x: &Tensor,
+        (layer, looking): (usize, &[LookingRows]),
+        record: Option<&AttentionRecord>,
+    ) -> Result<Tensor> {
         let queries = self.query.forward_of(rows, x)?;
         self.output
-            .forward(rows, &self.heads.look(&queries, layer, looking)?, x)
+            .forward(rows, &self.heads.look(&queries, layer, looking, record)?, x)
     }
 }
 

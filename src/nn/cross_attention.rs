@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use candle_core::{Result, Tensor};
 
 use super::attention::Attention;
+use super::attention_record::AttentionRecord;
 
 /// Keys and values of what is looked at (a prompt, a picture), `[1, heads, length, size]` each, of every
 /// layer that looks. Clones share them.
@@ -53,16 +54,26 @@ impl LookedAt {
 }
 
 impl Attention {
-    /// Each row attends to what it looks at: queries `[1, rows, heads * size]` to the same shape.
+    /// Each row attends to what it looks at: queries `[1, rows, heads * size]` to the same shape. The
+    /// weights are written down where all rows look at the same.
     ///
     /// # Errors
     /// There are fewer rows than are counted, or the device's.
-    pub fn look(&self, queries: &Tensor, layer: usize, rows: &[LookingRows]) -> Result<Tensor> {
+    pub fn look(
+        &self,
+        queries: &Tensor,
+        layer: usize,
+        rows: &[LookingRows],
+        record: Option<&AttentionRecord>,
+    ) -> Result<Tensor> {
         let mut start = 0;
         let mut outputs = Vec::with_capacity(rows.len());
         for (count, looked_at) in rows {
             let (k, v) = looked_at.layer(layer);
             let queries = self.split_heads(&queries.narrow(1, start, *count)?)?;
+            if let (Some(record), 1) = (record, rows.len()) {
+                self.record(&queries, k, record)?;
+            }
             outputs.push(self.forward(&queries, k, v, None)?);
             start += count;
         }

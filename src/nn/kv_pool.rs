@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
 
+use super::attention_record::{Attending, AttentionRecord};
 use super::cpu_ops;
 use super::cuda_rules::{self, Ids};
 use super::kernels::{Kernels, attend_by_products};
@@ -104,6 +105,10 @@ impl KvPool {
     ///
     /// `q`, `k` and `v` are `[1, rows, heads * size]`, and so is the result.
     pub fn attend(&mut self, layer: usize, pass: &Paging, [q, k, v]: [&Tensor; 3], scale: f64) -> Result<Tensor> {
+        if let Some(record) = pass.record(Attending::ToEarlier) {
+            let split = |x: &Tensor| x.reshape((1, (), self.shape.heads, self.shape.size))?.transpose(1, 2);
+            record.add(&split(q)?, &split(k)?, scale)?;
+        }
         match (&mut self.layers, &pass.tensors) {
             (Layers::Host(layers), _) => {
                 let [keys, values] = &mut layers[layer];
@@ -153,6 +158,8 @@ pub struct Paging {
     pub kind: Rows,
     /// The angles of its rows, where the network turns queries and keys by their position.
     pub rotation: Option<Rotation>,
+    /// Where what its rows attend to is written down.
+    pub recorded: Option<Arc<AttentionRecord>>,
     /// Of each head what is added to scores, by distance from the farthest to 0.
     bias: Option<Vec<Vec<f32>>>,
     /// For candle's formulation.
@@ -188,9 +195,15 @@ impl Paging {
             rows,
             kind,
             rotation: None,
+            recorded: None,
             bias,
             tensors,
         })
+    }
+
+    /// The record of these attentions, if they are to be recorded.
+    pub fn record(&self, attending: Attending) -> Option<&AttentionRecord> {
+        self.recorded.as_deref().filter(|record| record.of == attending)
     }
 
     /// The position of each row.

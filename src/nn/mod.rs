@@ -7,6 +7,7 @@
 //! - [`matching`]: what networks that compare pictures with texts give and take.
 //!   [`embedding`]: as vectors, for search; [`nearest`]: which are nearest to a text's.
 //! - [`cross_attention`]: what a decoder looks at beside its own text.
+//! - [`attention_record`]: what an answer looked at, for whoever wants to see it.
 //! - [`weights`]: where layers get their tensors from, below a prefix.
 //! - [`packed_weights`]: packed matrices, kept in a file for the next start.
 //! - [`precision`]: in which dtype and weight format, on which device a network computes.
@@ -16,6 +17,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod attention_record;
 pub mod bert;
 mod cpu_ops;
 pub mod cross_attention;
@@ -39,6 +41,7 @@ pub mod weights;
 pub use crate::cpu::Rows;
 pub use activation::Activation;
 pub use attention::{Attention, Mask};
+pub use attention_record::{Attending, AttentionRecord};
 pub use cross_attention::{LookedAt, LookedAtElsewhere, LookingRows};
 pub use joint_linear::JointLinear;
 pub use kernels::Kernels;

@@ -13,7 +13,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-SETS = ["pictures", "checkpoints", "instruct", "retrieval", "blip", "half", "decoding", "presets"]
+SETS = ["pictures", "checkpoints", "instruct", "retrieval", "blip", "half", "decoding", "presets", "attention"]
 
 
 def main():
@@ -37,6 +37,11 @@ def main():
             import presets
 
             presets.write(arguments.out)
+            continue
+        if name == "attention":
+            import attention
+
+            attention.write(arguments.out)
             continue
         if arguments.first == 0:
             shutil.rmtree(folder, ignore_errors=True)

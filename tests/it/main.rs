@@ -2,6 +2,7 @@
 #![cfg(feature = "ssr")]
 
 mod addresses;
+mod attention;
 mod blip;
 mod capfilt;
 mod connections;

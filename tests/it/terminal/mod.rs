@@ -1,6 +1,7 @@
 //! What the terminal promises: answers, and one sentence for everything that goes wrong.
 
 mod answers;
+mod attention;
 mod batch;
 mod caption;
 mod checkpoints;
