@@ -22,7 +22,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from serving import ROOT, processor
+from serving import ROOT, instruction_set, processor
 
 QUESTIONS = ["How many remotes are there?", "What colour is the sofa?"]
 
@@ -161,7 +161,7 @@ def main():
             # Behind each pair: whoever has no time for the next keeps those that were measured.
             device = theirs[options.reference[0]]["device"]
             title = f"# {name}, {options.tokens} tokens, on {machine(options, device)}\n"
-            place = options.device if options.device == "cpu" else device
+            place = instruction_set() if options.device == "cpu" else device
             file = ROOT / "benches/results" / f"{name}-{place}.md".replace(" ", "-")
             file.write_text("\n".join([title, *text]))
 

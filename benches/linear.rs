@@ -14,12 +14,13 @@ use glimpse::cpu::product::{Rows, product_of};
 use glimpse::cpu::{Isa, PackedMatrix, WeightFormat};
 
 /// Rows, inputs and outputs, and where in the model.
-const PROMPTS: [(usize, usize, usize, &str); 5] = [
+const PROMPTS: [(usize, usize, usize, &str); 6] = [
     (257, 1408, 6144, "vision fc1"),
     (257, 6144, 1408, "vision fc2"),
     (32, 768, 3072, "Q-Former intermediate"),
     (40, 2560, 10240, "OPT fc1, prefill"),
     (40, 10240, 2560, "OPT fc2, prefill"),
+    (11, 2560, 10240, "OPT fc1, question"),
 ];
 
 /// Inputs and outputs, and where in the model.

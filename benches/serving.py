@@ -22,13 +22,27 @@ MULTIPART = {"Content-Type": f"multipart/form-data; boundary={EDGE}"}
 JSON = {"Content-Type": "application/json"}
 
 
-def processor():
-    """Name of the processor."""
+def about_processor(field):
+    """What the system says of the first processor under that name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(field))
     except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        return ""
+
+
+def instruction_set():
+    """What Glimpse multiplies with, as `GLIMPSE_ISA` names it."""
+    can = about_processor("flags").split()
+    levels = {"amx_bf16": "amx-bf16", "avx512_bf16": "avx512-bf16", "avx512f": "avx512", "avx2": "avx2"}
+    best = next((level for flag, level in levels.items() if flag in can), platform.machine())
+    return os.environ.get("GLIMPSE_ISA") or best
+
+
+def processor():
+    """Name of the processor, and what it multiplies with: two of one name may differ in it."""
+    name = about_processor("model name") or platform.processor() or platform.machine()
+    return f"{name} with {instruction_set()}"
 
 
 def secret():

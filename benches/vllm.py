@@ -28,7 +28,7 @@ from pathlib import Path
 from PIL import Image
 
 from compare import random_checkpoint
-from serving import HOST, JSON, ROOT, GlimpseVisitor, Refused, Server, Visitor, free_port, glimpse_server, processor
+from serving import HOST, JSON, ROOT, GlimpseVisitor, Refused, Server, Visitor, free_port, glimpse_server, instruction_set, processor
 
 QUESTIONS = ["How many remotes are there?", "What colour is the sofa?"]
 # The prompt as it is sent; vLLM's own template for BLIP-2 knows questions only.
@@ -214,7 +214,8 @@ def main():
             ours = measure(GlimpseVisitor, server, options)
             text += [f"## vLLM in {their_dtype}, Glimpse in {dtype}", "", table(options, theirs.get(their_dtype, {}), ours), ""]
             print("\n".join(text[-3:]), flush=True)
-    (ROOT / f"benches/results/vllm-{name}.md").write_text("\n".join(text))
+    file = f"vllm-{name}-{instruction_set()}.md".replace(" ", "-")
+    (ROOT / "benches/results" / file).write_text("\n".join(text))
 
 
 if __name__ == "__main__":

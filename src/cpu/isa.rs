@@ -24,7 +24,7 @@ pub struct Isa(Level);
 pub(super) enum Level {
     /// Tiles of bf16 beside the next one (Intel's servers, Sapphire Rapids and later).
     AmxBf16,
-    /// AVX-512 with dot products of bf16 pairs (Zen 4, Sapphire Rapids and later).
+    /// AVX-512 with dot products of bf16 pairs and permutations of bytes (Zen 4, Sapphire Rapids and later).
     Avx512Bf16,
     Avx512,
     Avx2,
@@ -61,7 +61,9 @@ impl Level {
             && is_x86_feature_detected!("avx512vl");
         match self {
             Self::AmxBf16 => Self::Avx512Bf16.is_here() && has_tiles(),
-            Self::Avx512Bf16 => avx512 && is_x86_feature_detected!("avx512bf16"),
+            Self::Avx512Bf16 => {
+                avx512 && is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vbmi")
+            }
             Self::Avx512 => avx512,
             Self::Avx2 => avx2,
             Self::Baseline => true,
@@ -130,10 +132,16 @@ impl Isa {
         self.0.name()
     }
 
-    /// Whether products of bf16 pairs are faster here than those of f32: they are twice as fast on
-    /// AMD's, and half as fast on Intel's.
-    pub fn has_bf16_pairs(self) -> bool {
-        self.0 == Level::Avx512Bf16 && !is_intel()
+    /// Whether weights of this format are multiplied as pairs of bf16: where such products are faster than
+    /// those of f32. They are twice as fast on AMD's, and half as fast on Intel's.
+    pub fn multiplies_pairs(self, format: WeightFormat) -> bool {
+        self.0 == Level::Avx512Bf16 && !is_intel() && tile_product::suits(format)
+    }
+
+    /// Whether its lanes can multiply pairs of bf16 at all, however fast.
+    #[cfg(test)]
+    pub(super) fn has_pairs(self) -> bool {
+        self.0 != Level::Avx512
     }
 
     /// What multiplies weights of this format in tiles, if anything does.
@@ -237,7 +245,7 @@ macro_rules! compiled_for_each {
         mod compiled {
             use super::*;
 
-            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx512vbmi,avx2,fma,f16c")]
             pub unsafe fn avx512_bf16(task: $task) {
                 unsafe { $generic::<$crate::cpu::lanes::Avx512Lanes>(task) }
             }

@@ -128,6 +128,27 @@ pub trait Lanes: Copy {
     unsafe fn load_pairs(from: *const u32) -> (Self, Self);
     /// Rounds to bf16 and stores as pairs.
     unsafe fn store_pairs(first: Self, second: Self, to: *mut u32);
+    /// Thirty-two bytes with their sign and another thirty-two behind them, as that many pairs of bf16,
+    /// one of each a pair: exact.
+    #[inline(always)]
+    unsafe fn i8_as_pairs(from: *const i8, to: *mut u32) {
+        for half in [0, LANES] {
+            unsafe {
+                let (first, second) = (Self::load_i8(from.add(half)), Self::load_i8(from.add(2 * LANES + half)));
+                Self::store_pairs(first, second, to.add(half));
+            }
+        }
+    }
+    /// Thirty-two bytes as that many pairs of bf16, of their low halves and their high halves: exact.
+    #[inline(always)]
+    unsafe fn nibbles_as_pairs(from: *const u8, to: *mut u32) {
+        for half in [0, LANES] {
+            unsafe {
+                let (first, second) = Self::load_nibbles(from.add(half));
+                Self::store_pairs(first, second, to.add(half));
+            }
+        }
+    }
     /// `self + a.first * b.first + a.second * b.second` on pairs of bf16: `a` is one pair
     /// for all lanes, `b` sixteen.
     unsafe fn dot_pairs(self, a: u32, b: *const u32) -> Self;
@@ -255,6 +276,11 @@ fn f16_to_f32(half: u16) -> f32 {
 #[inline(always)]
 pub fn pair(first: f32, second: f32) -> u32 {
     (bf16_bits(second) << 16) | bf16_bits(first)
+}
+
+/// The number rounded to bf16 (nearest, ties to even).
+pub fn as_bf16(x: f32) -> f32 {
+    f32::from_bits(bf16_bits(x) << 16)
 }
 
 #[inline(always)]
@@ -408,7 +434,62 @@ mod x86 {
         }
     }
 
-    /// Sixteen lanes in one AVX-512 register. Pairs need AVX512_BF16.
+    /// The bytes of whole numbers in bf16, which has eight bits for them: up to 127 they are exact.
+    struct WholeAsBf16 {
+        low: Aligned<128>,
+        high: Aligned<128>,
+        /// Sixteen low bytes, sixteen high ones; nobody asks for the rest.
+        of_nibbles: Aligned<64>,
+    }
+
+    #[repr(align(64))]
+    struct Aligned<const N: usize>([u8; N]);
+
+    static WHOLE_AS_BF16: WholeAsBf16 = {
+        let (mut low, mut high, mut of_nibbles) = ([0; 128], [0; 128], [0; 64]);
+        let mut number = 0;
+        while number < 128 {
+            let [.., third, fourth] = (number as f32).to_le_bytes();
+            (low[number], high[number]) = (third, fourth);
+            if number < 16 {
+                (of_nibbles[number], of_nibbles[16 + number]) = (third, fourth);
+            }
+            number += 1;
+        }
+        WholeAsBf16 {
+            low: Aligned(low),
+            high: Aligned(high),
+            of_nibbles: Aligned(of_nibbles),
+        }
+    };
+
+    /// Of two rows of 32 bytes, four from each by turns for the lower half of a lane of sixteen, and the same
+    /// sixteen columns further on for its upper half.
+    static INTERLEAVED: Aligned<64> = {
+        let mut order = [0; 64];
+        let mut place = 0;
+        while place < 64 {
+            let (lane, upper, column) = (place / 16, place % 16 / 8, place % 8 / 2);
+            order[place] = (place % 2 * 32 + upper * LANES + lane * 4 + column) as u8;
+            place += 1;
+        }
+        Aligned(order)
+    };
+
+    /// The bytes of a table at the low seven bits of each byte.
+    ///
+    /// # Safety
+    /// The processor has AVX512_VBMI.
+    #[inline(always)]
+    unsafe fn look_up(table: &Aligned<128>, index: __m512i) -> __m512i {
+        unsafe {
+            let first = _mm512_loadu_si512(table.0.as_ptr().cast());
+            let second = _mm512_loadu_si512(table.0.as_ptr().add(64).cast());
+            _mm512_permutex2var_epi8(first, index, second)
+        }
+    }
+
+    /// Sixteen lanes in one AVX-512 register. Pairs need AVX512_BF16 and AVX512_VBMI.
     #[derive(Clone, Copy)]
     pub struct Avx512Lanes(__m512);
 
@@ -494,6 +575,40 @@ mod x86 {
                 let second: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(second.0));
                 let second = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(second));
                 _mm512_storeu_si512(to.cast(), _mm512_or_si512(_mm512_cvtepu16_epi32(first), second));
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn i8_as_pairs(from: *const i8, to: *mut u32) {
+            unsafe {
+                // Sixteen bytes of outputs that one register of pairs has, and sixteen of the other, in each lane.
+                let order = _mm512_loadu_si512(INTERLEAVED.0.as_ptr().cast());
+                let bytes = _mm512_permutexvar_epi8(order, _mm512_loadu_si512(from.cast()));
+                let magnitude = _mm512_abs_epi8(bytes);
+                let low = look_up(&WHOLE_AS_BF16.low, magnitude);
+                let high = look_up(&WHOLE_AS_BF16.high, magnitude);
+                // high | (bytes & sign)
+                let sign = _mm512_set1_epi8(i8::MIN);
+                let high = _mm512_ternarylogic_epi32::<0xf8>(high, bytes, sign);
+                _mm512_storeu_si512(to.cast(), _mm512_unpacklo_epi8(low, high));
+                _mm512_storeu_si512(to.add(LANES).cast(), _mm512_unpackhi_epi8(low, high));
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn nibbles_as_pairs(from: *const u8, to: *mut u32) {
+            unsafe {
+                // Sixteen numbers' low bytes, and then their high ones.
+                let table = _mm512_loadu_si512(WHOLE_AS_BF16.of_nibbles.0.as_ptr().cast());
+                let shifts = _mm512_set1_epi64(0x0c0c_0808_0404_0000);
+                let (fifteen, high) = (_mm512_set1_epi8(15), _mm512_set1_epi16(0x1000));
+                for half in [0, LANES] {
+                    let bytes = _mm512_cvtepu16_epi64(_mm_loadu_si128(from.add(half).cast()));
+                    let each = _mm512_multishift_epi64_epi8(shifts, bytes);
+                    // (each & fifteen) | high
+                    let index = _mm512_ternarylogic_epi32::<0xf8>(high, each, fifteen);
+                    _mm512_storeu_si512(to.add(half).cast(), _mm512_permutexvar_epi8(index, table));
+                }
             }
         }
 

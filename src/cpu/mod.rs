@@ -7,7 +7,8 @@
 //!   [`lanes`]: what kernels need of one, sixteen numbers at a time.
 //! - [`mod@format`]: the number formats, and how a block of weights is laid out.
 //! - [`matrix`]: a packed matrix; `pack` and `quantise`: how weights come into it.
-//! - [`product`]: a matrix product on all cores; `product_kernel`: its inner loops.
+//! - [`product`]: a matrix product on all cores; `product_kernel`: its inner loops, and `pair_kernel` the one
+//!   where pairs of bf16 are multiplied at once (AMD's AVX-512).
 //!   `tile_product` is the one where `tile_unit` has a unit that multiplies tiles (Intel's AMX).
 //! - [`attention`]: softmax attention of one head; [`paged_attention`]: over keys and values in blocks.
 //! - [`norm`] and [`activation`]: layer norm and the RMS norm, ReLU and the GELUs.
@@ -22,6 +23,7 @@ pub mod matrix;
 pub mod norm;
 mod pack;
 pub mod paged_attention;
+mod pair_kernel;
 pub mod product;
 mod product_kernel;
 mod quantise;

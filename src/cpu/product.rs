@@ -9,18 +9,19 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::format::WeightFormat;
 use super::isa::Isa;
-use super::lanes::pair;
+use super::lanes::{as_bf16, pair};
 use super::matrix::{BLOCK, PANEL, PackedMatrix};
+use super::pair_kernel::multiply_pairs;
 use super::product_kernel::{BlockTask, Output, RowTask, multiply_blocks, multiply_row, multiply_tokens};
 use super::tile_product::tile_product;
 
 /// Multiplications below which waking another core costs more than it brings.
 pub(super) const WORTH_A_CORE: usize = 1 << 16;
 
-/// Whose rows they are, and so how they are multiplied where no tiles are ([`Isa::tile_unit`]); on
-/// tiles weights and rows of either kind are rounded to bf16.
+/// Whose rows they are, and so how they are multiplied where neither tiles are ([`Isa::tile_unit`]) nor
+/// pairs of bf16 ([`Isa::multiplies_pairs`]); there rows of either kind are rounded to bf16, and on tiles
+/// weights as well.
 ///
 /// The caller says it: if their number decided, an answer would depend on who else asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +29,7 @@ pub enum Rows {
     /// One row, the newest token's, of each of some sequences: decoding. Weights are multiplied
     /// as they are stored, in f32: made for few rows, where reading the weights takes the time.
     Tokens,
-    /// The rows of whole sequences: prefill and pictures. Weights are unpacked first, and where
-    /// that is faster, weights and rows are rounded to bf16 ([`Isa::has_bf16_pairs`]): made
+    /// The rows of whole sequences: prefill and pictures. Weights are unpacked first: made
     /// for many rows, where multiplying takes the time.
     Prompt,
 }
@@ -59,8 +59,9 @@ pub(super) fn product_on(isa: Isa, rows: Rows, x: &[f32], matrix: &PackedMatrix,
     match (rows, count) {
         (_, 0) => {}
         _ if let Some(unit) = isa.tile_unit(matrix.format()) => tile_product(isa, unit, x, matrix, bias, output),
+        _ if isa.multiplies_pairs(matrix.format()) => several_rows(isa, Way::Pairs, x, matrix, bias, output),
         (Rows::Tokens, 1) => one_row(isa, x, matrix, bias, output),
-        _ => several_rows(isa, rows, x, matrix, bias, output),
+        _ => several_rows(isa, Way::Numbers(rows), x, matrix, bias, output),
     }
     // SAFETY: each of them writes all outputs of all rows.
     unsafe { product.set_len(numbers) };
@@ -71,10 +72,11 @@ fn bias_of(bias: Option<&[f32]>, panel: usize) -> Option<&[f32; PANEL]> {
     bias.and_then(|bias| bias[panel * PANEL..].first_chunk())
 }
 
-/// The sum of each block of a row, which is padded to whole blocks here.
-fn block_sums(row: &[f32]) -> impl Iterator<Item = f32> {
+/// The sum of each block of a row as it is packed, which is padded to whole blocks here.
+fn block_sums(row: &[f32], packed: impl Fn(f32) -> f32) -> impl Iterator<Item = f32> {
     // The zeros of the padding change no sum.
-    row.chunks(BLOCK).map(|block| block.iter().sum())
+    row.chunks(BLOCK)
+        .map(move |block| block.iter().map(|&x| packed(x)).sum())
 }
 
 fn one_row(isa: Isa, row: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, output: &mut [MaybeUninit<f32>]) {
@@ -82,7 +84,7 @@ fn one_row(isa: Isa, row: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, o
     if row.len() < matrix.padded_inputs() {
         padded.to_mut().resize(matrix.padded_inputs(), 0.0);
     }
-    let sums = sums_of_blocks(row, matrix);
+    let sums = sums_of_blocks(row, matrix, |x| x);
     let panels_worth = (WORTH_A_CORE / (padded.len() * PANEL)).max(1);
     output
         .par_chunks_mut(PANEL)
@@ -104,15 +106,34 @@ fn one_row(isa: Isa, row: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, o
         });
 }
 
+/// How several rows are multiplied, and packed for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// In f32.
+    Numbers(Rows),
+    /// In pairs of bf16, be it a single row.
+    Pairs,
+}
+
+impl Way {
+    /// Rows whose sums are in registers together.
+    fn rows_at_once(self, isa: Isa) -> usize {
+        match (self, isa.rows_at_once()) {
+            (Self::Pairs | Self::Numbers(Rows::Prompt), (most, _)) => most,
+            (Self::Numbers(Rows::Tokens), (_, most)) => most,
+        }
+    }
+}
+
 fn several_rows(
     isa: Isa,
-    rows: Rows,
+    way: Way,
     x: &[f32],
     matrix: &PackedMatrix,
     bias: Option<&[f32]>,
     output: &mut [MaybeUninit<f32>],
 ) {
-    let inputs = PackedRows::pack(isa, rows, x, matrix);
+    let inputs = PackedRows::pack(isa, way, x, matrix);
     let stride = matrix.outputs();
     let target = Shared(output.as_mut_ptr().cast::<f32>());
     // Few panels are shared out with the rows cut as well, so that all cores have work.
@@ -144,7 +165,7 @@ fn several_rows(
             };
             let columns = (stride - panel * PANEL).min(PANEL);
             // SAFETY: these columns of these rows are within the output, and this task's alone.
-            unsafe { multiply_columns(isa, rows, task, columns) };
+            unsafe { multiply_columns(isa, way, task, columns) };
         });
 }
 
@@ -153,10 +174,11 @@ fn several_rows(
 /// # Safety
 /// So many numbers can be written, and nobody else reads or writes them, in each row of the
 /// blocks as [`BlockTask::output`] says where it is.
-unsafe fn multiply_columns(isa: Isa, rows: Rows, mut task: BlockTask, columns: usize) {
-    let multiply = match rows {
-        Rows::Tokens => multiply_tokens,
-        Rows::Prompt => multiply_blocks,
+unsafe fn multiply_columns(isa: Isa, way: Way, mut task: BlockTask, columns: usize) {
+    let multiply = match way {
+        Way::Pairs => multiply_pairs,
+        Way::Numbers(Rows::Tokens) => multiply_tokens,
+        Way::Numbers(Rows::Prompt) => multiply_blocks,
     };
     if columns == PANEL {
         // SAFETY: says the caller.
@@ -212,7 +234,7 @@ impl<T> Shared<T> {
 pub struct PackedRows {
     /// `[blocks][padded inputs][rows of the block]` f32, or half as many pairs of bf16.
     numbers: Vec<u32>,
-    /// `[padded inputs / 32][rows]`: the sum of each 32 inputs, where the weights' way asks for it.
+    /// `[padded inputs / 32][rows]`: the sum of each 32 inputs as they were packed, where the way asks for it.
     sums: Vec<f32>,
     rows: usize,
     blocks: usize,
@@ -221,21 +243,18 @@ pub struct PackedRows {
 }
 
 impl PackedRows {
-    fn pack(isa: Isa, rows: Rows, x: &[f32], matrix: &PackedMatrix) -> Self {
+    fn pack(isa: Isa, way: Way, x: &[f32], matrix: &PackedMatrix) -> Self {
         let (inputs, padded) = (matrix.inputs(), matrix.padded_inputs());
-        let pairs = rows == Rows::Prompt
-            && isa.has_bf16_pairs()
-            && !matches!(matrix.format(), WeightFormat::F32 | WeightFormat::F16);
+        let pairs = way == Way::Pairs;
         let count = x.len() / inputs;
         let width = if pairs { padded / 2 } else { padded };
-        let most = match (rows, isa.rows_at_once()) {
-            (Rows::Prompt, (most, _)) | (Rows::Tokens, (_, most)) => most,
-        };
+        let most = way.rows_at_once(isa);
         let mut packed = Self {
             numbers: vec![0; count * width],
-            sums: match rows {
-                Rows::Tokens => sums_of_blocks(x, matrix),
-                Rows::Prompt => Vec::new(),
+            sums: match way {
+                Way::Pairs => sums_of_blocks(x, matrix, as_bf16),
+                Way::Numbers(Rows::Tokens) => sums_of_blocks(x, matrix, |x| x),
+                Way::Numbers(Rows::Prompt) => Vec::new(),
             },
             rows: count,
             blocks: count.div_ceil(most),
@@ -311,7 +330,7 @@ impl PackedRows {
 
 /// `[inputs / 32, rounded up][rows]`: what the weights' offsets are multiplied by; zeros that nobody
 /// reads where the weights have none.
-fn sums_of_blocks(x: &[f32], matrix: &PackedMatrix) -> Vec<f32> {
+fn sums_of_blocks(x: &[f32], matrix: &PackedMatrix, packed: impl Fn(f32) -> f32) -> Vec<f32> {
     let inputs = matrix.inputs();
     let count = x.len() / inputs;
     let mut sums = vec![0.0; inputs.div_ceil(BLOCK) * count];
@@ -320,7 +339,9 @@ fn sums_of_blocks(x: &[f32], matrix: &PackedMatrix) -> Vec<f32> {
     }
     for (index, row) in x.chunks_exact(inputs).enumerate() {
         let places = sums[index..].iter_mut().step_by(count);
-        places.zip(block_sums(row)).for_each(|(place, sum)| *place = sum);
+        places
+            .zip(block_sums(row, &packed))
+            .for_each(|(place, sum)| *place = sum);
     }
     sums
 }
@@ -354,7 +375,9 @@ pub(super) mod tests {
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 
+    use super::super::format::WeightFormat;
     use super::super::matrix::InMemory;
+    use super::super::tile_product;
     use super::*;
 
     pub fn numbers(rng: &mut StdRng, count: usize) -> Vec<f32> {
@@ -409,10 +432,7 @@ pub(super) mod tests {
                 let expected = textbook(&rows, &matrix, &bias);
                 for (isa, way) in ways() {
                     let got = product_on(isa, way, &rows, &matrix, Some(&bias));
-                    let in_pairs = isa.has_bf16_pairs()
-                        && way == Rows::Prompt
-                        && !matches!(format, WeightFormat::F32 | WeightFormat::F16);
-                    let rounded = in_pairs || isa.tile_unit(format).is_some();
+                    let rounded = isa.multiplies_pairs(format) || isa.tile_unit(format).is_some();
                     let tolerance = (inputs as f32).sqrt() * if rounded { 6e-3 } else { 3e-6 } + 1e-6;
                     for (got, expected) in got.iter().zip(&expected) {
                         assert!(
@@ -457,6 +477,50 @@ pub(super) mod tests {
                                 "row {row} of {count}, {format:?} on {isa:?} as {way:?}"
                             );
                         }
+                    }
+                }
+            }
+        }
+    }
+
+    /// In pairs, on whatever multiplies them, at once or one after the other.
+    fn in_pairs(isa: Isa, x: &[f32], matrix: &PackedMatrix, bias: &[f32]) -> Vec<f32> {
+        let mut output = vec![MaybeUninit::uninit(); x.len() / matrix.inputs() * matrix.outputs()];
+        several_rows(isa, Way::Pairs, x, matrix, Some(bias), &mut output);
+        // SAFETY: all of it was written.
+        output.iter().map(|x| unsafe { x.assume_init() }).collect()
+    }
+
+    #[test]
+    fn pairs_are_multiplied_exactly_and_rows_alone_as_with_others() {
+        let mut rng = StdRng::seed_from_u64(7);
+        // More rows than a block of weights is unpacked for.
+        let shapes = [(1, 31, 33), (13, 64, 32), (40, 300, 70), (270, 96, 40)];
+        let shapes = if cfg!(miri) { &shapes[..1] } else { &shapes };
+        for &(count, inputs, outputs) in shapes {
+            // Rows that are bf16 already: what is left is the sums' own rounding.
+            let rows: Vec<f32> = numbers(&mut rng, count * inputs).into_iter().map(as_bf16).collect();
+            let weights = numbers(&mut rng, outputs * inputs);
+            let mut bias = numbers(&mut rng, outputs);
+            bias.resize(outputs.next_multiple_of(PANEL), 0.0);
+            let formats = WeightFormat::ALL
+                .into_iter()
+                .filter(|&format| tile_product::suits(format));
+            for format in formats {
+                let matrix = pack(&weights, inputs, format);
+                let expected = textbook(&rows, &matrix, &bias);
+                for isa in Isa::all().into_iter().filter(|isa| isa.has_pairs()) {
+                    let got = in_pairs(isa, &rows, &matrix, &bias);
+                    for (got, expected) in got.iter().zip(&expected) {
+                        let tolerance = (inputs as f32).sqrt() * 3e-6 + 1e-6;
+                        assert!(
+                            (got - expected).abs() <= tolerance,
+                            "{count} x {inputs} x {outputs}, {format:?} on {isa:?}: {got} instead of {expected}"
+                        );
+                    }
+                    for (row, together) in rows.chunks(inputs).zip(got.chunks(outputs)) {
+                        let alone = in_pairs(isa, row, &matrix, &bias);
+                        assert_eq!(together, alone, "a row of {count}, {format:?} on {isa:?}");
                     }
                 }
             }

@@ -22,7 +22,7 @@ const TOKENS_AT_A_TIME: usize = 32;
 const AHEAD: usize = 4096;
 
 /// Bytes of a cache line.
-const LINE: usize = 64;
+pub const LINE: usize = 64;
 
 /// Inputs that are unpacked at a time; a tile of them stays in the first cache.
 const DEPTH: usize = 8 * BLOCK;
@@ -72,8 +72,10 @@ macro_rules! by_rows {
     };
 }
 
+pub(super) use by_rows;
+
 /// The two registers that hold one number for each of a panel's outputs.
-type Pair<L> = [L; 2];
+pub type Pair<L> = [L; 2];
 
 /// # Safety
 /// Compiled for the instruction set of `L`; `16 WIDTH` numbers can be read there.
@@ -157,7 +159,7 @@ unsafe fn times<L: Lanes>(pair: Pair<L>, factor: f32) -> Pair<L> {
 /// # Safety
 /// Compiled for the instruction set of `L`; `block` is a whole block of this format.
 #[inline(always)]
-unsafe fn scale_and_offset<L: Lanes>(format: WeightFormat, block: *const u8) -> Option<(Pair<L>, Option<Pair<L>>)> {
+pub unsafe fn scale_and_offset<L: Lanes>(format: WeightFormat, block: *const u8) -> Option<(Pair<L>, Option<Pair<L>>)> {
     unsafe {
         let factors = block.add(format.weight_bytes()).cast::<u16>();
         match format {
@@ -451,10 +453,9 @@ unsafe fn add_scaled<L: Lanes, const ROWS: usize>(parts: &[L; ROWS], scale: L, t
     }
 }
 
-/// Weights as the multiplication wants them: `[inputs][32]` f32, or `[inputs / 2][32]`
-/// pairs of bf16.
+/// Weights as the multiplication wants them: `[inputs][32]`.
 #[repr(align(64))]
-struct Tile([MaybeUninit<u32>; DEPTH * PANEL]);
+struct Tile([MaybeUninit<f32>; DEPTH * PANEL]);
 
 /// Unpacks `depth` inputs from `input` on; numbers that need no unpacking stay where they are.
 ///
@@ -462,17 +463,17 @@ struct Tile([MaybeUninit<u32>; DEPTH * PANEL]);
 /// Compiled for the instruction set of `L`; the panel has `depth` inputs from `input` on, both whole blocks, and `depth` is at
 /// most [`DEPTH`].
 #[inline(always)]
-unsafe fn unpack<L: Lanes>(panel: &Panel, input: usize, depth: usize, pairs: bool, tile: &mut Tile) -> *const u32 {
-    if panel.format == WeightFormat::F32 || (pairs && panel.format == WeightFormat::Bf16) {
+unsafe fn unpack<L: Lanes>(panel: &Panel, input: usize, depth: usize, tile: &mut Tile) -> *const f32 {
+    if panel.format == WeightFormat::F32 {
         // SAFETY: the input is one of the panel's, says the caller.
         return unsafe { panel.block(input) }.cast();
     }
-    let out = tile.0.as_mut_ptr().cast::<u32>();
+    let out = tile.0.as_mut_ptr().cast::<f32>();
     for start in (0..depth).step_by(BLOCK) {
         // SAFETY: as above, and the tile has room for the depth.
         unsafe {
-            let out = out.add(start * PANEL / if pairs { 2 } else { 1 });
-            unpack_stored::<L>(panel.format, panel.block(input + start), pairs, out);
+            let out = out.add(start * PANEL).cast();
+            unpack_stored::<L>(panel.format, panel.block(input + start), false, out);
         }
     }
     out
@@ -544,10 +545,9 @@ unsafe fn unpack_block<L: Lanes>(format: WeightFormat, block: *const u8, pairs: 
 /// columns of as many of the tile; in each row of the output they can be read and written.
 #[inline(always)]
 unsafe fn multiply<L: Lanes, const ROWS: usize, const WIDTH: usize>(
-    inputs: *const u32,
-    tile: *const u32,
+    inputs: *const f32,
+    tile: *const f32,
     depth: usize,
-    pairs: bool,
     first: Option<[L; WIDTH]>,
     output: Output,
 ) {
@@ -558,22 +558,10 @@ unsafe fn multiply<L: Lanes, const ROWS: usize, const WIDTH: usize>(
                 *sums = load(output.start.add(row * output.stride));
             }
         }
-        if pairs {
-            for i in 0..depth / 2 {
-                let weights = tile.add(i * PANEL);
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let x = *inputs.add(i * ROWS + row);
-                    for (column, sum) in sums.iter_mut().enumerate() {
-                        *sum = sum.dot_pairs(x, weights.add(column * LANES));
-                    }
-                }
-            }
-        } else {
-            for i in 0..depth {
-                let weights: [L; WIDTH] = load(tile.add(i * PANEL).cast());
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    fma(weights, L::splat(*inputs.cast::<f32>().add(i * ROWS + row)), sums);
-                }
+        for i in 0..depth {
+            let weights: [L; WIDTH] = load(tile.add(i * PANEL));
+            for (row, sums) in sums.iter_mut().enumerate() {
+                fma(weights, L::splat(*inputs.add(i * ROWS + row)), sums);
             }
         }
         for (row, sums) in sums.iter().enumerate() {
@@ -590,7 +578,6 @@ unsafe fn multiply<L: Lanes, const ROWS: usize, const WIDTH: usize>(
 /// Compiled for the instruction set of `L`; see [`multiply_blocks`].
 #[inline(always)]
 unsafe fn blocks<L: Lanes>(task: &BlockTask) {
-    let pairs = task.inputs.pairs();
     let padded = task.inputs.padded();
     let mut tile = Tile([MaybeUninit::uninit(); DEPTH * PANEL]);
     unsafe {
@@ -600,7 +587,7 @@ unsafe fn blocks<L: Lanes>(task: &BlockTask) {
         };
         for input in (0..padded).step_by(DEPTH) {
             let depth = DEPTH.min(padded - input);
-            let tile = unpack::<L>(&task.panel, input, depth, pairs, &mut tile);
+            let tile = unpack::<L>(&task.panel, input, depth, &mut tile);
             // Where registers are few, one half of the outputs is summed after the other.
             if L::WHOLE_PANEL {
                 let first = (input == 0).then_some(bias);
@@ -625,22 +612,21 @@ unsafe fn multiply_all<L: Lanes, const WIDTH: usize>(
     task: &BlockTask,
     input: usize,
     depth: usize,
-    tile: *const u32,
+    tile: *const f32,
     first: Option<[L; WIDTH]>,
     column: usize,
 ) {
-    let pairs = task.inputs.pairs();
     let (first_row, _) = task.inputs.block(task.blocks.start);
     for block in task.blocks.clone() {
         let (start, rows) = task.inputs.block(block);
         unsafe {
-            let inputs = task.inputs.at(start, rows, input);
+            let inputs = task.inputs.at(start, rows, input).cast();
             let tile = tile.add(column);
             let output = Output {
                 start: task.output.start.add((start - first_row) * task.output.stride + column),
                 ..task.output
             };
-            by_rows!(L::TILE_ROWS, rows, ROWS => multiply::<L, ROWS, WIDTH>(inputs, tile, depth, pairs, first, output));
+            by_rows!(L::TILE_ROWS, rows, ROWS => multiply::<L, ROWS, WIDTH>(inputs, tile, depth, first, output));
         }
     }
 }
@@ -674,6 +660,7 @@ pub fn multiply_row(isa: Isa, task: &mut RowTask) {
 /// The rows are longer than the panel's inputs, or there are fewer blocks of them.
 pub unsafe fn multiply_blocks(isa: Isa, task: &BlockTask) {
     check(task);
+    assert!(!task.inputs.pairs(), "rows are f32 here");
     // SAFETY: the panel has the rows' inputs, and the output is the caller's promise.
     unsafe { blocks_on(isa, task) }
 }
@@ -687,12 +674,14 @@ pub unsafe fn multiply_blocks(isa: Isa, task: &BlockTask) {
 /// As for [`multiply_blocks`], and if the rows are not packed as those of tokens.
 pub unsafe fn multiply_tokens(isa: Isa, task: &BlockTask) {
     check(task);
-    assert!(!task.inputs.pairs(), "rows of tokens are f32");
+    assert!(!task.inputs.pairs(), "rows are f32 here");
     // SAFETY: as above.
     unsafe { tokens_on(isa, task) }
 }
 
-fn check(task: &BlockTask) {
+/// # Panics
+/// The rows are longer than the panel's inputs, or there are fewer blocks of them.
+pub fn check(task: &BlockTask) {
     assert!(
         task.inputs.padded() <= task.panel.padded_inputs() && task.blocks.end <= task.inputs.blocks(),
         "{} inputs of blocks {:?} against a panel of {}",
