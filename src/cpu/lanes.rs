@@ -128,6 +128,16 @@ pub trait Lanes: Copy {
     unsafe fn load_pairs(from: *const u32) -> (Self, Self);
     /// Rounds to bf16 and stores as pairs.
     unsafe fn store_pairs(first: Self, second: Self, to: *mut u32);
+    /// Thirty-two numbers rounded to bf16, each with its neighbour, as sixteen pairs.
+    #[inline(always)]
+    unsafe fn neighbours_as_pairs(from: *const f32, to: *mut u32) {
+        for index in 0..LANES {
+            unsafe {
+                to.add(index)
+                    .write(pair(*from.add(2 * index), *from.add(2 * index + 1)))
+            };
+        }
+    }
     /// Thirty-two bytes with their sign and another thirty-two behind them, as that many pairs of bf16,
     /// one of each a pair: exact.
     #[inline(always)]
@@ -575,6 +585,15 @@ mod x86 {
                 let second: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(second.0));
                 let second = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(second));
                 _mm512_storeu_si512(to.cast(), _mm512_or_si512(_mm512_cvtepu16_epi32(first), second));
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn neighbours_as_pairs(from: *const f32, to: *mut u32) {
+            unsafe {
+                let (first, second) = (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(LANES)));
+                let pairs: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(second, first));
+                _mm512_storeu_si512(to.cast(), pairs);
             }
         }
 

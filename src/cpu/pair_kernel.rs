@@ -18,8 +18,11 @@ use super::product_kernel::{BlockTask, LINE, by_rows, check, scale_and_offset};
 /// Blocks of rows that a block of weights is unpacked for; their sums stay in the first cache.
 const BLOCKS_AT_A_TIME: usize = 11;
 
-/// Rows of these blocks at most.
-const ROWS_AT_A_TIME: usize = BLOCKS_AT_A_TIME * 12;
+/// Rows of a block at most, as [`Lanes::TILE_ROWS`] says.
+const MOST_ROWS: usize = 12;
+
+/// Rows of the blocks of a time at most.
+const ROWS_AT_A_TIME: usize = BLOCKS_AT_A_TIME * MOST_ROWS;
 
 /// Bytes between the weights that are multiplied and those that are fetched meanwhile.
 const AHEAD: usize = 4096;
@@ -167,14 +170,8 @@ unsafe fn add_columns<L: Lanes, const ROWS: usize, const WIDTH: usize>(
     unsafe {
         let sums = with.sums.add(from * LANES);
         let at = |row: usize, column: usize| sums.add(row * PANEL + column * LANES);
+        // From zero also where nothing is scaled: products that wait for sums to be loaded take a sixth more time.
         let mut parts = [[L::splat(0.0); WIDTH]; ROWS];
-        if format == WeightFormat::Bf16 {
-            for (row, parts) in parts.iter_mut().enumerate() {
-                for (column, part) in parts.iter_mut().enumerate() {
-                    *part = L::load(at(row, column));
-                }
-            }
-        }
         for two in 0..BLOCK / 2 {
             let weights = with.weights.add(two * PANEL + from * LANES);
             for (row, parts) in parts.iter_mut().enumerate() {
@@ -184,14 +181,11 @@ unsafe fn add_columns<L: Lanes, const ROWS: usize, const WIDTH: usize>(
                 }
             }
         }
-        let factors = scale_and_offset::<L>(format, with.stored);
+        let one = [L::splat(1.0); 2];
+        let (scale, offset) = scale_and_offset::<L>(format, with.stored).unwrap_or((one, None));
         for (row, parts) in parts.into_iter().enumerate() {
             for (column, part) in parts.into_iter().enumerate() {
                 let at = at(row, column);
-                let Some((scale, offset)) = factors else {
-                    part.store(at);
-                    continue;
-                };
                 let mut sum = part.mul_add(scale[from + column], L::load(at));
                 if let Some(offset) = offset {
                     sum = offset[from + column].mul_add(L::splat(*with.totals.add(row)), sum);
@@ -202,6 +196,49 @@ unsafe fn add_columns<L: Lanes, const ROWS: usize, const WIDTH: usize>(
     }
 }
 
+/// 32 inputs of all rows, to be packed as pairs.
+pub struct PairsTask<'a> {
+    /// `[rows, inputs]`
+    pub x: &'a [f32],
+    pub inputs: usize,
+    /// The first of the 32; there may be fewer.
+    pub from: usize,
+    /// Where each block of rows begins, and where the last one ends.
+    pub starts: &'a [usize],
+    /// `[blocks][16][rows of the block]`
+    pub to: &'a mut [u32],
+}
+
+/// # Safety
+/// Compiled for the instruction set of `L`.
+#[inline(always)]
+unsafe fn pack<L: Lanes>(task: &mut PairsTask) {
+    let mut rows = task.x.chunks_exact(task.inputs);
+    let mut rest = &mut *task.to;
+    for block in task.starts.windows(2) {
+        let count = block[1] - block[0];
+        let mut pairs = [[0; BLOCK / 2]; MOST_ROWS];
+        for (row, pairs) in rows.by_ref().take(count).zip(&mut pairs) {
+            let numbers = &row[task.from..];
+            let mut padded = [0.0; BLOCK];
+            let numbers = numbers.first_chunk().unwrap_or_else(|| {
+                padded[..numbers.len()].copy_from_slice(numbers);
+                &padded
+            });
+            // SAFETY: 32 numbers are there, and room for half as many pairs.
+            unsafe { L::neighbours_as_pairs(numbers.as_ptr(), pairs.as_mut_ptr()) };
+        }
+        let (to, others) = std::mem::take(&mut rest).split_at_mut(count * BLOCK / 2);
+        for (two, places) in to.chunks_exact_mut(count).enumerate() {
+            for (place, pairs) in places.iter_mut().zip(&pairs) {
+                *place = pairs[two];
+            }
+        }
+        rest = others;
+    }
+}
+
+compiled_for_each!(pub pack_pairs, pack, &mut PairsTask);
 compiled_for_each!(unsafe panel_on, panel, &BlockTask);
 
 /// One panel's part of a product with several blocks of rows that were packed as pairs.

@@ -10,9 +10,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::isa::Isa;
-use super::lanes::{as_bf16, pair};
+use super::lanes::as_bf16;
 use super::matrix::{BLOCK, PANEL, PackedMatrix};
-use super::pair_kernel::multiply_pairs;
+use super::pair_kernel::{PairsTask, multiply_pairs, pack_pairs};
 use super::product_kernel::{BlockTask, Output, RowTask, multiply_blocks, multiply_row, multiply_tokens};
 use super::tile_product::tile_product;
 
@@ -232,7 +232,8 @@ impl<T> Shared<T> {
 /// Rows in blocks of as many as an instruction set's registers have sums for, and within a
 /// block input after input, so that the kernel reads them from front to back.
 pub struct PackedRows {
-    /// `[blocks][padded inputs][rows of the block]` f32, or half as many pairs of bf16.
+    /// `[blocks][padded inputs][rows of the block]` f32; `[padded inputs / 32][blocks][16][rows of the block]`
+    /// pairs of bf16.
     numbers: Vec<u32>,
     /// `[padded inputs / 32][rows]`: the sum of each 32 inputs as they were packed, where the way asks for it.
     sums: Vec<f32>,
@@ -261,22 +262,49 @@ impl PackedRows {
             padded,
             pairs,
         };
-        let mut rest = packed.numbers.as_mut_slice();
-        let mut pieces = Vec::with_capacity(packed.blocks);
-        for block in 0..packed.blocks {
-            let (start, end) = (
-                start_of(block, packed.blocks, count),
-                start_of(block + 1, packed.blocks, count),
-            );
-            let (piece, others) = rest.split_at_mut((end - start) * width);
+        if pairs {
+            packed.put_pairs(isa, x, inputs);
+        } else {
+            packed.put_numbers(x, inputs);
+        }
+        packed
+    }
+
+    fn put_numbers(&mut self, x: &[f32], inputs: usize) {
+        let (padded, count, blocks) = (self.padded, self.rows, self.blocks);
+        let mut rest = self.numbers.as_mut_slice();
+        let mut pieces = Vec::with_capacity(blocks);
+        for block in 0..blocks {
+            let (start, end) = (start_of(block, blocks, count), start_of(block + 1, blocks, count));
+            let (piece, others) = rest.split_at_mut((end - start) * padded);
             pieces.push((piece, &x[start * inputs..end * inputs]));
             rest = others;
         }
+        let worth = WORTH_A_CORE / (padded * count.div_ceil(blocks.max(1))).max(1);
         pieces
             .into_par_iter()
-            .with_min_len((WORTH_A_CORE / (width * most)).max(1))
-            .for_each(|(piece, rows)| interleave(piece, rows, inputs, pairs));
-        packed
+            .with_min_len(worth.max(1))
+            .for_each(|(piece, rows)| interleave(piece, rows, inputs));
+    }
+
+    fn put_pairs(&mut self, isa: Isa, x: &[f32], inputs: usize) {
+        let (count, blocks) = (self.rows, self.blocks);
+        let starts: Vec<usize> = (0..=blocks).map(|block| start_of(block, blocks, count)).collect();
+        let width = count * BLOCK / 2;
+        self.numbers
+            .par_chunks_mut(width.max(1))
+            .enumerate()
+            .with_min_len((WORTH_A_CORE / width.max(1)).max(1))
+            .for_each(|(block, to)| {
+                let task = &mut PairsTask {
+                    x,
+                    inputs,
+                    from: block * BLOCK,
+                    starts: &starts,
+                    to,
+                };
+                pack_pairs(isa, task);
+            });
     }
 
     /// Whether the numbers are pairs of bf16.
@@ -314,14 +342,17 @@ impl PackedRows {
         (start, self.rows_before(block + 1) - start)
     }
 
-    /// Where the numbers of `input` (an even one) begin in the block of these rows.
+    /// Where the numbers of `input` (the first of its 32, where they are pairs) begin in the block of these rows.
     ///
     /// # Safety
     /// `start` and `rows` are those of a block, and `input` is less than [`PackedRows::padded`].
     #[inline(always)]
     pub unsafe fn at(&self, start: usize, rows: usize, input: usize) -> *const u32 {
-        let numbers = start * self.padded + input * rows;
-        let index = if self.pairs { numbers / 2 } else { numbers };
+        let index = if self.pairs {
+            (input * self.rows + start * BLOCK) / 2
+        } else {
+            start * self.padded + input * rows
+        };
         debug_assert!(index < self.numbers.len());
         // SAFETY: it is within what was packed, says the caller.
         unsafe { self.numbers.as_ptr().add(index) }
@@ -351,18 +382,11 @@ fn start_of(block: usize, blocks: usize, rows: usize) -> usize {
     (block * rows).div_ceil(blocks.max(1))
 }
 
-fn interleave(piece: &mut [u32], rows: &[f32], inputs: usize, pairs: bool) {
+fn interleave(piece: &mut [u32], rows: &[f32], inputs: usize) {
     let count = rows.len() / inputs;
     for (index, row) in rows.chunks_exact(inputs).enumerate() {
         let places = piece[index..].iter_mut().step_by(count);
-        if pairs {
-            let two = row
-                .chunks(2)
-                .map(|two| pair(two[0], two.get(1).copied().unwrap_or_default()));
-            places.zip(two).for_each(|(place, two)| *place = two);
-        } else {
-            places.zip(row).for_each(|(place, x)| *place = x.to_bits());
-        }
+        places.zip(row).for_each(|(place, x)| *place = x.to_bits());
     }
 }
 
