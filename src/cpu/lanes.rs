@@ -288,11 +288,6 @@ pub fn pair(first: f32, second: f32) -> u32 {
     (bf16_bits(second) << 16) | bf16_bits(first)
 }
 
-/// The number rounded to bf16 (nearest, ties to even).
-pub fn as_bf16(x: f32) -> f32 {
-    f32::from_bits(bf16_bits(x) << 16)
-}
-
 #[inline(always)]
 fn bf16_bits(x: f32) -> u32 {
     let bits = x.to_bits();

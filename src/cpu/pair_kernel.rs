@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 
 use super::format::WeightFormat;
 use super::isa::{Isa, compiled_for_each};
-use super::lanes::{LANES, Lanes};
+use super::lanes::{LANES, Lanes, reduce};
 use super::matrix::{BLOCK, PANEL};
 use super::product_kernel::{BlockTask, LINE, by_rows, check, scale_and_offset};
 
@@ -207,6 +207,8 @@ pub struct PairsTask<'a> {
     pub starts: &'a [usize],
     /// `[blocks][16][rows of the block]`
     pub to: &'a mut [u32],
+    /// Of each row, the sum of these inputs as they are rounded.
+    pub sums: &'a mut [f32],
 }
 
 /// # Safety
@@ -214,6 +216,7 @@ pub struct PairsTask<'a> {
 #[inline(always)]
 unsafe fn pack<L: Lanes>(task: &mut PairsTask) {
     let mut rows = task.x.chunks_exact(task.inputs);
+    let mut sums = task.sums.iter_mut();
     let mut rest = &mut *task.to;
     for block in task.starts.windows(2) {
         let count = block[1] - block[0];
@@ -228,6 +231,9 @@ unsafe fn pack<L: Lanes>(task: &mut PairsTask) {
             // SAFETY: 32 numbers are there, and room for half as many pairs.
             unsafe { L::neighbours_as_pairs(numbers.as_ptr(), pairs.as_mut_ptr()) };
         }
+        for (pairs, sum) in pairs[..count].iter().zip(sums.by_ref()) {
+            *sum = total(pairs);
+        }
         let (to, others) = std::mem::take(&mut rest).split_at_mut(count * BLOCK / 2);
         for (two, places) in to.chunks_exact_mut(count).enumerate() {
             for (place, pairs) in places.iter_mut().zip(&pairs) {
@@ -236,6 +242,13 @@ unsafe fn pack<L: Lanes>(task: &mut PairsTask) {
         }
         rest = others;
     }
+}
+
+/// The sum of all numbers of sixteen pairs.
+#[inline(always)]
+fn total(pairs: &[u32; BLOCK / 2]) -> f32 {
+    let both = pairs.map(|two| f32::from_bits(two << 16) + f32::from_bits(two & 0xffff_0000));
+    reduce(both, |a, b| a + b)
 }
 
 compiled_for_each!(pub pack_pairs, pack, &mut PairsTask);

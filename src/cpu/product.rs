@@ -10,7 +10,6 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::isa::Isa;
-use super::lanes::as_bf16;
 use super::matrix::{BLOCK, PANEL, PackedMatrix};
 use super::pair_kernel::{PairsTask, multiply_pairs, pack_pairs};
 use super::product_kernel::{BlockTask, Output, RowTask, multiply_blocks, multiply_row, multiply_tokens};
@@ -72,11 +71,10 @@ fn bias_of(bias: Option<&[f32]>, panel: usize) -> Option<&[f32; PANEL]> {
     bias.and_then(|bias| bias[panel * PANEL..].first_chunk())
 }
 
-/// The sum of each block of a row as it is packed, which is padded to whole blocks here.
-fn block_sums(row: &[f32], packed: impl Fn(f32) -> f32) -> impl Iterator<Item = f32> {
+/// The sum of each block of a row, which is padded to whole blocks here.
+fn block_sums(row: &[f32]) -> impl Iterator<Item = f32> {
     // The zeros of the padding change no sum.
-    row.chunks(BLOCK)
-        .map(move |block| block.iter().map(|&x| packed(x)).sum())
+    row.chunks(BLOCK).map(|block| block.iter().sum())
 }
 
 fn one_row(isa: Isa, row: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, output: &mut [MaybeUninit<f32>]) {
@@ -84,7 +82,7 @@ fn one_row(isa: Isa, row: &[f32], matrix: &PackedMatrix, bias: Option<&[f32]>, o
     if row.len() < matrix.padded_inputs() {
         padded.to_mut().resize(matrix.padded_inputs(), 0.0);
     }
-    let sums = sums_of_blocks(row, matrix, |x| x);
+    let sums = sums_of_blocks(row, matrix);
     let panels_worth = (WORTH_A_CORE / (padded.len() * PANEL)).max(1);
     output
         .par_chunks_mut(PANEL)
@@ -253,8 +251,9 @@ impl PackedRows {
         let mut packed = Self {
             numbers: vec![0; count * width],
             sums: match way {
-                Way::Pairs => sums_of_blocks(x, matrix, as_bf16),
-                Way::Numbers(Rows::Tokens) => sums_of_blocks(x, matrix, |x| x),
+                // Those of pairs are filled in below.
+                Way::Pairs => vec![0.0; padded / BLOCK * count],
+                Way::Numbers(Rows::Tokens) => sums_of_blocks(x, matrix),
                 Way::Numbers(Rows::Prompt) => Vec::new(),
             },
             rows: count,
@@ -293,15 +292,17 @@ impl PackedRows {
         let width = count * BLOCK / 2;
         self.numbers
             .par_chunks_mut(width.max(1))
+            .zip(self.sums.par_chunks_mut(count.max(1)))
             .enumerate()
             .with_min_len((WORTH_A_CORE / width.max(1)).max(1))
-            .for_each(|(block, to)| {
+            .for_each(|(block, (to, sums))| {
                 let task = &mut PairsTask {
                     x,
                     inputs,
                     from: block * BLOCK,
                     starts: &starts,
                     to,
+                    sums,
                 };
                 pack_pairs(isa, task);
             });
@@ -361,7 +362,7 @@ impl PackedRows {
 
 /// `[inputs / 32, rounded up][rows]`: what the weights' offsets are multiplied by; zeros that nobody
 /// reads where the weights have none.
-fn sums_of_blocks(x: &[f32], matrix: &PackedMatrix, packed: impl Fn(f32) -> f32) -> Vec<f32> {
+fn sums_of_blocks(x: &[f32], matrix: &PackedMatrix) -> Vec<f32> {
     let inputs = matrix.inputs();
     let count = x.len() / inputs;
     let mut sums = vec![0.0; inputs.div_ceil(BLOCK) * count];
@@ -370,9 +371,7 @@ fn sums_of_blocks(x: &[f32], matrix: &PackedMatrix, packed: impl Fn(f32) -> f32)
     }
     for (index, row) in x.chunks_exact(inputs).enumerate() {
         let places = sums[index..].iter_mut().step_by(count);
-        places
-            .zip(block_sums(row, &packed))
-            .for_each(|(place, sum)| *place = sum);
+        places.zip(block_sums(row)).for_each(|(place, sum)| *place = sum);
     }
     sums
 }
@@ -400,6 +399,7 @@ pub(super) mod tests {
     use rand::{Rng, SeedableRng};
 
     use super::super::format::WeightFormat;
+    use super::super::lanes::pair;
     use super::super::matrix::InMemory;
     use super::super::tile_product;
     use super::*;
@@ -505,6 +505,10 @@ pub(super) mod tests {
                 }
             }
         }
+    }
+
+    fn as_bf16(x: f32) -> f32 {
+        f32::from_bits(pair(x, 0.0) << 16)
     }
 
     /// In pairs, on whatever multiplies them, at once or one after the other.
