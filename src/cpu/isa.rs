@@ -198,9 +198,13 @@ fn has_tiles() -> bool {
 
 #[cfg(target_arch = "x86_64")]
 fn is_intel() -> bool {
-    // EBX, EDX and ECX spell the vendor's name.
-    let vendor = std::arch::x86_64::__cpuid(0);
-    [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+    // Asked once: in a virtual machine the question takes longer than a small product.
+    static IS_INTEL: LazyLock<bool> = LazyLock::new(|| {
+        // EBX, EDX and ECX spell the vendor's name.
+        let vendor = std::arch::x86_64::__cpuid(0);
+        [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+    });
+    *IS_INTEL
 }
 
 #[cfg(not(target_arch = "x86_64"))]
