@@ -5,7 +5,7 @@ import { defineConfig } from '@playwright/test'
 const root = join(__dirname, '..')
 
 // This file is read again by every worker: what it finds out is left in the environment.
-process.env.GLIMPSE_BROWSER ??= execFileSync(join(root, 'scripts/browser.sh'), { encoding: 'utf8' }).trim()
+process.env.GLIMPSE_BROWSER ||= execFileSync(join(root, 'scripts/browser.sh'), { encoding: 'utf8' }).trim()
 process.env.GLIMPSE_TEST_PORT ??= execFileSync(process.execPath, [
   '-e',
   "const s = require('net').createServer().listen(0, '127.0.0.1', () => { console.log(s.address().port); s.close() })",

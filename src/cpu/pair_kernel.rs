@@ -1,4 +1,4 @@
-//! The inner loop where products of bf16 pairs are the fastest ([`Isa::has_bf16_pairs`]): one panel of
+//! The inner loop where products of bf16 pairs are the fastest ([`Isa::multiplies_pairs`]): one panel of
 //! 32 outputs against blocks of rows, be it a single row.
 //!
 //! Whole numbers are multiplied as such: they are exact in bf16. Their scale is applied once a block, to the
