@@ -24,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "benches"))
 NEAR = ("colour", "count", "kind", "ground")
 FOUND, LOST = 0.95, 0.05  # what is promised
+WARM_UP = 0.03  # of a tiny captioner's steps
 
 
 # ---------------------------------------------------------------- pairs
@@ -156,7 +157,8 @@ def train(rows, eyes, steps, seed, size=32, peak=1.2e-3):
     from transformers.models.blip.modeling_blip_text import BlipTextLMHeadModel
 
     from blip import DEC, PAD, SEP, encode, make_config
-    from train_blip import make_optimisers, padded, rate
+    from run import rate
+    from train_blip import make_optimisers, padded
 
     torch.manual_seed(seed)
     rng = random.Random(f"train {seed}")
@@ -172,7 +174,7 @@ def train(rows, eyes, steps, seed, size=32, peak=1.2e-3):
             order = rng.sample(range(len(rows)), len(rows))
         picked, order = order[:size], order[size:]
         for group in (g for o in optimisers for g in o.param_groups):
-            group["lr"] = rate(number / steps, group["peak"])
+            group["lr"] = rate(number / steps, group["peak"], WARM_UP)
         logits = decoder(input_ids=given[picked], encoder_hidden_states=eyes[pictures[picked]], use_cache=False).logits
         loss = F.cross_entropy(logits.flatten(0, 1), wanted[picked].flatten(), ignore_index=PAD)
         decoder.zero_grad(set_to_none=True)

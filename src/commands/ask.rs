@@ -252,7 +252,7 @@ impl Asker {
     /// What each token of an answer looked at.
     ///
     /// # Errors
-    /// The device's.
+    /// There is no answer, or the device's.
     fn attention(
         &self,
         picture: &PreparedPicture,
@@ -387,7 +387,12 @@ pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
     let picture = asker.prepare(&picture);
     let record = if args.json {
         let record = asker.ask(&picture, instruction.clone(), |_| Ok(()))?;
-        writeln!(std::io::stdout(), "{}", serde_json::to_string(&record)?)?;
+        let line = if names_pictures {
+            several_pictures::json_of(&argument, &record)
+        } else {
+            serde_json::to_string(&record)
+        };
+        writeln!(std::io::stdout(), "{}", line?)?;
         record
     } else {
         let record = asker.ask(&picture, instruction.clone(), |text| print_now(&harmless(text)))?;

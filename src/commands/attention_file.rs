@@ -13,17 +13,25 @@ pub struct AttentionFile {
 }
 
 impl AttentionFile {
-    /// Where the name was forgotten, the picture stands in its place.
+    /// Where the name was forgotten, the picture stands in its place; what cannot be written is told before
+    /// a model is loaded.
     ///
     /// # Errors
-    /// The name ends otherwise.
+    /// The name ends otherwise, is a folder's, or there is no folder for it.
     pub fn new(path: &Path) -> Result<Self, UsageError> {
         let ending = path.extension().unwrap_or_default();
-        if ending.eq_ignore_ascii_case("safetensors") {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let why = if !ending.eq_ignore_ascii_case("safetensors") {
+            "and what is written ends in .safetensors. Name a file that does, as looked.safetensors."
+        } else if path.is_dir() {
+            "which is a folder. Name a file in it."
+        } else if folder.is_some_and(|folder| !folder.is_dir()) {
+            "and there is no such folder. Make it, or name another."
+        } else {
             return Ok(Self { path: path.to_owned() });
-        }
+        };
         Err(UsageError(format!(
-            "--attention (GLIMPSE_ATTENTION) is {}, and what is written ends in .safetensors. Name a file that does.",
+            "--attention (GLIMPSE_ATTENTION) is {}, {why}",
             path.display()
         )))
     }

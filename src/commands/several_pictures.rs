@@ -57,6 +57,18 @@ struct Line<'a> {
     error: Option<String>,
 }
 
+/// An answer's JSON beside its picture, as it stands among several.
+///
+/// # Errors
+/// None that an answer has.
+pub fn json_of(picture: &OsStr, answer: &AnswerRecord) -> serde_json::Result<String> {
+    serde_json::to_string(&Line {
+        picture: picture.to_string_lossy(),
+        answer: Some(answer),
+        error: None,
+    })
+}
+
 /// Asks about each picture, in order. One that fails says so in its place, and the rest goes on.
 ///
 /// # Errors

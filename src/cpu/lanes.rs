@@ -139,7 +139,7 @@ pub trait Lanes: Copy {
         }
     }
     /// Thirty-two bytes with their sign and another thirty-two behind them, as that many pairs of bf16,
-    /// one of each a pair: exact.
+    /// one of each a pair: exact. None is -128, which `q8_0` does not have.
     #[inline(always)]
     unsafe fn i8_as_pairs(from: *const i8, to: *mut u32) {
         for half in [0, LANES] {
@@ -639,6 +639,7 @@ mod x86 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::isa::{Isa, compiled_for_each};
     use super::*;
 
     #[test]
@@ -667,6 +668,57 @@ mod tests {
             assert_eq!(f16_to_f32(bits), value, "{bits:#06x}");
         }
         assert!(f16_to_f32(0x7e00).is_nan());
+    }
+
+    struct AsPairs {
+        bytes: [u8; 64],
+        whole: [u32; 32],
+        nibbles: [u32; 32],
+        numbers: [u32; 16],
+    }
+
+    /// # Safety
+    /// Compiled for the instruction set of `L`.
+    #[inline(always)]
+    unsafe fn as_pairs<L: Lanes>(task: &mut AsPairs) {
+        let numbers = task.bytes.map(|byte| f32::from(byte) / 3.0);
+        unsafe {
+            L::i8_as_pairs(task.bytes.as_ptr().cast(), task.whole.as_mut_ptr());
+            L::nibbles_as_pairs(task.bytes.as_ptr(), task.nibbles.as_mut_ptr());
+            L::neighbours_as_pairs(numbers.as_ptr(), task.numbers.as_mut_ptr());
+        }
+    }
+
+    compiled_for_each!(as_pairs_on, as_pairs, &mut AsPairs);
+
+    #[test]
+    fn all_whole_numbers_become_pairs_of_themselves_on_every_instruction_set() {
+        for isa in Isa::all().into_iter().filter(|isa| isa.has_pairs()) {
+            for first in (0..=255u8).step_by(32) {
+                let bytes = std::array::from_fn(|place| match first.wrapping_add((place * 5) as u8) {
+                    0x80 => 0x81, // there is no -128
+                    byte => byte,
+                });
+                let (whole, nibbles, numbers) = ([0; 32], [0; 32], [0; 16]);
+                let mut got = AsPairs {
+                    bytes,
+                    whole,
+                    nibbles,
+                    numbers,
+                };
+                as_pairs_on(isa, &mut got);
+                for place in 0..32 {
+                    let [one, two] = [bytes[place], bytes[place + 32]].map(|byte| f32::from(byte.cast_signed()));
+                    assert_eq!(got.whole[place], pair(one, two), "{isa:?}");
+                    let [low, high] = [bytes[place] & 15, bytes[place] >> 4].map(f32::from);
+                    assert_eq!(got.nibbles[place], pair(low, high), "{isa:?}");
+                }
+                for (two, got) in bytes.as_chunks::<2>().0[..16].iter().zip(got.numbers) {
+                    let [one, two] = two.map(|byte| f32::from(byte) / 3.0);
+                    assert_eq!(got, pair(one, two), "{isa:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A whole product on the CPU: rows of inputs times a packed matrix, on all cores.
 //!
-//! There are two ways to one, which sum in different orders and precisions: see [`Rows`]. In
+//! There are several ways to one, which sum in different orders and precisions: see [`Rows`]. In
 //! each of them a row's outputs have the same bits whatever other rows are multiplied with it.
 
 use std::borrow::Cow;
@@ -227,8 +227,8 @@ impl<T> Shared<T> {
     }
 }
 
-/// Rows in blocks of as many as an instruction set's registers have sums for, and within a
-/// block input after input, so that the kernel reads them from front to back.
+/// Rows in blocks of as many as an instruction set's registers have sums for, in the order in which the
+/// kernel reads them, from front to back.
 pub struct PackedRows {
     /// `[blocks][padded inputs][rows of the block]` f32; `[padded inputs / 32][blocks][16][rows of the block]`
     /// pairs of bf16.
@@ -331,7 +331,7 @@ impl PackedRows {
     /// The sums of 32 inputs from `input` (a multiple of 32) on, one for each of the rows.
     ///
     /// # Panics
-    /// They are not those of [`Rows::Tokens`], or there are not so many inputs.
+    /// The rows were packed as [`Rows::Prompt`]'s in f32, or there are not so many inputs.
     #[inline(always)]
     pub fn sums(&self, input: usize) -> &[f32] {
         &self.sums[input / BLOCK * self.rows..][..self.rows]

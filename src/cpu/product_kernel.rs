@@ -657,7 +657,7 @@ pub fn multiply_row(isa: Isa, task: &mut RowTask) {
 /// as [`BlockTask::output`] says where it is. The rows were packed for this instruction set.
 ///
 /// # Panics
-/// The rows are longer than the panel's inputs, or there are fewer blocks of them.
+/// The rows are longer than the panel's inputs, there are fewer blocks of them, or they are pairs of bf16.
 pub unsafe fn multiply_blocks(isa: Isa, task: &BlockTask) {
     check(task);
     assert!(!task.inputs.pairs(), "rows are f32 here");
@@ -671,7 +671,7 @@ pub unsafe fn multiply_blocks(isa: Isa, task: &BlockTask) {
 /// As for [`multiply_blocks`].
 ///
 /// # Panics
-/// As for [`multiply_blocks`], and if the rows are not packed as those of tokens.
+/// As for [`multiply_blocks`], and if the rows were packed as a prompt's.
 pub unsafe fn multiply_tokens(isa: Isa, task: &BlockTask) {
     check(task);
     assert!(!task.inputs.pairs(), "rows are f32 here");

@@ -17,7 +17,7 @@ use super::isa::{Isa, compiled_for_each};
 use super::lanes::{Lanes, pair};
 use super::matrix::{BLOCK, InMemory, Line, PANEL, PackedMatrix, Panel};
 use super::product::Shared;
-use super::product_kernel::unpack_pairs;
+use super::product_kernel::{LINE, unpack_pairs};
 #[cfg(test)]
 use super::tile_unit::Emulated;
 use super::tile_unit::{MOST_BLOCKS, SumsAt, TILE_BYTES, TILE_ROWS, TileUnit};
@@ -34,9 +34,6 @@ const NEAR: usize = 1 << 20;
 
 /// Bytes between the weights that are multiplied and those that are fetched meanwhile.
 const AHEAD: usize = 4096;
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// Bytes of weights, times blocks of rows, below which waking another core costs more than it brings.
 const WORTH_A_CORE: usize = 1 << 17;

@@ -1,7 +1,7 @@
 //! A model on this machine.
 
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Weak};
 
 use super::health::DeviceHealth;
 use super::job::Job;
@@ -16,13 +16,15 @@ use super::worker::{self, Work};
 use super::{Description, Engine, EngineError, Health, Instruction, QueueLimits, QueueState, StartError, Steps};
 use crate::generation::GenerationError;
 use crate::models::{AnswerAttention, Kernels, OpenModel};
-use crate::processor::Picture;
+use crate::processor::{Picture, Processor};
 
 /// A model with a thread of its own, and a queue before it.
 pub struct LocalEngine {
     queue: QueueSender<Job>,
     description: Description,
-    model: Arc<OpenModel>,
+    processor: Arc<Processor>,
+    /// The thread's, with which it goes: nobody waits for an engine to have its memory back.
+    model: Weak<OpenModel>,
     health: Arc<DeviceHealth>,
     watch: Arc<StepWatch>,
     ended: Ended,
@@ -70,7 +72,8 @@ impl LocalEngine {
         let engine = Self {
             queue: sender,
             description: Description::from(&*model),
-            model: Arc::clone(&model),
+            processor: Arc::clone(&model.processor),
+            model: Arc::downgrade(&model),
             health: Arc::clone(&health),
             watch: Arc::clone(&watch),
             ended,
@@ -79,7 +82,7 @@ impl LocalEngine {
         let device = model.device.clone();
         let (started, has_started) = channel();
         std::thread::Builder::new().name("model".into()).spawn(move || {
-            // The work of a GPU is queued by thread: all of it is done in this one.
+            // The work of a GPU is queued by thread: all answers are written in this one.
             let work = Work {
                 limits: batches,
                 warms_up,
@@ -107,23 +110,24 @@ impl LocalEngine {
     /// the model for himself.
     ///
     /// # Errors
-    /// The model cannot be asked that, or the device fails.
+    /// The model cannot be asked that, its thread has ended, or the device fails.
     pub fn attention(
         &self,
         picture: &Picture,
         instruction: &Instruction,
         answer_ids: &[u32],
     ) -> Result<AnswerAttention, EngineError> {
-        let processor = &self.model.processor;
+        let model = self.model.upgrade().ok_or(EngineError::Gone)?;
+        let processor = &self.processor;
         let writer = PromptWriter {
             processor: &processor.text,
-            is_demo: self.model.is_demo,
+            is_demo: model.is_demo,
         };
         let prompt = writer.write(instruction, 0)?;
         guarded(tracing::Span::current, || {
             let pixel_values = processor.image.pixel_values(picture).map_err(GenerationError::from)?;
             let ids = [&prompt.instruction, &prompt.ids, answer_ids];
-            let attention = self.model.network.attention(&pixel_values, ids);
+            let attention = model.network.attention(&pixel_values, ids);
             Ok(attention.map_err(GenerationError::from)?)
         })
     }
@@ -150,7 +154,7 @@ impl Engine for LocalEngine {
     }
 
     fn prepare(&self, picture: &Picture) -> Picture {
-        self.model.processor.image.resize(picture)
+        self.processor.image.resize(picture)
     }
 
     fn enqueue(&self, job: Job) -> Result<(), EngineError> {

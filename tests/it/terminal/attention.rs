@@ -39,6 +39,24 @@ fn what_an_answer_looked_at_is_written_beside_it() -> Result<(), Box<dyn std::er
 }
 
 #[test]
+fn what_is_printed_is_the_same_with_it() {
+    let (model, picture) = (TinyCheckpoint::new(), PictureFile::new());
+    let file = picture.beside("looked.safetensors", []);
+    let printed = |more: &[&str]| {
+        let asked = ["--model", model.path(), "--json", "--question", "what is it?"];
+        let asked = asked.iter().chain(more);
+        let output = glimpse().arg("ask").args(asked).arg(picture.path()).output();
+        let output = output.expect("it starts");
+        let mut answer: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+        answer["timings_ms"].take();
+        answer
+    };
+    let with = printed(&["--attention", &file]);
+    assert_eq!(with, printed(&[]));
+    assert_eq!(with["picture"], picture.path());
+}
+
+#[test]
 fn a_file_of_another_kind_and_several_answers_are_refused_before_anything_is_asked() {
     let picture = PictureFile::new();
     let refused = |arguments: &[&str]| {
@@ -48,6 +66,9 @@ fn a_file_of_another_kind_and_several_answers_are_refused_before_anything_is_ask
     };
     let said = refused(&["--attention", picture.path(), picture.path()]);
     assert!(said.contains(".safetensors"), "{said}");
+    let nowhere = picture.beside("nowhere", []) + "/a.safetensors";
+    let said = refused(&["--attention", &nowhere, picture.path()]);
+    assert!(said.contains("no such folder"), "{said}");
     let two = [
         "--attention",
         "a.safetensors",
