@@ -33,9 +33,9 @@ def about_processor(field):
 
 def instruction_set():
     """What Glimpse multiplies with, as `GLIMPSE_ISA` names it."""
-    can = about_processor("flags").split()
-    levels = {"amx_bf16": "amx-bf16", "avx512_bf16": "avx512-bf16", "avx512f": "avx512", "avx2": "avx2"}
-    best = next((level for flag, level in levels.items() if flag in can), platform.machine())
+    can = set(about_processor("flags").split())
+    levels = {"amx-bf16": {"amx_bf16"}, "avx512-bf16": {"avx512_bf16", "avx512vbmi"}, "avx512": {"avx512f"}, "avx2": {"avx2"}}
+    best = next((level for level, flags in levels.items() if flags <= can), platform.machine())
     return os.environ.get("GLIMPSE_ISA") or best
 
 

@@ -11,7 +11,7 @@ use candle_core::{DType, Result, Tensor};
 use super::text::{TextDecoder, TextModel};
 use super::{Blip, Texts};
 use crate::generation::{Beginning, GenerationError, GenerationOptions, Needs, RowLogits};
-use crate::nn::attention_record::{AnswerAttention, Attending, AttentionRecord, mean_of_layers};
+use crate::nn::attention_record::{AnswerAttention, Attending, AttentionRecord, ids_read, mean_of_layers};
 use crate::nn::sequences::together;
 use crate::nn::{
     DecoderSequence, KvBlocks, KvCache, KvPool, KvShape, LookedAt, LookedAtElsewhere, LookingRows, Paging, PromptPart,
@@ -405,10 +405,7 @@ impl Blip {
         prompt_ids: &[u32],
         answer_ids: &[u32],
     ) -> Result<AnswerAttention> {
-        // The last token is predicted, and not read.
-        let Some((_, read)) = answer_ids.split_last() else {
-            candle_core::bail!("there is no answer that could have looked at anything")
-        };
+        let read = ids_read(answer_ids)?;
         let decoder = self.decoder()?;
         let first = self.ids_before_answer(prompt_ids).len() - 1;
         let (tokens, positions) = (answer_ids.len(), picture.states.dim(1)?);

@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 
 use super::Blip2;
 use super::language_model::LanguageModel;
-use crate::nn::attention_record::{AnswerAttention, Attending, AttentionRecord, mean_of_layers};
+use crate::nn::attention_record::{AnswerAttention, Attending, AttentionRecord, ids_read, mean_of_layers};
 
 impl Blip2 {
     /// What each token of an answer looked at: pixel values `[1, 3, h, w]`, the ids that the Q-Former read (none
@@ -24,10 +24,7 @@ impl Blip2 {
         prompt_ids: &[u32],
         answer_ids: &[u32],
     ) -> Result<AnswerAttention> {
-        // The last token is predicted, and not read.
-        let Some((_, read)) = answer_ids.split_last() else {
-            candle_core::bail!("there is no answer that could have looked at anything")
-        };
+        let read = ids_read(answer_ids)?;
         let (queries, tokens) = (self.config.num_query_tokens, answer_ids.len());
         let image_embeds = self.vision.forward(pixel_values)?;
         let of_queries = AttentionRecord::of_all(queries, image_embeds.dim(1)?);

@@ -13,7 +13,7 @@ use super::format::WeightFormat;
 use super::isa::{Isa, compiled_for_each};
 use super::lanes::{LANES, Lanes, reduce};
 use super::matrix::{BLOCK, PANEL};
-use super::product_kernel::{BlockTask, LINE, by_rows, check, scale_and_offset};
+use super::product_kernel::{Ahead, BlockTask, by_rows, check, scale_and_offset};
 
 /// Blocks of rows that a block of weights is unpacked for; their sums stay in the first cache.
 const BLOCKS_AT_A_TIME: usize = 11;
@@ -23,9 +23,6 @@ const MOST_ROWS: usize = 12;
 
 /// Rows of the blocks of a time at most.
 const ROWS_AT_A_TIME: usize = BLOCKS_AT_A_TIME * MOST_ROWS;
-
-/// Bytes between the weights that are multiplied and those that are fetched meanwhile.
-const AHEAD: usize = 4096;
 
 /// Of each of some rows, the sums of a panel's outputs.
 #[repr(align(64))]
@@ -71,35 +68,23 @@ unsafe fn panel_in<L: Lanes>(format: WeightFormat, task: &BlockTask) {
             unsafe {
                 let stored = task.panel.block(input);
                 let weights = unpack::<L>(format, stored, &mut unpacked);
-                let lines = (format.block_bytes() / LINE).div_ceil(blocks.len());
-                let mut ahead = stored.wrapping_add(AHEAD);
+                let mut ahead = Ahead::of(stored, format.block_bytes(), blocks.len());
                 for index in blocks.clone() {
                     let (start, rows) = task.inputs.block(index);
                     let with = BlockOfRows {
                         stored,
                         weights,
                         inputs: task.inputs.at(start, rows, input),
-                        totals: if format.has_offsets() {
-                            task.inputs.sums(input).as_ptr().add(start)
-                        } else {
-                            std::ptr::null()
-                        },
+                        totals: task.inputs.sums(input).as_ptr().add(start),
                         sums: sums.0[start - first..].as_mut_ptr().cast(),
                     };
-                    for _ in 0..lines {
-                        L::fetch(ahead);
-                        ahead = ahead.wrapping_add(LINE);
-                    }
+                    ahead.fetch::<L>();
                     by_rows!(L::TILE_ROWS, rows, ROWS => add_block::<L, ROWS>(format, &with));
                 }
             }
         }
-        for (row, sums) in (first..end).zip(&sums.0) {
-            unsafe {
-                let at = task.output.start.add((row - first_row) * task.output.stride);
-                std::ptr::copy_nonoverlapping(sums.as_ptr(), at, PANEL);
-            }
-        }
+        // SAFETY: these rows are the task's, says the caller.
+        unsafe { task.output.put(first - first_row..end - first_row, &sums.0) };
     }
 }
 
@@ -134,7 +119,7 @@ struct BlockOfRows {
     weights: *const u32,
     /// `[16][rows]`
     inputs: *const u32,
-    /// Of each row the total of the inputs, where weights have offsets.
+    /// Of each row the total of the inputs.
     totals: *const f32,
     /// `[rows][32]`
     sums: *mut f32,

@@ -8,6 +8,7 @@
 //! `compiled_for_each` does it; what else they ask is written at each.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::format::WeightFormat;
 use super::isa::{Isa, compiled_for_each};
@@ -34,6 +35,20 @@ pub struct Output {
     pub stride: usize,
 }
 
+impl Output {
+    /// Writes a panel's outputs of some rows.
+    ///
+    /// # Safety
+    /// 32 numbers can be written in each of these rows.
+    #[inline(always)]
+    pub unsafe fn put(self, rows: Range<usize>, sums: &[[f32; PANEL]]) {
+        for (row, sums) in rows.zip(sums) {
+            // SAFETY: says the caller.
+            unsafe { std::ptr::copy_nonoverlapping(sums.as_ptr(), self.start.add(row * self.stride), PANEL) };
+        }
+    }
+}
+
 /// One panel's part of a product with a single row.
 pub struct RowTask<'a> {
     pub panel: Panel<'a>,
@@ -50,7 +65,7 @@ pub struct BlockTask<'a> {
     pub panel: Panel<'a>,
     pub inputs: &'a PackedRows,
     /// Which of the blocks of rows.
-    pub blocks: std::ops::Range<usize>,
+    pub blocks: Range<usize>,
     pub bias: Option<&'a [f32; PANEL]>,
     /// Good for 32 numbers in each row of the blocks; its row 0 is their first.
     pub output: Output,
@@ -266,7 +281,7 @@ unsafe fn tokens_in<L: Lanes>(format: WeightFormat, task: &BlockTask) {
                 } else {
                     (stored, format)
                 };
-                let mut ahead = Ahead::of(stored, format.block_bytes(), blocks.len());
+                let mut ahead = Ahead::of(stored, format.block_bytes(), 2 * blocks.len());
                 for index in blocks.clone() {
                     let (start, rows) = task.inputs.block(index);
                     let with = BlockOfRows {
@@ -286,12 +301,8 @@ unsafe fn tokens_in<L: Lanes>(format: WeightFormat, task: &BlockTask) {
                 }
             }
         }
-        for (row, sums) in (first..end).zip(&sums.0) {
-            unsafe {
-                let at = task.output.start.add((row - first_row) * task.output.stride);
-                std::ptr::copy_nonoverlapping(sums.as_ptr(), at, PANEL);
-            }
-        }
+        // SAFETY: these rows are the task's, says the caller.
+        unsafe { task.output.put(first - first_row..end - first_row, &sums.0) };
     }
 }
 
@@ -341,25 +352,25 @@ unsafe fn unpack_weights<L: Lanes>(format: WeightFormat, block: *const u8, to: &
 
 /// Weights that are not needed yet: fetched bit by bit between multiplications, so that neither
 /// waits for the other.
-struct Ahead {
+pub struct Ahead {
     next: *const u8,
     lines: usize,
 }
 
 impl Ahead {
-    /// What lies ahead of a block, and is as long, in even parts for so many blocks of rows.
+    /// What lies ahead of a block, and is as long, in so many even parts.
     #[inline(always)]
-    fn of(block: *const u8, bytes: usize, blocks: usize) -> Self {
+    pub fn of(block: *const u8, bytes: usize, parts: usize) -> Self {
         Self {
             next: block.wrapping_add(AHEAD),
-            lines: (bytes / LINE).div_ceil(2 * blocks),
+            lines: (bytes / LINE).div_ceil(parts),
         }
     }
 
     /// # Safety
     /// Compiled for the instruction set of `L`.
     #[inline(always)]
-    unsafe fn fetch<L: Lanes>(&mut self) {
+    pub unsafe fn fetch<L: Lanes>(&mut self) {
         for _ in 0..self.lines {
             unsafe { L::fetch(self.next) };
             self.next = self.next.wrapping_add(LINE);

@@ -9,8 +9,7 @@ use super::loader::{Ended, LoadedModel};
 use super::model_metrics::ModelMetrics;
 use super::prompt::PromptWriter;
 use super::queue::{QueueSender, queue};
-use super::scheduler::BatchLimits;
-use super::scheduler::guarded;
+use super::scheduler::{BatchLimits, guarded};
 use super::watch::{StepWatch, look_at};
 use super::worker::{self, Work};
 use super::{Description, Engine, EngineError, Health, Instruction, QueueLimits, QueueState, StartError, Steps};
@@ -102,9 +101,7 @@ impl LocalEngine {
             .unwrap_or(Err(StartError::NoAnswer { device, reason }))?;
         Ok(engine)
     }
-}
 
-impl LocalEngine {
     /// What each token of an answer looked at, by its ids; of a question without earlier turns. It is computed
     /// in the thread that asks, with the picture encoded and the answer read once more, and is for whoever has
     /// the model for himself.

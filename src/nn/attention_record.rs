@@ -81,6 +81,17 @@ impl AttentionRecord {
     }
 }
 
+/// The ids of an answer that are read while its tokens are predicted: all but the last.
+///
+/// # Errors
+/// There is no answer.
+pub fn ids_read(answer_ids: &[u32]) -> Result<&[u32]> {
+    match answer_ids.split_last() {
+        Some((_, read)) => Ok(read),
+        None => candle_core::bail!("there is no answer that could have looked at anything"),
+    }
+}
+
 /// The mean over layers and their heads, `[rows, keys]`.
 ///
 /// # Errors

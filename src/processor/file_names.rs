@@ -17,23 +17,29 @@ const RAW: [&str; 13] = [
 
 /// Whether a picture's name ends as those of formats do that are read.
 pub fn is_of_a_format_that_is_read(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    !NOT_READ.iter().any(|known| ending.eq_ignore_ascii_case(known))
+    !ends_as(path, &NOT_READ)
 }
 
 /// Whether a file's name ends as those of cameras' raw files do, none of which is read.
 pub fn is_named_as_raw(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    RAW.iter().any(|known| ending.eq_ignore_ascii_case(known))
+    ends_as(path, &RAW)
 }
 
 /// Whether the names of pictures end so.
 pub fn is_picture_ending(ending: &str) -> bool {
-    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+    is_among(ending, &ENDINGS)
 }
 
 /// Whether a file's name ends as a picture's does.
 pub fn is_named_as_picture(path: &Path) -> bool {
+    ends_as(path, &ENDINGS)
+}
+
+fn ends_as(path: &Path, endings: &[&str]) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str());
-    ending.is_some_and(is_picture_ending)
+    ending.is_some_and(|ending| is_among(ending, endings))
+}
+
+fn is_among(ending: &str, endings: &[&str]) -> bool {
+    endings.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
