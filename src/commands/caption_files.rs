@@ -1,6 +1,6 @@
 //! Where captions are written: a sidecar a picture, or one file for all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use serde_json::{Map, Value};
 
+use super::caption_table::TableLines;
 use super::folder::{Failure, Folder, write_whole};
 use crate::processor::file_names::{is_named_as_picture, is_of_a_format_that_is_read};
 
@@ -54,11 +54,10 @@ pub enum CaptionFiles {
     Table(Table),
 }
 
-/// One file for all: its lines by picture.
+/// One file for all.
 pub struct Table {
     path: PathBuf,
-    format: Format,
-    lines: BTreeMap<String, String>,
+    lines: TableLines,
     is_saved: bool,
     saved: Instant,
     /// How long that took.
@@ -139,7 +138,7 @@ impl CaptionFiles {
                 let sidecar = fs::metadata(folder.join(name).with_extension(extension));
                 sidecar.is_ok_and(|sidecar| sidecar.is_file() && sidecar.len() > 0)
             }
-            Self::Table(table) => table.lines.contains_key(name),
+            Self::Table(table) => table.lines.has(name),
         }
     }
 
@@ -193,13 +192,12 @@ impl Table {
             Err(error) => return Err(wrong(format!("cannot be read: {error}"))),
         };
         let lines = match format {
-            Format::Csv => lines_of_csv(&text),
-            _ => lines_of_json(&text),
+            Format::Csv => TableLines::of_csv(&text),
+            _ => TableLines::of_json(&text),
         };
         Ok(Self {
             lines: lines.map_err(wrong)?,
             path,
-            format,
             is_saved: true,
             saved: Instant::now(),
             took: Duration::ZERO,
@@ -207,27 +205,7 @@ impl Table {
     }
 
     fn write(&mut self, name: &str, captions: Vec<String>) -> Result<(), NotWritten> {
-        let line = match self.format {
-            Format::Csv => {
-                let lines = captions
-                    .iter()
-                    .map(|caption| format!("{},{}", quoted(name), quoted(caption)));
-                lines.collect::<Vec<_>>().join("\n")
-            }
-            _ => {
-                // Whatever else somebody wrote of it stays.
-                let before = self.lines.get(name).and_then(|line| serde_json::from_str(line).ok());
-                let mut line: Map<String, Value> = before.unwrap_or_default();
-                line.insert("file_name".into(), name.into());
-                line.insert("text".into(), captions[0].as_str().into());
-                line.remove("texts");
-                if captions.len() > 1 {
-                    line.insert("texts".into(), captions.into());
-                }
-                Value::Object(line).to_string()
-            }
-        };
-        self.lines.insert(name.to_owned(), line);
+        self.lines.put(name, captions);
         self.is_saved = false;
         match self.saved.elapsed() >= SAVE_EVERY.max(self.took * 20) {
             true => self.save(),
@@ -240,12 +218,7 @@ impl Table {
             return Ok(());
         }
         let began = Instant::now();
-        let written = write_whole(&self.path, |file| {
-            if self.format == Format::Csv {
-                writeln!(file, "{CSV_HEADER}")?;
-            }
-            self.lines.values().try_for_each(|line| writeln!(file, "{line}"))
-        });
+        let written = write_whole(&self.path, |file| self.lines.write(file));
         written.map_err(|error| NotWritten {
             path: self.path.clone(),
             error,
@@ -256,99 +229,9 @@ impl Table {
     }
 }
 
-const CSV_HEADER: &str = "file_name,text";
-
-fn lines_of_json(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let lines = text
-        .trim_start_matches('\u{feff}')
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty());
-    let lines = lines.map(|(index, line)| {
-        let value: Option<Value> = serde_json::from_str(line).ok();
-        let name = value.as_ref().and_then(|value| value["file_name"].as_str());
-        let name = name.ok_or_else(|| format!("line {} is no object with a `file_name`", index + 1))?;
-        Ok((name.to_owned(), line.to_owned()))
-    });
-    lines.collect()
-}
-
-fn lines_of_csv(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let mut lines: BTreeMap<String, String> = BTreeMap::new();
-    let mut records = csv_records(text).into_iter();
-    let header = records.next().map(|(_, fields)| fields.join(","));
-    if header.is_some_and(|header| header.trim_start_matches('\u{feff}') != CSV_HEADER) {
-        return Err(format!("its first line is not {CSV_HEADER}"));
-    }
-    for (raw, fields) in records {
-        let [name, _] = fields.as_slice() else {
-            return Err(format!("a line has {} fields instead of 2", fields.len()));
-        };
-        let line = lines.entry(name.clone()).or_default();
-        if !line.is_empty() {
-            line.push('\n');
-        }
-        line.push_str(raw);
-    }
-    Ok(lines)
-}
-
-/// The records of a CSV text (RFC 4180), each with the text that it was.
-fn csv_records(text: &str) -> Vec<(&str, Vec<String>)> {
-    let (mut records, mut start) = (Vec::new(), 0);
-    let (mut fields, mut field, mut in_quotes) = (Vec::new(), String::new(), false);
-    let mut letters = text.char_indices().peekable();
-    while let Some((at, letter)) = letters.next() {
-        match letter {
-            '"' if in_quotes && letters.next_if(|(_, next)| *next == '"').is_some() => field.push('"'),
-            '"' => in_quotes = !in_quotes,
-            ',' if !in_quotes => fields.push(std::mem::take(&mut field)),
-            '\r' if !in_quotes => {}
-            '\n' if !in_quotes => {
-                fields.push(std::mem::take(&mut field));
-                records.push((text[start..at].trim_end_matches('\r'), std::mem::take(&mut fields)));
-                start = at + 1;
-            }
-            other => field.push(other),
-        }
-    }
-    if start < text.len() {
-        fields.push(field);
-        records.push((&text[start..], fields));
-    }
-    records.retain(|(raw, _)| !raw.is_empty());
-    records
-}
-
-/// A field of a CSV file.
-fn quoted(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_csv_file_is_read_as_it_is_written() {
-        let names = ["a.jpg", "b, \"c\"\n.jpg"];
-        let line = |name: &str| format!("{},{}\r", quoted(name), quoted("say \"x\", he said"));
-        let text = format!(
-            "{CSV_HEADER}\r\n{}\n{}\n{}\n",
-            line(names[0]),
-            line(names[1]),
-            line(names[0])
-        );
-        let lines = lines_of_csv(&text).expect("it is one");
-        assert_eq!(lines.keys().collect::<Vec<_>>(), names);
-        assert_eq!(lines[names[0]].lines().count(), 2);
-        assert_eq!(lines_of_csv(""), Ok(BTreeMap::new()));
-        assert!(lines_of_csv("image,text\n").is_err_and(|said| said.contains("first line")));
-        assert!(lines_of_csv("file_name,text\na\n").is_err_and(|said| said.contains("1 fields")));
-    }
 
     #[test]
     fn an_ending_is_one_that_no_picture_has() {

@@ -12,6 +12,7 @@ mod batch;
 mod capfilt;
 mod caption;
 mod caption_files;
+mod caption_table;
 mod check;
 mod compared_models;
 mod embed;

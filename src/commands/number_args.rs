@@ -62,10 +62,38 @@ impl FromStr for Bytes {
     }
 }
 
+/// Reads a number of bytes within a range, which `T` holds, written as [`Bytes`].
+pub fn bytes<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().map(|Bytes(number)| number);
+        let number = number.filter(|number| range.contains(number));
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            format!("it may be a number of bytes from {least} to {most}, also written as 50MB or 8MiB")
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::generation::bounds;
+
+    #[test]
+    fn a_number_of_bytes_is_held_to_its_range() {
+        let upload = bytes::<usize>(1..=1 << 40);
+        assert_eq!(
+            (upload("1"), upload("50MB"), upload("8 MiB")),
+            (Ok(1), Ok(50_000_000), Ok(8 << 20))
+        );
+        for wrong in ["0", "-1", "2TiB", "", "ten"] {
+            let refused = upload(wrong).expect_err(wrong);
+            assert!(
+                refused.starts_with("it may be a number of bytes from 1 to 1099511627776"),
+                "{refused}"
+            );
+        }
+    }
 
     #[test]
     fn bytes_are_written_as_people_do() {

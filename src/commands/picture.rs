@@ -5,7 +5,7 @@ use std::io::Read;
 
 use clap::Args;
 
-use super::number_args::whole;
+use super::number_args::{bytes, whole};
 use crate::processor::{Picture, PictureError, PictureLimits};
 use crate::remote::{FetchLimits, Fetcher, Reach, RemoteError, address, is_address};
 
@@ -13,9 +13,9 @@ use crate::remote::{FetchLimits, Fetcher, Reach, RemoteError, address, is_addres
 #[derive(Args)]
 #[command(next_help_heading = "Limits")]
 pub struct PictureLimitArgs {
-    /// Bytes of a picture's file
+    /// Bytes of a picture's file, as in 50MB
     #[arg(long, env = "GLIMPSE_MAX_UPLOAD_BYTES", default_value_t = PictureLimits::default().max_bytes,
-          value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=1 << 40))]
+          value_name = "SIZE", allow_negative_numbers = true, value_parser = bytes::<usize>(1..=1 << 40))]
     max_upload_bytes: usize,
 
     /// Pixels of a picture, width times height
