@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos::server_fn::codec::{ByteStream, Json, MultipartData, MultipartFormData, Streaming};
 
 use super::client::PageClient;
-use super::{AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState};
+use super::{AnswerId, ApiError, AskRequest, Conversation, ConversationId, Explanation, PageState};
 
 #[cfg(feature = "ssr")]
 use crate::server::page::functions as server_side;
@@ -54,4 +54,10 @@ pub async fn follow(
 #[server(prefix = "/api/page", endpoint = "cancel", input = Json, client = PageClient)]
 pub async fn cancel(conversation: ConversationId) -> Result<(), ApiError> {
     server_side::cancel(conversation).await
+}
+
+/// What the words of an answer looked at, and how sure the model was of each.
+#[server(prefix = "/api/page", endpoint = "explain", input = Json, client = PageClient)]
+pub async fn explain(conversation: ConversationId, answer: AnswerId) -> Result<Explanation, ApiError> {
+    server_side::explain(conversation, answer).await
 }

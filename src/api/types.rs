@@ -215,6 +215,34 @@ pub enum AnswerEvent {
     },
 }
 
+/// Why an answer is as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// In their order; together they are the answer.
+    pub words: Vec<ExplainedWord>,
+    /// Where the model looked for all of it, as a picture to be laid over the one that was asked about: a `data:` address.
+    pub map: String,
+}
+
+/// A word of an answer, with the white space before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExplainedWord {
+    pub text: String,
+    /// How likely the model found it behind what was there, before any setting: from 0 to 1.
+    pub probability: f32,
+    /// What might have come in its place, the likeliest first; a text that is empty ends the answer.
+    pub others: Vec<OtherWord>,
+    /// Where the model looked for this word.
+    pub map: String,
+}
+
+/// What might have come in a word's place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OtherWord {
+    pub text: String,
+    pub probability: f32,
+}
+
 /// The model that answers, for the status line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {

@@ -362,12 +362,11 @@ impl Blip {
             }
             _ => picture.look(&decoder.bert)?,
         };
-        let hidden = self.teacher_forced(looked_at, prompt_ids, answer_ids, None)?;
-        decoder.logits(&hidden)?.squeeze(0)
+        self.teacher_forced(looked_at, prompt_ids, answer_ids, None)
     }
 
-    /// What the decoder makes of a prompt and of each of an answer's ids, `[1, 1 + ids, width]`, while it looks
-    /// at this; what it gives it is written down where that is asked for.
+    /// The logits behind a prompt and behind each of an answer's ids, `[1 + ids, vocabulary]`, while the decoder
+    /// looks at this; what it gives it is written down where that is asked for.
     fn teacher_forced(
         &self,
         looked_at: Arc<LookedAt>,
@@ -387,7 +386,8 @@ impl Blip {
         for layer in 0..decoder.bert.layers() {
             x = decoder.layer(layer, &x, &paging, &mut cache.pool, &looking)?;
         }
-        x.narrow(1, before.len() - 1, 1 + answer_ids.len())?.contiguous()
+        let hidden = x.narrow(1, before.len() - 1, 1 + answer_ids.len())?.contiguous()?;
+        decoder.logits(&hidden)?.squeeze(0)
     }
 
     /// What each token of an answer looked at: the ids of a caption's beginning, or of a question, and the
@@ -417,15 +417,16 @@ impl Blip {
         if !matches!(self.texts, Texts::Question { .. }) {
             let record = of_tokens(positions);
             let looked_at = picture.look(&decoder.bert)?;
-            self.teacher_forced(looked_at, prompt_ids, read, Some(Arc::clone(&record)))?;
+            let logits = self.teacher_forced(looked_at, prompt_ids, read, Some(Arc::clone(&record)))?;
             let itself = Tensor::eye(tokens, DType::F32, &self.device)?;
-            return AnswerAttention::new(record.layers(), itself, grid);
+            return AnswerAttention::new(record.layers(), itself, grid, &logits);
         }
         let of_question = AttentionRecord::of_all(prompt_ids.len(), positions);
         let question = self.encode_question_recorded(picture, prompt_ids, Some(&of_question))?;
         let record = of_tokens(prompt_ids.len());
         let looked_at = Arc::new(decoder.bert.look_at(&question)?);
-        self.teacher_forced(looked_at, prompt_ids, read, Some(Arc::clone(&record)))?;
-        AnswerAttention::new(of_question.layers(), mean_of_layers(&record.layers())?, grid)
+        let logits = self.teacher_forced(looked_at, prompt_ids, read, Some(Arc::clone(&record)))?;
+        let weights = mean_of_layers(&record.layers())?;
+        AnswerAttention::new(of_question.layers(), weights, grid, &logits)
     }
 }

@@ -37,8 +37,9 @@ impl Blip2 {
             LanguageModel::T5(_) => (Attending::ToLookedAt, 0),
         };
         let of_tokens = Arc::new(AttentionRecord::new(attending, first..first + tokens, 0..queries));
-        self.teacher_forced(&seen, prompt_ids, read, Some(Arc::clone(&of_tokens)))?;
+        let hidden = self.teacher_forced(&seen, prompt_ids, read, Some(Arc::clone(&of_tokens)))?;
+        let logits = self.language_model.logits(&hidden)?;
         let weights = mean_of_layers(&of_tokens.layers())?;
-        AnswerAttention::new(of_queries.layers(), weights, self.config.vision_config.grid())
+        AnswerAttention::new(of_queries.layers(), weights, self.config.vision_config.grid(), &logits)
     }
 }

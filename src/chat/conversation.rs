@@ -52,6 +52,8 @@ pub struct Answer {
     pub prompt: Option<String>,
     /// What has come of it so far; empty until the first token.
     pub text: String,
+    /// The tokens of that text, by which it can be explained; empty where they are not known.
+    pub token_ids: Vec<u32>,
     /// The other texts, where several were asked for at once.
     pub further_texts: Vec<String>,
     /// How well each text fits, of a model that compares: those that have come so far, in the order of the
@@ -73,6 +75,7 @@ impl Answer {
             settings,
             prompt: None,
             text: String::new(),
+            token_ids: Vec::new(),
             further_texts: Vec::new(),
             scores: None,
             seed: None,

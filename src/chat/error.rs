@@ -201,6 +201,8 @@ pub enum Missing {
     Picture,
     /// A model that is asked by name.
     Model,
+    /// What an answer was made of, by which it could be explained.
+    Explanation,
     /// The file of a conversation's picture, which somebody else has taken away.
     PictureFile,
 }
@@ -213,6 +215,7 @@ impl std::fmt::Display for Missing {
             Self::Answer => "answer",
             Self::Picture => "picture",
             Self::Model => "model",
+            Self::Explanation => "answer's tokens",
             Self::PictureFile => "picture's file",
         })
     }

@@ -9,6 +9,7 @@
 mod conversation;
 mod error;
 mod event;
+mod explanation;
 mod ids;
 mod request_id;
 mod settings;
@@ -17,6 +18,7 @@ mod visitor;
 pub use conversation::{Answer, AnswerState, Conversation, FinishReason, PictureInfo, TextScore, Timings, Turn};
 pub use error::{Error, Missing, PictureLimit};
 pub use event::{Completion, Event, EventKind};
+pub use explanation::{ExplainedWord, Explanation, LookMap, Other};
 pub use ids::{AnswerId, ConversationId, PictureId, PreviewKey, TurnId};
 pub use request_id::RequestId;
 pub use settings::{EarlyStopping, Never, Settings};

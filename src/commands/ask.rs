@@ -261,7 +261,8 @@ impl Asker {
     ) -> Result<AnswerAttention, EngineError> {
         let (instruction, _) = self.settings.of(instruction.clone());
         let ids = &record.first.token_ids;
-        self.engine.attention(&picture.picture, &instruction, ids)
+        let explainer = self.engine.explainer().ok_or(EngineError::Gone)?;
+        explainer.attention(&picture.picture, &instruction, ids)
     }
 
     /// Resizes a picture for the model.

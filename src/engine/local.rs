@@ -1,20 +1,19 @@
 //! A model on this machine.
 
+use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Weak};
 
+use super::explainer::Explainer;
 use super::health::DeviceHealth;
 use super::job::Job;
 use super::loader::{Ended, LoadedModel};
 use super::model_metrics::ModelMetrics;
-use super::prompt::PromptWriter;
 use super::queue::{QueueSender, queue};
-use super::scheduler::{BatchLimits, guarded};
+use super::scheduler::BatchLimits;
 use super::watch::{StepWatch, look_at};
 use super::worker::{self, Work};
-use super::{Description, Engine, EngineError, Health, Instruction, QueueLimits, QueueState, StartError, Steps};
-use crate::generation::GenerationError;
-use crate::models::{AnswerAttention, Kernels, OpenModel};
+use super::{Description, Engine, EngineError, Health, QueueLimits, QueueState, StartError, Steps};
+use crate::models::{Kernels, OpenModel};
 use crate::processor::{Picture, Processor};
 
 /// A model with a thread of its own, and a queue before it.
@@ -22,8 +21,7 @@ pub struct LocalEngine {
     queue: QueueSender<Job>,
     description: Description,
     processor: Arc<Processor>,
-    /// The thread's, with which it goes: nobody waits for an engine to have its memory back.
-    model: Weak<OpenModel>,
+    explainer: Explainer,
     health: Arc<DeviceHealth>,
     watch: Arc<StepWatch>,
     ended: Ended,
@@ -72,7 +70,7 @@ impl LocalEngine {
             queue: sender,
             description: Description::from(&*model),
             processor: Arc::clone(&model.processor),
-            model: Arc::downgrade(&model),
+            explainer: Explainer::new(&model),
             health: Arc::clone(&health),
             watch: Arc::clone(&watch),
             ended,
@@ -100,33 +98,6 @@ impl LocalEngine {
             .recv()
             .unwrap_or(Err(StartError::NoAnswer { device, reason }))?;
         Ok(engine)
-    }
-
-    /// What each token of an answer looked at, by its ids; of a question without earlier turns. It is computed
-    /// in the thread that asks, with the picture encoded and the answer read once more, and is for whoever has
-    /// the model for himself.
-    ///
-    /// # Errors
-    /// The model cannot be asked that, its thread has ended, or the device fails.
-    pub fn attention(
-        &self,
-        picture: &Picture,
-        instruction: &Instruction,
-        answer_ids: &[u32],
-    ) -> Result<AnswerAttention, EngineError> {
-        let model = self.model.upgrade().ok_or(EngineError::Gone)?;
-        let processor = &self.processor;
-        let writer = PromptWriter {
-            processor: &processor.text,
-            is_demo: model.is_demo,
-        };
-        let prompt = writer.write(instruction, 0)?;
-        guarded(tracing::Span::current, || {
-            let pixel_values = processor.image.pixel_values(picture).map_err(GenerationError::from)?;
-            let ids = [&prompt.instruction, &prompt.ids, answer_ids];
-            let attention = model.network.attention(&pixel_values, ids);
-            Ok(attention.map_err(GenerationError::from)?)
-        })
     }
 }
 
@@ -167,5 +138,9 @@ impl Engine for LocalEngine {
 
     fn steps(&self) -> Steps {
         self.watch.steps()
+    }
+
+    fn explainer(&self) -> Option<Explainer> {
+        Some(self.explainer.clone())
     }
 }

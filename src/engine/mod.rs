@@ -20,6 +20,7 @@ mod description;
 mod engines;
 mod error;
 mod event;
+mod explainer;
 mod health;
 mod job;
 mod loader;
@@ -45,6 +46,7 @@ pub use description::{Description, Presence};
 pub use engines::Engines;
 pub use error::{EngineError, StartError};
 pub use event::{Event, Events, Summary, Timings, WrittenAnswer};
+pub use explainer::{ExplainedToken, Explainer, Explanation};
 pub use health::Health;
 pub use job::Job;
 pub use loader::{LoadFailure, LoadedModel, LocalLoader, ModelLoader, Pictures};
@@ -94,6 +96,11 @@ pub trait Engine: Send + Sync {
     /// Whether the model is in memory. It is, unless the engine loads it when it is asked.
     fn presence(&self) -> Presence {
         Presence::Loaded
+    }
+
+    /// What explains its answers, where the model is in memory and can.
+    fn explainer(&self) -> Option<Explainer> {
+        None
     }
 
     /// The step of the model that runs, and how many were slow. An engine without steps has none.

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use metrics::counter;
 
+use super::explainer::Explainer;
 use super::job::Job;
 use super::loader::{LoadFailure, LoadedModel, ModelLoader};
 use super::queue::{Queue, QueueSender, queue};
@@ -473,5 +474,9 @@ impl Engine for PooledModel {
 
     fn steps(&self) -> Steps {
         self.with_slot(|slot| slot.engine().map(Engine::steps).unwrap_or_default())
+    }
+
+    fn explainer(&self) -> Option<Explainer> {
+        self.with_slot(|slot| slot.engine().and_then(Engine::explainer))
     }
 }

@@ -112,20 +112,25 @@ pub struct AnswerAttention {
     /// of what queries gave the patches, weighted by how much the token drew on them. The class token's part is
     /// left out.
     pub maps: Tensor,
+    /// What each token was chosen by, before any setting: `[tokens, vocabulary]`.
+    pub logits: Tensor,
 }
 
 impl AnswerAttention {
-    /// Of what queries gave the picture and tokens the queries, for so many rows of patches, and as many columns.
+    /// Of what queries gave the picture and tokens the queries, for so many rows of patches, and as many columns;
+    /// and of the logits of the pass, a row a token.
     ///
     /// # Errors
     /// They do not go together, or the device's.
-    pub fn new(layers: Vec<Tensor>, weights: Tensor, side: usize) -> Result<Self> {
+    pub fn new(layers: Vec<Tensor>, weights: Tensor, side: usize, logits: &Tensor) -> Result<Self> {
         let of_queries = mean_of_layers(&layers)?;
         let patches = of_queries.narrow(1, 1, side * side)?.contiguous()?;
         let shares = weights.broadcast_div(&weights.sum_keepdim(1)?)?;
         let maps = cuda_rules::matmul(&shares, &cuda_rules::factor(&patches)?)?;
+        let tokens = weights.dim(0)?;
         Ok(Self {
-            maps: maps.reshape((weights.dim(0)?, side, side))?,
+            maps: maps.reshape((tokens, side, side))?,
+            logits: logits.to_dtype(DType::F32)?.reshape((tokens, ()))?,
             layers,
             weights,
         })

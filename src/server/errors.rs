@@ -240,6 +240,9 @@ fn missing(what: Missing) -> &'static str {
         Missing::Answer => "No answer is being given in this conversation. Load the page again.",
         Missing::Picture => "This picture is not there any more. Put it in again.",
         Missing::Model => "There is no such model here, or not any more. Choose another one.",
+        Missing::Explanation => {
+            "What this answer was made of was not kept, so that it cannot be explained. Ask again, and it will be."
+        }
         Missing::PictureFile => "The file of this picture is gone from the server. Put the picture in again.",
     }
 }

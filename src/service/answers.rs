@@ -404,7 +404,8 @@ impl Task {
                         saves.need(Instant::now());
                         in_flight.push(EventKind::Started { num_beams });
                     }
-                    Some(engine::Event::Token { text, .. }) => {
+                    Some(engine::Event::Token { token, text }) => {
+                        self.answer.token_ids.push(token.id);
                         self.activity.token((generated_tokens == 0).then(|| began.elapsed()));
                         generated_tokens += 1;
                         if !text.is_empty() {

@@ -4,7 +4,8 @@
 //! A [`Service`] is what every family of clients stands on. `pictures` decodes within a
 //! budget and keeps; `conversations` finds what a visitor owns; `asking` makes a question a
 //! submission to the engine, with `settings` checked; `answers` has what outlives a request:
-//! answers that are being given, or were given a moment ago; `memory` bounds what is held
+//! answers that are being given, or were given a moment ago; `explaining` says why an
+//! answer is as it is; `memory` bounds what is held
 //! for visitors, and `quotas` says who has had enough. `activity` counts what happens.
 
 mod activity;
@@ -14,6 +15,7 @@ mod blocking;
 mod conversations;
 mod errors;
 mod event_log;
+mod explaining;
 mod fetches;
 mod known_files;
 mod memory;
@@ -26,6 +28,8 @@ mod tests;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use crate::chat::Error;
 use crate::engine::{Description, Engine, Engines, Health, QueueState, Steps};
@@ -82,6 +86,8 @@ pub struct Service {
     answers: Arc<AnswerRegistry>,
     pictures: Pictures,
     quotas: Quotas,
+    /// One answer is explained at a time.
+    explaining: Arc<Semaphore>,
     limits: Limits,
 }
 
@@ -94,6 +100,7 @@ impl Service {
             answers: Arc::new(AnswerRegistry::new(Arc::clone(&store), &limits)),
             pictures: Pictures::new(first, Arc::clone(&store), &limits, fetcher),
             quotas: Quotas::new(&limits),
+            explaining: Arc::new(Semaphore::new(1)),
             engines,
             store,
             limits,

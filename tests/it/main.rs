@@ -13,6 +13,7 @@ mod drawn;
 #[cfg(unix)]
 mod ending;
 mod engine;
+mod explaining;
 mod faults;
 mod floods;
 mod fuzz;

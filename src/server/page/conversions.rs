@@ -1,8 +1,11 @@
 //! The words of [`chat`](crate::chat) in those that the page and its server exchange.
 
-use super::presets;
+use super::{heat_map, presets};
 use crate::api;
-use crate::chat::{Answer, AnswerState, Conversation, EventKind, FinishReason, TextScore, Timings, Turn, TurnId};
+use crate::chat::{
+    Answer, AnswerState, Conversation, EventKind, ExplainedWord, Explanation, FinishReason, Other, TextScore, Timings,
+    Turn, TurnId,
+};
 use crate::engine::{Description, Purpose};
 use crate::service::{InFlightAnswer, NumberLimit, Service};
 
@@ -101,6 +104,28 @@ impl From<Timings> for api::Timings {
             decode: timings.decode,
             total: timings.total,
         }
+    }
+}
+
+impl From<Explanation> for api::Explanation {
+    fn from(explanation: Explanation) -> Self {
+        let address = |map| heat_map::address(&map).unwrap_or_default();
+        let word = |word: ExplainedWord| api::ExplainedWord {
+            text: word.text,
+            probability: word.probability,
+            others: word.others.into_iter().map(Into::into).collect(),
+            map: address(word.map),
+        };
+        Self {
+            words: explanation.words.into_iter().map(word).collect(),
+            map: address(explanation.map),
+        }
+    }
+}
+
+impl From<Other> for api::OtherWord {
+    fn from(Other { text, probability }: Other) -> Self {
+        Self { text, probability }
     }
 }
 

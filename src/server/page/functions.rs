@@ -205,6 +205,18 @@ pub async fn cancel(id: ConversationId) -> Result<(), ApiError> {
     service()?.cancel(&visitor()?, &id).await.map_err(refuse)
 }
 
+/// As the button "Where it looked" asks.
+///
+/// # Errors
+/// As [`Service::explain`].
+pub async fn explain(id: ConversationId, answer: AnswerId) -> Result<api::Explanation, ApiError> {
+    let id = parse(&id).map_err(refuse)?;
+    let answer = chat::AnswerId::parse(&answer.0);
+    let answer = answer.ok_or_else(|| refuse(Error::NotFound { what: Missing::Answer }))?;
+    let explained = service()?.explain(&visitor()?, &id, &answer).await;
+    explained.map(Into::into).map_err(refuse)
+}
+
 /// What is no id names nothing.
 fn parse(id: &ConversationId) -> Result<chat::ConversationId, Error> {
     chat::ConversationId::parse(&id.0).ok_or(Error::NotFound {

@@ -8,6 +8,7 @@ mod conversions;
 pub mod examples;
 pub mod form;
 pub mod functions;
+mod heat_map;
 pub mod pictures;
 mod presets;
 mod settings;

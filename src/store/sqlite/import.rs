@@ -226,6 +226,7 @@ fn turn(id: TurnId, parent: Option<TurnId>, older: OlderTurn) -> Turn {
         settings: Settings::default(),
         prompt: older.prompt,
         text: older.answer,
+        token_ids: Vec::new(),
         further_texts: older.further_answers,
         scores: None,
         seed: older.seed,

@@ -63,7 +63,7 @@ async fn answers(
 ) -> Result<HashMap<String, Vec<Answer>>, StoreError> {
     let key = conversation.as_str();
     let rows = sqlx::query!(
-        "SELECT answer.id, turn, model, settings, seed, prompt, text, further, scores, timings, state, finish, error FROM answer JOIN turn ON turn.id = turn WHERE conversation = ? ORDER BY turn, attempt",
+        "SELECT answer.id, turn, model, settings, seed, prompt, text, token_ids, further, scores, timings, state, finish, error FROM answer JOIN turn ON turn.id = turn WHERE conversation = ? ORDER BY turn, attempt",
         key
     )
     .fetch_all(connection)
@@ -76,6 +76,7 @@ async fn answers(
             settings: json::<Settings>(&row.settings).unwrap_or_default(),
             prompt: row.prompt,
             text: row.text,
+            token_ids: row.token_ids.as_deref().and_then(json).unwrap_or_default(),
             further_texts: json(&row.further).unwrap_or_default(),
             scores: row.scores.as_deref().map(|scores| json(scores).unwrap_or_default()),
             seed: row.seed.map(i64::cast_unsigned),

@@ -82,6 +82,7 @@ fn done(answer: &Answer, text: &str) -> Answer {
     Answer {
         prompt: Some("Question: what? Answer:".into()),
         text: text.into(),
+        token_ids: vec![0, 7, u32::MAX],
         further_texts: vec!["a cat".into(), "  ".into()],
         scores: Some(vec![TextScore {
             text: "a \"cat\"".into(),

@@ -113,11 +113,12 @@ pub async fn insert_answer(
     let (id, turn) = (answer.id.as_str(), turn.as_str());
     let (settings, further) = (json(&answer.settings)?, json(&answer.further_texts)?);
     let scores = answer.scores.as_ref().map(json).transpose()?;
+    let token_ids = token_ids(answer)?;
     let seed = answer.seed.map(u64::cast_signed);
     let (state, finish, error) = state(&answer.state)?;
     sqlx::query!(
-        "INSERT INTO answer (id, turn, attempt, model, settings, seed, prompt, text, further, scores, state, finish, error, created, updated) VALUES (?1, ?2, (SELECT coalesce(max(attempt), 0) + 1 FROM answer WHERE turn = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)",
-        id, turn, answer.model, settings, seed, answer.prompt, answer.text, further, scores, state, finish, error, now
+        "INSERT INTO answer (id, turn, attempt, model, settings, seed, prompt, text, token_ids, further, scores, state, finish, error, created, updated) VALUES (?1, ?2, (SELECT coalesce(max(attempt), 0) + 1 FROM answer WHERE turn = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14)",
+        id, turn, answer.model, settings, seed, answer.prompt, answer.text, token_ids, further, scores, state, finish, error, now
     )
     .execute(connection)
     .await?;
@@ -129,12 +130,13 @@ pub async fn update_answer(connection: &mut SqliteConnection, answer: &Answer, n
     let id = answer.id.as_str();
     let (settings, further) = (json(&answer.settings)?, json(&answer.further_texts)?);
     let scores = answer.scores.as_ref().map(json).transpose()?;
+    let token_ids = token_ids(answer)?;
     let seed = answer.seed.map(u64::cast_signed);
     let (state, finish, error) = state(&answer.state)?;
     let timings = answer.timings.as_ref().map(json).transpose()?;
     let changed = sqlx::query!(
-        "UPDATE answer SET model = ?2, settings = ?3, seed = ?4, prompt = ?5, text = ?6, further = ?7, scores = ?8, state = ?9, finish = ?10, error = ?11, timings = ?12, updated = ?13 WHERE id = ?1 AND state = 'running'",
-        id, answer.model, settings, seed, answer.prompt, answer.text, further, scores, state, finish, error, timings, now
+        "UPDATE answer SET model = ?2, settings = ?3, seed = ?4, prompt = ?5, text = ?6, token_ids = ?7, further = ?8, scores = ?9, state = ?10, finish = ?11, error = ?12, timings = ?13, updated = ?14 WHERE id = ?1 AND state = 'running'",
+        id, answer.model, settings, seed, answer.prompt, answer.text, token_ids, further, scores, state, finish, error, timings, now
     )
     .execute(&mut *connection)
     .await?
@@ -190,6 +192,12 @@ pub async fn adopt(
     } else {
         Ok(())
     }
+}
+
+/// The tokens of an answer's text, where they are known.
+fn token_ids(answer: &Answer) -> Result<Option<String>, StoreError> {
+    let ids = &answer.token_ids;
+    (!ids.is_empty()).then(|| json(ids)).transpose()
 }
 
 /// State, finish reason and error, as columns have them.
