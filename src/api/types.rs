@@ -191,13 +191,24 @@ pub enum AnswerEvent {
     Token { text: String },
     /// How well the next text fits, of a model that compares.
     Score(TextScore),
+    /// All of the answer, in the place of whatever came before: the server was started anew since, and has it as
+    /// it was kept. The last line follows.
+    Kept {
+        turn: TurnId,
+        answer: AnswerId,
+        text: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scores: Option<Vec<TextScore>>,
+    },
     /// Nothing has happened for a while; the connection and the answer live.
     Heartbeat,
     /// The last line of an answer.
     Done {
         finish_reason: FinishReason,
         timings_ms: Timings,
-        prompt_tokens: usize,
+        /// Those that stand for the picture included; not known of an answer as it was kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prompt_tokens: Option<usize>,
         generated_tokens: usize,
         /// The text that was sent to the model with the picture; empty for a caption.
         prompt: String,

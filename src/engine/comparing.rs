@@ -193,6 +193,7 @@ impl<'m> Comparing<'m> {
         let began = Instant::now();
         let started = Event::Started {
             prompt: String::new(),
+            prompt_tokens: 0,
             num_beams: 1,
         };
         if !job.send(started) {

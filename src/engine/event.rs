@@ -29,6 +29,8 @@ pub enum Event {
     Started {
         /// The text that is sent with the picture; empty for a caption.
         prompt: String,
+        /// Its ids, counted as in [`Summary::prompt_ids`].
+        prompt_tokens: usize,
         num_beams: usize,
     },
     /// A token, with the text that it completes (which may be empty).

@@ -5,7 +5,8 @@
 //! (`queue`); steps of the model that take too long are told (`watch`), and on a GPU it answers
 //! once before it counts as started (`warm_up`). [`ScriptedEngine`] answers from a script, for tests ([`scripted`]).
 //! A model that compares texts with pictures answers with a score for each text (`comparing`); while nobody asks
-//! anything, both kinds encode the pictures of the page's examples (`warming`).
+//! anything, both kinds encode the pictures of the page's examples (`warming`), and the first reads them as far as
+//! every prompt does (`reading_ahead`).
 //! [`Original`] has the numbers by which other programs generate answers.
 //! [`Engines`] are those of a server; those that share a memory are loaded when somebody asks them (`pool`, by a
 //! [`ModelLoader`]).
@@ -32,6 +33,7 @@ mod picture_cache;
 mod pool;
 mod prompt;
 mod queue;
+mod reading_ahead;
 mod request;
 mod scheduler;
 pub mod scripted;

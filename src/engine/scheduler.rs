@@ -21,12 +21,13 @@ use super::job::Job;
 use super::model::{Model, Part};
 use super::model_metrics::{Cache, Held, ModelMetrics};
 use super::picture_cache::PictureCache;
-use super::prompt::PromptWriter;
+use super::prompt::{PromptWriter, SentPrompt};
 use super::queue::{Permit, Queue, Waiting};
+use super::reading_ahead::ReadingAhead;
 use super::request::{Phase, Prepared, Request};
 use super::warming::Warming;
 use super::watch::{StepWatch, Work};
-use super::{EngineError, Event};
+use super::{EngineError, Event, Instruction};
 use crate::blip2::passes::PromptPart;
 use crate::chat::{PictureId, RequestId};
 use crate::generation::{Answer, GenerationError, GenerationOptions, RowLogits, StopStrings};
@@ -83,6 +84,9 @@ pub struct Scheduler<'p, M: Model> {
     looking: Option<(PictureId, M::Looking)>,
     /// Of pictures that nobody has asked about yet.
     warming: Warming<M>,
+    /// One of those, and any prompt, whose beginning is the same as others'.
+    ahead: Option<ReadingAhead<M>>,
+    any_prompt: Option<SentPrompt>,
     reading: Option<(M::Reading, Vec<Taken>)>,
     /// How long the latest layer of a prompt or a picture took.
     latest_layer: Duration,
@@ -126,6 +130,8 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
             running: Vec::new(),
             looking: None,
             warming: Warming::default(),
+            ahead: None,
+            any_prompt: None,
             reading: None,
             latest_layer: Duration::ZERO,
             numbers: 0,
@@ -145,6 +151,8 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
                     next => next,
                 };
                 let Some((job, permit)) = next else { return };
+                // What it has taken of the memory was set aside for nobody.
+                self.ahead = None;
                 self.take(job, permit);
             }
             // On a thread of the pool, for as long as there is work: it is then shared out without
@@ -157,17 +165,32 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
     #[must_use]
     pub fn warm(mut self, pictures: Box<dyn Iterator<Item = Picture> + Send>) -> Self {
         self.warming = Warming::of(pictures);
+        let writer = PromptWriter {
+            processor: self.prompts.processor,
+            is_demo: self.prompts.is_demo,
+        };
+        // Without one, pictures are encoded and not read.
+        self.any_prompt = writer.write(&Instruction::Raw("a".into()), 0).ok();
         self
     }
 
     /// Does a piece of that, and says whether there was one.
     fn warm_on(&mut self) -> bool {
         let is_over = self.queue.is_over() || self.health.failure().is_some();
-        if !self.warming.has_work(is_over, &self.pictures) {
+        let ahead = self.ahead.take().filter(|_| !is_over);
+        if ahead.is_none() && !self.warming.has_work(is_over, &self.pictures) {
             return false;
         }
         self.watch.begin(Work::Ahead, 1, Vec::new());
-        self.warming.go_on(&mut self.model, &mut self.pictures, &self.health);
+        let (model, health) = (&mut self.model, &*self.health);
+        self.ahead = match (ahead, &self.any_prompt) {
+            (Some(ahead), Some(prompt)) => ahead.go_on(model, prompt, health),
+            (_, prompt) => {
+                let encoded = self.warming.go_on(model, &mut self.pictures, health);
+                let begin = |(prompt, encoded)| ReadingAhead::begin(model, prompt, encoded, health);
+                prompt.as_ref().zip(encoded).and_then(begin)
+            }
+        };
         self.note_usage();
         true
     }
@@ -282,6 +305,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
     fn start(&mut self, mut request: Request<'p, M>) {
         let started = Event::Started {
             prompt: request.prompt.text.clone(),
+            prompt_tokens: self.model.told_prompt(request.prompt.ids.clone()).len(),
             num_beams: request.job.submission.options.num_beams,
         };
         if request.job.send(started) {

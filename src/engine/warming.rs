@@ -54,11 +54,19 @@ impl<M: Looks> Warming<M> {
         self.pictures.is_some()
     }
 
-    /// Does a piece of it: a layer, or makes the next picture.
-    pub fn go_on(&mut self, model: &mut M, cache: &mut PictureCache<M::Encoded>, health: &DeviceHealth) {
+    /// Does a piece of it: a layer, or makes the next picture. Gives a picture whose last layer that was.
+    pub fn go_on(
+        &mut self,
+        model: &mut M,
+        cache: &mut PictureCache<M::Encoded>,
+        health: &DeviceHealth,
+    ) -> Option<(PictureId, M::Encoded)> {
         match self.looking.take() {
             Some((id, looking)) => self.encode_on(id, looking, (model, cache), health),
-            None => self.begin_next((model, cache), health),
+            None => {
+                self.begin_next((model, cache), health);
+                None
+            }
         }
     }
 
@@ -91,15 +99,17 @@ impl<M: Looks> Warming<M> {
         mut looking: M::Looking,
         (model, cache): (&mut M, &mut PictureCache<M::Encoded>),
         health: &DeviceHealth,
-    ) {
+    ) -> Option<(PictureId, M::Encoded)> {
         match guarded(Span::none, || Ok(model.look_on(&mut looking)?)) {
             Ok(None) => self.looking = Some((id, looking)),
             Ok(Some(encoded)) => {
-                cache.insert(id, encoded);
+                cache.insert(id, encoded.clone());
                 self.ready += 1;
+                return Some((id, encoded));
             }
             Err(error) => failed(&error, health),
         }
+        None
     }
 
     /// Forgets what is not begun.
@@ -109,7 +119,8 @@ impl<M: Looks> Warming<M> {
     }
 }
 
-fn failed(error: &EngineError, health: &DeviceHealth) {
+/// Says of work that nobody has asked for that it failed.
+pub fn failed(error: &EngineError, health: &DeviceHealth) {
     tracing::warn!("a picture cannot be encoded before somebody asks about it: {error}");
     health.failed(error);
 }

@@ -14,7 +14,8 @@ use crate::checkpoint::{Progress, Source, progress, readable_bytes};
 use crate::nn::{Kernels, PackedWeights, Placement};
 use crate::processor::Processor;
 
-/// The least that the keys and values of a question may take, however full the memory is.
+/// The least that the keys and values of a question may take where nobody set a limit, however full the memory
+/// is by other programs at this moment.
 const LEAST_CACHE: u64 = 512_000_000;
 
 /// Which model is asked for, and where it is to run.
@@ -128,7 +129,8 @@ pub fn open(request: ModelRequest) -> Result<OpenModel, LoadError> {
     let mut network = checkpoint.load_packed(&placement, packed.clone())?;
     if let Some(limit) = &limit {
         let needed = estimate(checkpoint.config(), checkpoint.has_head(), precision);
-        network.limit_cache(cache_budget(limit.bytes, needed.weights));
+        let least = if request.max_memory.is_some() { 0 } else { LEAST_CACHE };
+        network.limit_cache(cache_budget(limit.bytes, needed.weights, least));
     }
     Ok(OpenModel {
         network,
@@ -144,9 +146,9 @@ pub fn open(request: ModelRequest) -> Result<OpenModel, LoadError> {
     })
 }
 
-/// What the limit leaves behind the weights.
-fn cache_budget(limit: u64, weights: u64) -> u64 {
-    limit.saturating_sub(weights).max(LEAST_CACHE)
+/// What the limit leaves behind the weights, and so much at least.
+fn cache_budget(limit: u64, weights: u64, least: u64) -> u64 {
+    limit.saturating_sub(weights).max(least)
 }
 
 #[cfg(test)]
@@ -154,9 +156,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn questions_have_what_the_weights_leave_and_half_a_gigabyte_at_least() {
-        assert_eq!(cache_budget(16_000_000_000, 15_000_000_000), 1_000_000_000);
-        assert_eq!(cache_budget(15_100_000_000, 15_000_000_000), LEAST_CACHE);
-        assert_eq!(cache_budget(1, 2), LEAST_CACHE);
+    fn questions_have_what_the_weights_leave_and_half_a_gigabyte_at_least_where_nobody_set_a_limit() {
+        assert_eq!(cache_budget(16_000_000_000, 15_000_000_000, LEAST_CACHE), 1_000_000_000);
+        assert_eq!(cache_budget(15_100_000_000, 15_000_000_000, LEAST_CACHE), LEAST_CACHE);
+        assert_eq!(cache_budget(15_100_000_000, 15_000_000_000, 0), 100_000_000);
+        assert_eq!(cache_budget(1, 2, 0), 0);
     }
 }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +47,14 @@ const MAX_ENDED: usize = 4096;
 
 /// Bytes of their events: an answer has one or two kilobytes, and may have many more.
 const MAX_ENDED_BYTES: usize = 32 << 20;
+
+/// An answer that was asked for.
+pub struct Asked {
+    pub answer: Answer,
+    pub events: engine::Events,
+    /// When the engine was asked.
+    pub at: Instant,
+}
 
 /// All answers that can be followed.
 pub struct AnswerRegistry {
@@ -100,7 +108,7 @@ pub struct InFlightAnswer {
 }
 
 /// Counts a task as long as it lives.
-struct Counted(Arc<watch::Sender<usize>>);
+pub struct Counted(Arc<watch::Sender<usize>>);
 
 impl Counted {
     fn new(tasks: &Arc<watch::Sender<usize>>) -> Self {
@@ -137,23 +145,23 @@ impl AnswerRegistry {
         &self,
         conversation: &ConversationId,
         turn: &TurnId,
-        answers: Vec<(Answer, engine::Events)>,
+        answers: Vec<Asked>,
     ) -> Option<Arc<InFlightAnswer>> {
         let mut answers = answers.into_iter();
-        let (first, events) = answers.next()?;
-        let others = answers.map(|(answer, events)| self.begin_one(conversation, turn, answer, events, Vec::new()));
+        let first = answers.next()?;
+        let others = answers.map(|asked| self.begin_one(conversation, turn, asked, Vec::new()));
         let others = others.collect();
-        Some(self.begin_one(conversation, turn, first, events, others))
+        Some(self.begin_one(conversation, turn, first, others))
     }
 
     fn begin_one(
         &self,
         conversation: &ConversationId,
         turn: &TurnId,
-        answer: Answer,
-        events: engine::Events,
+        asked: Asked,
         beside: Vec<Arc<InFlightAnswer>>,
     ) -> Arc<InFlightAnswer> {
+        let Asked { answer, events, at } = asked;
         let in_flight = Arc::new(InFlightAnswer {
             id: answer.id.clone(),
             turn: turn.clone(),
@@ -172,6 +180,9 @@ impl AnswerRegistry {
         known.answers.insert(answer.id.clone(), Arc::clone(&in_flight));
         drop(known);
         let task = Task {
+            asked: at,
+            begun: None,
+            prompt_tokens: 0,
             answer,
             in_flight: Arc::clone(&in_flight),
             store: Arc::clone(&self.store),
@@ -187,6 +198,14 @@ impl AnswerRegistry {
             drop(counted);
         }));
         in_flight
+    }
+
+    /// Counts what is about to begin, so that the process does not end before it has; none where nothing may
+    /// begin any more.
+    pub fn count(&self) -> Option<Counted> {
+        // Counted first: whoever drains has either seen it, or is seen here.
+        let counted = Counted::new(&self.tasks);
+        (!self.is_draining()).then_some(counted)
     }
 
     /// Whether nothing begins any more, since the process is about to end.
@@ -258,6 +277,12 @@ impl InFlightAnswer {
     /// Cancels it; what has come of it stays.
     pub fn cancel(&self) {
         self.cancelled.cancel();
+    }
+
+    /// Returns when it has ended.
+    pub async fn ended(self: &Arc<Self>) {
+        let mut events = std::pin::pin!(self.follow(0));
+        while events.next().await.is_some() {}
     }
 
     /// Whether nothing comes of it any more.
@@ -332,6 +357,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What brings one answer from the engine to the store and to its followers.
 struct Task {
+    /// When the engine was asked, and when the model began.
+    asked: Instant,
+    begun: Option<Instant>,
+    /// Known when the model has begun.
+    prompt_tokens: usize,
     answer: Answer,
     in_flight: Arc<InFlightAnswer>,
     store: Arc<dyn Store>,
@@ -371,12 +401,12 @@ impl Task {
     async fn hand_on(&mut self, events: &mut engine::Events, saves: &mut Saves) -> Result<Completion> {
         let mut look_around = tokio::time::interval(LOOK_AROUND);
         let mut followed = Instant::now();
-        let began = Instant::now();
+        let asked = self.asked;
         let mut queued = Duration::ZERO;
         let mut generated_tokens = 0;
         let mut grace = self.grace.min(UNBEGUN_GRACE);
         let mut has_begun = false;
-        let mut deadline = began + self.wait_time;
+        let mut deadline = asked + self.wait_time;
         let in_flight = Arc::clone(&self.in_flight);
         loop {
             tokio::select! {
@@ -394,11 +424,13 @@ impl Task {
                         expected_seconds: expected.map(|expected| expected.as_secs_f64()),
                     }),
                     Some(engine::Event::Loading) => in_flight.push(EventKind::Loading),
-                    Some(engine::Event::Started { prompt, num_beams }) => {
+                    Some(engine::Event::Started { prompt, prompt_tokens, num_beams }) => {
                         has_begun = true;
+                        self.begun = Some(Instant::now());
+                        self.prompt_tokens = prompt_tokens;
                         deadline = Instant::now() + self.answer_time;
                         grace = self.grace;
-                        queued = began.elapsed();
+                        queued = asked.elapsed();
                         self.activity.begun(queued);
                         self.answer.prompt = Some(prompt);
                         saves.need(Instant::now());
@@ -406,7 +438,7 @@ impl Task {
                     }
                     Some(engine::Event::Token { token, text }) => {
                         self.answer.token_ids.push(token.id);
-                        self.activity.token((generated_tokens == 0).then(|| began.elapsed()));
+                        self.activity.token((generated_tokens == 0).then(|| asked.elapsed()));
                         generated_tokens += 1;
                         if !text.is_empty() {
                             self.answer.text.push_str(&text);
@@ -456,12 +488,18 @@ impl Task {
         }
     }
 
-    /// The end of an answer that did not come to its own.
+    /// The end of an answer that did not come to its own. How long its parts took only the model would know.
     fn cut_off(&self, finish_reason: FinishReason, generated_tokens: usize) -> Completion {
+        let milliseconds = |time: Duration| time.as_micros() as f64 / 1e3;
+        let waited = self.begun.map(|begun| begun - self.asked);
         Completion {
             finish_reason,
-            timings: Timings::default(),
-            prompt_tokens: 0,
+            timings: Timings {
+                queued: milliseconds(waited.unwrap_or_else(|| self.asked.elapsed())),
+                total: self.begun.map_or(0.0, |begun| milliseconds(begun.elapsed())),
+                ..Timings::default()
+            },
+            prompt_tokens: self.prompt_tokens,
             generated_tokens,
             prompt: self.answer.prompt.clone().unwrap_or_default(),
             further_texts: Vec::new(),
@@ -651,7 +689,15 @@ mod tests {
         store.begin_turn(&new.id, &turn).await.expect("it is the first");
         let answers = AnswerRegistry::new(Arc::clone(&store), &limits);
         let (engine, events) = mpsc::unbounded_channel();
-        let answer = answers.begin(&new.id, &turn.id, vec![(answer, events)]);
+        let answer = answers.begin(
+            &new.id,
+            &turn.id,
+            vec![super::Asked {
+                answer,
+                events,
+                at: Instant::now(),
+            }],
+        );
         let answer = answer.expect("there is one");
         Asked {
             answers,
@@ -667,6 +713,7 @@ mod tests {
         fn begins(&self) {
             let started = engine::Event::Started {
                 prompt: "Question: ? Answer:".into(),
+                prompt_tokens: 4,
                 num_beams: 1,
             };
             self.engine.send(started).expect("the task listens");

@@ -1,13 +1,14 @@
 //! Asking: a question becomes a turn, and its answer is on the way.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::answers::InFlightAnswer;
+use super::answers::{Asked, InFlightAnswer};
 use super::errors::internal;
 use super::{Result, Service};
 use crate::chat::{
-    Answer, AnswerState, Conversation, ConversationId, Error, FinishReason, Missing, RequestId, Settings, Turn, TurnId,
-    Visitor,
+    Answer, AnswerId, AnswerState, Conversation, ConversationId, Error, FinishReason, Missing, RequestId, Settings,
+    Turn, TurnId, Visitor,
 };
 use crate::engine::{ClientKey, Engine, Events, Instruction, Purpose, Submission};
 use crate::generation::{GenerationOptions, OptionsError};
@@ -88,9 +89,13 @@ impl Service {
                 context_turns,
             )?;
             let how = (options.clone(), stop_strings.clone());
-            let events = self.submit(visitor, &conversation, engine, instruction, how).await?;
+            let (events, at) = self.submit(visitor, &conversation, engine, instruction, how).await?;
             // Where a later one does not take it, the events are dropped, and nobody was asked.
-            asked.push((Answer::begun(model, request.settings.clone()), events));
+            asked.push(Asked {
+                answer: Answer::begun(model, request.settings.clone()),
+                events,
+                at,
+            });
         }
         self.begin_turn(conversation, question.unwrap_or_default(), asked).await
     }
@@ -108,15 +113,15 @@ impl Service {
         for engine in engines {
             let instruction = Instruction::Compare { texts: texts.clone() };
             let how = (GenerationOptions::default(), Vec::new());
-            let events = self.submit(visitor, &conversation, engine, instruction, how).await?;
-            let model = engine.description().name.clone();
-            asked.push((Answer::begun_scores(model), events));
+            let (events, at) = self.submit(visitor, &conversation, engine, instruction, how).await?;
+            let answer = Answer::begun_scores(engine.description().name.clone());
+            asked.push(Asked { answer, events, at });
         }
         self.begin_turn(conversation, texts.join("\n"), asked).await
     }
 
     /// Puts something about a conversation's picture to a model; with it, how an answer is generated, and the
-    /// texts that end it.
+    /// texts that end it. Gives the moment with the events.
     async fn submit(
         &self,
         visitor: &Visitor,
@@ -124,19 +129,20 @@ impl Service {
         engine: &Arc<dyn Engine>,
         instruction: Instruction,
         (options, stop_strings): (GenerationOptions, Vec<String>),
-    ) -> Result<Events> {
+    ) -> Result<(Events, Instant)> {
         self.quotas.count_question(visitor)?;
         let room = self.room(visitor.network);
         let submission = Submission {
             client: ClientKey::from(visitor.id),
             network: visitor.shared_network(),
-            deadline: Some(std::time::Instant::now() + self.limits.wait_time),
             picture: self.pictures.prepared(&conversation.picture, engine, room).await?,
+            deadline: Some(Instant::now() + self.limits.wait_time),
             instruction,
             options,
             stop_strings,
         };
-        Ok(engine.submit(submission)?)
+        let at = Instant::now();
+        Ok((engine.submit(submission)?, at))
     }
 
     /// Keeps a turn whose answers are on their way, and brings them to their end.
@@ -144,18 +150,21 @@ impl Service {
         &self,
         conversation: Conversation,
         question: String,
-        asked: Vec<(Answer, Events)>,
+        asked: Vec<Asked>,
     ) -> Result<Arc<InFlightAnswer>> {
         let turn = Turn {
             id: TurnId::random(),
             parent: conversation.turns.last().map(|turn| turn.id.clone()),
             question,
-            answers: asked.iter().map(|(answer, _)| answer.clone()).collect(),
+            answers: asked.iter().map(|asked| asked.answer.clone()).collect(),
         };
         let (store, answers) = (Arc::clone(&self.store), Arc::clone(&self.answers));
         // In a task of its own: whoever asks may go at any moment, and a turn that is kept must
         // have somebody who brings it to its end.
+        let counted = answers.count().ok_or(Error::Ending)?;
         let begun = tokio::spawn(RequestId::carry(async move {
+            // The process does not end between the two.
+            let _counted = counted;
             // Where it cannot be kept, the events are dropped, and nothing was asked.
             store.begin_turn(&conversation.id, &turn).await?;
             answers
@@ -172,6 +181,30 @@ impl Service {
     pub async fn latest_answer(&self, visitor: &Visitor, id: &ConversationId) -> Result<Arc<InFlightAnswer>> {
         self.check_owner(visitor, id).await?;
         self.answers.latest(id).ok_or(Error::NotFound { what: Missing::Answer })
+    }
+
+    /// An answer that has ended, as it is kept, and its turn: the last that was asked for, unless one is named.
+    ///
+    /// # Errors
+    /// The conversation is not his, or has no such answer that has ended.
+    pub async fn kept_answer(
+        &self,
+        visitor: &Visitor,
+        id: &ConversationId,
+        answer: Option<&AnswerId>,
+    ) -> Result<(TurnId, Answer)> {
+        let conversation = self.conversation(visitor, id).await?;
+        let of_turn = |turn: Turn| {
+            let id = turn.id;
+            turn.answers.into_iter().map(move |answer| (id.clone(), answer))
+        };
+        let mut all = conversation.turns.into_iter().flat_map(of_turn);
+        let found = match answer {
+            Some(id) => all.find(|(_, answer)| answer.id == *id),
+            None => all.last(),
+        };
+        let ended = found.filter(|(_, answer)| !answer.is_running());
+        ended.ok_or(Error::NotFound { what: Missing::Answer })
     }
 
     /// Cancels the answer that is being given in a visitor's conversation; what has come of

@@ -90,6 +90,8 @@ impl From<StoreError> for Error {
                 actual: Some(bytes),
                 limit,
             },
+            // The last thing that a process does.
+            StoreError::Closed => Self::Ending,
             StoreError::TooSlow(_) => {
                 tracing::warn!("{error}");
                 Self::StoreBusy
@@ -158,6 +160,11 @@ fn with_sources(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_is_closed_is_that_of_a_process_that_ends() {
+        assert_eq!(Error::from(StoreError::Closed), Error::Ending);
+    }
 
     #[test]
     fn who_waits_for_the_store_in_vain_may_ask_again() {

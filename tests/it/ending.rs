@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::Server;
-use crate::support::page::{VISITOR, VISITOR_HEADER, ask, begin, call, question};
+use crate::support::page::{VISITOR, VISITOR_HEADER, ask, begin, call, post_form, question};
 use crate::support::script::ScriptControl;
 
 /// Longer than a test takes.
@@ -166,4 +166,76 @@ fn nobody_is_waited_for_where_nothing_runs() {
     let mut scripted = Scripted::start(FOR_EVER);
     scripted.server.signal("TERM");
     assert_eq!(scripted.server.exit_code(), Some(0));
+}
+
+/// What follows in a conversation, to the end.
+fn followed(server: &Server, arguments: &Value) -> Vec<Value> {
+    let response = ureq::post(format!("{}/api/page/follow", server.address))
+        .header(VISITOR_HEADER, VISITOR)
+        .content_type("application/json")
+        .send(arguments.to_string());
+    let text = response.and_then(|mut response| response.body_mut().read_to_string());
+    let text = text.expect("it can be followed");
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("it is JSON"))
+        .collect()
+}
+
+#[test]
+fn a_stream_is_taken_up_after_a_restart() {
+    let mut scripted = Scripted::start("0");
+    let (id, running) = scripted.running();
+    scripted.server.signal("TERM");
+    let end = last(running);
+    assert_eq!(end["finish_reason"], "interrupted");
+    assert_eq!(scripted.server.exit_code(), Some(0));
+    drop((scripted.server, scripted.script));
+    let (server, _script) = Scripted::start_in(&scripted.data, "0");
+    let (_, state) = call(&server, "state", &json!({"conversation": id}));
+    let turn = &state["conversation"]["turns"][0];
+    for answer in [Value::Null, turn["answer_id"].clone()] {
+        let lines = followed(&server, &json!({"conversation": id, "answer": answer, "after": 3}));
+        let [whole, done] = lines.as_slice() else {
+            panic!("{lines:?}");
+        };
+        assert_eq!((&whole["event"], &whole["seq"]), (&json!("kept"), &json!(4)));
+        assert_eq!(
+            (&whole["text"], &whole["answer"]),
+            (&turn["answer"], &turn["answer_id"])
+        );
+        assert_eq!(whole["text"], "a");
+        assert_eq!(
+            (&done["event"], &done["finish_reason"]),
+            (&json!("done"), &json!("interrupted"))
+        );
+        assert_eq!(done["generated_tokens"], 1);
+    }
+}
+
+#[test]
+fn an_answer_that_is_stopped_says_what_it_took() {
+    let scripted = Scripted::start("0");
+    let (id, running) = scripted.running();
+    let (status, _) = call(&scripted.server, "cancel", &json!({"conversation": id}));
+    assert_eq!(status, 200);
+    let end = last(running);
+    assert_eq!(
+        (&end["finish_reason"], &end["generated_tokens"]),
+        (&json!("cancelled"), &json!(1))
+    );
+    assert!(end["prompt_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{end}");
+    assert!(
+        end["timings_ms"]["total"].as_f64().is_some_and(|total| total > 0.0),
+        "{end}"
+    );
+}
+
+#[test]
+fn an_answer_is_stopped_without_scripts() {
+    let scripted = Scripted::start("0");
+    let (id, running) = scripted.running();
+    let form = [("conversation", "", id.as_bytes()), ("action", "", b"stop".as_slice())];
+    let (status, page) = post_form(&scripted.server, &form);
+    assert!(matches!(status, 200 | 303), "{status} {page}");
+    assert_eq!(last(running)["finish_reason"], "cancelled");
 }

@@ -86,7 +86,10 @@ fn tokens_come_when_they_are_released_and_end_with_the_text() {
     let mut events = submit(&engine, 1);
     assert_eq!(positions(&mut events), [1], "nothing begins of itself");
     gates.begin(1);
-    let Some(Event::Started { prompt, num_beams: 1 }) = events.blocking_recv() else {
+    let Some(Event::Started {
+        prompt, num_beams: 1, ..
+    }) = events.blocking_recv()
+    else {
         panic!("it has not begun");
     };
     assert_eq!(prompt, "Question: 1 Answer:");

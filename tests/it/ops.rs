@@ -99,6 +99,33 @@ fn whoever_asks_about_an_example_first_finds_its_picture_encoded() {
     assert!(!said(&of("glimpse_cache_misses_total")));
 }
 
+/// What /metrics says of a cache of the only model; 0 where nothing was said of it yet.
+fn of_cache(server: &Server, name: &str, cache: &str) -> f64 {
+    let text = get(server, "metrics", &[]).2;
+    let series = |line: &&str| line.starts_with(&format!("{name}{{")) && line.contains(&format!("cache=\"{cache}\""));
+    let line = text.lines().find(series);
+    line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok())
+        .unwrap_or_default()
+}
+
+#[test]
+fn and_the_language_model_has_read_it() {
+    let server = Server::start(&[]);
+    // The first is the first to be read.
+    for _ in 0..1200 {
+        if of_cache(&server, "glimpse_cache_bytes", "prefix") > 0.0 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let (status, conversation) = call(&server, "example", &json!({"index": 0}));
+    assert_eq!(status, 200, "{conversation}");
+    let id = conversation["id"].as_str().expect("it has one");
+    assert!(ask(&server, &question(id, 3)).count() > 1);
+    assert_eq!(of_cache(&server, "glimpse_cache_hits_total", "prefix"), 1.0);
+    assert_eq!(of_cache(&server, "glimpse_cache_misses_total", "prefix"), 0.0);
+}
+
 #[test]
 fn what_waits_runs_and_is_stopped_is_counted() {
     let (server, script) = ScriptControl::start(&[]);

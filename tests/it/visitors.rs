@@ -117,16 +117,21 @@ fn a_stream_is_taken_up_behind_its_last_line_also_after_the_end() {
 }
 
 #[test]
-fn an_answer_is_kept_to_be_followed_for_as_long_as_the_host_says() {
+fn an_answer_is_followed_piece_by_piece_for_as_long_as_the_host_says_and_then_as_a_whole() {
     let (_model, server) = server(&["--keep-answers", "0"]);
     let id = begin(&server);
     assert!(ask(&server, &question(&id, 2)).count() > 1);
-    assert_eq!(call(&server, "follow", &json!({"conversation": id})).0, 404);
     let (_, state) = call(&server, "state", &json!({"conversation": id}));
+    let turn = &state["conversation"]["turns"][0];
+    assert_eq!(turn["state"], "done", "the conversation has it");
+    let lines = follow(&server, &json!({"conversation": id}));
+    let events: Vec<&Value> = lines.iter().map(|line| &line["event"]).collect();
+    assert_eq!(events, ["kept", "done"]);
     assert_eq!(
-        state["conversation"]["turns"][0]["state"], "done",
-        "the conversation has it"
+        (&lines[0]["text"], &lines[1]["finish_reason"]),
+        (&turn["answer"], &turn["finish_reason"])
     );
+    assert_eq!(call(&server, "follow", &json!({"conversation": begin(&server)})).0, 404);
 }
 
 #[test]

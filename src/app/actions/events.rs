@@ -125,6 +125,19 @@ fn apply(
                 scores.update(|scores| scores.push(score));
             }
         }
+        AnswerEvent::Kept {
+            turn: id,
+            answer: name,
+            text,
+            scores,
+        } => {
+            turn.ids.set_value(Some((id, name)));
+            answer.clone_from(&text);
+            turn.answer.set(text);
+            if let (Some(shown), Some(scores)) = (&turn.scores, scores) {
+                shown.set(scores);
+            }
+        }
         AnswerEvent::Heartbeat => {}
         AnswerEvent::Done {
             finish_reason,

@@ -40,7 +40,13 @@ pub fn Composer(state: State) -> impl IntoView {
             <div class="buttons">
                 // Where nothing is typed it is there as Stop alone.
                 <Show when=move || offers().questions || offers().matching || is_answering()>
-                    <button type="submit" name="action" value="ask" class="ask" on:click=ask_or_cancel>
+                    <button
+                        type="submit"
+                        name="action"
+                        value=move || if is_answering() { "stop" } else { "ask" }
+                        class="ask"
+                        on:click=ask_or_cancel
+                    >
                         {move || match is_answering() {
                             true => "Stop",
                             false if offers().matching => "Match",

@@ -100,19 +100,20 @@ impl LanguageModelConfig {
         }
     }
 
-    /// Numbers that the keys and values of `rows` answers take at their longest: `positions` of
-    /// the decoder in each row, and with T5 those of the prompt, which all rows share.
+    /// Numbers that the keys and values of `rows` answers take at their longest: those of the prompt, which all
+    /// rows share, and in each row those of the decoder's `positions` that are its own. A decoder alone goes on
+    /// from its prompt, T5's begins anew.
     pub fn cached_numbers(&self, rows: usize, prompt: usize, positions: usize) -> u128 {
-        let (layers, width, shared) = match self {
-            Self::Opt(config) => (config.num_hidden_layers, config.hidden_size, 0),
-            Self::T5(config) => (config.num_decoder_layers, config.inner_size(), prompt),
-            Self::Llama(config) => (
-                config.num_hidden_layers,
-                config.num_attention_heads * config.head_dim,
-                0,
-            ),
+        let (layers, width) = match self {
+            Self::Opt(config) => (config.num_hidden_layers, config.hidden_size),
+            Self::T5(config) => (config.num_decoder_layers, config.inner_size()),
+            Self::Llama(config) => (config.num_hidden_layers, config.num_attention_heads * config.head_dim),
         };
-        let positions = (rows as u128).saturating_mul(positions as u128) + shared as u128;
+        let own = match self.context() {
+            Context::Shared(_) => positions.saturating_sub(prompt),
+            Context::PromptAlone => positions,
+        };
+        let positions = (rows as u128).saturating_mul(own as u128) + prompt as u128;
         positions.saturating_mul(2 * layers as u128 * width as u128)
     }
 

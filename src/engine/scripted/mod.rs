@@ -268,7 +268,11 @@ impl Reader {
         let prompt = as_prompt(instruction, None).text().unwrap_or_default();
         let prompt_ids = vec![0; prompt.split_whitespace().count()];
         let num_beams = options.num_beams;
-        job.send(Event::Started { prompt, num_beams });
+        job.send(Event::Started {
+            prompt,
+            prompt_tokens: prompt_ids.len(),
+            num_beams,
+        });
         let answer = self.gates.answer_to(instruction.script_key());
         let tokens = &answer[..answer.len().min(options.max_new_tokens)];
         self.send_tokens(job, tokens, num_beams > 1)?;

@@ -9,6 +9,7 @@ use leptos::server_fn::codec::ByteStream;
 
 use super::conversions;
 use crate::api::{AnswerEvent, AnswerLine, ApiError};
+use crate::chat::{Answer, TurnId};
 use crate::service::InFlightAnswer;
 
 /// How long a stream may say nothing: proxies cut what is silent for a minute, and a page cannot
@@ -24,6 +25,15 @@ pub fn lines(answer: &Arc<InFlightAnswer>, after: u64) -> ByteStream<ApiError> {
     });
     let lines = with_heartbeat(events, after, HEARTBEAT);
     ByteStream::new(lines.map(|line| Ok::<_, ApiError>(json_line(&line))))
+}
+
+/// An answer that has ended, as it was kept, behind `after`.
+pub fn kept_lines(kept: (TurnId, Answer), after: u64) -> ByteStream<ApiError> {
+    let lines = (after + 1..).zip(conversions::kept(kept)).map(|(seq, event)| {
+        let line = AnswerLine { seq, event };
+        Ok::<_, ApiError>(json_line(&line))
+    });
+    ByteStream::new(futures::stream::iter(lines.collect::<Vec<_>>()))
 }
 
 /// Adds a heartbeat wherever nothing has come for a while.

@@ -3,8 +3,8 @@
 use super::{heat_map, presets};
 use crate::api;
 use crate::chat::{
-    Answer, AnswerState, Conversation, EventKind, ExplainedWord, Explanation, FinishReason, Other, TextScore, Timings,
-    Turn, TurnId,
+    Answer, AnswerState, Conversation, Error, EventKind, ExplainedWord, Explanation, FinishReason, Other, TextScore,
+    Timings, Turn, TurnId,
 };
 use crate::engine::{Description, Purpose};
 use crate::service::{InFlightAnswer, NumberLimit, Service};
@@ -153,7 +153,7 @@ pub fn event(answer: &InFlightAnswer, event: EventKind) -> api::AnswerEvent {
         EventKind::Done(completion) => api::AnswerEvent::Done {
             finish_reason: completion.finish_reason.into(),
             timings_ms: completion.timings.into(),
-            prompt_tokens: completion.prompt_tokens,
+            prompt_tokens: Some(completion.prompt_tokens),
             generated_tokens: completion.generated_tokens,
             prompt: completion.prompt,
             further_answers: completion.further_texts,
@@ -161,6 +161,33 @@ pub fn event(answer: &InFlightAnswer, event: EventKind) -> api::AnswerEvent {
         },
         EventKind::Failed(error) => api::AnswerEvent::Error { error: error.into() },
     }
+}
+
+/// The events of an answer that has ended, as it was kept.
+pub fn kept((turn, answer): (TurnId, Answer)) -> [api::AnswerEvent; 2] {
+    let last = match answer.state {
+        AnswerState::Done(reason) => api::AnswerEvent::Done {
+            finish_reason: reason.into(),
+            timings_ms: answer.timings.unwrap_or_default().into(),
+            prompt_tokens: None,
+            generated_tokens: answer.token_ids.len(),
+            prompt: answer.prompt.unwrap_or_default(),
+            further_answers: answer.further_texts,
+            seed: answer.seed,
+        },
+        AnswerState::Failed(error) => api::AnswerEvent::Error { error: error.into() },
+        // It came to no end that anybody knows of.
+        AnswerState::Running => api::AnswerEvent::Error {
+            error: Error::internal().into(),
+        },
+    };
+    let whole = api::AnswerEvent::Kept {
+        turn: api::TurnId(turn.to_string()),
+        answer: api::AnswerId(answer.id.to_string()),
+        text: answer.text,
+        scores: answer.scores.map(|scores| scores.into_iter().map(Into::into).collect()),
+    };
+    [whole, last]
 }
 
 /// A model as the page shows it, with the presets that this server lets it have.

@@ -4,7 +4,6 @@
 //! reload does not ask again. What fails is shown on the page, with everything that was
 //! typed still in its place.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -12,7 +11,6 @@ use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{Extension, FromRequest, State};
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use futures::StreamExt;
 use leptos::prelude::provide_context;
 
 use super::{examples, functions};
@@ -71,6 +69,8 @@ enum Action {
     Describe,
     /// Puts the picture in and asks nothing yet.
     Open,
+    /// Cancels the answer that is being given.
+    Stop,
 }
 
 /// `POST /ask`: sends the browser to the conversation, or shows the page with what was wrong and
@@ -145,6 +145,7 @@ impl Form {
                     form.action = match text(field, most, room).await?.as_str() {
                         "describe" => Action::Describe,
                         "open" => Action::Open,
+                        "stop" => Action::Stop,
                         _ => Action::Ask,
                     }
                 }
@@ -225,7 +226,10 @@ impl Form {
         visitor: &Visitor,
         room: Reservation,
     ) -> Result<ConversationId, Error> {
-        let begun = if let Some(index) = self.example {
+        let begun = if let (Action::Stop, Some(id)) = (self.action, &self.conversation) {
+            // Whatever else the form has is for later.
+            return Ok(id.clone());
+        } else if let Some(index) = self.example {
             let missing = Error::NotFound { what: Missing::Example };
             let (file, example) = examples::open(index).ok_or(missing)?;
             let offers = self.offers(service);
@@ -254,6 +258,7 @@ impl Form {
     async fn ask(&self, service: &Service, visitor: &Visitor, id: ConversationId) -> Result<ConversationId, Error> {
         let mut question = match self.action {
             Action::Open => return Ok(id),
+            Action::Stop => return functions::stop(service, visitor, &id).await.map(|()| id),
             Action::Describe => None,
             Action::Ask => Some(self.question.clone()),
         };
@@ -273,8 +278,7 @@ impl Form {
         };
         let answer = functions::begin_answer(service, visitor, request).await?;
         for answer in std::iter::once(&answer).chain(&answer.beside) {
-            let mut events = pin!(answer.follow(0));
-            while events.next().await.is_some() {}
+            answer.ended().await;
         }
         Ok(id)
     }

@@ -176,10 +176,10 @@ pub async fn begin_answer(
 }
 
 /// The events behind number `after`. A reader who comes when the answer is over gets those too, for
-/// as long as they are kept (`--keep-answers`).
+/// as long as they are kept (`--keep-answers`), and later, or after a restart, all of the answer at once.
 ///
 /// # Errors
-/// The conversation is not this visitor's, or its latest answer is another one or forgotten.
+/// The conversation is not this visitor's, or has no such answer.
 pub async fn follow(
     id: ConversationId,
     answer: Option<AnswerId>,
@@ -187,13 +187,22 @@ pub async fn follow(
 ) -> Result<ByteStream<ApiError>, ApiError> {
     let (service, visitor) = (service()?, visitor()?);
     let id = parse(&id).map_err(refuse)?;
-    let latest = service.latest_answer(&visitor, &id).await.map_err(refuse)?;
-    let followed = match answer {
-        Some(answer) => latest.named(&answer.0),
-        None => Some(latest),
+    let after = after.unwrap_or_default();
+    let name = answer
+        .as_ref()
+        .map(|answer| parse_answer(answer).map_err(refuse))
+        .transpose()?;
+    let followed = match (service.latest_answer(&visitor, &id).await, &answer) {
+        (Ok(latest), Some(answer)) => latest.named(&answer.0),
+        (Ok(latest), None) => Some(latest),
+        (Err(Error::NotFound { what: Missing::Answer }), _) => None,
+        (Err(error), _) => return Err(refuse(error)),
     };
-    let followed = followed.ok_or_else(|| refuse(Error::NotFound { what: Missing::Answer }))?;
-    Ok(answer_stream::lines(&followed, after.unwrap_or_default()))
+    if let Some(followed) = followed {
+        return Ok(answer_stream::lines(&followed, after));
+    }
+    let kept = service.kept_answer(&visitor, &id, name.as_ref()).await;
+    kept.map(|kept| answer_stream::kept_lines(kept, after)).map_err(refuse)
 }
 
 /// As the button Stop asks; an answer that is over already is no error.
@@ -205,14 +214,28 @@ pub async fn cancel(id: ConversationId) -> Result<(), ApiError> {
     service()?.cancel(&visitor()?, &id).await.map_err(refuse)
 }
 
+/// The same for who has no scripts: it is over when this returns.
+///
+/// # Errors
+/// As [`cancel`].
+pub async fn stop(service: &Service, visitor: &Visitor, id: &ConversationId) -> Result<(), Error> {
+    let id = parse(id)?;
+    service.cancel(visitor, &id).await?;
+    if let Ok(answer) = service.latest_answer(visitor, &id).await {
+        for answer in std::iter::once(&answer).chain(&answer.beside) {
+            answer.ended().await;
+        }
+    }
+    Ok(())
+}
+
 /// As the button "Where it looked" asks.
 ///
 /// # Errors
 /// As [`Service::explain`].
 pub async fn explain(id: ConversationId, answer: AnswerId) -> Result<api::Explanation, ApiError> {
     let id = parse(&id).map_err(refuse)?;
-    let answer = chat::AnswerId::parse(&answer.0);
-    let answer = answer.ok_or_else(|| refuse(Error::NotFound { what: Missing::Answer }))?;
+    let answer = parse_answer(&answer).map_err(refuse)?;
     let explained = service()?.explain(&visitor()?, &id, &answer).await;
     explained.map(Into::into).map_err(refuse)
 }
@@ -222,6 +245,10 @@ fn parse(id: &ConversationId) -> Result<chat::ConversationId, Error> {
     chat::ConversationId::parse(&id.0).ok_or(Error::NotFound {
         what: Missing::Conversation,
     })
+}
+
+fn parse_answer(id: &AnswerId) -> Result<chat::AnswerId, Error> {
+    chat::AnswerId::parse(&id.0).ok_or(Error::NotFound { what: Missing::Answer })
 }
 
 /// The router provides it.
