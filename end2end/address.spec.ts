@@ -35,7 +35,7 @@ test.describe('with JavaScript', () => {
       await glimpse.address.fill(address)
       await glimpse.page.getByRole('button', { name: 'Open', exact: true }).click()
       await expect(glimpse.alert).toContainText(words)
-      await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 320)
+      await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 3200)
       await expect(glimpse.question).toHaveValue('What is this?')
       if (await glimpse.address.isHidden()) await glimpse.fromAddress.click()
       await expect(glimpse.address).toHaveValue(address)
@@ -86,8 +86,8 @@ for (const format of ['text/uri-list', 'text/x-moz-url', 'text/plain']) {
       },
       [format, `${baseURL}/examples/${file}`],
     )
-    await glimpse.log.dispatchEvent('dragover', { dataTransfer })
-    await glimpse.log.dispatchEvent('drop', { dataTransfer })
+    await glimpse.anew.dispatchEvent('dragover', { dataTransfer })
+    await glimpse.anew.dispatchEvent('drop', { dataTransfer })
     await glimpse.page.waitForURL(/\/c\/[0-9a-f]{32}$/)
     await expect(glimpse.shown).toBeVisible()
   })

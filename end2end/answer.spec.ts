@@ -32,7 +32,7 @@ test('the answer streams: several tokens, then done, one event a line', async ({
 test('ask again about the same picture; Enter asks, Shift+Enter makes a line', async ({ glimpse }) => {
   await glimpse.open()
   await glimpse.put(asFile(square(red)))
-  const picture = await glimpse.shown.getAttribute('src')
+  const picture = await glimpse.shown.getAttribute('srcset')
   await glimpse.question.fill('What is this?')
   await glimpse.question.press('Enter')
   await glimpse.answered(1)
@@ -44,7 +44,7 @@ test('ask again about the same picture; Enter asks, Shift+Enter makes a line', a
   await glimpse.answered(2)
   await glimpse.describe.click()
   await glimpse.answered(3)
-  await expect(glimpse.shown).toHaveAttribute('src', picture ?? '')
+  await expect(glimpse.shown).toHaveAttribute('srcset', picture ?? '')
 })
 
 test('a double click on Ask asks once and does not stop', async ({ glimpse }) => {
@@ -82,7 +82,7 @@ test('a reload and the browser’s history keep every conversation', async ({ gl
   await glimpse.hydrated()
   await glimpse.answered(1)
   expect(await glimpse.last.innerText()).toBe(said)
-  await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 320)
+  await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 3200)
 
   await glimpse.anew.click()
   await expect(glimpse.turns).toHaveCount(0)

@@ -1,6 +1,7 @@
 // Every state of the page, light and dark, as axe-core judges it.
 
 import AxeBuilder from '@axe-core/playwright'
+import { details } from './glimpse'
 import { asFile, red, square } from './pictures'
 import { expect, Glimpse, type Scripted, test } from './scripted'
 
@@ -43,7 +44,7 @@ const states: Record<string, Step> = {
   'an answer that comes': answering,
   'an answer that is complete, with its prompt': async (glimpse, scripted) => {
     await answered(glimpse, scripted)
-    await glimpse.last.getByText('Prompt').click()
+    await details(glimpse.last)
   },
   'an answer that was stopped': async (glimpse, scripted) => {
     await answering(glimpse, scripted)

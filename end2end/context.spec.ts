@@ -1,6 +1,6 @@
 // What is sent to the model: earlier turns as context, and the exact prompt on demand.
 
-import { expect, test } from './glimpse'
+import { expect, test, details } from './glimpse'
 import { asFile, red, square } from './pictures'
 
 test('every turn shows its prompt, which takes earlier turns along', async ({ glimpse }) => {
@@ -14,7 +14,7 @@ test('every turn shows its prompt, which takes earlier turns along', async ({ gl
   const prompt = async (turn: number) => {
     const sent = glimpse.turns.nth(turn).locator('details')
     await expect(sent.locator('pre')).toBeHidden()
-    await sent.getByText('Prompt').click()
+    await details(sent)
     await expect(sent.locator('pre')).toBeVisible()
     return sent.locator('pre').innerText()
   }
@@ -27,7 +27,7 @@ test('every turn shows its prompt, which takes earlier turns along', async ({ gl
 
   await glimpse.describe.click()
   await glimpse.answered(3)
-  await glimpse.last.getByText('Prompt').click()
+  await details(glimpse.last)
   await expect(glimpse.last).toContainText('The picture, and no text.')
 
   await glimpse.page.reload()
@@ -44,6 +44,6 @@ test('the settings say how many earlier turns are sent along', async ({ glimpse 
     await glimpse.ask.click()
     await glimpse.answered(count)
   }
-  await glimpse.last.getByText('Prompt').click()
+  await details(glimpse.last)
   await expect(glimpse.last.locator('pre')).toHaveText('Question: What is this? Answer:')
 })

@@ -50,6 +50,10 @@ export class Glimpse {
   get examples() {
     return this.page.getByRole('group', { name: 'Examples' }).getByRole('button')
   }
+  /** What the examples are behind, once there is a picture. */
+  get examplesButton() {
+    return this.page.getByRole('button', { name: 'Examples' })
+  }
   get fromAddress() {
     return this.page.getByRole('button', { name: 'From an address' })
   }
@@ -76,6 +80,7 @@ export class Glimpse {
   get alert() {
     return this.page.getByRole('alert')
   }
+  /** The picture, at a tenth of its density, so that it fills its room: ten times as wide as its file. */
   get shown() {
     return this.page.locator('.stage img')
   }
@@ -124,6 +129,11 @@ export class Glimpse {
     await expect(this.last).toHaveAttribute('aria-busy', 'false')
     await expect(this.stop).toHaveCount(0)
   }
+}
+
+/** Opens what there is to know of an answer, or closes it. */
+export async function details(turn: Locator) {
+  await turn.locator('summary').click()
 }
 
 /** A page with Glimpse on it, which must not complain or look elsewhere. */

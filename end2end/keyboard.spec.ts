@@ -17,7 +17,7 @@ test('everything is reached and done with the keyboard', async ({ glimpse }) => 
   await page.keyboard.press('Escape')
   await expect(page.getByLabel('Max new tokens')).toBeHidden()
   await tabTo(glimpse.picture)
-  const ring = await page.locator('.stage').evaluate((element) => getComputedStyle(element).outlineStyle)
+  const ring = await page.getByText('Choose a picture').locator('..').evaluate((element) => getComputedStyle(element).outlineStyle)
   expect(ring).toBe('solid')
   await tabTo(glimpse.examples.first())
   await page.keyboard.press('Enter')

@@ -5,7 +5,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { Page } from '@playwright/test'
-import { complaintsOf, expect, Glimpse, test } from './glimpse'
+import { complaintsOf, expect, Glimpse, test, details } from './glimpse'
 
 const sizes = {
   small: { width: 360, height: 640 },
@@ -29,7 +29,9 @@ async function inView(glimpse: Glimpse, names: string[]) {
   expect(overflow).toEqual([0, 0])
 }
 
-const everything = ['anew', 'settings', 'picture', 'fromAddress', 'examples', 'log', 'question', 'describe']
+const everything = ['anew', 'settings', 'fromAddress', 'question', 'describe']
+const empty = [...everything, 'examples', 'ask']
+const begun = [...everything, 'log']
 
 for (const [size, viewport] of Object.entries(sizes)) {
   test.describe(() => {
@@ -43,7 +45,7 @@ for (const [size, viewport] of Object.entries(sizes)) {
         }
       }
       await glimpse.open()
-      await inView(glimpse, [...everything, 'ask'])
+      await inView(glimpse, empty)
       await shoot('empty')
       await glimpse.fromAddress.click()
       await inView(glimpse, ['address'])
@@ -53,12 +55,12 @@ for (const [size, viewport] of Object.entries(sizes)) {
       await glimpse.answered(1)
       await glimpse.describe.click()
       await glimpse.answered(2)
-      await glimpse.turns.first().getByText('Prompt').click()
-      await inView(glimpse, [...everything, 'ask'])
+      await details(glimpse.turns.first())
+      await inView(glimpse, [...begun, 'ask'])
       await shoot('asked')
       await glimpse.ask.click()
       await expect(glimpse.alert).toHaveCount(1)
-      await inView(glimpse, everything)
+      await inView(glimpse, begun)
       await shoot('alert')
       await glimpse.settings.click()
       await expect(glimpse.page.getByLabel('Max new tokens')).toBeInViewport({ ratio: 1 })
@@ -84,7 +86,9 @@ test.describe('on a phone', () => {
     expect(size).toBeGreaterThanOrEqual(16)
     await glimpse.examples.first().tap()
     await glimpse.answered(1)
-    for (const button of await glimpse.page.getByRole('button').all()) {
+    // The file input is unseen, behind its label.
+    for (const button of await glimpse.page.locator('button, summary, label.tool').all()) {
+      if (!(await button.isVisible())) continue
       const box = await button.boundingBox()
       expect(Math.min(box!.width, box!.height), await button.innerText()).toBeGreaterThanOrEqual(44)
     }

@@ -17,7 +17,7 @@ async function begun(glimpse: Glimpse) {
 async function refusedAndGoesOn(glimpse: Glimpse, sentence: RegExp) {
   await expect(glimpse.alert).toHaveCount(1)
   await expect(glimpse.alert).toHaveText(sentence)
-  await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 320)
+  await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 3200)
   await expect(glimpse.turns).toHaveCount(1)
   await expect(glimpse.question).toHaveValue('Still there?')
   await glimpse.ask.click()
@@ -119,7 +119,7 @@ test('a picture that a proxy has refused stays, and is sent with the next questi
   await glimpse.page.route('**/api/page/upload', (route) => route.fulfill(page))
   await glimpse.picture.setInputFiles(asFile(square(red)))
   await expect(glimpse.alert).toHaveText(/the limit is the proxy's/)
-  await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 320)
+  await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 3200)
   await glimpse.page.unroute('**/api/page/upload')
   await glimpse.question.fill('What is this?')
   await glimpse.ask.click()

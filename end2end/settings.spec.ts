@@ -1,6 +1,6 @@
 // Ways of decoding, chosen on the page.
 
-import { expect, type Glimpse, test } from './glimpse'
+import { expect, type Glimpse, test, details } from './glimpse'
 import { asFile, red, square } from './pictures'
 
 async function begun(glimpse: Glimpse) {
@@ -52,12 +52,12 @@ test('a seed draws the same answer again, and every turn tells its own', async (
   await glimpse.set({ Decoding: 'Sampling', Temperature: '4', 'Top-k': '0', Seed: '5' })
   const first = await described(glimpse, 1)
   expect(await described(glimpse, 2)).toBe(first)
-  await glimpse.last.getByText('Prompt').click()
-  await expect(glimpse.last).toContainText('Drawn with seed 5.')
+  await details(glimpse.last)
+  await expect(glimpse.last).toContainText('Seed5')
   await glimpse.set({ Seed: '' })
   expect(await described(glimpse, 3)).not.toBe(first)
-  await glimpse.last.getByText('Prompt').click()
-  await expect(glimpse.last).toContainText(/Drawn with seed \d+\./)
+  await details(glimpse.last)
+  await expect(glimpse.last).toContainText(/Seed\s*\d+/)
 })
 
 test('a caption prefix, stop strings and questions as they are', async ({ glimpse }) => {
@@ -74,7 +74,7 @@ test('a caption prefix, stop strings and questions as they are', async ({ glimps
   await glimpse.question.fill('What is this?')
   await glimpse.ask.click()
   await glimpse.answered(3)
-  await glimpse.last.getByText('Prompt').click()
+  await details(glimpse.last)
   await expect(glimpse.last.locator('pre')).toHaveText('What is this?')
   await glimpse.set({ 'Caption prefix': '', 'Stop strings': `never said\n${whole.slice(0, 3)}` })
   expect(whole.startsWith(await described(glimpse, 4))).toBe(true)
@@ -140,6 +140,8 @@ test('the way of decoding is chosen with the keyboard', async ({ glimpse }) => {
   await glimpse.settings.focus()
   await keyboard.press('Enter')
   await keyboard.press('Tab')
+  await expect(glimpse.panel.getByRole('button', { name: 'Close' })).toBeFocused()
+  await keyboard.press('Tab')
   await expect(glimpse.panel.getByRole('combobox', { name: 'Preset' })).toBeFocused()
   await keyboard.press('Tab')
   await expect(glimpse.panel.getByRole('radio', { name: 'Greedy' })).toBeFocused()
@@ -200,8 +202,8 @@ test.describe('wrong', () => {
       await glimpse.page.keyboard.press('Escape')
       await glimpse.describe.click()
       await expect(glimpse.turns).toHaveCount(1)
-      await glimpse.last.getByText('Prompt').click()
-      await expect(glimpse.last).toContainText('Drawn with seed 3.')
+      await details(glimpse.last)
+      await expect(glimpse.last).toContainText('Seed3')
     })
   })
 })

@@ -4,6 +4,7 @@ import { createServer, request as forward, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Page } from '@playwright/test'
+import { details } from './glimpse'
 import { asFile, red, square } from './pictures'
 import { answer, expect, Glimpse, type Scripted, test } from './scripted'
 
@@ -31,7 +32,7 @@ test('a question waits, its answer grows word by word, and ends', async ({ glimp
   await expect(glimpse.status).toContainText('place 1 in the queue')
   await expect(glimpse.last).toHaveAttribute('aria-busy', 'true')
   await scripted.begin()
-  await expect(glimpse.status).toContainText('Answering')
+  await expect(glimpse.status).toContainText('Looking at the picture')
   for (let words = 1; words <= answer.length; words++) {
     await scripted.release()
     await expect(glimpse.last.locator('.answer')).toHaveText(answer.slice(0, words).join(''))
@@ -119,7 +120,7 @@ test.describe('when an answer ends, the focus', () => {
 
   const places: [string, (glimpse: Glimpse) => Promise<ReturnType<Glimpse['page']['locator']>>][] = [
     ['the log', async (glimpse) => glimpse.log],
-    ['a button elsewhere', async (glimpse) => glimpse.examples.first()],
+    ['a button elsewhere', async (glimpse) => glimpse.anew],
     ['a prompt', async (glimpse) => glimpse.turns.first().locator('summary')],
     [
       'a choice in the settings',
@@ -199,7 +200,7 @@ test.describe(() => {
     await glimpse.answered(1)
     const other = new Glimpse(await glimpse.page.context().newPage())
     await other.open(glimpse.page.url())
-    await other.turns.first().getByText('Prompt').click()
+    await details(other.turns.first())
     await other.turns.first().evaluate((turn) => Object.assign(turn, { isTheSame: true }))
     await glimpse.question.fill('Asked here?')
     await other.question.fill('And there?')

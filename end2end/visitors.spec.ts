@@ -22,7 +22,7 @@ test('two visitors never see each other’s pictures or turns', async ({ browser
     await one.answered(1)
     expect(await one.page.content(), width).not.toContain(`Secret of ${other}?`)
   }
-  expect(await ann.shown.getAttribute('src')).not.toBe(await ben.shown.getAttribute('src'))
+  expect(await ann.shown.getAttribute('srcset')).not.toBe(await ben.shown.getAttribute('srcset'))
 
   const cat = await visit()
   const page = await cat.page.goto('/')

@@ -91,6 +91,9 @@ pub struct Turn {
     /// How long it took to answer, in milliseconds, waiting not counted; of a whole answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_ms: Option<f64>,
+    /// Tokens of the answer, where they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<usize>,
     /// The same question as other models answered it, where it was put to several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compared: Vec<Turn>,

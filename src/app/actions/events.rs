@@ -98,7 +98,7 @@ fn apply(
             turn: id,
             answer,
             beside,
-            ..
+            expected_seconds,
         } => {
             for (other, answer) in turn.beside.iter().zip(beside) {
                 if other.answer_id().is_none() {
@@ -107,7 +107,7 @@ fn apply(
                 }
             }
             turn.ids.set_value(Some((id, answer)));
-            progress(format!("Waiting, place {position} in the queue"));
+            progress(waiting(position, expected_seconds));
         }
         AnswerEvent::Loading => progress("Loading the model".to_owned()),
         AnswerEvent::Started { num_beams } => {
@@ -115,9 +115,9 @@ fn apply(
             progress(working(turn, num_beams));
         }
         AnswerEvent::Token { text } => {
-            progress(working(turn, 1));
             answer.push_str(&text);
             turn.answer.set(answer.clone());
+            progress(working(turn, 1));
         }
         AnswerEvent::Score(score) => {
             progress(working(turn, 1));
@@ -151,6 +151,7 @@ fn apply(
             turn.prompt.set(Some(prompt));
             turn.further_answers.set(further_answers);
             turn.seed.set(seed);
+            turn.tokens.set(Some(generated_tokens));
             if matches!(finish_reason, FinishReason::Stop | FinishReason::Length) {
                 turn.total_ms.set(Some(timings_ms.total));
             }
@@ -167,12 +168,23 @@ fn apply(
     None
 }
 
+/// Where somebody who waits stands, and for how long that may be.
+fn waiting(position: usize, expected_seconds: Option<f64>) -> String {
+    let place = format!("Waiting, place {position} in the queue");
+    match expected_seconds.map(f64::ceil) {
+        Some(seconds) if seconds >= 1.0 => format!("{place}, about {seconds} s"),
+        _ => place,
+    }
+}
+
 /// What the model is doing, in a few words.
 fn working(turn: &LiveTurn, num_beams: usize) -> String {
     if turn.scores.is_some() {
         "Comparing".to_owned()
     } else if num_beams > 1 {
         format!("Searching with {num_beams} beams")
+    } else if turn.answer.with_untracked(String::is_empty) {
+        "Looking at the picture".to_owned()
     } else {
         "Answering".to_owned()
     }

@@ -4,6 +4,7 @@
 mod ask;
 mod cancel;
 mod events;
+mod explain;
 mod follow;
 mod lines;
 mod navigation;
@@ -11,5 +12,6 @@ mod open;
 
 pub use ask::{ask_again, ask_draft, describe};
 pub use cancel::cancel;
+pub use explain::explain;
 pub use navigation::{arrive, begin_anew, travel};
 pub use open::{open_address, open_example, open_file};

@@ -1,12 +1,39 @@
 //! What is pasted and dropped: files, texts and addresses.
 
-use leptos::web_sys::{DataTransfer, File, FileList};
+use leptos::prelude::{document, window};
+use leptos::wasm_bindgen::JsCast;
+use leptos::web_sys::{DataTransfer, File, FileList, HtmlDocument, HtmlTextAreaElement};
 
 /// The text that is pasted, without the space around it.
 pub fn pasted_text(data: Option<DataTransfer>) -> String {
     data.and_then(|data| data.get_data("text/plain").ok())
         .map(|text| text.trim().to_owned())
         .unwrap_or_default()
+}
+
+/// Puts a text into the clipboard, and says whether it is there, or on its way.
+pub fn copy(text: &str) -> bool {
+    if window().is_secure_context() {
+        // Only a page without the focus is refused, which nobody has pressed a button on.
+        let _ = window().navigator().clipboard().write_text(text);
+        return true;
+    }
+    // By http a browser copies what is selected, and nothing else.
+    let area = document().create_element("textarea").ok();
+    let area = area.and_then(|area| area.dyn_into::<HtmlTextAreaElement>().ok());
+    let (Some(area), Some(body)) = (area, document().body()) else {
+        return false;
+    };
+    area.set_class_name("unseen");
+    area.set_value(text);
+    if body.append_child(&area).is_err() {
+        return false;
+    }
+    area.select();
+    let document = document().dyn_into::<HtmlDocument>();
+    let is_copied = document.is_ok_and(|document| document.exec_command("copy").unwrap_or(false));
+    area.remove();
+    is_copied
 }
 
 /// The first file of a file input.

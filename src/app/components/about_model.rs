@@ -28,14 +28,13 @@ pub fn without_owner(name: &str) -> &str {
 pub fn AboutModel(model: ModelInfo) -> impl IntoView {
     if model.is_demo {
         Either::Left(view! {
-            <p>
-                "This is the "<strong>"small demo model"</strong>". It knows drawn scenes of emoji and coloured shapes, and
-                simple single shapes. It has never seen a photo: what it says about one is a guess."
+            <p class="about-model">
+                "The "<strong>"small demo model"</strong>" knows drawn scenes and simple shapes, not photos."
             </p>
         })
     } else {
         Either::Right(view! {
-            <p>{if model.offers.matching { "Compared by " } else { "Answered by " }}<strong>{model.name}</strong>" on "{model.device}" in "{model.dtype}"."</p>
+            <p class="about-model">{if model.offers.matching { "Compared by " } else { "Answered by " }}<strong>{model.name}</strong>" on "{model.device}" in "{model.dtype}"."</p>
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use super::icon::{CLOSE, WARNING, icon, quiet_face};
 use crate::app::state::State;
 
 #[component]
@@ -10,8 +11,15 @@ pub fn Alert(state: State) -> impl IntoView {
         state.alert.get().map(|sentence| {
             view! {
                 <div class="alert">
+                    <i inner_html=icon(WARNING)></i>
                     <p role="alert">{sentence}</p>
-                    <button type="button" aria-label="Dismiss" on:click=move |_| state.alert.set(None)>"×"</button>
+                    <button
+                        type="button"
+                        class="tool"
+                        title="Dismiss"
+                        on:click=move |_| state.alert.set(None)
+                        inner_html=quiet_face(CLOSE, "Dismiss")
+                    ></button>
                 </div>
             }
         })

@@ -4,7 +4,9 @@ use leptos::ev;
 use leptos::html::Textarea;
 use leptos::prelude::*;
 
+use super::examples::ExamplesButton;
 use super::from_address::FromAddress;
+use super::icon::{ASK, DESCRIBE, STOP, face};
 use super::text_box::{as_html, bound};
 use super::texts::{AddText, Texts};
 use crate::api::Base;
@@ -14,7 +16,7 @@ use crate::app::state::{FocusQuestion, State};
 
 /// Before the page is hydrated, its buttons post the form.
 #[component]
-pub fn Composer(state: State) -> impl IntoView {
+pub fn Composer(state: State, is_begun: Memo<bool>) -> impl IntoView {
     let offers = move || state.models.offers();
     let is_answering = move || state.conversation.is_answering();
     let ask_or_cancel = move |event: ev::MouseEvent| {
@@ -45,14 +47,14 @@ pub fn Composer(state: State) -> impl IntoView {
                         name="action"
                         value=move || if is_answering() { "stop" } else { "ask" }
                         class="ask"
+                        class:stop=is_answering
                         on:click=ask_or_cancel
-                    >
-                        {move || match is_answering() {
-                            true => "Stop",
-                            false if offers().matching => "Match",
-                            false => "Ask",
-                        }}
-                    </button>
+                        inner_html=move || match is_answering() {
+                            true => face(STOP, "Stop"),
+                            false if offers().matching => face(ASK, "Match"),
+                            false => face(ASK, "Ask"),
+                        }
+                    ></button>
                 </Show>
                 <Show when=move || offers().matching><AddText state/></Show>
                 <Show when=move || offers().captions>
@@ -63,10 +65,10 @@ pub fn Composer(state: State) -> impl IntoView {
                         class="describe"
                         disabled=cannot_describe
                         on:click=describe
-                    >
-                        "Describe"
-                    </button>
+                        inner_html=face(DESCRIBE, "Describe")
+                    ></button>
                 </Show>
+                <Show when=move || is_begun.get()><ExamplesButton/></Show>
             </div>
             {state.takes_addresses.then(|| view! { <FromAddress state/> })}
         </form>

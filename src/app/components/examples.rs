@@ -2,9 +2,38 @@
 
 use leptos::prelude::*;
 
+use super::icon::{EXAMPLES, face};
 use crate::api::{Base, Example};
 use crate::app::actions::open_example;
+use crate::app::browser::popover;
 use crate::app::state::State;
+
+const PANEL: &str = "examples";
+
+/// The button that they are behind, once there is a picture.
+#[component]
+pub fn ExamplesButton() -> impl IntoView {
+    view! {
+        <button
+            type="button"
+            class="tool wordy examples-button"
+            title="Examples"
+            popovertarget=PANEL
+            aria-haspopup="dialog"
+            inner_html=face(EXAMPLES, "Examples")
+        ></button>
+    }
+}
+
+/// What it opens.
+#[component]
+pub fn ExamplesFloat(state: State, examples: Vec<Example>) -> impl IntoView {
+    view! {
+        <div class="float examples-float" id=PANEL popover="auto" role="dialog" aria-label="Examples to try">
+            <Examples state examples/>
+        </div>
+    }
+}
 
 #[component]
 pub fn Examples(state: State, examples: Vec<Example>) -> impl IntoView {
@@ -14,6 +43,7 @@ pub fn Examples(state: State, examples: Vec<Example>) -> impl IntoView {
         .map(|(index, example)| view! { <ExampleButton state index example/> });
     view! {
         <form class="examples" method="post" action=Base::current().at("/ask") enctype="multipart/form-data">
+            <h2 class="small-head">"Or try one of these"</h2>
             <div role="group" aria-label="Examples">{buttons.collect_view()}</div>
         </form>
     }
@@ -27,7 +57,7 @@ fn ExampleButton(state: State, index: usize, example: Example) -> impl IntoView 
         move |is_short: bool| {
             let offers = state.models.offers();
             match (example.texts_for(offers), example.question_for(offers)) {
-                ([], "") => "Caption".to_owned(),
+                ([], "") => "Describe it".to_owned(),
                 ([], question) => question.to_owned(),
                 (texts, _) if is_short => format!("Match {} texts", texts.len()),
                 (texts, _) => texts.join("\n"),
@@ -37,11 +67,12 @@ fn ExampleButton(state: State, index: usize, example: Example) -> impl IntoView 
     let (url, alt, title) = (Base::current().at(&example.url), example.alt.clone(), question.clone());
     let open = move |event: leptos::ev::MouseEvent| {
         event.prevent_default();
+        popover::hide(PANEL);
         open_example(state, index, example.clone());
     };
     view! {
         <button type="submit" name="example" value=index.to_string() title=move || title(false) on:click=open>
-            <img src=url alt=alt width="96" height="96"/>
+            <img src=url alt=alt width="192" height="144"/>
             <span>{move || question(true)}</span>
         </button>
     }

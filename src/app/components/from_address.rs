@@ -11,13 +11,18 @@ use crate::app::state::State;
 
 const PANEL: &str = "from-address";
 
-/// The button, on the picture.
+/// A button that opens it, with an icon and words.
 #[component]
-pub fn FromAddressButton() -> impl IntoView {
+pub fn FromAddressButton(face: String) -> impl IntoView {
     view! {
-        <button type="button" class="from-address-button" popovertarget=PANEL aria-haspopup="dialog">
-            "From an address"
-        </button>
+        <button
+            type="button"
+            class="tool from-address-button"
+            title="From an address"
+            popovertarget=PANEL
+            aria-haspopup="dialog"
+            inner_html=face
+        ></button>
     }
 }
 
@@ -46,7 +51,7 @@ pub fn FromAddress(state: State) -> impl IntoView {
         }
     };
     view! {
-        <div class="from-address" id=PANEL popover="auto" role="dialog" aria-label="Picture from an address">
+        <div class="float from-address" id=PANEL popover="auto" role="dialog" aria-label="Picture from an address">
             // Not of the type `url`: unseen, it could not say what is wrong with it.
             <input
                 type="text"

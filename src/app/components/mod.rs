@@ -2,10 +2,14 @@
 
 mod about_model;
 mod alert;
+mod answer_tools;
 mod composer;
+mod dropping;
 mod examples;
 mod from_address;
 mod header;
+mod icon;
+mod looked;
 mod matches;
 mod model_choice;
 mod page;

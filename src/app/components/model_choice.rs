@@ -5,6 +5,7 @@
 use leptos::prelude::*;
 
 use super::about_model::short_name;
+use super::icon::{COMPARE, face};
 use super::text_box::bound;
 use crate::api::ModelInfo;
 use crate::app::state::{ModelsState, State};
@@ -30,15 +31,15 @@ pub fn ModelChoice(state: State) -> impl IntoView {
             </select>
             <button
                 type="button"
-                class="compare-button"
-                class:on=is_comparing
+                class="tool wordy compare-button"
+                title="Compare"
+                aria-pressed=move || if is_comparing() { "true" } else { "false" }
                 popovertarget=PANEL
                 aria-haspopup="dialog"
                 disabled=move || models.comparable().is_empty()
-            >
-                "Compare"
-            </button>
-            <div class="compare" id=PANEL popover="auto" role="dialog" aria-label="Compare two models">
+                inner_html=face(COMPARE, "Compare")
+            ></button>
+            <div class="float compare" id=PANEL popover="auto" role="dialog" aria-label="Compare two models">
                 <p>"Puts each question to a second model, and shows both answers side by side."</p>
                 <label>
                     <span>"Compare with"</span>

@@ -6,10 +6,13 @@ use leptos::prelude::*;
 
 use super::alert::Alert;
 use super::composer::Composer;
-use super::examples::Examples;
+use super::dropping::Dropping;
+use super::examples::{Examples, ExamplesFloat};
 use super::header::Header;
+use super::icon::MARK;
 use super::paste_and_drop::listen;
 use super::picture::Picture;
+use super::settings::Settings;
 use super::transcript::Transcript;
 use super::welcome::Welcome;
 use crate::api::{self, Base, PageState};
@@ -34,7 +37,7 @@ pub fn Page() -> impl IntoView {
     }
 }
 
-/// The picture on one side, the conversation on the other.
+/// The picture on one side, the conversation on the other; all in one column before there is a picture.
 #[component]
 fn Desk(page: PageState) -> impl IntoView {
     let state = State::new(&page);
@@ -51,27 +54,36 @@ fn Desk(page: PageState) -> impl IntoView {
     });
     // The picture gets its room at once, while the visitor expects the page to move.
     let is_opening = move || state.opening.is_open() || state.opening.kept.with(Option::is_some);
-    let begun = move || is_opening() || state.conversation.picture.with(Option::is_some);
+    let begun = Memo::new(move |_| is_opening() || state.conversation.picture.with(Option::is_some));
+    let examples = StoredValue::new(page.examples);
+    let settings_are_open = RwSignal::new(false);
     view! {
-        <div class="page" data-begun=move || begun().then_some("")>
-            <Header state/>
+        <div class="page" data-begun=move || begun.get().then_some("")>
+            <Header state settings_are_open/>
             <main class="desk">
-                <div class="side">
-                    <Picture state over/>
-                    <Examples state examples=page.examples/>
-                </div>
+                <Picture state is_begun=begun/>
                 <section class="chat">
                     <div class="said">
                         <Show when=move || state.conversation.turns.with(Vec::is_empty)>
-                            <Welcome state/>
+                            <Welcome state is_begun=begun/>
                         </Show>
                         <Transcript state/>
                     </div>
+                    // Afterwards they are behind a button.
+                    <Show when=move || !begun.get()>
+                        <Examples state examples=examples.get_value()/>
+                    </Show>
                     <Alert state/>
-                    <Composer state/>
+                    <Composer state is_begun=begun/>
                 </section>
             </main>
+            <p class="unseen" role="status">{move || state.progress.get()}</p>
         </div>
+        <Settings state is_open=settings_are_open/>
+        <Show when=move || begun.get()>
+            <ExamplesFloat state examples=examples.get_value()/>
+        </Show>
+        <Show when=move || over.get()><Dropping/></Show>
     }
 }
 
@@ -80,6 +92,7 @@ fn Desk(page: PageState) -> impl IntoView {
 fn OutOfOrder(message: String) -> impl IntoView {
     view! {
         <main class="lost">
+            <div inner_html=MARK></div>
             <h1>"Glimpse"</h1>
             <p role="alert">{message}</p>
             <form method="get" action=Base::current().at("/")>

@@ -1,18 +1,20 @@
-//! The picture, and the drop zone around it.
+//! The picture, and what can be done with it; before there is one, the ways to put one in.
 
 use leptos::either::Either;
 use leptos::html::Input;
 use leptos::prelude::*;
 
 use super::from_address::FromAddressButton;
-use crate::app::actions::open_file;
+use super::icon::{CHOOSE, DOWNLOAD, LINK, LOOK, REPLACE, face, quiet_face};
+use super::looked::{Looked, map};
+use crate::app::actions::{explain, open_file};
 use crate::app::browser::clipboard_and_drag::first_file;
-use crate::app::state::State;
+use crate::app::state::{LiveTurn, ShownPicture, State};
 
-/// A file input lies over all of it, so that clicking, dropping and the
-/// keyboard work before the page is hydrated.
+/// Labels open the file input, which is unseen: over the picture nothing lies, so that a browser's own menu
+/// for pictures is there. It works before the page is hydrated.
 #[component]
-pub fn Picture(state: State, over: RwSignal<bool>) -> impl IntoView {
+pub fn Picture(state: State, is_begun: Memo<bool>) -> impl IntoView {
     let input = NodeRef::<Input>::new();
     let take = move || {
         if let Some(input) = input.get_untracked()
@@ -28,28 +30,14 @@ pub fn Picture(state: State, over: RwSignal<bool>) -> impl IntoView {
     view! {
         <section
             class="stage"
-            data-over=move || over.get().then_some("")
+            class:empty=move || !is_begun.get()
             data-opening=move || state.opening.is_open().then_some("")
+            data-looking=move || state.looked.answer.with(Option::is_some).then_some("")
         >
-            {move || match shown() {
-                Some(picture) => Either::Left(view! {
-                    <img src=picture.url alt=picture.alt/>
-                    <span class="change" aria-hidden="true">"Change"</span>
-                }),
-                None => Either::Right(view! {
-                    <div class="invite" aria-hidden="true">
-                        <svg viewBox="0 0 48 48">
-                            <rect x="5" y="9" width="38" height="30" rx="5"/>
-                            <circle cx="16" cy="19" r="3.4"/>
-                            <path d="M6 34 L18 26 L26 32 L34 23 L42 30"/>
-                        </svg>
-                        <p><strong>"Choose a picture"</strong></p>
-                        <p class="ways">"drop one here, or paste one"</p>
-                    </div>
-                }),
-            }}
             <input
                 type="file"
+                class="unseen"
+                id="picture"
                 name="picture"
                 form="ask"
                 accept="image/*"
@@ -58,7 +46,95 @@ pub fn Picture(state: State, over: RwSignal<bool>) -> impl IntoView {
                 node_ref=input
                 on:change=move |_| take()
             />
-            {state.takes_addresses.then(|| view! { <FromAddressButton/> })}
+            {move || if is_begun.get() {
+                Either::Left(view! {
+                    <div class="view">
+                        <div class="frame">{move || shown().map(|picture| framed(state, picture))}</div>
+                    </div>
+                    <Looked state/>
+                    <Tools state/>
+                })
+            } else {
+                Either::Right(view! { <Invitation takes_addresses=state.takes_addresses/> })
+            }}
         </section>
+    }
+}
+
+/// The picture, and what a model looked at on top of it.
+fn framed(state: State, picture: ShownPicture) -> impl IntoView {
+    // At the tenth of its density, so that a small picture fills the room that there is; in a `src` it would have
+    // all of it.
+    let dense = picture.url.clone() + " 0.1x";
+    view! {
+        <img srcset=dense alt=picture.alt/>
+        {move || map(state).map(|map| view! { <img class="heat" src=map alt="" aria-hidden="true"/> })}
+    }
+}
+
+/// The last answer that can be explained.
+fn last_answer(state: State) -> Option<LiveTurn> {
+    let turns = state.conversation.turns.get();
+    turns.iter().rev().find(|turn| turn.can_be_explained()).cloned()
+}
+
+#[component]
+fn Tools(state: State) -> impl IntoView {
+    let picture = state.conversation.picture;
+    let is_looking = move || state.looked.answer.with(Option::is_some);
+    let look = move |_| match untrack(|| last_answer(state)) {
+        Some(turn) if !untrack(is_looking) => explain(state, turn),
+        _ => state.looked.close(),
+    };
+    let caption = move || picture.with(|picture| picture.as_ref().map(|picture| picture.alt.clone()));
+    let address = move || picture.with(|picture| picture.as_ref().map(|picture| picture.url.clone()));
+    view! {
+        <div class="picture-tools" role="group" aria-label="Picture tools">
+            <p class="about-picture" dir="auto">{caption}</p>
+            <button
+                type="button"
+                class="tool of-look"
+                title="Where it looked"
+                aria-pressed=move || if is_looking() { "true" } else { "false" }
+                disabled=move || last_answer(state).is_none()
+                on:click=look
+                inner_html=quiet_face(LOOK, "Where it looked")
+            ></button>
+            <label
+                for="picture"
+                class="tool"
+                title="Replace the picture"
+                inner_html=quiet_face(REPLACE, "Replace the picture")
+            ></label>
+            {state.takes_addresses.then(|| view! { <FromAddressButton face=quiet_face(LINK, "From an address")/> })}
+            <a
+                class="tool save"
+                href=address
+                download="picture.jpg"
+                title="Download the picture"
+                inner_html=quiet_face(DOWNLOAD, "Download the picture")
+            ></a>
+        </div>
+    }
+}
+
+/// Two pictures, drawn.
+const PICTURES: &str = "<svg class=\"art\" viewBox=\"0 0 64 48\" aria-hidden=\"true\">\
+                        <rect x=\"17\" y=\"5\" width=\"40\" height=\"30\" rx=\"5\" transform=\"rotate(6 37 20)\"/>\
+                        <rect class=\"front\" x=\"7\" y=\"9\" width=\"42\" height=\"32\" rx=\"5\"/>\
+                        <circle cx=\"18.5\" cy=\"19.5\" r=\"3.5\"/><path d=\"m8 36 11-10 8 7 9-11 12 12\"/></svg>";
+
+/// Before there is a picture.
+#[component]
+fn Invitation(takes_addresses: bool) -> impl IntoView {
+    view! {
+        <div class="invite">
+            <div inner_html=PICTURES></div>
+            <div class="sources">
+                <label for="picture" class="primary" inner_html=face(CHOOSE, "Choose a picture")></label>
+                {takes_addresses.then(|| view! { <FromAddressButton face=face(LINK, "From an address")/> })}
+            </div>
+            <p class="ways">"or drop one anywhere, or paste it"</p>
+        </div>
     }
 }

@@ -4,6 +4,7 @@ use leptos::ev;
 use leptos::html::Input;
 use leptos::prelude::*;
 
+use super::icon::{CLOSE, icon};
 use super::text_box::bound;
 use crate::app::actions;
 use crate::app::browser::clipboard_and_drag::pasted_text;
@@ -99,12 +100,12 @@ fn Text(state: State, row: TextRow) -> impl IntoView {
             />
             <button
                 type="button"
+                class="tool"
                 aria-label=move || format!("Remove text {}", number())
                 disabled=move || texts.rows.with(Vec::len) == 1
                 on:click=move |_| texts.remove(key)
-            >
-                "×"
-            </button>
+                inner_html=icon(CLOSE)
+            ></button>
         </div>
     }
 }

@@ -11,19 +11,30 @@ use crate::app::state::{LiveTurn, State};
 #[component]
 pub fn Transcript(state: State) -> impl IntoView {
     let log = NodeRef::<Div>::new();
-    let last = move || state.conversation.turns.with(|turns| turns.last().map(|turn| turn.key));
+    let last = move || {
+        let of = |turn: &LiveTurn| (turn.key, turn.scores.is_some());
+        state.conversation.turns.with(|turns| turns.last().map(of))
+    };
     // Whoever asks wants to see the answer, wherever they had read.
-    Effect::new(move |before: Option<Option<usize>>| {
+    Effect::new(move |before: Option<Option<(usize, bool)>>| {
         let last = last();
         if before.is_some_and(|before| before != last)
             && let Some(log) = log.get_untracked()
         {
             log.set_scroll_top(0); // its end: the log is laid out from there
+            if let Some((_, true)) = last {
+                // Of a list that is longer than the log, the best is in front.
+                request_animation_frame(move || {
+                    if let Ok(Some(turn)) = log.query_selector(".turn:last-child") {
+                        turn.scroll_into_view_with_bool(true);
+                    }
+                });
+            }
         }
         last
     });
     view! {
-        <div class="log" role="log" aria-label="Conversation" tabindex="0" node_ref=log>
+        <div class="log" role="log" aria-label="Conversation" aria-live="off" tabindex="0" node_ref=log>
             <div class="turns">
                 <For each=move || state.conversation.turns.get() key=|turn: &LiveTurn| turn.key let(turn)>
                     <TurnArticle state turn/>

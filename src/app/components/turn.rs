@@ -4,6 +4,8 @@ use leptos::either::Either;
 use leptos::prelude::*;
 
 use super::about_model::{short_name, without_owner};
+use super::answer_tools::{AnswerTools, seconds};
+use super::icon::MARK;
 use super::matches::Matches;
 use crate::api::{FinishReason, TurnState};
 use crate::app::actions::ask_again;
@@ -15,6 +17,12 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
         let turn = turn.clone();
         move || if turn.is_answering() { "true" } else { "false" }
     };
+    let is_busy = {
+        let turn = turn.clone();
+        move || turn.is_answering()
+    };
+    let id = turn.element_id();
+    let name = id.clone();
     let is_caption = turn.question.is_empty();
     let asked = {
         let (prompt, question) = (turn.prompt.clone(), turn.question.clone());
@@ -28,10 +36,15 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
         }
     };
     view! {
-        <article class="turn" aria-busy=busy>
-            <p class="asked" class:caption=is_caption dir="auto">{asked}</p>
+        <article class="turn" aria-busy=busy aria-labelledby=name>
+            <p class="asked" id=id class:caption=is_caption dir="auto">{asked}</p>
             {match turn.beside.is_empty() {
-                true => Either::Left(view! { <Answer state turn/> }),
+                true => Either::Left(view! {
+                    <div class="reply" class:busy=is_busy>
+                        <div inner_html=MARK></div>
+                        <div class="said-back"><Answer state turn/></div>
+                    </div>
+                }),
                 false => Either::Right(view! { <Compared state turn/> }),
             }}
         </article>
@@ -51,14 +64,13 @@ fn Compared(state: State, turn: LiveTurn) -> impl IntoView {
 /// What a model answered.
 #[component]
 fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
+    let tools = turn.clone();
     let LiveTurn {
         question,
         answer,
         state: outcome,
-        prompt,
         further_answers,
         scores,
-        seed,
         num_beams,
         model,
         total_ms,
@@ -68,19 +80,24 @@ fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
         let outcome = outcome.clone();
         move || outcome.with(|outcome| *outcome == TurnState::Answering)
     };
-    // Nothing is shown of an answer that has ended without words, but for the note that says so.
-    let is_missing = {
-        let (is_busy, answer) = (is_busy.clone(), answer.clone());
-        move || !is_busy() && answer.with(|answer| answer.trim().is_empty())
-    };
-    let is_coming = is_busy.clone();
-    let searching = {
+    let is_empty = {
         let answer = answer.clone();
-        let is_searching = move || is_busy() && num_beams.get() > 1 && answer.with(String::is_empty);
-        move || is_searching().then_some("The answer comes whole, when all beams are complete.")
+        move || answer.with(|answer| answer.trim().is_empty())
+    };
+    let is_coming = {
+        let (is_busy, is_empty) = (is_busy.clone(), is_empty.clone());
+        move || is_busy() && !is_empty()
     };
     let is_caption = question.is_empty();
     let is_comparing = scores.is_some();
+    // Where the eye is: what goes on until there are words.
+    let waiting = {
+        let (is_busy, is_empty) = (is_busy.clone(), is_empty.clone());
+        move || {
+            let beams = num_beams.get();
+            (is_busy() && is_empty() && !is_comparing).then(|| view! { <Waiting state beams/> })
+        }
+    };
     let bars = scores.map(|scores| {
         let outcome = RwSignal::from(outcome.clone());
         let is_coming = move || outcome.with(|outcome| *outcome == TurnState::Answering);
@@ -96,40 +113,46 @@ fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
         }
     };
     let said = {
-        let answer = answer.clone();
+        let is_empty = is_empty.clone();
         move || {
-            let is_empty = !is_comparing && answer.with(|answer| answer.trim().is_empty());
+            let is_empty = !is_comparing && is_empty();
             outcome.with(|outcome| note(outcome, is_empty, is_caption))
         }
     };
-    // With one model it is known, and its time is on the status line.
+    // With one model it is known.
     let by = (state.models.are_several() && !model.is_empty()).then(|| {
         let name = state.models.named(&model);
         let name = name.map_or_else(
             || without_owner(&model).to_owned(),
             |known| short_name(&known).to_owned(),
         );
-        view! { <p class="by"><span>{name}</span>{move || total_ms.get().map(seconds)}</p> }
+        view! { <p class="by"><span>{name}</span>{move || total_ms.get().map(|time| [" · ", &seconds(time)].concat())}</p> }
     });
     view! {
         {by}
         {match bars {
             Some(bars) => Either::Left(bars),
             None => Either::Right(view! {
-                <p class="answer" class:coming=is_coming dir="auto" hidden=is_missing>{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
+                <p class="answer" class:coming=is_coming dir="auto" hidden=is_empty>{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
             }),
         }}
-        {move || searching().map(|note| view! { <p class="note">{note}</p> })}
+        {waiting}
         {move || further_answers.with(|further| (!further.is_empty()).then(|| further_list(further)))}
         {move || said().map(|note| view! { <p class="note">{note}</p> })}
         {again}
-        {move || prompt.get().filter(|_| !is_comparing).map(|prompt| view! { <Sent prompt seed=seed.get()/> })}
+        {move || (!is_comparing && !is_busy()).then(|| view! { <AnswerTools state turn=tools.clone()/> })}
     }
 }
 
-/// How long an answer took, behind the model's name.
-fn seconds(milliseconds: f64) -> String {
-    format!(" · {:.1} s", (milliseconds / 1e3).max(0.1))
+/// What goes on until there are words.
+#[component]
+fn Waiting(state: State, beams: usize) -> impl IntoView {
+    view! {
+        <div class="waiting" aria-hidden="true">
+            <p><strong>{move || state.progress.get()}</strong></p>
+            {(beams > 1).then(|| view! { <p><span>"The answer comes whole, when all beams are complete."</span></p> })}
+        </div>
+    }
 }
 
 /// The other answers, where several were asked for.
@@ -139,22 +162,6 @@ fn further_list(answers: &[String]) -> impl IntoView + use<> {
         <ul class="further" aria-label="Further answers">
             {items.map(|answer| view! { <li dir="auto">{answer}</li> }).collect_view()}
         </ul>
-    }
-}
-
-/// What exactly the model was sent, for whoever wants to know.
-#[component]
-fn Sent(prompt: String, seed: Option<u64>) -> impl IntoView {
-    view! {
-        <details class="sent">
-            <summary>"Prompt"</summary>
-            {if prompt.is_empty() {
-                Either::Left(view! { <p>"The picture, and no text."</p> })
-            } else {
-                Either::Right(view! { <p>"The picture, then:"</p><pre dir="auto">{prompt}</pre> })
-            }}
-            {seed.map(|seed| view! { <p>"Drawn with seed "{seed}"."</p> })}
-        </details>
     }
 }
 

@@ -110,6 +110,7 @@ mod tests {
             seed: None,
             model: "one".to_owned(),
             total_ms: None,
+            tokens: None,
             compared: Vec::new(),
             state: if is_done {
                 TurnState::Done {

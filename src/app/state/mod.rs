@@ -2,6 +2,7 @@
 //! neither the browser nor any component.
 
 mod conversation;
+mod looked;
 mod models;
 mod opening;
 mod settings;
@@ -13,6 +14,7 @@ use leptos::prelude::*;
 use crate::api::{Conversation, PageLimits, PageState};
 
 pub use conversation::{ConversationState, ShownPicture};
+pub use looked::LookedState;
 pub use models::ModelsState;
 pub use opening::{KeptPicture, NewQuestion, OpeningState};
 pub use settings::SettingsState;
@@ -26,6 +28,8 @@ pub struct State {
     pub conversation: ConversationState,
     /// The picture that is on its way to the server.
     pub opening: OpeningState,
+    /// What a model looked at.
+    pub looked: LookedState,
     /// The question that is being typed.
     pub draft: RwSignal<String>,
     /// The texts that are being typed, where a model compares.
@@ -62,6 +66,7 @@ impl State {
         let state = Self {
             conversation: ConversationState::new(),
             opening: OpeningState::new(),
+            looked: LookedState::new(),
             draft: RwSignal::new(page.draft.clone()),
             texts: TextsState::new(&page.draft_texts),
             address: RwSignal::new(page.draft_address.clone()),
@@ -84,6 +89,7 @@ impl State {
     /// Shows a conversation, or none, in the place of what is there.
     pub fn show(self, conversation: Option<Conversation>) {
         self.opening.cancel();
+        self.looked.close();
         self.progress.set(None);
         if let Some(conversation) = &conversation {
             self.models.go_on(conversation);

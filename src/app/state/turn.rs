@@ -30,6 +30,8 @@ pub struct LiveTurn {
     pub model: String,
     /// How long the answer took, in milliseconds, once it is whole.
     pub total_ms: ArcRwSignal<Option<f64>>,
+    /// Its tokens, as far as they are known.
+    pub tokens: ArcRwSignal<Option<usize>>,
     /// The same question to other models.
     pub beside: Vec<LiveTurn>,
 }
@@ -52,6 +54,7 @@ impl LiveTurn {
             num_beams: ArcRwSignal::new(1),
             model,
             total_ms: ArcRwSignal::new(None),
+            tokens: ArcRwSignal::new(None),
             beside: Vec::new(),
         }
     }
@@ -91,6 +94,13 @@ impl LiveTurn {
         std::iter::once(self).chain(&self.beside)
     }
 
+    /// What its element is called, where one is made of it now.
+    pub fn element_id(&self) -> String {
+        let known = self.ids.with_value(|ids| ids.as_ref().map(|(turn, _)| turn.0.clone()));
+        // The server counts its turns by itself.
+        "turn-".to_owned() + &known.unwrap_or_else(|| self.key.to_string())
+    }
+
     /// The answer's name, once it is known.
     pub fn answer_id(&self) -> Option<AnswerId> {
         self.ids
@@ -108,6 +118,7 @@ impl LiveTurn {
         }
         set_changed(&self.seed, turn.seed);
         set_changed(&self.total_ms, turn.total_ms);
+        set_changed(&self.tokens, turn.tokens);
         set_changed(&self.state, turn.state);
         for (live, known) in self.beside.iter().zip(turn.compared) {
             live.update(known);
@@ -118,6 +129,12 @@ impl LiveTurn {
     pub fn is_answering(&self) -> bool {
         // Each is looked at, so that a change of any of them is seen.
         self.all().filter(|turn| turn.is_answering_itself()).count() > 0
+    }
+
+    /// Whether an answer has come that the server can explain.
+    pub fn can_be_explained(&self) -> bool {
+        let is_text = self.scores.is_none() && self.answer.with(|answer| !answer.trim().is_empty());
+        is_text && self.state.with(|state| matches!(state, TurnState::Done { .. }))
     }
 
     /// Whether its own answer is coming.

@@ -55,6 +55,7 @@ fn answered(id: &TurnId, question: &str, answer: Answer) -> api::Turn {
         seed: answer.seed,
         model: answer.model,
         total_ms: answer.timings.map(|timings| timings.total),
+        tokens: Some(answer.token_ids.len()).filter(|tokens| *tokens > 0),
         compared: Vec::new(),
     }
 }

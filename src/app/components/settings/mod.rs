@@ -12,19 +12,35 @@ use leptos::html::Div;
 use leptos::prelude::*;
 
 use self::panel::Panel;
+use super::icon::{CLOSE, SETTINGS, face, quiet_face};
 use crate::api::{Fields, is_setting};
 use crate::app::browser::form_fields::Control;
 use crate::app::browser::{focus, storage};
 use crate::app::state::State;
 
+/// The button that opens them.
 #[component]
-pub fn Settings(state: State) -> impl IntoView {
+pub fn SettingsButton(is_open: RwSignal<bool>) -> impl IntoView {
+    view! {
+        <button
+            type="button"
+            class="tool wordy settings-button"
+            title="Settings"
+            popovertarget="settings"
+            aria-controls="settings"
+            aria-expanded=move || if is_open.get() { "true" } else { "false" }
+            inner_html=face(SETTINGS, "Settings")
+        ></button>
+    }
+}
+
+#[component]
+pub fn Settings(state: State, is_open: RwSignal<bool>) -> impl IntoView {
     let settings = state.settings;
     let panel = NodeRef::<Div>::new();
-    let open = RwSignal::new(false);
     let toggled = move |event: ev::Event| {
         let panel = focus::target(event.target());
-        open.set(panel.is_some_and(|panel| panel.matches(":popover-open").unwrap_or(false)));
+        is_open.set(panel.is_some_and(|panel| panel.matches(":popover-open").unwrap_or(false)));
     };
     // One listener for all fields: each says by its name what it sets.
     let changed = move |event: ev::Event| {
@@ -49,25 +65,34 @@ pub fn Settings(state: State) -> impl IntoView {
         storage::remember(&settings.fields());
         true
     });
+    let reset = move |_| settings.replace(Fields::new());
     view! {
-        <button
-            type="button"
-            class="settings-button"
-            popovertarget="settings"
-            aria-controls="settings"
-            aria-expanded=move || if open.get() { "true" } else { "false" }
-        >
-            "Settings"
-        </button>
         <div
-            class="settings"
+            class="drawer settings"
             id="settings"
             popover="auto"
+            role="dialog"
+            aria-labelledby="settings-title"
             node_ref=panel
             on:toggle=toggled
             on:input=changed
         >
-            <Panel settings models=state.models reset=move || settings.replace(Fields::new())/>
+            <div class="drawer-head">
+                <h2 id="settings-title">"Settings"</h2>
+                <button
+                    type="button"
+                    class="tool"
+                    title="Close"
+                    popovertarget="settings"
+                    popovertargetaction="hide"
+                    inner_html=quiet_face(CLOSE, "Close")
+                ></button>
+            </div>
+            <div class="drawer-body"><Panel settings models=state.models/></div>
+            <div class="drawer-foot" hidden=move || state.models.offers().matching>
+                <p class="hint">"Kept in this browser."</p>
+                <button type="button" class="reset" on:click=reset>"Reset"</button>
+            </div>
         </div>
     }
 }

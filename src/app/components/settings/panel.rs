@@ -6,10 +6,11 @@ use leptos::prelude::*;
 use super::fields;
 use super::presets::Presets;
 use crate::app::components::about_model::AboutModel;
+use crate::app::components::icon::{MORE, face};
 use crate::app::state::{ModelsState, SettingsState};
 
 #[component]
-pub fn Panel(settings: SettingsState, models: ModelsState, reset: impl Fn() + 'static) -> impl IntoView {
+pub fn Panel(settings: SettingsState, models: ModelsState) -> impl IntoView {
     let context_hint = match untrack(|| models.info()).is_demo {
         _ if models.are_several() => "Automatic: as many as suit the model.",
         true => "Automatic: the last two.",
@@ -25,16 +26,16 @@ pub fn Panel(settings: SettingsState, models: ModelsState, reset: impl Fn() + 's
         </p>
         <div class="of-writing" hidden=compares>
             <Presets settings models/>
-            <fieldset class="decoding">
+            <fieldset class="choice decoding">
                 <legend>"Decoding"</legend>
                 <div class="choices">
                     {fields::decoding(settings, "greedy", "Greedy")}
                     {fields::decoding(settings, "beams", "Beam search")}
                     {fields::decoding(settings, "sampling", "Sampling")}
                 </div>
-                <p class="hint of-greedy">"Takes the likeliest word each time."</p>
-                <p class="hint of-beams">"Follows several answers, and shows the best one when all are complete."</p>
-                <p class="hint of-sampling">"Draws words by their probability: another answer each time."</p>
+                <p class="hint of-greedy">"Always the likeliest word, so the answer is the same each time."</p>
+                <p class="hint of-beams">"Weighs several answers against each other and shows the best, all at once."</p>
+                <p class="hint of-sampling">"Rolls the dice for each word, so every try reads a little different."</p>
             </fieldset>
             <div class="of-beams">
                 {number("num_beams", "More take longer.")}
@@ -43,24 +44,23 @@ pub fn Panel(settings: SettingsState, models: ModelsState, reset: impl Fn() + 's
                 {fields::check(settings, "do_sample", "As Sampling does, in every beam.")}
             </div>
             <div class="of-drawing">
-                {number("temperature", "Higher is more varied.")}
-                {number("top_k", "So many likeliest words to draw from; 0 is all.")}
-                {number("top_p", "The likeliest words that share this probability.")}
-                {number("seed", "Same seed, same answer.")}
+                {number("temperature", "Low plays safe, high gets adventurous.")}
+                {number("top_k", "Draws only from this many words. 0 means all.")}
+                {number("top_p", "Draws only from the likeliest words that add up to this share.")}
+                {number("seed", "The same number gives the same answer again.")}
             </div>
             <div class="of-beams of-sampling">{number("num_return_sequences", "How many to show.")}</div>
-            {number("max_new_tokens", "A token is about a word.")}
+            {number("max_new_tokens", "The longest an answer may get. A token is about a word.")}
             {number("context_turns", context_hint)}
             <details class="more">
-                <summary>"More"</summary>
-                {number("min_new_tokens", "No answer ends before.")}
-                {number("repetition_penalty", "Above 1, words repeat less.")}
-                {number("no_repeat_ngram_size", "So many tokens in a row come once only; 0 is off.")}
+                <summary inner_html=face(MORE, "More")></summary>
+                {number("min_new_tokens", "Keeps short answers going.")}
+                {number("repetition_penalty", "Above 1, it repeats itself less.")}
+                {number("no_repeat_ngram_size", "Never says the same run of this many tokens twice. 0 is off.")}
                 {fields::words(settings, "prefix", "Describe goes on from here.", "a photo of")}
                 {fields::stop_strings(settings)}
                 {fields::check(settings, "raw", "Without “Question: … Answer:” and earlier turns.")}
             </details>
-            <button type="button" class="reset" on:click=move |_| reset()>"Reset"</button>
         </div>
         {move || view! { <AboutModel model=models.info()/> }}
     }

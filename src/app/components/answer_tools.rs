@@ -1,0 +1,134 @@
+//! What can be done with an answer, and what there is to know of it.
+
+use std::time::Duration;
+
+use leptos::either::Either;
+use leptos::prelude::*;
+
+use super::about_model::{short_name, without_owner};
+use super::icon::{COPIED, COPY, INFO, LOOK, icon, quiet_face};
+use crate::app::actions::explain;
+use crate::app::browser::clipboard_and_drag::copy;
+use crate::app::state::{LiveTurn, State};
+
+/// How long a button says that something was copied.
+const SAID_FOR: Duration = Duration::from_secs(2);
+
+/// The line beneath an answer that has ended.
+#[component]
+pub fn AnswerTools(state: State, turn: LiveTurn) -> impl IntoView {
+    let has_words = {
+        let turn = turn.clone();
+        move || turn.can_be_explained()
+    };
+    let tools = turn.clone();
+    view! {
+        <div class="foot">
+            <div class="actions" role="group" aria-label="Answer tools">
+                {move || has_words().then(|| view! { <WordTools state turn=tools.clone()/> })}
+            </div>
+            <Details state turn/>
+        </div>
+    }
+}
+
+/// What can be done with words.
+#[component]
+fn WordTools(state: State, turn: LiveTurn) -> impl IntoView {
+    let is_copied = RwSignal::new(false);
+    let answer = turn.answer.clone();
+    let copy_answer = move |_| {
+        if copy(answer.get_untracked().trim()) {
+            is_copied.set(true);
+            set_timeout(move || is_copied.set(false), SAID_FOR);
+        }
+    };
+    let is_looked_at = {
+        let turn = turn.clone();
+        move || state.looked.is_of(turn.answer_id().as_ref())
+    };
+    view! {
+        <button
+            type="button"
+            class="tool"
+            title="Copy"
+            on:click=copy_answer
+            inner_html=move || if is_copied.get() { quiet_face(COPIED, "Copied") } else { quiet_face(COPY, "Copy") }
+        ></button>
+        <button
+            type="button"
+            class="tool"
+            title="Where it looked"
+            aria-pressed=move || if is_looked_at() { "true" } else { "false" }
+            on:click=move |_| explain(state, turn.clone())
+            inner_html=quiet_face(LOOK, "Where it looked")
+        ></button>
+    }
+}
+
+/// How an answer came about, for whoever wants to know.
+#[component]
+fn Details(state: State, turn: LiveTurn) -> impl IntoView {
+    let LiveTurn {
+        prompt,
+        seed,
+        model,
+        total_ms,
+        tokens,
+        ..
+    } = turn;
+    let name = state.models.named(&model);
+    let name = name.map_or_else(
+        || without_owner(&model).to_owned(),
+        |known| short_name(&known).to_owned(),
+    );
+    let time = total_ms.clone();
+    let speed = move || {
+        let (milliseconds, tokens) = (total_ms.get()?, tokens.get()?);
+        (milliseconds > 0.0).then(|| format!("{tokens} in all, {:.0} a second", tokens as f64 / milliseconds * 1e3))
+    };
+    let short = {
+        let time = time.clone();
+        move || time.get().map(seconds)
+    };
+    view! {
+        <details class="details">
+            <summary title="Details">
+                <i inner_html=icon(INFO)></i>
+                <span>{short}</span>
+                <span class="unseen">" Details"</span>
+            </summary>
+            <div class="panel">
+                <dl>
+                    {(!name.is_empty()).then(|| term("Model", name))}
+                    {move || time.get().map(|time| term("Time", seconds(time)))}
+                    {move || speed().map(|speed| term("Tokens", speed))}
+                    {move || seed.get().map(|seed| term("Seed", seed.to_string()))}
+                </dl>
+                {move || prompt.get().map(|prompt| view! { <Sent prompt/> })}
+            </div>
+        </details>
+    }
+}
+
+fn term(name: &'static str, value: String) -> impl IntoView {
+    view! { <div><dt>{name}</dt><dd>{value}</dd></div> }
+}
+
+/// How long an answer took.
+pub fn seconds(milliseconds: f64) -> String {
+    format!("{:.1} s", (milliseconds / 1e3).max(0.1))
+}
+
+/// What exactly the model was sent.
+#[component]
+fn Sent(prompt: String) -> impl IntoView {
+    view! {
+        <p class="cap">"Prompt"</p>
+        {if prompt.is_empty() {
+            Either::Left(view! { <p>"The picture, and no text."</p> })
+        } else {
+            Either::Right(view! { <p>"The picture, then:"</p><pre dir="auto">{prompt}</pre> })
+        }}
+    }
+}
