@@ -72,8 +72,13 @@ fn a_list_a_table_and_cocos_captions_are_read() -> AnyResult<()> {
         .collect();
     pairs.write("list.json", json!(list).to_string().as_bytes())?;
     assert_eq!(cleaned(&pairs, "list.json")?, wanted);
-    for (name, delimiter) in [("table.csv", ","), ("table.tsv", "\t")] {
-        let lines = (0..3).map(|number| format!("\"{}\"{delimiter}{number}.png{delimiter}{number}", caption(number)));
+    for (name, delimiter, quote) in [("table.csv", ",", "\""), ("table.tsv", "\t", "")] {
+        let lines = (0..3).map(|number| {
+            format!(
+                "{quote}{}{quote}{delimiter}{number}.png{delimiter}{number}",
+                caption(number)
+            )
+        });
         let head = format!("caption{delimiter}image{delimiter}uid");
         let text: Vec<String> = std::iter::once(head).chain(lines).collect();
         pairs.write(name, text.join("\r\n").as_bytes())?;
@@ -292,13 +297,13 @@ fn what_is_packed_with_gzip_gives_the_same_rows() -> AnyResult<()> {
         .map(|number| json!({"image": format!("{number}.png"), "caption": caption(number)}))
         .collect();
     pairs.write("list.json.gz", &gzip(json!(list).to_string().as_bytes())?)?;
-    let table = |between: &str| {
-        let lines = (0..3).map(|number| format!("{number}.png{between}\"{}\"", caption(number)));
+    let table = |between: &str, quote: &str| {
+        let lines = (0..3).map(|number| format!("{number}.png{between}{quote}{}{quote}", caption(number)));
         let head = format!("image{between}caption");
         std::iter::once(head).chain(lines).collect::<Vec<_>>().join("\n")
     };
-    pairs.write("table.csv.gz", &gzip(table(",").as_bytes())?)?;
-    pairs.write("table.tsv.gz", &gzip(table("\t").as_bytes())?)?;
+    pairs.write("table.csv.gz", &gzip(table(",", "\"").as_bytes())?)?;
+    pairs.write("table.tsv.gz", &gzip(table("\t", "").as_bytes())?)?;
     let shard = archive(&shard_of(0..3))?;
     pairs.write("00000.tar.gz", &gzip(&shard)?)?;
     pairs.write("00001.tgz", &gzip(&shard)?)?;
@@ -510,5 +515,36 @@ fn files_of_the_same_name_are_all_read_and_keys_that_repeat_are_all_written() ->
         (names[0].as_str(), names[6].as_str()),
         ("000000002.png", "000000002-2.png")
     );
+    Ok(())
+}
+
+#[test]
+fn tsv_is_written_as_it_is_read() -> AnyResult<()> {
+    let pairs = Pairs::of(2)?;
+    let told = "say \"cheese\"\tand\nsmile";
+    let lines = [
+        json!({"image": "0.png", "caption": "\"quoted", "title": told}),
+        json!({"image": "1.png", "caption": told, "title": "\"open"}),
+    ];
+    pairs.write_lines("odd.jsonl", &lines)?;
+    let tsv = ["--n", "0", "--threshold", "0", "--output-format", "tsv"];
+    succeeded(&pairs.command("odd.jsonl", "tsv", &tsv).output()?);
+    let table = std::fs::read_to_string(pairs.path("tsv/00000.tsv"))?;
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(
+        table.contains("\t\"quoted\t") && table.contains("\tsay \"cheese\" and smile\t"),
+        "{table}"
+    );
+    // Read again: the same pictures, and the same fields.
+    std::fs::copy(pairs.path("tsv/00000.tsv"), pairs.path("again.tsv"))?;
+    let again = pairs.clean("again.tsv", "again", &["--n", "0", "--output-format", "jsonl"])?;
+    assert_eq!(
+        again.iter().map(|row| (&row["key"], &row["title"])).collect::<Vec<_>>(),
+        [
+            (&json!("000000000"), &json!("say \"cheese\" and smile")),
+            (&json!("000000001"), &json!("\"open"))
+        ]
+    );
+    assert!(again.iter().all(|row| row["error"].is_null()), "{again:?}");
     Ok(())
 }
