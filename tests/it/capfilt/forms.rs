@@ -548,3 +548,25 @@ fn tsv_is_written_as_it_is_read() -> AnyResult<()> {
     assert!(again.iter().all(|row| row["error"].is_null()), "{again:?}");
     Ok(())
 }
+
+#[test]
+fn a_key_that_no_file_can_have_as_its_name_is_written_all_the_same() -> AnyResult<()> {
+    let pairs = Pairs::of(2)?;
+    let keys = ["k".repeat(300), "狗".repeat(120)];
+    let lines = [0, 1].map(|number| json!({"image": format!("{number}.png"), "caption": "a", "key": keys[number]}));
+    pairs.write_lines("long.jsonl", &lines)?;
+    let folder = ["--n", "0", "--threshold", "0", "--output-format", "folder"];
+    succeeded(&pairs.command("long.jsonl", "out", &folder).output()?);
+    let written = contents(&pairs.path("out/00000"))?;
+    let told = written.iter().filter(|(name, _)| name.ends_with(".json"));
+    let told: Vec<Value> = told
+        .map(|(_, row)| serde_json::from_slice(row))
+        .collect::<Result<_, _>>()?;
+    assert_eq!((&told[0]["key"], &told[1]["key"]), (&json!(keys[0]), &json!(keys[1])));
+    assert_eq!(
+        written.len(),
+        7,
+        "two pictures with two files beside each, and the mark"
+    );
+    Ok(())
+}
