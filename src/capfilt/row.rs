@@ -96,6 +96,14 @@ impl Row {
         };
     }
 
+    /// The key of the record that it was made of: one with several texts has a row for each, `key#0`, `key#1`, …
+    pub fn record_key(&self) -> &str {
+        let numbered = self.key.rsplit_once('#');
+        let numbered =
+            numbered.filter(|(_, number)| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()));
+        numbered.map_or(self.key.as_str(), |(record, _)| record)
+    }
+
     /// A row as a line, with what ends it.
     pub fn line(&self) -> serde_json::Result<Vec<u8>> {
         let mut line = serde_json::to_vec(self)?;

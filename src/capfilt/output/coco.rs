@@ -157,12 +157,13 @@ fn is_kept(row: &Row) -> bool {
     row.choice.as_ref().is_some_and(|choice| choice.kept)
 }
 
-/// What a row's picture is known by: its id in the input, or its bytes, or its row.
+/// What a row's picture is known by: its id in the input, or its name, or its row. Other pictures may have the
+/// same bytes.
 fn picture_of(row: &Row) -> u128 {
-    match (row.fields.get("image_id"), &row.sha256) {
+    match (row.fields.get("image_id"), named(row)) {
         (Some(id), _) => hashed(&[b"id", id.to_string().as_bytes()]),
-        (None, Some(hash)) => hashed(&[b"sha256", hash.as_bytes()]),
-        (None, None) => hashed(&[b"key", row.key.as_bytes()]),
+        (None, Some(name)) => hashed(&[b"name", name.as_bytes()]),
+        (None, None) => hashed(&[b"key", row.record_key().as_bytes()]),
     }
 }
 
@@ -174,10 +175,10 @@ fn hashed(parts: &[&[u8]]) -> u128 {
     hash[..16].iter().fold(0, |half, byte| half << 8 | u128::from(*byte))
 }
 
-fn name_of(row: &Row) -> String {
-    let text = |name: &str| row.fields.get(name)?.as_str().map(str::to_owned);
-    NAMES
-        .iter()
-        .find_map(|name| text(name))
-        .unwrap_or_else(|| row.key.clone())
+fn named(row: &Row) -> Option<&str> {
+    NAMES.iter().find_map(|name| row.fields.get(*name)?.as_str())
+}
+
+fn name_of(row: &Row) -> &str {
+    named(row).unwrap_or_else(|| row.record_key())
 }

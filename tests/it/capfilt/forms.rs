@@ -570,3 +570,48 @@ fn a_key_that_no_file_can_have_as_its_name_is_written_all_the_same() -> AnyResul
     );
     Ok(())
 }
+
+#[test]
+fn pictures_of_the_same_bytes_are_two_in_cocos_captions() -> AnyResult<()> {
+    let pairs = Pairs::of(3)?;
+    std::fs::copy(pairs.path("0.png"), pairs.path("1.png"))?;
+    let lines = [
+        ("0.png", "one"),
+        ("1.png", "two"),
+        ("1.png", "three"),
+        ("2.png", "four"),
+    ];
+    let lines = lines.map(|(image, caption)| json!({"image": image, "caption": caption}));
+    pairs.write_lines("same.jsonl", &lines)?;
+    let coco = ["--n", "0", "--threshold", "0", "--output-format", "coco"];
+    succeeded(&pairs.command("same.jsonl", "out", &coco).output()?);
+    let out: Value = serde_json::from_slice(&std::fs::read(pairs.path("out/00000.json"))?)?;
+    let images = out["images"].as_array().ok_or("images")?;
+    let names: Vec<_> = images
+        .iter()
+        .map(|image| (image["id"].as_u64(), image["file_name"].as_str()))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            (Some(1), Some("0.png")),
+            (Some(2), Some("1.png")),
+            (Some(3), Some("2.png"))
+        ]
+    );
+    let captions = out["annotations"].as_array().ok_or("annotations")?;
+    let of: Vec<_> = captions
+        .iter()
+        .map(|caption| (caption["image_id"].as_u64(), caption["caption"].as_str()))
+        .collect();
+    assert_eq!(
+        of,
+        [
+            (Some(1), Some("one")),
+            (Some(2), Some("two")),
+            (Some(2), Some("three")),
+            (Some(3), Some("four"))
+        ]
+    );
+    Ok(())
+}
