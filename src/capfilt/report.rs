@@ -79,8 +79,8 @@ impl Examples {
         }
     }
 
-    /// Learns of a row, at its place in a part.
-    pub fn see(&mut self, part: &str, place: u64, row: &Row) {
+    /// Learns of a row, at its place in a part; of drawn texts, which all rows of a picture have, by its first.
+    pub fn see(&mut self, part: &str, place: u64, row: &Row, is_first_of_picture: bool) {
         let example = |text: &ScoredText, from, matching| Example {
             part: part.to_owned(),
             place,
@@ -101,7 +101,7 @@ impl Examples {
                 self.worst_web.add(matching, example(&row.web, Origin::Web, matching));
             }
         }
-        for text in &row.synthetic {
+        for text in row.synthetic.iter().filter(|_| is_first_of_picture) {
             let Some(matching) = text.matching else { continue };
             let off = (matching - self.threshold).abs();
             if self.nearest_synthetic.has_room_for(off) {
@@ -433,7 +433,7 @@ mod tests {
         let mut counter = Counter::new(Some(Policy::Paper), 0.5);
         let row = row("<b>key</b>", hostile, 0.1, 0.9);
         counter.add(&row);
-        examples.see("0", 0, &row);
+        examples.see("0", 0, &row, true);
         let page = Report {
             stats: &counter.stats,
             examples: &examples,
@@ -457,7 +457,7 @@ mod tests {
         let mut examples = Examples::new(0.5);
         for place in 0..100u64 {
             let row = row(&place.to_string(), "a dog", place as f32 / 100.0, 0.9);
-            examples.see("0", place, &row);
+            examples.see("0", place, &row, true);
         }
         let places = |least: &Least| least.iter().map(|example| example.place).collect::<Vec<_>>();
         assert_eq!(places(&examples.nearest_web)[..3], [50, 49, 51]);

@@ -18,6 +18,7 @@ use super::picture::{PictureReader, Prepared, PreparedPicture};
 use super::pipeline::{Ahead, Closed, Reader, Step, read_ahead};
 use super::row::{Row, ScoredText};
 use super::shards::{PART_ROWS, ShardRange, Worker, number_of, part_name, place_of_part};
+use super::stats::PictureCount;
 use super::{CapfiltError, Policy, whole_file};
 use crate::engine::EngineError;
 use crate::models::{MatchScore, OpenModel, hex};
@@ -186,6 +187,7 @@ pub fn score(options: &ScoreOptions, models: Models, told: &mut dyn FnMut(Advanc
                     part: None,
                     begun: HashSet::new(),
                     memory: Memory::default(),
+                    count: PictureCount::default(),
                     advance: Advance {
                         total,
                         ..Advance::default()
@@ -409,6 +411,7 @@ struct Scoring<'a> {
     begun: HashSet<[u8; 32]>,
     /// Of those of all parts.
     memory: Memory,
+    count: PictureCount,
     advance: Advance,
     told: &'a mut dyn FnMut(Advance),
 }
@@ -477,8 +480,9 @@ impl Scoring<'_> {
     fn finish(&mut self, prepared: Prepared, captions: Captions) -> Result<(), CapfiltError> {
         let extent = prepared.extent;
         let row = self.row(prepared, captions)?;
-        self.advance.pictures += 1;
-        self.advance.kept += u64::from(self.options.policy.choose(&row, self.options.threshold).kept);
+        let is_kept = self.options.policy.choose(&row, self.options.threshold).kept;
+        self.count.add(&row, is_kept);
+        (self.advance.pictures, self.advance.kept) = (self.count.pictures, self.count.kept);
         self.advance.done = extent;
         if let Some(part) = &mut self.part {
             part.add(&row)?;

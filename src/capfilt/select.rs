@@ -71,11 +71,12 @@ pub fn select(options: &SelectOptions) -> Result<Selected, CapfiltError> {
         form: options.form.or_else(of_source).unwrap_or(OutputForm::JsonLines),
         source: source.as_ref(),
     };
-    let mut total = Counter::new(Some(options.policy), options.threshold).stats;
+    let mut total = Counter::of_all(options.policy, options.threshold);
     let mut examples = Examples::new(options.threshold);
     for file in &files {
-        total.merge(&selecting.shard(file, &mut examples)?);
+        selecting.shard(file, &mut total, &mut examples)?;
     }
+    let total = total.stats;
     let suffix = match options.worker.count {
         1 => String::new(),
         // Each worker tells of its own shards; `select` over all of them tells of all.
@@ -159,14 +160,15 @@ struct Selecting<'a> {
 }
 
 impl Selecting<'_> {
-    /// Selects the rows of a file.
-    fn shard(&self, file: &Path, examples: &mut Examples) -> Result<Stats, CapfiltError> {
+    /// Selects the rows of a file, and counts them among all.
+    fn shard(&self, file: &Path, total: &mut Counter, examples: &mut Examples) -> Result<(), CapfiltError> {
         let name = stem(file);
         let mut counter = Counter::new(Some(self.options.policy), self.options.threshold);
         let mut place = 0;
         let mut count = |row: &Row| {
             counter.add(row);
-            examples.see(&name, place, row);
+            let is_first = total.add(row);
+            examples.see(&name, place, row, is_first);
             place += 1;
         };
         match self.form {
@@ -175,10 +177,9 @@ impl Selecting<'_> {
             OutputForm::Coco => self.coco(file, &name, &mut count)?,
             _ => self.rows(file, &name, self.form, &mut count)?,
         }
-        counter
-            .stats
-            .write(&self.options.output.join(format!("{name}_stats.json")))?;
-        Ok(counter.stats)
+        total.stats.duplicates += counter.stats.duplicates;
+        let path = self.options.output.join(format!("{name}_stats.json"));
+        counter.stats.write(&path)
     }
 
     /// All rows, those that lose their texts too.

@@ -402,6 +402,20 @@ fn cocos_captions_come_out_as_cocos_captions() -> AnyResult<()> {
     // One for each picture, though the first has two rows.
     assert_eq!(told("synthetic"), [(100, 12), (101, 13), (102, 14)]);
     assert!(captions.iter().all(|caption| caption["match"].is_number()));
+    // A picture with several captions is one.
+    let stats: Value = serde_json::from_slice(&std::fs::read(pairs.path("out/_stats.json"))?)?;
+    assert_eq!(
+        (&stats["pictures"], &stats["kept"], &stats["duplicates"]),
+        (&json!(3), &json!(3), &json!(0))
+    );
+    assert_eq!(
+        (
+            &stats["web"]["texts"],
+            &stats["synthetic"]["texts"],
+            &stats["synthetic"]["kept"]
+        ),
+        (&json!(4), &json!(3), &json!(3))
+    );
     // What is not kept is not there.
     let filtered = ["--threshold", "0", "--policy", "filter"];
     succeeded(&pairs.command("coco.json", "filtered", &filtered).output()?);
@@ -581,7 +595,7 @@ fn pictures_of_the_same_bytes_are_two_in_cocos_captions() -> AnyResult<()> {
         ("1.png", "three"),
         ("2.png", "four"),
     ];
-    let lines = lines.map(|(image, caption)| json!({"image": image, "caption": caption}));
+    let lines = lines.map(|(image, caption)| json!({"image": image, "caption": caption, "image_id": null}));
     pairs.write_lines("same.jsonl", &lines)?;
     let coco = ["--n", "0", "--threshold", "0", "--output-format", "coco"];
     succeeded(&pairs.command("same.jsonl", "out", &coco).output()?);
