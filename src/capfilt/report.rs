@@ -118,10 +118,10 @@ impl Examples {
             .chain(self.worst_web.iter())
     }
 
-    /// Where their pictures are: parts, and places in them.
-    pub fn places(&self) -> Vec<(String, u64)> {
+    /// Where their pictures are: parts, places in them, and keys.
+    pub fn places(&self) -> Vec<(&str, u64, &str)> {
         self.iter()
-            .map(|example| (example.part.clone(), example.place))
+            .map(|example| (example.part.as_str(), example.place, example.key.as_str()))
             .collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Pairs in every form give the same scores.
 
 use std::io::Write;
+use std::process::Output;
 use std::sync::Arc;
 
 use parquet::data_type::{ByteArray, ByteArrayType};
@@ -495,6 +496,64 @@ fn a_folder_comes_out_as_a_folder_with_the_pictures_that_are_kept() -> AnyResult
     pairs.write("folder/b/1.png", &picture(9))?;
     succeeded(&pairs.command("folder", "out", &more).output()?);
     assert!(pairs.path("out/00000/a.v1.png").exists() && !pairs.path("out/00000/b/1.png").exists());
+    Ok(())
+}
+
+#[test]
+fn what_is_told_of_pictures_is_what_was_written() -> AnyResult<()> {
+    let pairs = Pairs::new()?;
+    for number in 0..5 {
+        pairs.write(&format!("folder/{number}.png"), &picture(number))?;
+        pairs.write(&format!("folder/{number}.txt"), caption(number).as_bytes())?;
+    }
+    let lines = |output: &str| ["--n", "0", "--threshold", "0", "--output-format", output].map(str::to_owned);
+    let clean = |output: &str, form: &str| -> AnyResult<Output> {
+        let more = lines(form);
+        let more: Vec<&str> = more.iter().map(String::as_str).collect();
+        let output = pairs.command("folder", output, &more).output()?;
+        succeeded(&output);
+        Ok(output)
+    };
+    clean("files", "jsonl")?;
+    clean("shards", "jsonl")?;
+    // One is gone, and one is another by now; those behind them are the same.
+    std::fs::remove_file(pairs.path("folder/1.png"))?;
+    pairs.write("folder/3.png", &picture(9))?;
+    for (output, form) in [("files", "folder"), ("shards", "webdataset")] {
+        let said = stderr(&clean(output, form)?);
+        assert!(
+            said.contains("3 of 5 pictures keep a text") && said.contains("2 could not be read"),
+            "{said}"
+        );
+        let stats: Value = serde_json::from_slice(&std::fs::read(pairs.path(output).join("_stats.json"))?)?;
+        assert_eq!(
+            (
+                &stats["pictures"],
+                &stats["kept"],
+                &stats["unreadable"],
+                &stats["web"]["kept"]
+            ),
+            (&json!(5), &json!(3), &json!(2), &json!(3))
+        );
+        let report = std::fs::read_to_string(pairs.path(output).join("report.html"))?;
+        assert!(report.contains("<b>3</b> of 5 pictures"), "{form}");
+    }
+    let told = rows(&pairs.path("files"))?;
+    let kept: Vec<&Value> = told.iter().map(|row| &row["kept"]).collect();
+    assert_eq!(kept, [true, false, true, false, true]);
+    for (place, reason) in [(1, "not in the input any more"), (3, "not the picture any more")] {
+        let error = told[place]["error"].as_str().unwrap_or_default();
+        assert!(error.contains(reason) && told[place]["texts"] == json!([]), "{error}");
+    }
+    let written = contents(&pairs.path("files/00000"))?;
+    let written: Vec<&str> = written
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| name.ends_with(".png"))
+        .collect();
+    assert_eq!(written, ["0.png", "2.png", "4.png"]);
+    let mut shard = tar::Archive::new(std::fs::File::open(pairs.path("shards/00000.tar"))?);
+    assert_eq!(shard.entries()?.count(), 9);
     Ok(())
 }
 
