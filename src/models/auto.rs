@@ -25,7 +25,7 @@ use crate::nn::Kernels;
 pub const QUICK_BYTES: u64 = 8_000_000_000;
 
 /// The published checkpoints by how well they answer questions.
-const BEST_FIRST: [&str; 19] = [
+const BEST_FIRST: [&str; 21] = [
     "Salesforce/instructblip-vicuna-13b",
     "Salesforce/instructblip-vicuna-7b",
     "Salesforce/instructblip-flan-t5-xxl",
@@ -42,6 +42,8 @@ const BEST_FIRST: [&str; 19] = [
     "Salesforce/blip-image-captioning-large",
     "Salesforce/blip-image-captioning-base",
     // Those that compare, by what they find on COCO and Flickr30K.
+    "Salesforce/blip2-itm-vit-g-coco",
+    "Salesforce/blip2-itm-vit-g",
     "Salesforce/blip-itm-large-coco",
     "Salesforce/blip-itm-large-flickr",
     "Salesforce/blip-itm-base-coco",
@@ -183,7 +185,8 @@ mod tests {
             ..cpu(gigabytes)
         };
         let best = |gigabytes| best_known(&known(), &comparing(gigabytes)).map(|choice| choice.id);
-        assert_eq!(best(64).as_deref(), Some("Salesforce/blip-itm-large-coco"));
+        assert_eq!(best(64).as_deref(), Some("Salesforce/blip2-itm-vit-g-coco"));
+        assert_eq!(best(1).as_deref(), Some("Salesforce/blip-itm-large-coco"));
         assert_eq!(best(0), None);
     }
 
