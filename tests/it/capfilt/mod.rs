@@ -331,6 +331,9 @@ fn what_is_missing_or_wrong_is_said_in_a_sentence() -> AnyResult<()> {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         assert!(said(2, &arguments)?.contains(wrong[0]), "{wrong:?}");
     }
+    let lengths = with(&["--min-length", "30", "--max-length", "20"]);
+    let lengths: Vec<&str> = lengths.iter().map(String::as_str).collect();
+    assert!(said(2, &lengths)?.contains("--min-length 30 is more than --max-length 20"));
     let swapped = |model| {
         let models = ["--filter", model, "--captioner", model];
         said(1, &[&["--input", "pairs.jsonl", "--output", "o"][..], &models].concat())
