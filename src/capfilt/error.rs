@@ -22,6 +22,10 @@ pub enum CapfiltError {
     #[error("{path} cannot be written: {reason}. Make room there, or name another --output.")]
     Unwritable { path: PathBuf, reason: String },
     #[error(
+        "Another process is writing to {folder}. Wait until it is done, or name another --output; several share one by --worker 0/2, 1/2, …"
+    )]
+    Busy { folder: PathBuf },
+    #[error(
         "{folder} was begun with other settings: {name} was {was}, and is {is}. Run it with the same ones, or name another --output."
     )]
     OtherSettings {

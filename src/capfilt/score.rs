@@ -13,6 +13,7 @@ use super::captioner::{CaptionOptions, Captioner, Drawing};
 use super::filter::{Filter, FilterError, check_filter, with_filter};
 use super::input::{ReadOptions, Sample, Unit, units};
 use super::journal::{LOOKS, Part, ScoresForm};
+use super::lock::Lock;
 use super::memory::Memory;
 use super::picture::{PictureReader, Prepared, PreparedPicture};
 use super::pipeline::{Ahead, Closed, Reader, Step, read_ahead};
@@ -164,6 +165,7 @@ pub fn score(options: &ScoreOptions, models: Models, told: &mut dyn FnMut(Advanc
         .map(|model| Captioner::start(model, options.captions.clone()));
     let captioner = captioner.transpose()?;
     fs::create_dir_all(&options.scores).map_err(|error| CapfiltError::unwritable(&options.scores, error))?;
+    let _lock = Lock::of_worker(&options.scores, options.worker, options.shards)?;
     settings.claim(&options.scores, options.worker)?;
     let pictures = PictureReader {
         limits: options.limits,

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::input;
+use super::lock::Lock;
 use super::output::coco::Coco;
 use super::output::folder::Folder;
 use super::output::webdataset::Shard;
@@ -65,6 +66,7 @@ pub fn select(options: &SelectOptions) -> Result<Selected, CapfiltError> {
     let source = settings.as_ref().and_then(Source::find);
     let files = score_files(&folder, options, source.as_ref())?;
     fs::create_dir_all(&options.output).map_err(|error| CapfiltError::unwritable(&options.output, error))?;
+    let _lock = Lock::of_worker(&options.output, options.worker, options.shards)?;
     let of_source = || Some(OutputForm::of(source.as_ref()?.first()?));
     let selecting = Selecting {
         options,
