@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::shards::ShardRange;
 use crate::engine::{EngineError, StartError};
 
 /// Why cleaning stops; each sentence says what to do.
@@ -42,6 +43,16 @@ pub enum CapfiltError {
         found: String,
         expected: String,
     },
+    #[error("{place} has no shards with the numbers {wanted}: it has {there}. Name some of them with --shards.")]
+    NoShards {
+        place: PathBuf,
+        wanted: String,
+        there: String,
+    },
+    #[error(
+        "{path} holds pairs, and no scores yet. Run `glimpse capfilt score` with it as --input, and name here what that wrote."
+    )]
+    Unscored { path: PathBuf },
     #[error("{folder} holds no scores. Name the --output of `glimpse capfilt score`, or a file of its rows.")]
     NoScores { folder: PathBuf },
     #[error(
@@ -82,6 +93,19 @@ impl CapfiltError {
         Self::Unreadable {
             path: path.to_path_buf(),
             reason: reason.to_string(),
+        }
+    }
+
+    /// Of shards, or parts, of which none has a number that is wanted; their names are in order.
+    pub(super) fn no_shards(place: &Path, wanted: ShardRange, names: &[String]) -> Self {
+        Self::NoShards {
+            place: place.to_path_buf(),
+            wanted: wanted.to_string(),
+            there: match names {
+                [] => "none".into(),
+                [only] => format!("{only} alone"),
+                [first, .., last] => format!("{first} to {last}"),
+            },
         }
     }
 

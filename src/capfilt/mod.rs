@@ -48,7 +48,7 @@ pub use error::CapfiltError;
 pub use output::OutputForm;
 pub use policy::Policy;
 pub use row::{Choice, KeptText, Origin, Row, ScoredText};
-pub use score::{Advance, Models, ScoreOptions, SettingsFile, score};
+pub use score::{Advance, Models, ScoreOptions, SettingsFile, check_input, score};
 pub use select::{SelectOptions, Selected, select};
 pub use shards::{ShardRange, Worker};
 pub use stats::{Stats, TextStats};

@@ -1,5 +1,6 @@
 //! The first step: captions and scores of every picture, a row each.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs;
 use std::ops::ControlFlow;
@@ -151,6 +152,20 @@ impl SettingsFile {
     }
 }
 
+/// Looks whether there is such an input, before models are loaded for it.
+///
+/// # Errors
+/// It is not there, or of no form that is read, or has no shards with these numbers.
+pub fn check_input(input: &Path, shards: ShardRange) -> Result<(), CapfiltError> {
+    let units = units(input)?;
+    let is_left_out = |unit: &Unit| unit.is_shard() && !shards.contains(number_of(&unit.name));
+    if units.iter().all(is_left_out) {
+        let names: Vec<String> = units.into_iter().map(|unit| unit.name).collect();
+        return Err(CapfiltError::no_shards(input, shards, &names));
+    }
+    Ok(())
+}
+
 /// Scores an input, from where an earlier run was interrupted. `told` hears of every picture.
 ///
 /// # Errors
@@ -180,7 +195,7 @@ pub fn score(options: &ScoreOptions, models: Models, told: &mut dyn FnMut(Advanc
         read_ahead(
             options.readers,
             &pictures,
-            |reader| plan.read(reader),
+            move |reader| plan.read(reader),
             |ahead| {
                 let scoring = Scoring {
                     options,
@@ -209,6 +224,15 @@ struct Plan<'a> {
     units: Vec<PlannedUnit>,
     is_alone: bool,
     total: u64,
+    /// What an input that is cut into parts has of them, where a range of them is wanted.
+    parts: RefCell<Parts>,
+}
+
+/// Parts that were met, by anybody.
+#[derive(Default)]
+struct Parts {
+    names: Vec<String>,
+    is_any_chosen: bool,
 }
 
 /// A file or a folder that is read.
@@ -256,6 +280,10 @@ impl<'a> Plan<'a> {
             units: own,
             is_alone,
             total,
+            parts: RefCell::new(Parts {
+                is_any_chosen: shard > 0,
+                ..Parts::default()
+            }),
         }
     }
 
@@ -266,6 +294,11 @@ impl<'a> Plan<'a> {
                 Err(Stop::Closed) => return,
                 Err(Stop::Failed(error)) => return reader.fail(error),
             }
+        }
+        let parts = self.parts.borrow();
+        if !parts.names.is_empty() && !parts.is_any_chosen {
+            let (input, shards) = (&self.options.input, self.options.shards);
+            reader.fail(CapfiltError::no_shards(input, shards, &parts.names));
         }
     }
 
@@ -309,6 +342,9 @@ impl<'a> Plan<'a> {
         let name = part_name(unit, number, self.is_alone);
         if !unit.is_shard() {
             let is_chosen = self.options.shards.contains(number_of(&name));
+            let mut parts = self.parts.borrow_mut();
+            parts.is_any_chosen |= is_chosen;
+            parts.names.push(name.clone());
             if !is_chosen || !self.options.worker.takes(place_of_part(*index, number)) {
                 return Ok(Current::Skipped);
             }

@@ -112,10 +112,15 @@ fn folder_of(scores: &Path) -> PathBuf {
 /// The files of scores of this worker, in order.
 fn score_files(folder: &Path, options: &SelectOptions, source: Option<&Source>) -> Result<Vec<PathBuf>, CapfiltError> {
     if options.scores.is_file() {
-        return Ok(vec![options.scores.clone()]);
+        return match has_rows(&options.scores) {
+            true => Ok(vec![options.scores.clone()]),
+            false => Err(CapfiltError::Unscored {
+                path: options.scores.clone(),
+            }),
+        };
     }
     let unreadable = |error: std::io::Error| CapfiltError::unreadable(folder, error);
-    let mut files = Vec::new();
+    let (mut files, mut others) = (Vec::new(), Vec::new());
     if !folder.is_dir() {
         return Err(CapfiltError::NoScores {
             folder: folder.to_path_buf(),
@@ -124,15 +129,27 @@ fn score_files(folder: &Path, options: &SelectOptions, source: Option<&Source>) 
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let ends = path
-            .extension()
-            .is_some_and(|ending| ending == "jsonl" || ending == "parquet");
-        if ends && !name.starts_with('.') && options.shards.contains(number_of(&stem(&path))) {
-            files.push(path);
+        if !has_rows(&path) || name.starts_with('.') {
+            continue;
+        }
+        match options.shards.contains(number_of(&stem(&path))) {
+            true => files.push(path),
+            false => others.push(stem(&path)),
         }
     }
     files.sort();
-    if options.worker.count > 1 {
+    // A worker may have none, and scores nothing then.
+    let is_alone = options.worker.count == 1;
+    if is_alone && files.is_empty() && !others.is_empty() {
+        others.sort();
+        return Err(CapfiltError::no_shards(folder, options.shards, &others));
+    }
+    if is_alone && files.is_empty() && input::units(folder).is_ok() {
+        return Err(CapfiltError::Unscored {
+            path: folder.to_path_buf(),
+        });
+    }
+    if !is_alone {
         let place = |file: &Path| source.and_then(|source| source.place_of(&stem(file), options.shards));
         let own = files.into_iter().enumerate().filter(|(listed, file)| {
             let place = place(file).unwrap_or(*listed);
@@ -146,6 +163,12 @@ fn score_files(folder: &Path, options: &SelectOptions, source: Option<&Source>) 
         }),
         false => Ok(files),
     }
+}
+
+/// Whether a file may hold rows, by its name.
+fn has_rows(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|ending| ending == "jsonl" || ending == "parquet")
 }
 
 /// The folder of scores within the output of both steps.

@@ -13,8 +13,8 @@ use super::options::ComputeArgs;
 use super::picture::PictureLimitArgs;
 use super::{CommandResult, UsageError, progress};
 use crate::capfilt::{
-    Advance, CaptionOptions, Models, OutputForm, Policy, ScoreOptions, SelectOptions, ShardRange, Stats, Worker, score,
-    select,
+    Advance, CaptionOptions, Models, OutputForm, Policy, ScoreOptions, SelectOptions, ShardRange, Stats, Worker,
+    check_input, score, select,
 };
 use crate::generation::bounds;
 use crate::models::LoadError;
@@ -325,6 +325,7 @@ fn run_score(
         policy,
         threshold,
     };
+    check_input(&options.input, options.shards)?;
     let models = args.models()?;
     let mut bar = Bar::new();
     let advance = score(&options, models, &mut |advance| bar.tell(advance))?;
