@@ -1,5 +1,6 @@
 //! What came of it, as a page that carries all it needs: `report.html`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -15,6 +16,9 @@ use crate::remote::is_address;
 
 /// Pairs of each kind that are shown.
 const SHOWN: usize = 12;
+
+/// Letters of a text that are shown.
+const LETTERS: usize = 500;
 
 /// The longer side of a picture that is shown, in pixels.
 const SIDE: usize = 192;
@@ -247,7 +251,7 @@ impl Report<'_> {
                 Some(address) => writeln!(page, "<img alt=\"\" src=\"{}\">", escaped(address))?,
                 None => {
                     let told = example.address.as_deref().unwrap_or("The picture is not shown.");
-                    writeln!(page, "<p class=none>{}</p>", escaped(told))?;
+                    writeln!(page, "<p class=none>{}</p>", escaped(&beginning(told)))?;
                 }
             }
             let cosine = example
@@ -257,9 +261,9 @@ impl Report<'_> {
             writeln!(
                 page,
                 "<figcaption><q>{}</q><small>{} {}, match {:.3}{cosine}</small>",
-                escaped(&example.text),
+                escaped(&beginning(&example.text)),
                 escaped(example.from.name()),
-                escaped(&example.key),
+                escaped(&beginning(&example.key)),
                 example.matching
             )?;
             if example.from == Origin::Web && example.matching < self.stats.threshold {
@@ -268,7 +272,11 @@ impl Report<'_> {
                     texts => {
                         for (text, matching) in texts {
                             let matching = matching.map(|matching| format!(" {matching:.3}")).unwrap_or_default();
-                            writeln!(page, "<small>kept: <q>{}</q>{matching}</small>", escaped(text))?;
+                            writeln!(
+                                page,
+                                "<small>kept: <q>{}</q>{matching}</small>",
+                                escaped(&beginning(text))
+                            )?;
                         }
                     }
                 }
@@ -356,6 +364,14 @@ fn write_histogram(
 
 fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "–".into(), |share| format!("{:.1} %", share * 100.0))
+}
+
+/// A text, or what fits of it onto the page: one from the web may be a book.
+fn beginning(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(LETTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
 }
 
 /// A text as it stands in HTML, within an attribute too; what a browser does not show is left out.
@@ -450,6 +466,13 @@ mod tests {
         for elsewhere in ["http://", "https://", "src=\"/", "url("] {
             assert!(!page.contains(elsewhere), "{elsewhere}");
         }
+    }
+
+    #[test]
+    fn a_very_long_text_is_cut() {
+        assert_eq!(beginning("a dog"), "a dog");
+        assert_eq!(beginning(&"é".repeat(LETTERS)), "é".repeat(LETTERS));
+        assert_eq!(beginning(&"é".repeat(100_000)), "é".repeat(LETTERS) + "…");
     }
 
     #[test]
