@@ -161,6 +161,7 @@ pub fn run(args: CaptionArgs, flag_names: &FlagNames) -> CommandResult {
         return Err(UsageError(sentence.into()).into());
     }
     let mut folder = Folder::look_through(&args.folder)?;
+    folder.remove_leftovers();
     let mut failures = std::mem::take(&mut folder.failures);
     let unread = failures.len();
     let mut files = CaptionFiles::open(&folder, args.format, args.extension)?;
