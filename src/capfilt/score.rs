@@ -307,6 +307,7 @@ impl<'a> Plan<'a> {
         let read = ReadOptions {
             picture_folder: self.options.picture_folder.clone(),
             max_bytes: self.options.limits.max_bytes,
+            is_again: false,
         };
         let mut reading = PartReading {
             plan: self,

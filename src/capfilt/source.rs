@@ -34,6 +34,7 @@ impl Source {
             read: ReadOptions {
                 picture_folder: settings.picture_folder.clone(),
                 max_bytes: usize::MAX,
+                is_again: true,
             },
         })
     }

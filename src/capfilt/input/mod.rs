@@ -90,6 +90,8 @@ pub struct ReadOptions {
     pub picture_folder: Option<PathBuf>,
     /// Most bytes of a picture's file.
     pub max_bytes: usize,
+    /// Whether it was read before, and what is wrong with it was told.
+    pub is_again: bool,
 }
 
 /// Takes a sample, and how far the reader is, of [`Unit::extent`]; says whether there should be more.
@@ -127,12 +129,12 @@ impl Unit {
         let beside = self.path.parent().unwrap_or(Path::new(""));
         let base = options.picture_folder.as_deref().unwrap_or(beside);
         match self.form {
-            Form::Folder => folder::read(&self.path, take),
+            Form::Folder => folder::read(&self.path, options, take),
             Form::JsonLines => lines::read(&self.path, base, take),
             Form::Json => json::read(&self.path, base, take),
             Form::Table(delimiter) => table::read(&self.path, base, delimiter, take),
             Form::Parquet => parquet::read(&self.path, base, take),
-            Form::Tar => archive::read(&self.path, options.max_bytes, take),
+            Form::Tar => archive::read(&self.path, options, take),
         }
     }
 }

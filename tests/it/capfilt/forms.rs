@@ -688,3 +688,44 @@ fn pictures_of_the_same_bytes_are_two_in_cocos_captions() -> AnyResult<()> {
     );
     Ok(())
 }
+
+#[test]
+fn what_describes_a_picture_and_is_no_json_is_told_and_left_out() -> AnyResult<()> {
+    let pairs = Pairs::new()?;
+    pairs.write("folder/a.png", &picture(0))?;
+    pairs.write("folder/a.txt", b"a text")?;
+    pairs.write("folder/a.json", b"{\"width\": 12,")?;
+    let files = [
+        ("b.png", picture(0)),
+        ("b.txt", b"a text".to_vec()),
+        ("b.json", b"[1]".to_vec()),
+    ];
+    pairs.write(
+        "00000.tar",
+        &archive(&files.map(|(name, bytes)| (name.to_owned(), bytes)))?,
+    )?;
+    for (input, name) in [("folder", "a.json"), ("00000.tar", "b.json")] {
+        let output = format!("{name}-out");
+        let more = ["--n", "0", "--output-format", "jsonl"];
+        let run = pairs
+            .command(input, &output, &more)
+            .env("GLIMPSE_LOG", "warn")
+            .output()?;
+        succeeded(&run);
+        let said = stderr(&run);
+        assert!(said.contains(name), "{said}");
+        assert_eq!(
+            said.matches("is no JSON object").count(),
+            1,
+            "once, however often it is read: {said}"
+        );
+        let rows = rows(&pairs.path(&output))?;
+        assert_eq!(rows.len(), 1);
+        assert_eq!(
+            (&rows[0]["web"]["text"], &rows[0]["error"]),
+            (&json!("a text"), &Value::Null)
+        );
+        assert!(rows[0].get("width").is_none());
+    }
+    Ok(())
+}
