@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::log::tell;
 use crate::checkpoint::whole_file;
-use crate::processor::file_names::{is_named_as_picture, is_named_as_raw};
+use crate::processor::file_names::{is_named_as_picture, is_named_as_raw, is_passed_over};
 
 /// A picture that could not be used, by its path, and why.
 pub struct Failure {
@@ -29,7 +29,8 @@ pub struct Folder {
 
 impl Folder {
     /// Finds the pictures by their names, in folders within it too. Hidden files and folders are left
-    /// out, and links to folders, which may lead round; raw files too, of which one line tells.
+    /// out, those named `@eaDir`, and links to folders, which may lead round; raw files too, of which one line
+    /// tells.
     ///
     /// # Errors
     /// It cannot be read, or has no pictures.
@@ -89,7 +90,7 @@ impl Folder {
             if kind.is_file() && is_leftover(&name) {
                 self.leftovers.push(self.whole(&place));
             }
-            if name.starts_with('.') {
+            if is_passed_over(&name) {
                 continue;
             }
             if kind.is_symlink() && !self.whole(&place).is_file() {
@@ -191,7 +192,7 @@ mod tests {
     fn pictures_are_found_in_order_and_hidden_ones_and_other_files_left_out() {
         let folder = tempfile::tempdir().expect("there is a folder for tests");
         let at = |name: &str| folder.path().join(name);
-        for inner in ["b", "b/c", ".hidden"] {
+        for inner in ["b", "b/c", "b/@eaDir", ".hidden"] {
             fs::create_dir(at(inner)).expect("the folder is ours");
         }
         for file in [
@@ -201,6 +202,7 @@ mod tests {
             "notes.txt",
             ".cover.jpg",
             ".hidden/e.png",
+            "b/@eaDir/a.png",
             "b.txt",
         ] {
             fs::write(at(file), "").expect("the folder is ours");

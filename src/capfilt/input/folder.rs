@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{PictureSource, ReadOptions, Sample, Take};
 use crate::capfilt::CapfiltError;
 use crate::capfilt::row::Row;
-use crate::processor::file_names::is_named_as_picture;
+use crate::processor::file_names::{is_named_as_picture, is_passed_over};
 
 /// Bytes of a text's file that are read.
 const MOST_TEXT: u64 = 1 << 20;
@@ -49,8 +49,8 @@ fn walk(
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let is_folder = entry.file_type().map_err(unreadable)?.is_dir();
-        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if !is_hidden && (is_folder || is_named_as_picture(&entry.path())) {
+        let is_passed_over = is_passed_over(&entry.file_name().to_string_lossy());
+        if !is_passed_over && (is_folder || is_named_as_picture(&entry.path())) {
             paths.push(entry.path());
         }
     }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::CapfiltError;
-use crate::processor::file_names::is_named_as_picture;
+use crate::processor::file_names::{is_named_as_picture, is_passed_over};
 
 /// A picture with its text, not read yet.
 #[derive(Debug)]
@@ -193,10 +193,8 @@ pub fn units(input: &Path) -> Result<Vec<Unit>, CapfiltError> {
     let listed = fs::read_dir(input).map_err(|error| CapfiltError::unreadable(input, error))?;
     for entry in listed {
         let path = entry.map_err(|error| CapfiltError::unreadable(input, error))?.path();
-        let is_hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if is_hidden {
+        let name = path.file_name().unwrap_or_default();
+        if is_passed_over(&name.to_string_lossy()) {
             continue;
         }
         has_pictures |= path.is_dir() || is_named_as_picture(&path);

@@ -695,6 +695,7 @@ fn what_describes_a_picture_and_is_no_json_is_told_and_left_out() -> AnyResult<(
     pairs.write("folder/a.png", &picture(0))?;
     pairs.write("folder/a.txt", b"a text")?;
     pairs.write("folder/a.json", b"{\"width\": 12,")?;
+    pairs.write("folder/@eaDir/a.png", &picture(1))?;
     let files = [
         ("b.png", picture(0)),
         ("b.txt", b"a text".to_vec()),
