@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::shards::ShardRange;
 use crate::engine::{EngineError, StartError};
 
 /// Why cleaning stops; each sentence says what to do.
@@ -22,6 +23,10 @@ pub enum CapfiltError {
     #[error("{path} cannot be written: {reason}. Make room there, or name another --output.")]
     Unwritable { path: PathBuf, reason: String },
     #[error(
+        "Another process is writing to {folder}. Wait until it is done, or name another --output; several share one by --worker 0/2, 1/2, …"
+    )]
+    Busy { folder: PathBuf },
+    #[error(
         "{folder} was begun with other settings: {name} was {was}, and is {is}. Run it with the same ones, or name another --output."
     )]
     OtherSettings {
@@ -38,6 +43,16 @@ pub enum CapfiltError {
         found: String,
         expected: String,
     },
+    #[error("{place} has no shards with the numbers {wanted}: it has {there}. Name some of them with --shards.")]
+    NoShards {
+        place: PathBuf,
+        wanted: String,
+        there: String,
+    },
+    #[error(
+        "{path} holds pairs, and no scores yet. Run `glimpse capfilt score` with it as --input, and name here what that wrote."
+    )]
+    Unscored { path: PathBuf },
     #[error("{folder} holds no scores. Name the --output of `glimpse capfilt score`, or a file of its rows.")]
     NoScores { folder: PathBuf },
     #[error(
@@ -78,6 +93,19 @@ impl CapfiltError {
         Self::Unreadable {
             path: path.to_path_buf(),
             reason: reason.to_string(),
+        }
+    }
+
+    /// Of shards, or parts, of which none has a number that is wanted; their names are in order.
+    pub(super) fn no_shards(place: &Path, wanted: ShardRange, names: &[String]) -> Self {
+        Self::NoShards {
+            place: place.to_path_buf(),
+            wanted: wanted.to_string(),
+            there: match names {
+                [] => "none".into(),
+                [only] => format!("{only} alone"),
+                [first, .., last] => format!("{first} to {last}"),
+            },
         }
     }
 

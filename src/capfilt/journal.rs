@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::CapfiltError;
+use super::lock::lock;
 use super::output::parquet;
 use super::row::{Row, ScoredText};
 use super::stats::Counter;
@@ -73,8 +74,14 @@ impl Part {
             .create(true)
             .truncate(false)
             .open(&journal);
+        let file = file.map_err(unwritable)?;
+        lock(&file, folder)?;
+        if path.exists() {
+            // Whoever had the lock has completed it.
+            return Ok(None);
+        }
         let mut part = Self {
-            file: file.map_err(unwritable)?,
+            file,
             path,
             form,
             journal: journal.clone(),
@@ -135,6 +142,8 @@ impl Part {
             ScoresForm::JsonLines => whole_file::publish(&self.file, &self.journal, &self.path)
                 .map_err(|error| CapfiltError::unwritable(&self.path, error)),
             ScoresForm::Parquet => {
+                // It is read again under its name, which a lock forbids on some systems.
+                drop(self.file);
                 parquet::convert(&self.journal, &self.path)?;
                 fs::remove_file(&self.journal).map_err(|error| CapfiltError::unwritable(&self.journal, error))
             }

@@ -16,7 +16,7 @@
 //! 5. `pipeline`: reading, decoding, captions and scores, all at once and in order. `memory`: what is known
 //!    of pictures that are there more than once. `score`: the step.
 //! 6. `journal`: rows as they come, so that a run that was killed goes on. `whole_file`: files that are
-//!    there whole or not at all.
+//!    there whole or not at all. `lock`: one process at a time writes them.
 //! 7. `policy` and `select`: which texts are kept. `output`: rows in all their forms. `source`: the input's
 //!    pictures, read again for forms that have them and for the report.
 //! 8. `stats` and `report`: what came of it.
@@ -26,6 +26,7 @@ mod error;
 mod filter;
 mod input;
 mod journal;
+mod lock;
 mod memory;
 mod output;
 mod perceptual_hash;
@@ -47,7 +48,7 @@ pub use error::CapfiltError;
 pub use output::OutputForm;
 pub use policy::Policy;
 pub use row::{Choice, KeptText, Origin, Row, ScoredText};
-pub use score::{Advance, Models, ScoreOptions, SettingsFile, score};
+pub use score::{Advance, Models, ScoreOptions, SettingsFile, check_input, score};
 pub use select::{SelectOptions, Selected, select};
 pub use shards::{ShardRange, Worker};
 pub use stats::{Stats, TextStats};

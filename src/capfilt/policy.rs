@@ -1,5 +1,7 @@
 //! Which texts of a picture are kept, by their scores.
 
+use std::collections::HashSet;
+
 use super::row::{Choice, KeptText, Origin, Row, ScoredText};
 
 /// Which texts are kept. A noisy one, whose match is below the threshold, never is.
@@ -48,9 +50,16 @@ impl Policy {
         };
         Choice {
             kept: !texts.is_empty(),
-            texts,
+            texts: once(texts),
         }
     }
+}
+
+/// Of texts that say the same the first: the captioner may draw one twice, or what the web says.
+fn once(mut texts: Vec<KeptText>) -> Vec<KeptText> {
+    let mut said = HashSet::new();
+    texts.retain(|text| said.insert(text.text.clone()));
+    texts
 }
 
 /// Whether a text fits well enough; one without scores does not.
@@ -104,6 +113,18 @@ mod tests {
         assert_eq!(of(Policy::Best, Some(0.9), &[0.9]), ["web"]);
         assert_eq!(of(Policy::Filter, Some(0.4), &[0.9]), [""; 0]);
         assert_eq!(of(Policy::Filter, Some(0.8), &[0.9]), ["web"]);
+    }
+
+    #[test]
+    fn texts_that_say_the_same_are_kept_once() {
+        let row = Row {
+            web: text("a cat", 0.9),
+            synthetic: vec![text("a dog", 0.8), text("a dog", 0.8), text("a cat", 0.9)],
+            ..Row::default()
+        };
+        let kept = Policy::Paper.choose(&row, 0.5).texts;
+        let told: Vec<_> = kept.iter().map(|text| (text.text.as_str(), text.from)).collect();
+        assert_eq!(told, [("a cat", Origin::Web), ("a dog", Origin::Synthetic)]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What came of it, as a page that carries all it needs: `report.html`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -15,6 +16,9 @@ use crate::remote::is_address;
 
 /// Pairs of each kind that are shown.
 const SHOWN: usize = 12;
+
+/// Letters of a text that are shown.
+const LETTERS: usize = 500;
 
 /// The longer side of a picture that is shown, in pixels.
 const SIDE: usize = 192;
@@ -79,8 +83,8 @@ impl Examples {
         }
     }
 
-    /// Learns of a row, at its place in a part.
-    pub fn see(&mut self, part: &str, place: u64, row: &Row) {
+    /// Learns of a row, at its place in a part; of drawn texts, which all rows of a picture have, by its first.
+    pub fn see(&mut self, part: &str, place: u64, row: &Row, is_first_of_picture: bool) {
         let example = |text: &ScoredText, from, matching| Example {
             part: part.to_owned(),
             place,
@@ -101,7 +105,7 @@ impl Examples {
                 self.worst_web.add(matching, example(&row.web, Origin::Web, matching));
             }
         }
-        for text in &row.synthetic {
+        for text in row.synthetic.iter().filter(|_| is_first_of_picture) {
             let Some(matching) = text.matching else { continue };
             let off = (matching - self.threshold).abs();
             if self.nearest_synthetic.has_room_for(off) {
@@ -118,10 +122,10 @@ impl Examples {
             .chain(self.worst_web.iter())
     }
 
-    /// Where their pictures are: parts, and places in them.
-    pub fn places(&self) -> Vec<(String, u64)> {
+    /// Where their pictures are: parts, places in them, and keys.
+    pub fn places(&self) -> Vec<(&str, u64, &str)> {
         self.iter()
-            .map(|example| (example.part.clone(), example.place))
+            .map(|example| (example.part.as_str(), example.place, example.key.as_str()))
             .collect()
     }
 }
@@ -247,7 +251,7 @@ impl Report<'_> {
                 Some(address) => writeln!(page, "<img alt=\"\" src=\"{}\">", escaped(address))?,
                 None => {
                     let told = example.address.as_deref().unwrap_or("The picture is not shown.");
-                    writeln!(page, "<p class=none>{}</p>", escaped(told))?;
+                    writeln!(page, "<p class=none>{}</p>", escaped(&beginning(told)))?;
                 }
             }
             let cosine = example
@@ -257,9 +261,9 @@ impl Report<'_> {
             writeln!(
                 page,
                 "<figcaption><q>{}</q><small>{} {}, match {:.3}{cosine}</small>",
-                escaped(&example.text),
+                escaped(&beginning(&example.text)),
                 escaped(example.from.name()),
-                escaped(&example.key),
+                escaped(&beginning(&example.key)),
                 example.matching
             )?;
             if example.from == Origin::Web && example.matching < self.stats.threshold {
@@ -268,7 +272,11 @@ impl Report<'_> {
                     texts => {
                         for (text, matching) in texts {
                             let matching = matching.map(|matching| format!(" {matching:.3}")).unwrap_or_default();
-                            writeln!(page, "<small>kept: <q>{}</q>{matching}</small>", escaped(text))?;
+                            writeln!(
+                                page,
+                                "<small>kept: <q>{}</q>{matching}</small>",
+                                escaped(&beginning(text))
+                            )?;
                         }
                     }
                 }
@@ -358,6 +366,14 @@ fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "–".into(), |share| format!("{:.1} %", share * 100.0))
 }
 
+/// A text, or what fits of it onto the page: one from the web may be a book.
+fn beginning(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(LETTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
 /// A text as it stands in HTML, within an attribute too; what a browser does not show is left out.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -433,7 +449,7 @@ mod tests {
         let mut counter = Counter::new(Some(Policy::Paper), 0.5);
         let row = row("<b>key</b>", hostile, 0.1, 0.9);
         counter.add(&row);
-        examples.see("0", 0, &row);
+        examples.see("0", 0, &row, true);
         let page = Report {
             stats: &counter.stats,
             examples: &examples,
@@ -453,11 +469,18 @@ mod tests {
     }
 
     #[test]
+    fn a_very_long_text_is_cut() {
+        assert_eq!(beginning("a dog"), "a dog");
+        assert_eq!(beginning(&"é".repeat(LETTERS)), "é".repeat(LETTERS));
+        assert_eq!(beginning(&"é".repeat(100_000)), "é".repeat(LETTERS) + "…");
+    }
+
+    #[test]
     fn the_nearest_and_the_worst_are_shown_in_order() {
         let mut examples = Examples::new(0.5);
         for place in 0..100u64 {
             let row = row(&place.to_string(), "a dog", place as f32 / 100.0, 0.9);
-            examples.see("0", place, &row);
+            examples.see("0", place, &row, true);
         }
         let places = |least: &Least| least.iter().map(|example| example.place).collect::<Vec<_>>();
         assert_eq!(places(&examples.nearest_web)[..3], [50, 49, 51]);

@@ -6,6 +6,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::models::MatchScore;
 
@@ -96,12 +97,49 @@ impl Row {
         };
     }
 
+    /// The key of the record that it was made of: one with several texts has a row for each, `key#0`, `key#1`, …
+    pub fn record_key(&self) -> &str {
+        let numbered = self.key.rsplit_once('#');
+        let numbered =
+            numbered.filter(|(_, number)| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()));
+        numbered.map_or(self.key.as_str(), |(record, _)| record)
+    }
+
+    /// The id that COCO's captions give their picture.
+    pub fn image_id(&self) -> Option<&Value> {
+        let id = self.fields.get("image_id");
+        id.filter(|id| id.is_number() || id.is_string())
+    }
+
+    /// What its picture is known by where other rows may be of the same picture: one of COCO's captions names its
+    /// picture, and of a record with several texts each has a row.
+    pub fn shared_picture(&self) -> Option<u128> {
+        let name = ["image", "file_name", "url"]
+            .iter()
+            .find_map(|name| self.fields.get(*name));
+        if let Some(id) = self.image_id() {
+            let name = name.map(Value::to_string).unwrap_or_default();
+            return Some(hashed(&[b"id", id.to_string().as_bytes(), name.as_bytes()]));
+        }
+        let record = self.record_key();
+        let bytes = self.sha256.as_deref().unwrap_or_default();
+        (record != self.key).then(|| hashed(&[b"record", record.as_bytes(), bytes.as_bytes()]))
+    }
+
     /// A row as a line, with what ends it.
     pub fn line(&self) -> serde_json::Result<Vec<u8>> {
         let mut line = serde_json::to_vec(self)?;
         line.push(b'\n');
         Ok(line)
     }
+}
+
+/// Half of a hash, which is enough to tell apart what is in a file.
+pub fn hashed(parts: &[&[u8]]) -> u128 {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    let hash: [u8; 32] = hash.finalize().into();
+    hash[..16].iter().fold(0, |half, byte| half << 8 | u128::from(*byte))
 }
 
 impl Serialize for Row {

@@ -1,5 +1,6 @@
 //! The first step: captions and scores of every picture, a row each.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs;
 use std::ops::ControlFlow;
@@ -13,11 +14,13 @@ use super::captioner::{CaptionOptions, Captioner, Drawing};
 use super::filter::{Filter, FilterError, check_filter, with_filter};
 use super::input::{ReadOptions, Sample, Unit, units};
 use super::journal::{LOOKS, Part, ScoresForm};
+use super::lock::Lock;
 use super::memory::Memory;
 use super::picture::{PictureReader, Prepared, PreparedPicture};
 use super::pipeline::{Ahead, Closed, Reader, Step, read_ahead};
 use super::row::{Row, ScoredText};
 use super::shards::{PART_ROWS, ShardRange, Worker, number_of, part_name, place_of_part};
+use super::stats::PictureCount;
 use super::{CapfiltError, Policy, whole_file};
 use crate::engine::EngineError;
 use crate::models::{MatchScore, OpenModel, hex};
@@ -149,6 +152,20 @@ impl SettingsFile {
     }
 }
 
+/// Looks whether there is such an input, before models are loaded for it.
+///
+/// # Errors
+/// It is not there, or of no form that is read, or has no shards with these numbers.
+pub fn check_input(input: &Path, shards: ShardRange) -> Result<(), CapfiltError> {
+    let units = units(input)?;
+    let is_left_out = |unit: &Unit| unit.is_shard() && !shards.contains(number_of(&unit.name));
+    if units.iter().all(is_left_out) {
+        let names: Vec<String> = units.into_iter().map(|unit| unit.name).collect();
+        return Err(CapfiltError::no_shards(input, shards, &names));
+    }
+    Ok(())
+}
+
 /// Scores an input, from where an earlier run was interrupted. `told` hears of every picture.
 ///
 /// # Errors
@@ -163,6 +180,7 @@ pub fn score(options: &ScoreOptions, models: Models, told: &mut dyn FnMut(Advanc
         .map(|model| Captioner::start(model, options.captions.clone()));
     let captioner = captioner.transpose()?;
     fs::create_dir_all(&options.scores).map_err(|error| CapfiltError::unwritable(&options.scores, error))?;
+    let _lock = Lock::of_worker(&options.scores, options.worker, options.shards)?;
     settings.claim(&options.scores, options.worker)?;
     let pictures = PictureReader {
         limits: options.limits,
@@ -177,7 +195,7 @@ pub fn score(options: &ScoreOptions, models: Models, told: &mut dyn FnMut(Advanc
         read_ahead(
             options.readers,
             &pictures,
-            |reader| plan.read(reader),
+            move |reader| plan.read(reader),
             |ahead| {
                 let scoring = Scoring {
                     options,
@@ -186,6 +204,7 @@ pub fn score(options: &ScoreOptions, models: Models, told: &mut dyn FnMut(Advanc
                     part: None,
                     begun: HashSet::new(),
                     memory: Memory::default(),
+                    count: PictureCount::default(),
                     advance: Advance {
                         total,
                         ..Advance::default()
@@ -205,6 +224,15 @@ struct Plan<'a> {
     units: Vec<PlannedUnit>,
     is_alone: bool,
     total: u64,
+    /// What an input that is cut into parts has of them, where a range of them is wanted.
+    parts: RefCell<Parts>,
+}
+
+/// Parts that were met, by anybody.
+#[derive(Default)]
+struct Parts {
+    names: Vec<String>,
+    is_any_chosen: bool,
 }
 
 /// A file or a folder that is read.
@@ -252,6 +280,10 @@ impl<'a> Plan<'a> {
             units: own,
             is_alone,
             total,
+            parts: RefCell::new(Parts {
+                is_any_chosen: shard > 0,
+                ..Parts::default()
+            }),
         }
     }
 
@@ -263,6 +295,11 @@ impl<'a> Plan<'a> {
                 Err(Stop::Failed(error)) => return reader.fail(error),
             }
         }
+        let parts = self.parts.borrow();
+        if !parts.names.is_empty() && !parts.is_any_chosen {
+            let (input, shards) = (&self.options.input, self.options.shards);
+            reader.fail(CapfiltError::no_shards(input, shards, &parts.names));
+        }
     }
 
     fn read_unit(&self, planned: &PlannedUnit, reader: &mut Reader) -> Result<(), Stop> {
@@ -270,6 +307,7 @@ impl<'a> Plan<'a> {
         let read = ReadOptions {
             picture_folder: self.options.picture_folder.clone(),
             max_bytes: self.options.limits.max_bytes,
+            is_again: false,
         };
         let mut reading = PartReading {
             plan: self,
@@ -305,6 +343,9 @@ impl<'a> Plan<'a> {
         let name = part_name(unit, number, self.is_alone);
         if !unit.is_shard() {
             let is_chosen = self.options.shards.contains(number_of(&name));
+            let mut parts = self.parts.borrow_mut();
+            parts.is_any_chosen |= is_chosen;
+            parts.names.push(name.clone());
             if !is_chosen || !self.options.worker.takes(place_of_part(*index, number)) {
                 return Ok(Current::Skipped);
             }
@@ -409,6 +450,7 @@ struct Scoring<'a> {
     begun: HashSet<[u8; 32]>,
     /// Of those of all parts.
     memory: Memory,
+    count: PictureCount,
     advance: Advance,
     told: &'a mut dyn FnMut(Advance),
 }
@@ -477,8 +519,9 @@ impl Scoring<'_> {
     fn finish(&mut self, prepared: Prepared, captions: Captions) -> Result<(), CapfiltError> {
         let extent = prepared.extent;
         let row = self.row(prepared, captions)?;
-        self.advance.pictures += 1;
-        self.advance.kept += u64::from(self.options.policy.choose(&row, self.options.threshold).kept);
+        let is_kept = self.options.policy.choose(&row, self.options.threshold).kept;
+        self.count.add(&row, is_kept);
+        (self.advance.pictures, self.advance.kept) = (self.count.pictures, self.count.kept);
         self.advance.done = extent;
         if let Some(part) = &mut self.part {
             part.add(&row)?;

@@ -1,5 +1,6 @@
 //! Who reads which shards: without coordination, so that jobs of a cluster can run it.
 
+use std::fmt;
 use std::str::FromStr;
 
 use super::input::Unit;
@@ -62,6 +63,12 @@ impl ShardRange {
             Some(number) => (self.first..=self.last).contains(&number),
             None => *self == Self::default(),
         }
+    }
+}
+
+impl fmt::Display for ShardRange {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "{}..{}", self.first, self.last)
     }
 }
 

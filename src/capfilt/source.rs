@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use super::input::{self, PictureSource, ReadOptions, Unit, units};
+use super::input::{self, Form, PictureSource, ReadOptions, Unit, units};
 use super::report::{Examples, Pictures};
 use super::score::SettingsFile;
 use super::select::SelectOptions;
@@ -34,6 +34,7 @@ impl Source {
             read: ReadOptions {
                 picture_folder: settings.picture_folder.clone(),
                 max_bytes: usize::MAX,
+                is_again: true,
             },
         })
     }
@@ -73,8 +74,9 @@ impl Source {
         })
     }
 
-    /// The bytes of pictures of a part, by their places in it, in order; of those at addresses where it
-    /// `fetches`.
+    /// The bytes of pictures of a part, in order; of those at addresses where it `fetches`. `wants` hears of each
+    /// by its place in the part and by its key, and says for which row it is wanted. Of a folder whose pictures
+    /// have become others it hears of those too that stood before the part.
     ///
     /// # Errors
     /// The part's file cannot be read.
@@ -83,7 +85,7 @@ impl Source {
         part: &str,
         options: &SelectOptions,
         fetches: bool,
-        wants: &dyn Fn(u64) -> bool,
+        wants: &mut dyn FnMut(Option<u64>, &str) -> Option<u64>,
         each: &mut dyn FnMut(u64, Result<Vec<u8>, String>) -> ControlFlow<()>,
     ) -> Result<(), CapfiltError> {
         let Some((unit, first)) = self.unit_of(part) else {
@@ -99,12 +101,10 @@ impl Source {
             let within = u64::checked_sub(place, first);
             place += 1;
             let is_here = fetches || !matches!(sample.picture, PictureSource::Address(_));
-            match within {
-                Some(within) if is_here && wants(within) => each(
-                    within,
-                    picture::read(sample.picture, &fetcher, options.limits.max_bytes),
-                ),
-                _ => ControlFlow::Continue(()),
+            let is_looked_at = is_here && (within.is_some() || unit.form == Form::Folder);
+            match is_looked_at.then(|| wants(within, &sample.key)).flatten() {
+                Some(row) => each(row, picture::read(sample.picture, &fetcher, options.limits.max_bytes)),
+                None => ControlFlow::Continue(()),
             }
         })
     }
@@ -113,7 +113,7 @@ impl Source {
     pub fn pictures(&self, examples: &Examples, options: &SelectOptions) -> Pictures {
         let mut pictures = Pictures::default();
         let places = examples.places();
-        let parts: BTreeSet<&String> = places.iter().map(|(part, _)| part).collect();
+        let parts: BTreeSet<&str> = places.iter().map(|(part, ..)| *part).collect();
         let mut left = MOST_READ_FOR_REPORT;
         for part in parts {
             // Those of the parts that there is time for, rather than none.
@@ -122,17 +122,17 @@ impl Source {
                 continue;
             }
             left -= extent;
-            let wanted: Vec<u64> = places
+            let wanted: Vec<(u64, &str)> = places
                 .iter()
-                .filter(|(other, _)| other == part)
-                .map(|(_, place)| *place)
+                .filter(|(other, ..)| *other == part)
+                .map(|(_, place, key)| (*place, *key))
                 .collect();
-            let Some(last) = wanted.iter().copied().max() else {
+            let Some(last) = wanted.iter().map(|(place, _)| *place).max() else {
                 continue;
             };
-            let wants = |place: u64| wanted.contains(&place);
+            let mut wants = |place: Option<u64>, key: &str| place.filter(|place| wanted.contains(&(*place, key)));
             // A picture that cannot be shown is left out of the report.
-            let _ = self.each_picture(part, options, false, &wants, &mut |place, bytes| {
+            let _ = self.each_picture(part, options, false, &mut wants, &mut |place, bytes| {
                 if let Ok(bytes) = bytes {
                     pictures.add(part, place, &bytes, &options.limits);
                 }

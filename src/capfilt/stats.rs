@@ -1,13 +1,13 @@
 //! What came of it, counted: `_stats.json`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::policy::{Policy, passes};
-use super::row::{Origin, Row, ScoredText};
+use super::row::{Origin, Row, ScoredText, hashed};
 use super::{CapfiltError, whole_file};
 
 /// Bars of a histogram.
@@ -31,6 +31,14 @@ pub struct TextStats {
 }
 
 impl TextStats {
+    fn none() -> Self {
+        Self {
+            match_histogram: vec![0; BARS],
+            cosine_histogram: vec![0; BARS],
+            ..Self::default()
+        }
+    }
+
     fn add(&mut self, text: &ScoredText, threshold: f32) {
         self.texts += 1;
         self.empty += u64::from(super::web_text::is_empty(&text.text));
@@ -41,21 +49,6 @@ impl TextStats {
         }
         if let Some(cosine) = text.cosine {
             count(&mut self.cosine_histogram, (cosine + 1.0) / 2.0);
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.texts += other.texts;
-        self.empty += other.empty;
-        self.scored += other.scored;
-        self.noisy += other.noisy;
-        self.kept += other.kept;
-        for (own, others) in [
-            (&mut self.match_histogram, &other.match_histogram),
-            (&mut self.cosine_histogram, &other.cosine_histogram),
-        ] {
-            own.resize(BARS, 0);
-            own.iter_mut().zip(others).for_each(|(own, other)| *own += other);
         }
     }
 
@@ -95,17 +88,6 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Adds another shard's.
-    pub fn merge(&mut self, other: &Self) {
-        self.pictures += other.pictures;
-        self.unreadable += other.unreadable;
-        self.duplicates += other.duplicates;
-        self.kept += other.kept;
-        self.web.merge(&other.web);
-        self.synthetic.merge(&other.synthetic);
-        (self.policy, self.threshold) = (other.policy, other.threshold);
-    }
-
     /// As it stands in a file. Nothing of time is in it, so that the same input gives the same bytes.
     pub fn json(&self) -> Value {
         // With the digits that it was typed with.
@@ -135,49 +117,182 @@ impl Stats {
     }
 }
 
-/// Counts the rows of a shard.
+/// Pictures of rows, each counted once: one with several texts has a row for each.
+#[derive(Default)]
+pub struct PictureCount {
+    pub pictures: u64,
+    pub unreadable: u64,
+    pub kept: u64,
+    /// What is known of those that may come again.
+    told: HashMap<u128, Told>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Told {
+    is_unreadable: bool,
+    is_kept: bool,
+}
+
+impl PictureCount {
+    /// Counts the picture of a row; says whether it is there for the first time.
+    pub fn add(&mut self, row: &Row, is_kept: bool) -> bool {
+        let id = row.shared_picture();
+        let before = id.and_then(|id| self.told.get(&id).copied());
+        let told = before.unwrap_or_default();
+        let is_unreadable = row.error.is_some();
+        self.pictures += u64::from(before.is_none());
+        self.unreadable += u64::from(is_unreadable && !told.is_unreadable);
+        self.kept += u64::from(is_kept && !told.is_kept);
+        if let Some(id) = id {
+            let now = Told {
+                is_unreadable: is_unreadable || told.is_unreadable,
+                is_kept: is_kept || told.is_kept,
+            };
+            self.told.insert(id, now);
+        }
+        before.is_none()
+    }
+}
+
+/// Counts the rows of a shard, or of all.
 pub struct Counter {
     pub stats: Stats,
-    /// Halves of hashes, which are enough to tell pictures apart.
-    seen: HashSet<u128>,
+    pictures: PictureCount,
+    /// Drawn texts of pictures that may come again, which are kept.
+    kept: HashSet<u128>,
+    /// Halves of the hashes of pictures, which are enough to tell them apart; of all shards together they would
+    /// fill the memory.
+    seen: Option<HashSet<u128>>,
 }
 
 impl Counter {
-    /// Of rows that nothing is decided of yet, or that were selected by a policy.
+    /// Of the rows of a shard that nothing is decided of yet, or that were selected by a policy.
     pub fn new(policy: Option<Policy>, threshold: f32) -> Self {
+        let (web, synthetic) = (TextStats::none(), TextStats::none());
         Self {
             stats: Stats {
                 policy: policy.map(Policy::name),
                 threshold,
+                web,
+                synthetic,
                 ..Stats::default()
             },
-            seen: HashSet::new(),
+            pictures: PictureCount::default(),
+            kept: HashSet::new(),
+            seen: Some(HashSet::new()),
         }
     }
 
-    /// Counts a row.
-    pub fn add(&mut self, row: &Row) {
+    /// Of the rows of all shards, which tell of their duplicates themselves.
+    pub fn of_all(policy: Policy, threshold: f32) -> Self {
+        Self {
+            seen: None,
+            ..Self::new(Some(policy), threshold)
+        }
+    }
+
+    /// Counts a row; says whether its picture is there for the first time.
+    pub fn add(&mut self, row: &Row) -> bool {
+        let is_kept = row.choice.as_ref().is_some_and(|choice| choice.kept);
+        let is_first = self.pictures.add(row, is_kept);
         let stats = &mut self.stats;
-        stats.pictures += 1;
-        let half = row
-            .sha256
-            .as_deref()
-            .and_then(|hash| u128::from_str_radix(hash.get(..32)?, 16).ok());
-        if half.is_some_and(|half| !self.seen.insert(half)) {
-            stats.duplicates += 1;
-        }
-        stats.unreadable += u64::from(row.error.is_some());
+        (stats.pictures, stats.unreadable) = (self.pictures.pictures, self.pictures.unreadable);
+        stats.kept = self.pictures.kept;
         stats.web.add(&row.web, stats.threshold);
-        for text in &row.synthetic {
-            stats.synthetic.add(text, stats.threshold);
-        }
-        let Some(choice) = &row.choice else { return };
-        stats.kept += u64::from(choice.kept);
-        for text in &choice.texts {
-            match text.from {
-                Origin::Web => stats.web.kept += 1,
-                Origin::Synthetic => stats.synthetic.kept += 1,
+        if is_first {
+            let hash = row.sha256.as_deref();
+            let half = hash.and_then(|hash| u128::from_str_radix(hash.get(..32)?, 16).ok());
+            let seen = half.zip(self.seen.as_mut());
+            stats.duplicates += u64::from(seen.is_some_and(|(half, seen)| !seen.insert(half)));
+            for text in &row.synthetic {
+                stats.synthetic.add(text, stats.threshold);
             }
         }
+        for text in row.choice.iter().flat_map(|choice| &choice.texts) {
+            match text.from {
+                Origin::Web => stats.web.kept += 1,
+                Origin::Synthetic => {
+                    let id = row.shared_picture();
+                    let id = id.map(|id| hashed(&[&id.to_le_bytes(), text.text.as_bytes()]));
+                    stats.synthetic.kept += u64::from(id.is_none_or(|id| self.kept.insert(id)));
+                }
+            }
+        }
+        is_first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::capfilt::row::{Choice, KeptText};
+
+    fn row(key: &str, image_id: Option<u64>, keeps: Option<Origin>) -> Row {
+        let scored = |text: &str| ScoredText {
+            text: text.into(),
+            matching: Some(0.9),
+            cosine: None,
+        };
+        let kept = |from| KeptText {
+            text: "drawn".into(),
+            from,
+            matching: Some(0.9),
+        };
+        let mut row = Row {
+            key: key.into(),
+            sha256: Some("ab".repeat(32)),
+            web: scored(key),
+            synthetic: vec![scored("drawn")],
+            ..Row::default()
+        };
+        if let Some(id) = image_id {
+            row.fields.insert("image_id".into(), json!(id));
+        }
+        row.choice = Some(Choice {
+            kept: keeps.is_some(),
+            texts: keeps.map(kept).into_iter().collect(),
+        });
+        row
+    }
+
+    #[test]
+    fn a_picture_with_several_texts_is_one_picture() {
+        let mut counter = Counter::new(Some(Policy::Replace), 0.5);
+        let of_coco = [
+            row("70", Some(1), None),
+            row("71", Some(2), Some(Origin::Synthetic)),
+            row("72", Some(1), Some(Origin::Synthetic)),
+            row("73", Some(1), Some(Origin::Synthetic)),
+            row("74", Some(1), Some(Origin::Web)),
+        ];
+        let first: Vec<bool> = of_coco.iter().map(|row| counter.add(row)).collect();
+        assert_eq!(first, [true, true, false, false, false]);
+        let stats = &counter.stats;
+        assert_eq!((stats.pictures, stats.kept, stats.duplicates), (2, 2, 1));
+        assert_eq!((stats.web.texts, stats.web.kept), (5, 1));
+        assert_eq!((stats.synthetic.texts, stats.synthetic.kept), (2, 2));
+        // Of a record with a list of texts, and of rows that are each a picture's own.
+        let mut counter = Counter::new(Some(Policy::Paper), 0.5);
+        for key in ["a#0", "a#1", "b", "c"] {
+            counter.add(&row(key, None, Some(Origin::Synthetic)));
+        }
+        let stats = &counter.stats;
+        assert_eq!((stats.pictures, stats.kept, stats.duplicates), (3, 3, 2));
+        assert_eq!((stats.synthetic.texts, stats.synthetic.kept), (3, 3));
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_read_is_one_too() {
+        let mut count = PictureCount::default();
+        for key in ["70", "71"] {
+            let row = Row {
+                error: Some("gone".into()),
+                ..row(key, Some(1), None)
+            };
+            count.add(&row, false);
+        }
+        assert_eq!((count.pictures, count.unreadable, count.kept), (1, 1, 0));
     }
 }

@@ -18,6 +18,10 @@ pub enum CheckpointError {
     #[error("{file} is damaged: {reason}. Download it again.")]
     Damaged { file: String, reason: String },
     #[error(
+        "{file} is whole, but in the format of torch before 1.6, which Glimpse does not read. Save it anew in Python, with torch.save(torch.load(\"{file}\", map_location=\"cpu\"), \"{file}\")."
+    )]
+    OldFormat { file: String },
+    #[error(
         "The checkpoint {checkpoint} has no tensor {tensor}, which its config.json asks for. Download the checkpoint again."
     )]
     MissingTensor { checkpoint: String, tensor: String },

@@ -151,6 +151,9 @@ impl MappedTensors {
         };
         let mut gathered = Vec::new();
         for (index, (file, shard)) in shards.into_iter().enumerate() {
+            if pickled::is_before_zip(shard.bytes()) {
+                return Err(CheckpointError::OldFormat { file });
+            }
             let listed = pickled::tensors(shard.bytes());
             let listed = listed.map_err(|reason| CheckpointError::Damaged { file, reason })?;
             for tensor in listed {

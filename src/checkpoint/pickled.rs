@@ -25,6 +25,9 @@ pub const INDEX_FILE: &str = "pytorch_model.bin.index.json";
 /// How a zip archive begins; before torch 1.6 the files were none.
 const ZIP: &[u8] = b"PK\x03\x04";
 
+/// How such a file begins: a pickle (whose protocol is left out here) of the number 0x1950a86a20f9469cfc6c.
+const MAGIC_BEFORE_ZIP: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+
 /// Bytes of `data.pkl`, at most: a large model's has a thousandth of them.
 const MOST_PICKLED: u64 = 1 << 26;
 
@@ -42,6 +45,11 @@ pub enum Numbers {
     InFile(Range<usize>),
     /// Gathered, since the file has them in another order.
     Gathered(Vec<u8>),
+}
+
+/// Whether a file is one that torch wrote before version 1.6, or that was saved as those are.
+pub fn is_before_zip(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&0x80) && bytes.get(2..).is_some_and(|rest| rest.starts_with(MAGIC_BEFORE_ZIP))
 }
 
 /// What tensors a file has; `bytes` are all of it.

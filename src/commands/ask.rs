@@ -22,6 +22,7 @@ use crate::engine::{
     BatchLimits, ClientKey, Engine, EngineError, Event, Events, Instruction, LoadedModel, LocalEngine, Purpose,
     QueueLimits, StartError, Submission, Summary, Timings, WrittenAnswer,
 };
+use crate::models::auto::Asked;
 use crate::models::{AnswerAttention, OpenModel};
 use crate::processor::Picture;
 
@@ -200,17 +201,18 @@ pub struct PreparedPicture {
 }
 
 impl Asker {
-    /// Loads the model. So many questions may wait for it.
+    /// Loads the model, where it is to be found the best for what is asked. So many questions may wait for it.
     ///
     /// # Errors
     /// There is no such model, or it answers nothing.
     pub fn load(
         model: ModelArgs,
+        asked: Asked,
         settings: &Settings,
         generation: &GenerationArgs,
         waiting: usize,
     ) -> Result<Self, AnyError> {
-        Self::start(model.load()?, settings, generation, waiting)
+        Self::start(model.load(asked)?, settings, generation, waiting)
     }
 
     /// The same with a model that was opened.
@@ -350,7 +352,7 @@ pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
     let settings = args.generation.settings(flag_names)?;
     let limits = args.limits.limits();
     let models = args.model.number();
-    let load = || Asker::load(args.model.clone(), &settings, &args.generation, 1);
+    let load = |asked| Asker::load(args.model.clone(), asked, &settings, &args.generation, 1);
     if models > 1 && args.batch.is_some() {
         return Err(UsageError(compared_models::ONE_PICTURE.into()).into());
     }
@@ -358,7 +360,7 @@ pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
         let questions = batch::Questions::open(&file)?;
         // A wrong prefix is told once, not in every line.
         args.prompt.instruction(None)?;
-        return batch::run(&load()?, questions, &args.prompt, &limits);
+        return batch::run(&load(Asked::Anything)?, questions, &args.prompt, &limits);
     }
     // clap has seen to it that there is a picture where there is no batch.
     let argument = args.picture.unwrap_or_default();
@@ -366,6 +368,7 @@ pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
     let names_pictures = args.json && args.question.is_some();
     let (pictures, question) = several_pictures::tell_apart(args.question, argument, args.rest)?;
     let instruction = args.prompt.only_instruction(question)?;
+    let asked = asked_by(&instruction);
     let attention = args.attention.as_deref().map(AttentionFile::new).transpose()?;
     if attention.is_some() && (models > 1 || pictures.len() > 1) {
         return Err(UsageError(ONE_ANSWER.into()).into());
@@ -376,15 +379,15 @@ pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
         };
         let picture = picture::open(picture, &limits)?;
         let start = |model| Asker::start(model, &settings, &args.generation, 1);
-        return compared_models::run(args.model.requests()?, start, &picture, &instruction, args.json);
+        return compared_models::run(args.model.requests(asked)?, start, &picture, &instruction, args.json);
     }
     if attention.is_none() && (pictures.len() > 1 || names_pictures) {
-        return several_pictures::run(&load()?, &pictures, &instruction, &limits, args.json);
+        return several_pictures::run(&load(asked)?, &pictures, &instruction, &limits, args.json);
     }
     let argument = pictures.into_iter().next().unwrap_or_default();
     // Before the model, so that a wrong picture is told at once.
     let picture = picture::open(&argument, &limits)?;
-    let asker = load()?;
+    let asker = load(asked)?;
     let picture = asker.prepare(&picture);
     let record = if args.json {
         let record = asker.ask(&picture, instruction.clone(), |_| Ok(()))?;
@@ -408,6 +411,14 @@ pub fn run(args: AskArgs, flag_names: &FlagNames) -> CommandResult {
         file.write(&asker.attention(&picture, &instruction, &record)?)?;
     }
     Ok(())
+}
+
+/// What a model must be able to do.
+fn asked_by(instruction: &Instruction) -> Asked {
+    match instruction {
+        Instruction::Caption { .. } => Asked::Caption,
+        _ => Asked::Question,
+    }
 }
 
 const ONE_ANSWER: &str =

@@ -6,18 +6,18 @@ use super::fetch::count;
 use super::options::PlaceArgs;
 use crate::checkpoint::hub::HubSettings;
 use crate::checkpoint::{Files, Source, progress, readable_bytes};
-use crate::models::auto::{AutoChoice, Machine, best_cached, best_known, licence};
+use crate::models::auto::{Asked, AutoChoice, Machine, best_cached, best_known, licence};
 use crate::models::{DeviceError, DtypeChoice, cached, known};
 
 /// What stands for the best model in the place of its name.
 pub const AUTO: &str = "auto";
 
-/// The model for this machine, for answers or to compare texts with pictures. Nothing is downloaded here;
-/// what is to be was agreed to.
-pub fn choose(place: &PlaceArgs, dtype: DtypeChoice, compares: bool) -> Result<(Source, DtypeChoice), DeviceError> {
+/// The model for this machine that can do what is asked. Nothing is downloaded here; what is to be was
+/// agreed to.
+pub fn choose(place: &PlaceArgs, dtype: DtypeChoice, asked: Asked) -> Result<(Source, DtypeChoice), DeviceError> {
     let device = place.device.open()?;
     let machine = Machine {
-        compares,
+        asked,
         limit: place.limit(&device),
         device,
         dtype,
@@ -27,10 +27,10 @@ pub fn choose(place: &PlaceArgs, dtype: DtypeChoice, compares: bool) -> Result<(
         return Ok(taken(&best));
     }
     let demo = (Source::Demo, dtype);
-    let without = if compares {
-        "none compares"
-    } else {
-        "the demo model answers"
+    let without = match asked {
+        Asked::Match => "none compares",
+        Asked::Caption => "the demo model writes captions",
+        Asked::Question | Asked::Anything => "the demo model answers",
     };
     let Some(best) = best_known(&known(), &machine) else {
         tracing::info!("no published model fits this machine: {without}");

@@ -13,8 +13,8 @@ use super::options::ComputeArgs;
 use super::picture::PictureLimitArgs;
 use super::{CommandResult, UsageError, progress};
 use crate::capfilt::{
-    Advance, CaptionOptions, Models, OutputForm, Policy, ScoreOptions, SelectOptions, ShardRange, Stats, Worker, score,
-    select,
+    Advance, CaptionOptions, Models, OutputForm, Policy, ScoreOptions, SelectOptions, ShardRange, Stats, Worker,
+    check_input, score, select,
 };
 use crate::generation::bounds;
 use crate::models::LoadError;
@@ -148,9 +148,10 @@ struct ScoreArgs {
     prefix: String,
 
     /// The fewest tokens of a caption; as in the original, its first token and what it begins with count
-    #[arg(long, env = "GLIMPSE_MIN_LENGTH", default_value_t = 10, value_name = "N",
+    /// [default: 10, or --max-length where that is less]
+    #[arg(long, env = "GLIMPSE_MIN_LENGTH", value_name = "N",
           allow_negative_numbers = true, value_parser = whole::<usize>(0..=512))]
-    min_length: usize,
+    min_length: Option<usize>,
 
     /// The most tokens of a caption, counted in the same way
     #[arg(long, env = "GLIMPSE_MAX_LENGTH", default_value_t = 30, value_name = "N",
@@ -308,7 +309,7 @@ fn run_score(
             count: args.n,
             seed: args.seed,
             prefix: args.prefix.clone(),
-            min_length: args.min_length.min(args.max_length),
+            min_length: args.min_length()?,
             max_length: args.max_length,
             top_p: args.top_p,
             top_k: args.top_k,
@@ -324,6 +325,7 @@ fn run_score(
         policy,
         threshold,
     };
+    check_input(&options.input, options.shards)?;
     let models = args.models()?;
     let mut bar = Bar::new();
     let advance = score(&options, models, &mut |advance| bar.tell(advance))?;
@@ -331,7 +333,20 @@ fn run_score(
     Ok(())
 }
 
+/// The fewest tokens of a caption, unless somebody says it; as in the original.
+const MIN_LENGTH: usize = 10;
+
 impl ScoreArgs {
+    fn min_length(&self) -> Result<usize, UsageError> {
+        match self.min_length {
+            Some(least) if least > self.max_length => Err(UsageError(format!(
+                "--min-length {least} is more than --max-length {}. Raise the one or lower the other.",
+                self.max_length
+            ))),
+            least => Ok(least.unwrap_or(MIN_LENGTH.min(self.max_length))),
+        }
+    }
+
     fn models(&self) -> Result<Models, Box<dyn std::error::Error + Send + Sync>> {
         let missing = |flag: &str, variable: &str, example: &str| {
             UsageError(format!(

@@ -18,6 +18,7 @@ use super::options::{GenerationArgs, ModelArgs};
 use super::{CommandResult, UsageError, picture, progress};
 use crate::engine::{BatchLimits, EngineError, Instruction, Purpose};
 use crate::generation::{GenerationOptions, bounds};
+use crate::models::auto::Asked;
 use crate::processor::PictureLimits;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -160,6 +161,7 @@ pub fn run(args: CaptionArgs, flag_names: &FlagNames) -> CommandResult {
         return Err(UsageError(sentence.into()).into());
     }
     let mut folder = Folder::look_through(&args.folder)?;
+    folder.remove_leftovers();
     let mut failures = std::mem::take(&mut folder.failures);
     let unread = failures.len();
     let mut files = CaptionFiles::open(&folder, args.format, args.extension)?;
@@ -171,7 +173,7 @@ pub fn run(args: CaptionArgs, flag_names: &FlagNames) -> CommandResult {
         failures,
     };
     if !todo.is_empty() {
-        let asker = Asker::load(args.model, &settings, &args.generation, QUEUE)?;
+        let asker = Asker::load(args.model, Asked::Caption, &settings, &args.generation, QUEUE)?;
         if asker.purpose() == Purpose::Answers {
             let sentence = "This model answers questions and writes no captions. Use one that does, as Salesforce/blip-image-captioning-base.";
             return Err(sentence.into());
@@ -228,7 +230,7 @@ struct Work<'w> {
 }
 
 /// A picture of the list, and its question, which waits for the model.
-type Asked = (usize, Result<Pending, AnyError>);
+type AskedPicture = (usize, Result<Pending, AnyError>);
 
 impl Work<'_> {
     /// # Errors
@@ -248,7 +250,7 @@ impl Work<'_> {
     }
 
     /// Reads picture after picture, and asks about each.
-    fn ask_on(&self, sender: &SyncSender<Asked>) {
+    fn ask_on(&self, sender: &SyncSender<AskedPicture>) {
         while !self.is_over.load(Ordering::Relaxed) {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(name) = self.todo.get(index) else { return };
@@ -266,7 +268,7 @@ impl Work<'_> {
 
     fn write_all(
         &self,
-        asked: Receiver<Asked>,
+        asked: Receiver<AskedPicture>,
         around: &Around,
         files: &mut CaptionFiles,
         run: &mut Run,

@@ -40,8 +40,9 @@ impl TableLines {
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty());
         let lines = lines.map(|(index, line)| {
-            let value: Option<Value> = serde_json::from_str(line).ok();
-            let name = value.as_ref().and_then(|value| value[FILE_NAME].as_str());
+            let value: Value =
+                serde_json::from_str(line).map_err(|error| format!("line {} {}", index + 1, no_json(&error)))?;
+            let name = value[FILE_NAME].as_str();
             let name = name.ok_or_else(|| format!("line {} is no object with a `{FILE_NAME}`", index + 1))?;
             Ok((name.to_owned(), line.to_owned()))
         });
@@ -160,6 +161,17 @@ impl CsvLines {
     }
 }
 
+/// What is wrong with a line that is not read as JSON, as the end of a sentence. Python reads numbers that are too
+/// large to be any.
+fn no_json(error: &serde_json::Error) -> String {
+    match error.to_string() {
+        said if said.starts_with("number out of range") => {
+            format!("has a number at column {} that is too large to be read", error.column())
+        }
+        said => format!("is no JSON: {said}"),
+    }
+}
+
 /// What is wrong with a CSV file, as the end of a sentence.
 fn told(error: &csv::Error) -> String {
     match error.kind() {
@@ -236,5 +248,9 @@ mod tests {
         );
         let refused = TableLines::of_json("{}\n").expect_err("it names no picture");
         assert_eq!(refused, "line 1 is no object with a `file_name`");
+        let refused = |line: &str| TableLines::of_json(line).expect_err(line);
+        let large = refused("{\"file_name\": \"a.jpg\"}\n{\"file_name\": \"a.jpg\", \"n\": 1e400}\n");
+        assert_eq!(large, "line 2 has a number at column 33 that is too large to be read");
+        assert!(refused("{\"file_name\": ").starts_with("line 1 is no JSON: EOF"));
     }
 }

@@ -13,6 +13,7 @@ use super::several_models::SeveralModelsArgs;
 use crate::engine::scripted::{Gates, Script, serve_control};
 use crate::engine::{BatchLimits, Engines, LoadFailure, LocalEngine, Pictures, QueueLimits, ScriptedEngine};
 use crate::models::ModelRequest;
+use crate::models::auto::Asked;
 
 /// For tests: what answers in place of a model. `--help` does not list it.
 #[derive(Args)]
@@ -58,7 +59,7 @@ impl EngineArgs {
     /// As [`ModelArgs::requests`].
     pub fn requests(&self, models: &ModelArgs) -> Result<Vec<ModelRequest>, LoadFailure> {
         match self.engine {
-            EngineChoice::Local => models.requests(),
+            EngineChoice::Local => models.requests(Asked::Anything),
             EngineChoice::Scripted(_) => Ok(Vec::new()),
         }
     }

@@ -1,12 +1,12 @@
 //! The pictures of a folder, and files that are written whole or not at all.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::log::tell;
 use crate::checkpoint::whole_file;
-use crate::processor::file_names::{is_named_as_picture, is_named_as_raw};
+use crate::processor::file_names::{is_named_as_picture, is_named_as_raw, is_passed_over};
 
 /// A picture that could not be used, by its path, and why.
 pub struct Failure {
@@ -23,11 +23,14 @@ pub struct Folder {
     pub failures: Vec<Failure>,
     /// Cameras' raw files, which are left out.
     raw_files: usize,
+    /// Files that were being written, by a process that may be gone.
+    leftovers: Vec<PathBuf>,
 }
 
 impl Folder {
     /// Finds the pictures by their names, in folders within it too. Hidden files and folders are left
-    /// out, and links to folders, which may lead round; raw files too, of which one line tells.
+    /// out, those named `@eaDir`, and links to folders, which may lead round; raw files too, of which one line
+    /// tells.
     ///
     /// # Errors
     /// It cannot be read, or has no pictures.
@@ -44,6 +47,7 @@ impl Folder {
             pictures: Vec::new(),
             failures: Vec::new(),
             raw_files: 0,
+            leftovers: Vec::new(),
         };
         folder.look_into("").map_err(|error| cannot(&error))?;
         folder.pictures.sort_unstable();
@@ -83,7 +87,10 @@ impl Folder {
                 continue;
             };
             let place = join(within, &name);
-            if name.starts_with('.') {
+            if kind.is_file() && is_leftover(&name) {
+                self.leftovers.push(self.whole(&place));
+            }
+            if is_passed_over(&name) {
                 continue;
             }
             if kind.is_symlink() && !self.whole(&place).is_file() {
@@ -119,6 +126,16 @@ impl Folder {
         });
     }
 
+    /// Removes the files that runs which were killed left half written. Those of a run that goes on are locked.
+    pub fn remove_leftovers(&self) {
+        for path in &self.leftovers {
+            let is_free = fs::File::open(path).is_ok_and(|file| file.try_lock().is_ok());
+            if is_free && let Err(error) = fs::remove_file(path) {
+                tracing::debug!("{} could not be removed: {error}", path.display());
+            }
+        }
+    }
+
     /// A picture's path as it can be opened.
     pub fn whole(&self, picture: &str) -> PathBuf {
         self.path.join(picture)
@@ -144,14 +161,27 @@ pub fn name_failures(failures: &[Failure]) {
     }
 }
 
+/// How the names of files begin and end that are being written, with the number of the process between.
+const PART: [&str; 2] = [".glimpse.", ".part"];
+
+fn is_leftover(name: &str) -> bool {
+    let process = name.strip_prefix(PART[0]).and_then(|rest| rest.strip_suffix(PART[1]));
+    process.is_some_and(|process| process.parse::<u32>().is_ok())
+}
+
 /// Writes a file beside its place and renames it: it is whole, or what it was.
 ///
 /// # Errors
 /// The folder cannot be written to, or the disk is full.
 pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     // A name that is as long as names may be leaves no room for more letters.
-    let part = path.with_file_name(format!(".glimpse.{}.part", std::process::id()));
-    whole_file::write_as(&part, path, |file| write(file), |error| error)
+    let part = path.with_file_name(format!("{}{}{}", PART[0], std::process::id(), PART[1]));
+    let fill = |file: &mut BufWriter<fs::File>| {
+        // Nobody takes it for a leftover; where files cannot be locked, nobody can tell.
+        let _ = file.get_ref().try_lock();
+        write(file)
+    };
+    whole_file::write_as(&part, path, fill, |error| error)
 }
 
 #[cfg(test)]
@@ -162,7 +192,7 @@ mod tests {
     fn pictures_are_found_in_order_and_hidden_ones_and_other_files_left_out() {
         let folder = tempfile::tempdir().expect("there is a folder for tests");
         let at = |name: &str| folder.path().join(name);
-        for inner in ["b", "b/c", ".hidden"] {
+        for inner in ["b", "b/c", "b/@eaDir", ".hidden"] {
             fs::create_dir(at(inner)).expect("the folder is ours");
         }
         for file in [
@@ -172,6 +202,7 @@ mod tests {
             "notes.txt",
             ".cover.jpg",
             ".hidden/e.png",
+            "b/@eaDir/a.png",
             "b.txt",
         ] {
             fs::write(at(file), "").expect("the folder is ours");
@@ -200,6 +231,35 @@ mod tests {
         assert_eq!(found.pictures, ["b.jpg"]);
         let said = found.about_raw_files();
         assert!(said.is_some_and(|said| said.starts_with("2 raw files")));
+    }
+
+    #[test]
+    fn what_a_run_that_was_killed_left_half_written_is_removed() {
+        let folder = tempfile::tempdir().expect("there is a folder for tests");
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("b")).expect("the folder is ours");
+        let names = [
+            ".glimpse.12.part",
+            "b/.glimpse.13.part",
+            ".glimpse.14.part",
+            ".glimpse.x.part",
+            "a.png",
+        ];
+        for name in names {
+            fs::write(at(name), "half").expect("the folder is ours");
+        }
+        let written = fs::File::open(at(".glimpse.14.part")).expect("it is there");
+        written.try_lock().expect("nobody else has it");
+        let found = Folder::look_through(folder.path()).expect("there is a picture");
+        found.remove_leftovers();
+        assert_eq!(names.map(|name| at(name).exists()), [false, false, true, true, true]);
+        // While one is written it is locked.
+        write_whole(&at("a.txt"), |file| {
+            let found = Folder::look_through(folder.path()).expect("there is a picture");
+            found.remove_leftovers();
+            file.write_all(b"whole")
+        })
+        .expect("nobody took it away");
     }
 
     #[test]

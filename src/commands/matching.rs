@@ -13,6 +13,7 @@ use super::log::tell;
 use super::options::ModelArgs;
 use super::several_pictures::in_a_line;
 use super::{CommandResult, UsageError, picture};
+use crate::models::auto::Asked;
 use crate::models::{Comparer, MatchScore, Matcher, OpenModel};
 use crate::processor::{PictureLimits, Processor};
 
@@ -118,9 +119,9 @@ fn compare<M: Matcher>(args: &MatchArgs, model: &OpenModel, matcher: &M) -> Comm
 /// Loads a model, whose matrices are kept packed where somebody asked for it.
 ///
 /// # Errors
-/// As for [`ModelArgs::load_comparer`].
+/// As for [`ModelArgs::load`].
 pub fn load(args: &ModelArgs) -> Result<OpenModel, AnyError> {
-    let mut model = args.load_comparer()?;
+    let mut model = args.load(Asked::Match)?;
     model.keep_packed();
     Ok(model)
 }

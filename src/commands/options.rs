@@ -15,6 +15,7 @@ use super::{UsageError, auto_model, progress};
 use crate::checkpoint::Source;
 use crate::engine::LoadFailure;
 use crate::generation::{EarlyStopping, GenerationOptions, bounds};
+use crate::models::auto::Asked;
 use crate::models::{
     self, DeviceChoice, DeviceError, DtypeChoice, LoadError, MemoryLimit, ModelRequest, OpenModel, Precision,
     available_memory, offered_precisions,
@@ -25,7 +26,7 @@ use crate::models::{
 pub struct ModelArgs {
     /// A folder with a BLIP-2 or BLIP checkpoint, or its id on the Hugging Face hub (owner/name or
     /// owner/name@revision), as `glimpse models` lists them; a folder that exists wins. Or auto: the best
-    /// for this machine of those in the cache. For serve it may be given several times, or as a list with
+    /// for this machine, and for what is asked, of those in the cache. For serve it may be given several times, or as a list with
     /// commas: visitors then choose, and the first answers who does not. For ask too: each of them answers,
     /// one after the other, with how long it took
     /// [default: the small demo model that is part of this program]
@@ -85,44 +86,29 @@ impl ModelArgs {
         self.compute.packed_weights.get_or_insert(folder);
     }
 
-    /// Loads the only model that is named, and says where it runs.
+    /// Loads the only model that is named, and says where it runs. Where the best is to be found, it is the
+    /// best for what is asked.
     ///
     /// # Errors
     /// It cannot be loaded, or several are named.
-    pub fn load(&self) -> Result<OpenModel, LoadFailure> {
-        self.load_for(false)
-    }
-
-    /// The same of one that compares texts with pictures, where the best is to be found.
-    ///
-    /// # Errors
-    /// As for [`ModelArgs::load`].
-    pub fn load_comparer(&self) -> Result<OpenModel, LoadFailure> {
-        self.load_for(true)
-    }
-
-    fn load_for(&self, compares: bool) -> Result<OpenModel, LoadFailure> {
+    pub fn load(&self, asked: Asked) -> Result<OpenModel, LoadFailure> {
         self.start_threads();
-        let mut requests = self.requests_for(compares)?.into_iter();
+        let mut requests = self.requests(asked)?.into_iter();
         let request = requests.next().filter(|_| requests.next().is_none());
         Ok(open(request.ok_or_else(|| UsageError(ONE_MODEL.into()))?)?)
     }
 
     /// The models that are named, and how each is to be loaded; at least one. Where the best is to be
-    /// found, somebody at a terminal may be asked.
+    /// found for what is asked, somebody at a terminal may be asked.
     ///
     /// # Errors
     /// What is named is no folder and no id, or the device is not there.
-    pub fn requests(&self) -> Result<Vec<ModelRequest>, LoadFailure> {
-        self.requests_for(false)
-    }
-
-    fn requests_for(&self, compares: bool) -> Result<Vec<ModelRequest>, LoadFailure> {
+    pub fn requests(&self, asked: Asked) -> Result<Vec<ModelRequest>, LoadFailure> {
         let mut requests = Vec::new();
         for name in self.names() {
             let (source, dtype) = match name {
                 auto_model::AUTO if !Path::new(name).is_dir() => {
-                    auto_model::choose(&self.compute.place, self.compute.dtype, compares)?
+                    auto_model::choose(&self.compute.place, self.compute.dtype, asked)?
                 }
                 name => (name.parse()?, self.compute.dtype),
             };

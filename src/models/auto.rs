@@ -4,8 +4,8 @@
 //!
 //! 1. whether it answers in a few seconds: on the CPU, whether its weights have at most
 //!    [`QUICK_BYTES`], since every token waits for all of them to be read;
-//! 2. what it can be asked: conversations before single questions before captions; where texts are to be
-//!    compared with pictures, models for that alone are taken, and never else;
+//! 2. what it can be asked: conversations before single questions before captions; of those alone that can
+//!    do what is [`Asked`], so that a caption is never asked of a model that answers questions;
 //! 3. how well it answers questions zero-shot, by the papers' tables of VQAv2, GQA and OK-VQA
 //!    (InstructBLIP before BLIP-2, larger language models before smaller ones, those that were fine-tuned
 //!    for COCO's captions last: [`BEST_FIRST`]); what is not in the list comes behind what is;
@@ -25,7 +25,7 @@ use crate::nn::Kernels;
 pub const QUICK_BYTES: u64 = 8_000_000_000;
 
 /// The published checkpoints by how well they answer questions.
-const BEST_FIRST: [&str; 19] = [
+const BEST_FIRST: [&str; 21] = [
     "Salesforce/instructblip-vicuna-13b",
     "Salesforce/instructblip-vicuna-7b",
     "Salesforce/instructblip-flan-t5-xxl",
@@ -42,6 +42,8 @@ const BEST_FIRST: [&str; 19] = [
     "Salesforce/blip-image-captioning-large",
     "Salesforce/blip-image-captioning-base",
     // Those that compare, by what they find on COCO and Flickr30K.
+    "Salesforce/blip2-itm-vit-g-coco",
+    "Salesforce/blip2-itm-vit-g",
     "Salesforce/blip-itm-large-coco",
     "Salesforce/blip-itm-large-flickr",
     "Salesforce/blip-itm-base-coco",
@@ -69,10 +71,33 @@ pub fn best_known(known: &[Known], machine: &Machine) -> Option<AutoChoice> {
     machine.best(known.iter().map(|known| (known.id, &known.config)))
 }
 
+/// What a model is to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Whatever people ask, questions and captions.
+    Anything,
+    Caption,
+    Question,
+    /// How well texts fit a picture.
+    Match,
+}
+
+impl Asked {
+    /// How much of it models of a purpose can do: more is better, `None` is nothing.
+    fn of(self, purpose: Purpose) -> Option<u8> {
+        match (purpose, self) {
+            (Purpose::Matching, Self::Match) => Some(0),
+            (Purpose::Conversation, Self::Anything | Self::Caption | Self::Question) => Some(2),
+            (Purpose::Answers, Self::Anything | Self::Question) => Some(1),
+            (Purpose::Captions, Self::Anything | Self::Caption) => Some(0),
+            _ => None,
+        }
+    }
+}
+
 /// Where a model is to run, in what, and for what.
 pub struct Machine {
-    /// Whether it is to compare texts with pictures.
-    pub compares: bool,
+    pub asked: Asked,
     pub device: Device,
     /// Where the system does not say it, everything fits.
     pub limit: Option<MemoryLimit>,
@@ -115,13 +140,7 @@ impl Machine {
     /// More is better.
     fn rank(&self, id: &str, config: &ModelConfig, fit: (DtypeChoice, MemoryEstimate)) -> Option<impl Ord + use<>> {
         let is_quick = !self.device.is_cpu() || fit.1.weights <= QUICK_BYTES;
-        let asked = match config.purpose() {
-            Purpose::Matching if self.compares => 0,
-            Purpose::Conversation if !self.compares => 2,
-            Purpose::Answers if !self.compares => 1,
-            Purpose::Captions if !self.compares => 0,
-            _ => return None,
-        };
+        let asked = self.asked.of(config.purpose())?;
         let name = id.split('@').next().unwrap_or_default();
         let known = BEST_FIRST.iter().rev().position(|known| *known == name);
         Some((is_quick, asked, known, parameters(config)))
@@ -148,7 +167,7 @@ mod tests {
 
     fn cpu(gigabytes: u64) -> Machine {
         Machine {
-            compares: false,
+            asked: Asked::Anything,
             device: Device::Cpu,
             limit: Some(MemoryLimit::chosen(gigabytes * 1_000_000_000)),
             dtype: DtypeChoice::Auto,
@@ -162,11 +181,12 @@ mod tests {
         assert_eq!(best(2).as_deref(), Some("Salesforce/blip-vqa-capfilt-large"));
         assert_eq!(best(0), None);
         let comparing = |gigabytes| Machine {
-            compares: true,
+            asked: Asked::Match,
             ..cpu(gigabytes)
         };
         let best = |gigabytes| best_known(&known(), &comparing(gigabytes)).map(|choice| choice.id);
-        assert_eq!(best(64).as_deref(), Some("Salesforce/blip-itm-large-coco"));
+        assert_eq!(best(64).as_deref(), Some("Salesforce/blip2-itm-vit-g-coco"));
+        assert_eq!(best(1).as_deref(), Some("Salesforce/blip-itm-large-coco"));
         assert_eq!(best(0), None);
     }
 
@@ -220,5 +240,34 @@ mod tests {
         assert_eq!(best(&here).as_deref(), Some("Salesforce/blip2-opt-2.7b-coco"));
         assert_eq!(best(&here[..3]).as_deref(), Some("Salesforce/blip-vqa-base"));
         assert_eq!(best(&here[2..3]), None);
+    }
+
+    #[test]
+    fn a_model_is_taken_for_what_is_asked_alone() {
+        let of_blip = |asked: Asked| {
+            let mut blip = known();
+            blip.retain(|known| known.id.starts_with("Salesforce/blip-"));
+            let machine = Machine { asked, ..cpu(64) };
+            best_known(&blip, &machine).map(|choice| choice.id)
+        };
+        let taken = [Asked::Anything, Asked::Question, Asked::Caption, Asked::Match].map(of_blip);
+        let names = taken.iter().map(|id| id.as_deref().unwrap_or_default());
+        assert_eq!(
+            names.collect::<Vec<_>>(),
+            [
+                "Salesforce/blip-vqa-capfilt-large",
+                "Salesforce/blip-vqa-capfilt-large",
+                "Salesforce/blip-image-captioning-large",
+                "Salesforce/blip-itm-large-coco"
+            ]
+        );
+        for asked in [Asked::Caption, Asked::Question] {
+            let best = best_known(&known(), &Machine { asked, ..cpu(64) }).map(|choice| choice.id);
+            assert_eq!(
+                best.as_deref(),
+                Some("Salesforce/instructblip-flan-t5-xl"),
+                "it does both"
+            );
+        }
     }
 }

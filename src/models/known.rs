@@ -15,7 +15,8 @@ pub struct Known {
     pub json: serde_json::Value,
 }
 
-/// The published checkpoints: BLIP-2's, smallest first, then InstructBLIP's, and BLIP's by what they are for.
+/// The published checkpoints: BLIP-2's, smallest first, then InstructBLIP's, and BLIP's by what they are for, at
+/// last BLIP-2's that compare.
 ///
 /// Only what their `config.json` says beside the classes' defaults is written down here;
 /// sizes follow from it.
@@ -42,6 +43,8 @@ pub fn known() -> Vec<Known> {
         blip("Salesforce/blip-itm-base-flickr", Task::Match, VIT_B),
         blip("Salesforce/blip-itm-large-coco", Task::Match, VIT_L),
         blip("Salesforce/blip-itm-large-flickr", Task::Match, VIT_L),
+        retrieval("Salesforce/blip2-itm-vit-g", 224),
+        retrieval("Salesforce/blip2-itm-vit-g-coco", 364),
     ]
 }
 
@@ -62,6 +65,16 @@ fn instruct(id: &'static str, image_token_index: u32, text_config: &Value) -> Kn
         "image_token_index": image_token_index,
         "qformer_config": {"vocab_size": 30523},
         "text_config": text_config,
+    });
+    known_by(id, json)
+}
+
+fn retrieval(id: &'static str, image_size: u32) -> Known {
+    let json = json!({
+        "model_type": "blip-2",
+        "architectures": ["Blip2ForImageTextRetrieval"],
+        "vision_config": {"image_size": image_size},
+        "qformer_config": {"vocab_size": 30523, "use_qformer_text_input": true},
     });
     known_by(id, json)
 }
@@ -168,5 +181,7 @@ mod tests {
         assert_eq!(counts[13], ("Salesforce/blip-vqa-base", 361_230_140));
         assert_eq!(counts[15], ("Salesforce/blip-itm-base-coco", 223_744_258));
         assert_eq!(counts[17], ("Salesforce/blip-itm-large-coco", 446_128_642));
+        assert_eq!(counts[19], ("Salesforce/blip2-itm-vit-g", 1_172_032_258));
+        assert_eq!(counts[20], ("Salesforce/blip2-itm-vit-g-coco", 1_172_623_618));
     }
 }

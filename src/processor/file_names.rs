@@ -15,6 +15,12 @@ const RAW: [&str; 13] = [
     "3fr", "arw", "cr2", "cr3", "dng", "iiq", "nef", "nrw", "orf", "pef", "raf", "rw2", "srw",
 ];
 
+/// Whether a file or a folder is passed over when a folder is looked through: it is hidden, or holds the small
+/// copies of pictures that Synology's systems put beside them.
+pub fn is_passed_over(name: &str) -> bool {
+    name.starts_with('.') || name == "@eaDir"
+}
+
 /// Whether a picture's name ends as those of formats do that are read.
 pub fn is_of_a_format_that_is_read(path: &Path) -> bool {
     !ends_as(path, &NOT_READ)

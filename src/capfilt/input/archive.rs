@@ -12,7 +12,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::bounded::{self, is_packed};
-use super::{PictureSource, Sample, Take, unpacked_name};
+use super::{PictureSource, ReadOptions, Sample, Take, unpacked_name};
 use crate::capfilt::CapfiltError;
 use crate::capfilt::row::Row;
 use crate::processor::file_names::is_picture_ending;
@@ -25,14 +25,14 @@ const MOST_NAME: u64 = 1 << 16;
 
 /// Reads a shard, packed with gzip or not. Where it is damaged, what stood before is read, and a last
 /// sample tells of it.
-pub fn read(path: &Path, max_bytes: usize, take: &mut Take) -> Result<(), CapfiltError> {
+pub fn read(path: &Path, options: &ReadOptions, take: &mut Take) -> Result<(), CapfiltError> {
     let unreadable = |error: std::io::Error| CapfiltError::unreadable(path, error);
     if is_packed(path) {
         let (content, position) = bounded::content(path)?;
         let mut archive = tar::Archive::new(BufReader::with_capacity(BUFFER, content));
         let shard = Shard {
             path,
-            max_bytes,
+            options,
             length: None,
         };
         let entries = archive.entries().map_err(unreadable)?;
@@ -45,7 +45,7 @@ pub fn read(path: &Path, max_bytes: usize, take: &mut Take) -> Result<(), Capfil
     let mut archive = tar::Archive::new(BufReader::with_capacity(BUFFER, file));
     let shard = Shard {
         path,
-        max_bytes,
+        options,
         length: Some(length),
     };
     let entries = archive.entries_with_seek().map_err(unreadable)?;
@@ -57,8 +57,7 @@ const BUFFER: usize = 1 << 18;
 
 struct Shard<'a> {
     path: &'a Path,
-    /// Of a picture's file.
-    max_bytes: usize,
+    options: &'a ReadOptions,
     /// Of the archive; not known where it is packed.
     length: Option<u64>,
 }
@@ -101,13 +100,13 @@ impl Shard<'_> {
             {
                 return;
             }
-            let group = group.get_or_insert_with(|| Group::new(key));
+            let group = group.get_or_insert_with(|| Group::new(key, self.options.is_again));
             let is_cut = self.length.is_some_and(|length| begins.saturating_add(size) > length);
             group.add(
                 &ending,
                 &mut entry,
                 size,
-                if is_cut { None } else { Some(self.max_bytes) },
+                if is_cut { None } else { Some(self.options.max_bytes) },
             );
             if is_cut {
                 damage = Some("it ends within a file".to_owned());
@@ -169,10 +168,12 @@ struct Group {
     picture: Option<PictureSource>,
     text: Option<String>,
     fields: Map<String, Value>,
+    /// Whether what is wrong with it was told.
+    is_again: bool,
 }
 
 impl Group {
-    fn new(key: String) -> Self {
+    fn new(key: String, is_again: bool) -> Self {
         let leads_out = key.starts_with('/') || key.split(['/', '\\']).any(|part| part == "..");
         let picture = leads_out.then(|| PictureSource::None("its name leads out of the archive".into()));
         Self {
@@ -180,6 +181,7 @@ impl Group {
             picture,
             text: None,
             fields: Map::new(),
+            is_again,
         }
     }
 
@@ -195,7 +197,13 @@ impl Group {
                 self.text.get_or_insert(String::from_utf8_lossy(&text).into_owned());
             }
             "json" if size <= MOST_TEXT => {
-                self.fields = serde_json::from_slice(&self.whole_part(entry)).unwrap_or_default();
+                self.fields = serde_json::from_slice(&self.whole_part(entry)).unwrap_or_else(|error| {
+                    if !self.is_again {
+                        let name = format!("{}.{ending}", self.key);
+                        tracing::warn!("{name} of a shard is left out, since it is no JSON object: {error}");
+                    }
+                    Map::new()
+                });
             }
             _ => {}
         }

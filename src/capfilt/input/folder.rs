@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::{PictureSource, Sample, Take};
+use super::{PictureSource, ReadOptions, Sample, Take};
 use crate::capfilt::CapfiltError;
 use crate::capfilt::row::Row;
-use crate::processor::file_names::is_named_as_picture;
+use crate::processor::file_names::{is_named_as_picture, is_passed_over};
 
 /// Bytes of a text's file that are read.
 const MOST_TEXT: u64 = 1 << 20;
@@ -29,11 +29,11 @@ pub fn count(root: &Path) -> u64 {
 }
 
 /// Reads all pictures below a folder, in the order of their names.
-pub fn read(root: &Path, take: &mut Take) -> Result<(), CapfiltError> {
+pub fn read(root: &Path, options: &ReadOptions, take: &mut Take) -> Result<(), CapfiltError> {
     let mut place = 0;
     let _ = walk(root, 0, &mut |path| {
         place += 1;
-        take(sample(root, path), place)
+        take(sample(root, path, options), place)
     })?;
     Ok(())
 }
@@ -49,8 +49,8 @@ fn walk(
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let is_folder = entry.file_type().map_err(unreadable)?.is_dir();
-        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if !is_hidden && (is_folder || is_named_as_picture(&entry.path())) {
+        let is_passed_over = is_passed_over(&entry.file_name().to_string_lossy());
+        if !is_passed_over && (is_folder || is_named_as_picture(&entry.path())) {
             paths.push(entry.path());
         }
     }
@@ -70,11 +70,11 @@ fn walk(
     Ok(ControlFlow::Continue(()))
 }
 
-fn sample(root: &Path, path: &Path) -> Sample {
+fn sample(root: &Path, path: &Path, options: &ReadOptions) -> Sample {
     let below = path.strip_prefix(root).unwrap_or(path);
     let name = |path: &Path| path.to_string_lossy().replace('\\', "/");
     let mut fields = Map::new();
-    let mut described = described(path);
+    let mut described = described(path, options);
     let told = described
         .remove("caption")
         .and_then(|caption| caption.as_str().map(str::to_owned));
@@ -92,9 +92,17 @@ fn sample(root: &Path, path: &Path) -> Sample {
     }
 }
 
-fn described(path: &Path) -> Map<String, Value> {
-    let text = read_text(&path.with_extension("json")).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
+fn described(path: &Path, options: &ReadOptions) -> Map<String, Value> {
+    let path = path.with_extension("json");
+    let Some(text) = read_text(&path) else {
+        return Map::new();
+    };
+    serde_json::from_str(&text).unwrap_or_else(|error| {
+        if !options.is_again {
+            tracing::warn!("{} is left out, since it is no JSON object: {error}", path.display());
+        }
+        Map::new()
+    })
 }
 
 /// A text without the line's end that editors put there.

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::CapfiltError;
-use crate::processor::file_names::is_named_as_picture;
+use crate::processor::file_names::{is_named_as_picture, is_passed_over};
 
 /// A picture with its text, not read yet.
 #[derive(Debug)]
@@ -90,6 +90,8 @@ pub struct ReadOptions {
     pub picture_folder: Option<PathBuf>,
     /// Most bytes of a picture's file.
     pub max_bytes: usize,
+    /// Whether it was read before, and what is wrong with it was told.
+    pub is_again: bool,
 }
 
 /// Takes a sample, and how far the reader is, of [`Unit::extent`]; says whether there should be more.
@@ -127,12 +129,12 @@ impl Unit {
         let beside = self.path.parent().unwrap_or(Path::new(""));
         let base = options.picture_folder.as_deref().unwrap_or(beside);
         match self.form {
-            Form::Folder => folder::read(&self.path, take),
+            Form::Folder => folder::read(&self.path, options, take),
             Form::JsonLines => lines::read(&self.path, base, take),
             Form::Json => json::read(&self.path, base, take),
             Form::Table(delimiter) => table::read(&self.path, base, delimiter, take),
             Form::Parquet => parquet::read(&self.path, base, take),
-            Form::Tar => archive::read(&self.path, options.max_bytes, take),
+            Form::Tar => archive::read(&self.path, options, take),
         }
     }
 }
@@ -191,10 +193,8 @@ pub fn units(input: &Path) -> Result<Vec<Unit>, CapfiltError> {
     let listed = fs::read_dir(input).map_err(|error| CapfiltError::unreadable(input, error))?;
     for entry in listed {
         let path = entry.map_err(|error| CapfiltError::unreadable(input, error))?.path();
-        let is_hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if is_hidden {
+        let name = path.file_name().unwrap_or_default();
+        if is_passed_over(&name.to_string_lossy()) {
             continue;
         }
         has_pictures |= path.is_dir() || is_named_as_picture(&path);

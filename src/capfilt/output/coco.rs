@@ -7,9 +7,8 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::capfilt::row::{Origin, Row};
+use crate::capfilt::row::{Origin, Row, hashed};
 use crate::capfilt::{CapfiltError, Policy};
 
 /// What a picture's entry has besides its id and its name, where the input says it.
@@ -82,7 +81,7 @@ impl<'w> Coco<'w> {
             return Ok(());
         }
         let numbered = || Value::from(self.ids.len() + 1);
-        let id = row.fields.get("image_id").cloned().unwrap_or_else(numbered);
+        let id = row.image_id().cloned().unwrap_or_else(numbered);
         self.ids.insert(picture, id.clone());
         let mut entry = Map::new();
         entry.insert("id".into(), id);
@@ -157,27 +156,20 @@ fn is_kept(row: &Row) -> bool {
     row.choice.as_ref().is_some_and(|choice| choice.kept)
 }
 
-/// What a row's picture is known by: its id in the input, or its bytes, or its row.
+/// What a row's picture is known by: its id in the input, or its name, or its row. Other pictures may have the
+/// same bytes.
 fn picture_of(row: &Row) -> u128 {
-    match (row.fields.get("image_id"), &row.sha256) {
+    match (row.image_id(), named(row)) {
         (Some(id), _) => hashed(&[b"id", id.to_string().as_bytes()]),
-        (None, Some(hash)) => hashed(&[b"sha256", hash.as_bytes()]),
-        (None, None) => hashed(&[b"key", row.key.as_bytes()]),
+        (None, Some(name)) => hashed(&[b"name", name.as_bytes()]),
+        (None, None) => hashed(&[b"key", row.record_key().as_bytes()]),
     }
 }
 
-/// Half of a hash, which is enough to tell apart what is in a file.
-fn hashed(parts: &[&[u8]]) -> u128 {
-    let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
-    let hash: [u8; 32] = hash.finalize().into();
-    hash[..16].iter().fold(0, |half, byte| half << 8 | u128::from(*byte))
+fn named(row: &Row) -> Option<&str> {
+    NAMES.iter().find_map(|name| row.fields.get(*name)?.as_str())
 }
 
-fn name_of(row: &Row) -> String {
-    let text = |name: &str| row.fields.get(name)?.as_str().map(str::to_owned);
-    NAMES
-        .iter()
-        .find_map(|name| text(name))
-        .unwrap_or_else(|| row.key.clone())
+fn name_of(row: &Row) -> &str {
+    named(row).unwrap_or_else(|| row.record_key())
 }

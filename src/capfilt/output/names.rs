@@ -2,6 +2,16 @@
 
 use std::collections::HashSet;
 
+use sha2::{Digest, Sha256};
+
+use crate::models::hex;
+
+/// Bytes of a name between slashes: file systems allow 255, and a number and an ending stand behind it.
+const MOST_PART: usize = 224;
+
+/// Bytes of a whole name: systems allow 4096 with the folders that it is put into.
+const MOST_NAME: usize = 1024;
+
 /// Gives each key a name of its own.
 #[derive(Default)]
 pub struct Names(HashSet<String>);
@@ -40,11 +50,23 @@ fn name_of(key: &str, dots: Dots) -> String {
             (Dots::Within, None) => part,
         }
     };
-    let parts: Vec<String> = parts.map(part).collect();
+    let parts: Vec<String> = parts.map(|name| short(part(name))).collect();
     match parts.is_empty() {
         true => "_".into(),
+        false if parts.len() - 1 + parts.iter().map(String::len).sum::<usize>() > MOST_NAME => short(parts.join("_")),
         false => parts.join("/"),
     }
+}
+
+/// A name that is too long as its beginning with a hash of it all, so that it stays another one than others
+/// which begin alike.
+fn short(name: String) -> String {
+    if name.len() <= MOST_PART {
+        return name;
+    }
+    let hash = hex(&Sha256::digest(&name)[..8]);
+    let end = name.floor_char_boundary(MOST_PART - hash.len() - 1);
+    format!("{}-{hash}", &name[..end])
 }
 
 #[cfg(test)]
@@ -67,6 +89,28 @@ mod tests {
                 (without, within)
             );
         }
+    }
+
+    #[test]
+    fn a_key_that_is_longer_than_names_may_be_is_cut_and_stays_its_own() {
+        let chinese = "狗".repeat(120);
+        let keys = [
+            "k".repeat(300),
+            "k".repeat(301),
+            format!("a/{chinese}"),
+            format!("a/{chinese}猫"),
+            "deep/".repeat(1000),
+        ];
+        let taken = keys.clone().map(|key| Names::default().take(&key, Dots::Within));
+        for (key, name) in keys.iter().zip(&taken) {
+            assert!(name.split('/').all(|part| part.len() <= MOST_PART), "{name}");
+            assert!(name.len() <= MOST_NAME, "{name}");
+            assert_eq!(&Names::default().take(key, Dots::Within), name, "the same every time");
+        }
+        assert_eq!(taken.iter().collect::<HashSet<_>>().len(), keys.len());
+        assert!(taken[2].starts_with("a/狗狗"), "{}", taken[2]);
+        let fits = "k".repeat(MOST_PART);
+        assert_eq!(Names::default().take(&fits, Dots::None), fits);
     }
 
     #[test]

@@ -1,9 +1,14 @@
 //! Rows as CSV or TSV: what is nested stands in its column as JSON.
+//!
+//! TSV is written as it is read: without quotation marks around values, so that tabs and ends of lines within
+//! one become spaces.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 
+use csv::QuoteStyle;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -28,6 +33,7 @@ const CHOICE: [&str; 2] = ["kept", "texts"];
 pub struct Table<'w> {
     path: &'w Path,
     table: csv::Writer<&'w mut BufWriter<File>>,
+    is_quoted: bool,
     columns: Columns,
 }
 
@@ -38,12 +44,35 @@ impl<'w> Table<'w> {
         delimiter: u8,
         columns: Columns,
     ) -> Result<Self, CapfiltError> {
-        let mut table = csv::WriterBuilder::new().delimiter(delimiter).from_writer(file);
+        let is_quoted = delimiter != b'\t';
+        let style = match is_quoted {
+            true => QuoteStyle::Necessary,
+            false => QuoteStyle::Never,
+        };
         let names = OWN.iter().copied().chain(columns.fields.keys().map(String::as_str));
         let choice = CHOICE.iter().copied().filter(|_| columns.is_selected);
-        let written = table.write_record(names.chain(choice));
-        written.map_err(|error| CapfiltError::unwritable(path, error))?;
-        Ok(Self { path, table, columns })
+        let names: Vec<String> = names.chain(choice).map(str::to_owned).collect();
+        let mut table = Self {
+            path,
+            table: csv::WriterBuilder::new()
+                .delimiter(delimiter)
+                .quote_style(style)
+                .from_writer(file),
+            is_quoted,
+            columns,
+        };
+        table.line(&names)?;
+        Ok(table)
+    }
+
+    fn line<'c>(&mut self, cells: &'c [String]) -> Result<(), CapfiltError> {
+        let in_a_line = |cell: &'c String| match self.is_quoted {
+            true => Cow::Borrowed(cell.as_str()),
+            false => without_ends(cell),
+        };
+        let cells: Vec<Cow<str>> = cells.iter().map(in_a_line).collect();
+        let written = self.table.write_record(cells.iter().map(|cell| cell.as_bytes()));
+        written.map_err(|error| CapfiltError::unwritable(self.path, error))
     }
 }
 
@@ -71,14 +100,21 @@ impl RowWriter for Table<'_> {
             cells.push(choice.kept.to_string());
             cells.push(json(&choice.texts));
         }
-        let written = self.table.write_record(&cells);
-        written.map_err(|error| CapfiltError::unwritable(self.path, error))
+        self.line(&cells)
     }
 
     fn finish(&mut self) -> Result<(), CapfiltError> {
         self.table
             .flush()
             .map_err(|error| CapfiltError::unwritable(self.path, error))
+    }
+}
+
+/// A value without what ends a column or a line.
+fn without_ends(cell: &str) -> Cow<'_, str> {
+    match cell.contains(['\t', '\n', '\r']) {
+        true => cell.replace(['\t', '\n', '\r'], " ").into(),
+        false => cell.into(),
     }
 }
 

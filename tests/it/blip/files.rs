@@ -120,6 +120,22 @@ fn a_pickled_file_that_is_cut_or_made_up_is_named_and_runs_nothing() -> AnyResul
         let error = said(folder.path());
         assert!(error.contains("pytorch_model.bin is damaged"), "cut at {cut}: {error}");
     }
+    // As torch wrote before version 1.6: nothing is wrong with it, and fetching it again would not help.
+    for protocol in [2, 3] {
+        let mut old = vec![0x80, protocol];
+        old.extend(b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}q\x00(X\x10");
+        std::fs::write(&file, old)?;
+        let error = said(folder.path());
+        assert!(
+            error.contains("pytorch_model.bin is whole") && error.contains("torch.save("),
+            "{error}"
+        );
+        assert!(!error.contains("damaged") && !error.contains("ownload"), "{error}");
+    }
+    for other in [&b"\x80\x02}q\x00."[..], b"\x80"] {
+        std::fs::write(&file, other)?;
+        assert!(said(folder.path()).contains("pytorch_model.bin is damaged"));
+    }
     // Bytes of the list of tensors are others: whatever it says then, nothing panics through.
     let pickle = whole
         .windows(8)

@@ -1,6 +1,7 @@
 //! Pairs in every form give the same scores.
 
 use std::io::Write;
+use std::process::Output;
 use std::sync::Arc;
 
 use parquet::data_type::{ByteArray, ByteArrayType};
@@ -72,8 +73,13 @@ fn a_list_a_table_and_cocos_captions_are_read() -> AnyResult<()> {
         .collect();
     pairs.write("list.json", json!(list).to_string().as_bytes())?;
     assert_eq!(cleaned(&pairs, "list.json")?, wanted);
-    for (name, delimiter) in [("table.csv", ","), ("table.tsv", "\t")] {
-        let lines = (0..3).map(|number| format!("\"{}\"{delimiter}{number}.png{delimiter}{number}", caption(number)));
+    for (name, delimiter, quote) in [("table.csv", ",", "\""), ("table.tsv", "\t", "")] {
+        let lines = (0..3).map(|number| {
+            format!(
+                "{quote}{}{quote}{delimiter}{number}.png{delimiter}{number}",
+                caption(number)
+            )
+        });
         let head = format!("caption{delimiter}image{delimiter}uid");
         let text: Vec<String> = std::iter::once(head).chain(lines).collect();
         pairs.write(name, text.join("\r\n").as_bytes())?;
@@ -292,13 +298,13 @@ fn what_is_packed_with_gzip_gives_the_same_rows() -> AnyResult<()> {
         .map(|number| json!({"image": format!("{number}.png"), "caption": caption(number)}))
         .collect();
     pairs.write("list.json.gz", &gzip(json!(list).to_string().as_bytes())?)?;
-    let table = |between: &str| {
-        let lines = (0..3).map(|number| format!("{number}.png{between}\"{}\"", caption(number)));
+    let table = |between: &str, quote: &str| {
+        let lines = (0..3).map(|number| format!("{number}.png{between}{quote}{}{quote}", caption(number)));
         let head = format!("image{between}caption");
         std::iter::once(head).chain(lines).collect::<Vec<_>>().join("\n")
     };
-    pairs.write("table.csv.gz", &gzip(table(",").as_bytes())?)?;
-    pairs.write("table.tsv.gz", &gzip(table("\t").as_bytes())?)?;
+    pairs.write("table.csv.gz", &gzip(table(",", "\"").as_bytes())?)?;
+    pairs.write("table.tsv.gz", &gzip(table("\t", "").as_bytes())?)?;
     let shard = archive(&shard_of(0..3))?;
     pairs.write("00000.tar.gz", &gzip(&shard)?)?;
     pairs.write("00001.tgz", &gzip(&shard)?)?;
@@ -397,6 +403,20 @@ fn cocos_captions_come_out_as_cocos_captions() -> AnyResult<()> {
     // One for each picture, though the first has two rows.
     assert_eq!(told("synthetic"), [(100, 12), (101, 13), (102, 14)]);
     assert!(captions.iter().all(|caption| caption["match"].is_number()));
+    // A picture with several captions is one.
+    let stats: Value = serde_json::from_slice(&std::fs::read(pairs.path("out/_stats.json"))?)?;
+    assert_eq!(
+        (&stats["pictures"], &stats["kept"], &stats["duplicates"]),
+        (&json!(3), &json!(3), &json!(0))
+    );
+    assert_eq!(
+        (
+            &stats["web"]["texts"],
+            &stats["synthetic"]["texts"],
+            &stats["synthetic"]["kept"]
+        ),
+        (&json!(4), &json!(3), &json!(3))
+    );
     // What is not kept is not there.
     let filtered = ["--threshold", "0", "--policy", "filter"];
     succeeded(&pairs.command("coco.json", "filtered", &filtered).output()?);
@@ -480,6 +500,64 @@ fn a_folder_comes_out_as_a_folder_with_the_pictures_that_are_kept() -> AnyResult
 }
 
 #[test]
+fn what_is_told_of_pictures_is_what_was_written() -> AnyResult<()> {
+    let pairs = Pairs::new()?;
+    for number in 0..5 {
+        pairs.write(&format!("folder/{number}.png"), &picture(number))?;
+        pairs.write(&format!("folder/{number}.txt"), caption(number).as_bytes())?;
+    }
+    let lines = |output: &str| ["--n", "0", "--threshold", "0", "--output-format", output].map(str::to_owned);
+    let clean = |output: &str, form: &str| -> AnyResult<Output> {
+        let more = lines(form);
+        let more: Vec<&str> = more.iter().map(String::as_str).collect();
+        let output = pairs.command("folder", output, &more).output()?;
+        succeeded(&output);
+        Ok(output)
+    };
+    clean("files", "jsonl")?;
+    clean("shards", "jsonl")?;
+    // One is gone, and one is another by now; those behind them are the same.
+    std::fs::remove_file(pairs.path("folder/1.png"))?;
+    pairs.write("folder/3.png", &picture(9))?;
+    for (output, form) in [("files", "folder"), ("shards", "webdataset")] {
+        let said = stderr(&clean(output, form)?);
+        assert!(
+            said.contains("3 of 5 pictures keep a text") && said.contains("2 could not be read"),
+            "{said}"
+        );
+        let stats: Value = serde_json::from_slice(&std::fs::read(pairs.path(output).join("_stats.json"))?)?;
+        assert_eq!(
+            (
+                &stats["pictures"],
+                &stats["kept"],
+                &stats["unreadable"],
+                &stats["web"]["kept"]
+            ),
+            (&json!(5), &json!(3), &json!(2), &json!(3))
+        );
+        let report = std::fs::read_to_string(pairs.path(output).join("report.html"))?;
+        assert!(report.contains("<b>3</b> of 5 pictures"), "{form}");
+    }
+    let told = rows(&pairs.path("files"))?;
+    let kept: Vec<&Value> = told.iter().map(|row| &row["kept"]).collect();
+    assert_eq!(kept, [true, false, true, false, true]);
+    for (place, reason) in [(1, "not in the input any more"), (3, "not the picture any more")] {
+        let error = told[place]["error"].as_str().unwrap_or_default();
+        assert!(error.contains(reason) && told[place]["texts"] == json!([]), "{error}");
+    }
+    let written = contents(&pairs.path("files/00000"))?;
+    let written: Vec<&str> = written
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| name.ends_with(".png"))
+        .collect();
+    assert_eq!(written, ["0.png", "2.png", "4.png"]);
+    let mut shard = tar::Archive::new(std::fs::File::open(pairs.path("shards/00000.tar"))?);
+    assert_eq!(shard.entries()?.count(), 9);
+    Ok(())
+}
+
+#[test]
 fn files_of_the_same_name_are_all_read_and_keys_that_repeat_are_all_written() -> AnyResult<()> {
     let pairs = Pairs::new()?;
     pairs.write("a/00000.tar", &archive(&shard_of(0..2))?)?;
@@ -510,5 +588,145 @@ fn files_of_the_same_name_are_all_read_and_keys_that_repeat_are_all_written() ->
         (names[0].as_str(), names[6].as_str()),
         ("000000002.png", "000000002-2.png")
     );
+    Ok(())
+}
+
+#[test]
+fn tsv_is_written_as_it_is_read() -> AnyResult<()> {
+    let pairs = Pairs::of(2)?;
+    let told = "say \"cheese\"\tand\nsmile";
+    let lines = [
+        json!({"image": "0.png", "caption": "\"quoted", "title": told}),
+        json!({"image": "1.png", "caption": told, "title": "\"open"}),
+    ];
+    pairs.write_lines("odd.jsonl", &lines)?;
+    let tsv = ["--n", "0", "--threshold", "0", "--output-format", "tsv"];
+    succeeded(&pairs.command("odd.jsonl", "tsv", &tsv).output()?);
+    let table = std::fs::read_to_string(pairs.path("tsv/00000.tsv"))?;
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(
+        table.contains("\t\"quoted\t") && table.contains("\tsay \"cheese\" and smile\t"),
+        "{table}"
+    );
+    // Read again: the same pictures, and the same fields.
+    std::fs::copy(pairs.path("tsv/00000.tsv"), pairs.path("again.tsv"))?;
+    let again = pairs.clean("again.tsv", "again", &["--n", "0", "--output-format", "jsonl"])?;
+    assert_eq!(
+        again.iter().map(|row| (&row["key"], &row["title"])).collect::<Vec<_>>(),
+        [
+            (&json!("000000000"), &json!("say \"cheese\" and smile")),
+            (&json!("000000001"), &json!("\"open"))
+        ]
+    );
+    assert!(again.iter().all(|row| row["error"].is_null()), "{again:?}");
+    Ok(())
+}
+
+#[test]
+fn a_key_that_no_file_can_have_as_its_name_is_written_all_the_same() -> AnyResult<()> {
+    let pairs = Pairs::of(2)?;
+    let keys = ["k".repeat(300), "狗".repeat(120)];
+    let lines = [0, 1].map(|number| json!({"image": format!("{number}.png"), "caption": "a", "key": keys[number]}));
+    pairs.write_lines("long.jsonl", &lines)?;
+    let folder = ["--n", "0", "--threshold", "0", "--output-format", "folder"];
+    succeeded(&pairs.command("long.jsonl", "out", &folder).output()?);
+    let written = contents(&pairs.path("out/00000"))?;
+    let told = written.iter().filter(|(name, _)| name.ends_with(".json"));
+    let told: Vec<Value> = told
+        .map(|(_, row)| serde_json::from_slice(row))
+        .collect::<Result<_, _>>()?;
+    assert_eq!((&told[0]["key"], &told[1]["key"]), (&json!(keys[0]), &json!(keys[1])));
+    assert_eq!(
+        written.len(),
+        7,
+        "two pictures with two files beside each, and the mark"
+    );
+    Ok(())
+}
+
+#[test]
+fn pictures_of_the_same_bytes_are_two_in_cocos_captions() -> AnyResult<()> {
+    let pairs = Pairs::of(3)?;
+    std::fs::copy(pairs.path("0.png"), pairs.path("1.png"))?;
+    let lines = [
+        ("0.png", "one"),
+        ("1.png", "two"),
+        ("1.png", "three"),
+        ("2.png", "four"),
+    ];
+    let lines = lines.map(|(image, caption)| json!({"image": image, "caption": caption, "image_id": null}));
+    pairs.write_lines("same.jsonl", &lines)?;
+    let coco = ["--n", "0", "--threshold", "0", "--output-format", "coco"];
+    succeeded(&pairs.command("same.jsonl", "out", &coco).output()?);
+    let out: Value = serde_json::from_slice(&std::fs::read(pairs.path("out/00000.json"))?)?;
+    let images = out["images"].as_array().ok_or("images")?;
+    let names: Vec<_> = images
+        .iter()
+        .map(|image| (image["id"].as_u64(), image["file_name"].as_str()))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            (Some(1), Some("0.png")),
+            (Some(2), Some("1.png")),
+            (Some(3), Some("2.png"))
+        ]
+    );
+    let captions = out["annotations"].as_array().ok_or("annotations")?;
+    let of: Vec<_> = captions
+        .iter()
+        .map(|caption| (caption["image_id"].as_u64(), caption["caption"].as_str()))
+        .collect();
+    assert_eq!(
+        of,
+        [
+            (Some(1), Some("one")),
+            (Some(2), Some("two")),
+            (Some(2), Some("three")),
+            (Some(3), Some("four"))
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+fn what_describes_a_picture_and_is_no_json_is_told_and_left_out() -> AnyResult<()> {
+    let pairs = Pairs::new()?;
+    pairs.write("folder/a.png", &picture(0))?;
+    pairs.write("folder/a.txt", b"a text")?;
+    pairs.write("folder/a.json", b"{\"width\": 12,")?;
+    pairs.write("folder/@eaDir/a.png", &picture(1))?;
+    let files = [
+        ("b.png", picture(0)),
+        ("b.txt", b"a text".to_vec()),
+        ("b.json", b"[1]".to_vec()),
+    ];
+    pairs.write(
+        "00000.tar",
+        &archive(&files.map(|(name, bytes)| (name.to_owned(), bytes)))?,
+    )?;
+    for (input, name) in [("folder", "a.json"), ("00000.tar", "b.json")] {
+        let output = format!("{name}-out");
+        let more = ["--n", "0", "--output-format", "jsonl"];
+        let run = pairs
+            .command(input, &output, &more)
+            .env("GLIMPSE_LOG", "warn")
+            .output()?;
+        succeeded(&run);
+        let said = stderr(&run);
+        assert!(said.contains(name), "{said}");
+        assert_eq!(
+            said.matches("is no JSON object").count(),
+            1,
+            "once, however often it is read: {said}"
+        );
+        let rows = rows(&pairs.path(&output))?;
+        assert_eq!(rows.len(), 1);
+        assert_eq!(
+            (&rows[0]["web"]["text"], &rows[0]["error"]),
+            (&json!("a text"), &Value::Null)
+        );
+        assert!(rows[0].get("width").is_none());
+    }
     Ok(())
 }

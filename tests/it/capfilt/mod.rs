@@ -331,6 +331,9 @@ fn what_is_missing_or_wrong_is_said_in_a_sentence() -> AnyResult<()> {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         assert!(said(2, &arguments)?.contains(wrong[0]), "{wrong:?}");
     }
+    let lengths = with(&["--min-length", "30", "--max-length", "20"]);
+    let lengths: Vec<&str> = lengths.iter().map(String::as_str).collect();
+    assert!(said(2, &lengths)?.contains("--min-length 30 is more than --max-length 20"));
     let swapped = |model| {
         let models = ["--filter", model, "--captioner", model];
         said(1, &[&["--input", "pairs.jsonl", "--output", "o"][..], &models].concat())
@@ -348,6 +351,38 @@ fn what_is_missing_or_wrong_is_said_in_a_sentence() -> AnyResult<()> {
         "0",
     ];
     assert!(said(1, &none)?.contains("none.jsonl is not there"));
+    let nothing = ["--filter", "no/model", "--n", "0", "--output", "o"];
+    let none = [&["--input", "none.jsonl"][..], &nothing].concat();
+    assert!(
+        said(1, &none)?.contains("none.jsonl is not there"),
+        "before a model is looked for"
+    );
+    let shard = forms::archive(&forms::shard_of(0..1))?;
+    for number in 0..3 {
+        pairs.write(&format!("shards/0000{number}.tar"), &shard)?;
+    }
+    let beyond = [&["--input", "shards", "--shards", "7..9"][..], &nothing].concat();
+    assert!(said(1, &beyond)?.contains("no shards with the numbers 7..9: it has 00000 to 00002"));
+    let beyond = [
+        "--input",
+        "pairs.jsonl",
+        "--output",
+        "o",
+        "--n",
+        "0",
+        "--filter",
+        &filter,
+        "--shards",
+        "7..9",
+    ];
+    assert!(said(1, &beyond)?.contains("no shards with the numbers 7..9: it has 00000 alone"));
+    for unscored in ["shards", "shards/00000.tar"] {
+        let said = said(1, &["select", "--input", unscored, "--output", "p"])?;
+        assert!(
+            said.contains("no scores yet") && said.contains("glimpse capfilt score"),
+            "{said}"
+        );
+    }
     pairs.write("pairs.txt", b"")?;
     let form = ["--input", "pairs.txt", "--output", "o", "--filter", &filter, "--n", "0"];
     assert!(said(1, &form)?.contains("pairs.txt ends as no form"));

@@ -131,3 +131,44 @@ fn workers_share_the_shards_and_together_write_what_one_does() -> AnyResult<()> 
     assert_eq!(rows(&pairs.path("one"))?[0]["key"], json!("000000000"));
     Ok(())
 }
+
+#[test]
+fn a_second_process_is_refused_where_the_first_writes() -> AnyResult<()> {
+    let pairs = Pairs::of(2)?;
+    let refused = |more: &[&str]| -> AnyResult<bool> {
+        let output = pairs.command("pairs.jsonl", "out", more).output()?;
+        let said = stderr(&output);
+        assert!(
+            output.status.success() || said.contains("Another process is writing"),
+            "{said}"
+        );
+        Ok(output.status.code() == Some(1))
+    };
+    let opened = |name: &str| -> AnyResult<std::fs::File> {
+        let path = pairs.path("out").join(name);
+        std::fs::create_dir_all(path.parent().ok_or("a folder")?)?;
+        Ok(std::fs::File::create(path)?)
+    };
+    // As a process that scores has them, and one that selects: while they are open, and locked.
+    for name in [
+        "scores/.worker-0-of-1.lock",
+        "scores/.00000.jsonl.partial",
+        ".worker-0-of-1.lock",
+    ] {
+        let held = opened(name)?;
+        held.try_lock()?;
+        assert!(refused(&[])?, "{name}");
+        drop(held);
+    }
+    assert!(
+        !refused(&[])?,
+        "what is left of a process that is gone keeps nobody out"
+    );
+    let held = opened(".worker-0-of-1.lock")?;
+    held.try_lock()?;
+    assert!(
+        !refused(&["--worker", "0/2"])? && !refused(&["--worker", "1/2"])?,
+        "workers write side by side"
+    );
+    Ok(())
+}

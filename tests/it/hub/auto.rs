@@ -8,11 +8,17 @@ use crate::support::{PictureFile, stderr};
 const BEST: &str = "Salesforce/blip-vqa-capfilt-large";
 
 fn ask(user: &User) -> (String, String) {
+    ask_for(user, &["what?"])
+}
+
+/// Asks about a picture what stands behind its name on the command line.
+fn ask_for(user: &User, more: &[&str]) -> (String, String) {
     let picture = PictureFile::new();
     let auto = ["ask", "--model", "auto", "--device", "cpu", "--max-memory", "2GB"];
     let mut command = user.command(auto);
     let output = command
-        .args(["--max-new-tokens", "3", picture.path(), "what?"])
+        .args(["--max-new-tokens", "3", picture.path()])
+        .args(more)
         .stdin(std::process::Stdio::null())
         .output()
         .expect("the program starts");
@@ -52,6 +58,20 @@ fn without_one_the_demo_model_answers_and_it_is_said_what_to_type() {
         0,
         "nothing is downloaded silently"
     );
+}
+
+#[test]
+fn a_caption_is_asked_of_a_model_that_writes_captions() {
+    let user = User::of(&Hub::empty());
+    for more in [&[][..], &["--prefix", "a photo of"]] {
+        let (caption, said) = ask_for(&user, more);
+        assert!(!caption.is_empty() && said.contains("loading the demo model"), "{said}");
+        assert!(said.contains("Salesforce/blip-image-captioning-"), "{said}");
+        assert!(
+            !said.contains(BEST),
+            "it answers questions and writes no captions: {said}"
+        );
+    }
 }
 
 #[test]
