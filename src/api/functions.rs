@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos::server_fn::codec::{ByteStream, Json, MultipartData, MultipartFormData, Streaming};
 
 use super::client::PageClient;
-use super::{AnswerId, ApiError, AskRequest, Conversation, ConversationId, Explanation, PageState};
+use super::{AnswerId, ApiError, AskRequest, Conversation, ConversationId, Explanation, History, PageState};
 
 #[cfg(feature = "ssr")]
 use crate::server::page::functions as server_side;
@@ -60,4 +60,28 @@ pub async fn cancel(conversation: ConversationId) -> Result<(), ApiError> {
 #[server(prefix = "/api/page", endpoint = "explain", input = Json, client = PageClient)]
 pub async fn explain(conversation: ConversationId, answer: AnswerId) -> Result<Explanation, ApiError> {
     server_side::explain(conversation, answer).await
+}
+
+/// The visitor's conversations.
+#[server(name = LoadHistory, prefix = "/api/page", endpoint = "history", input = Json, client = PageClient)]
+pub async fn history() -> Result<History, ApiError> {
+    server_side::history().await
+}
+
+/// Calls a conversation so; an empty title gives it back its own.
+#[server(prefix = "/api/page", endpoint = "rename", input = Json, client = PageClient)]
+pub async fn rename(conversation: ConversationId, title: String) -> Result<(), ApiError> {
+    server_side::rename(conversation, title).await
+}
+
+/// Pins a conversation, or lets it go.
+#[server(prefix = "/api/page", endpoint = "pin", input = Json, client = PageClient)]
+pub async fn pin(conversation: ConversationId, is_pinned: bool) -> Result<(), ApiError> {
+    server_side::pin(conversation, is_pinned).await
+}
+
+/// Removes a conversation for good; without one, all of the visitor's.
+#[server(prefix = "/api/page", endpoint = "remove", input = Json, client = PageClient)]
+pub async fn remove(conversation: Option<ConversationId>) -> Result<(), ApiError> {
+    server_side::remove(conversation).await
 }

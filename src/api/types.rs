@@ -229,6 +229,31 @@ pub enum AnswerEvent {
     },
 }
 
+/// A conversation in the list of a visitor's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConversationEntry {
+    pub id: ConversationId,
+    /// Of its picture.
+    pub url: String,
+    /// As its owner called it, or what was asked first; empty where nothing was asked.
+    pub title: String,
+    pub turns: usize,
+    pub is_pinned: bool,
+    /// When something was last asked or answered, in milliseconds since 1970.
+    pub updated: i64,
+}
+
+/// A visitor's conversations, and how many are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// Those that are pinned first, then the latest.
+    pub entries: Vec<ConversationEntry>,
+    /// A new one makes the oldest go, from this many on.
+    pub limit: usize,
+    /// For how many days one is kept after its last use; none is for ever.
+    pub days: Option<u64>,
+}
+
 /// Why an answer is as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {

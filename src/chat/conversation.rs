@@ -15,6 +15,22 @@ pub struct Conversation {
     pub turns: Vec<Turn>,
 }
 
+/// A conversation in the list of a visitor's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversationEntry {
+    pub id: ConversationId,
+    pub preview: PreviewKey,
+    /// As its owner called it; otherwise `None`.
+    pub title: Option<String>,
+    /// What was asked first, empty for a caption; `None` where nothing was asked.
+    pub first_question: Option<String>,
+    pub turns: usize,
+    /// It comes first in the list, and is the last to make room.
+    pub is_pinned: bool,
+    /// When something was last asked or answered, in milliseconds since 1970.
+    pub updated: i64,
+}
+
 /// The picture of a conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PictureInfo {

@@ -15,7 +15,9 @@ mod request_id;
 mod settings;
 mod visitor;
 
-pub use conversation::{Answer, AnswerState, Conversation, FinishReason, PictureInfo, TextScore, Timings, Turn};
+pub use conversation::{
+    Answer, AnswerState, Conversation, ConversationEntry, FinishReason, PictureInfo, TextScore, Timings, Turn,
+};
 pub use error::{Error, Missing, PictureLimit};
 pub use event::{Completion, Event, EventKind};
 pub use explanation::{ExplainedWord, Explanation, LookMap, Other};

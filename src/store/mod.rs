@@ -14,7 +14,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::bytes::Bytes;
 
-use crate::chat::{Answer, Conversation, ConversationId, PictureId, PreviewKey, Turn, TurnId, VisitorId};
+use crate::chat::{
+    Answer, Conversation, ConversationEntry, ConversationId, PictureId, PreviewKey, Turn, TurnId, VisitorId,
+};
 
 pub use error::StoreError;
 pub use sqlite::SqliteStore;
@@ -83,7 +85,26 @@ pub trait Store: Send + Sync {
     /// As [`begin_turn`](Self::begin_turn).
     async fn begin_answer(&self, turn: &TurnId, answer: &Answer) -> Result<(), StoreError>;
 
-    /// Removes a conversation.
+    /// A visitor's conversations: those that are pinned first, then the latest, and so many at most.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    async fn conversations(&self, owner: &VisitorId, most: usize) -> Result<Vec<ConversationEntry>, StoreError>;
+
+    /// Calls a conversation so; without a title it is called by what was asked first.
+    ///
+    /// # Errors
+    /// There is none.
+    async fn rename(&self, conversation: &ConversationId, title: Option<&str>) -> Result<(), StoreError>;
+
+    /// Pins a conversation, or lets it go.
+    ///
+    /// # Errors
+    /// There is none.
+    async fn pin(&self, conversation: &ConversationId, is_pinned: bool) -> Result<(), StoreError>;
+
+    /// Removes a conversation. Nothing of it is on the disk when this returns, in the database's free pages
+    /// and its log neither.
     ///
     /// # Errors
     /// There is none, or its answer is being given.

@@ -58,7 +58,7 @@ fn earlier_turns_are_sent_along_and_the_prompt_is_told() {
         "{error}"
     );
     let page = get(&server, &format!("c/{id}")).to_string();
-    assert!(page.contains("<summary>Prompt</summary>"), "the prompt is on the page");
+    assert!(page.contains(">Prompt</p>"), "the prompt is on the page");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod explaining;
 mod faults;
 mod floods;
 mod fuzz;
+mod history;
 mod hub;
 mod import_rules;
 mod instruct;

@@ -266,7 +266,7 @@ fn the_form_takes_the_settings_that_matter_and_gives_back_what_is_wrong() {
     let (status, page) = post(&[&unused[..], &sampling[..]].concat());
     assert_eq!(status, 200);
     assert!(
-        page.contains("Further answers") && page.contains("Drawn with seed"),
+        page.contains("Further answers") && page.contains("<dt>Seed</dt><dd>12</dd>"),
         "{page}"
     );
 

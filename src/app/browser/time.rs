@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use leptos::prelude::*;
+use leptos::wasm_bindgen::JsValue;
+use leptos::web_sys::js_sys;
 
 /// Waits.
 pub async fn sleep(time: Duration) {
@@ -45,7 +47,14 @@ pub async fn sleep_or_wake(time: Duration) {
     }
 }
 
+/// A day as the visitor writes it, of milliseconds since 1970.
+pub fn date(milliseconds: i64) -> String {
+    let date = js_sys::Date::new(&(milliseconds as f64).into());
+    let language = window().navigator().language().unwrap_or_default();
+    date.to_locale_date_string(&language, &JsValue::UNDEFINED).into()
+}
+
 /// The time on the device's clock, which goes on while it sleeps.
 pub fn now() -> Duration {
-    Duration::from_millis(leptos::web_sys::js_sys::Date::now().max(0.0) as u64)
+    Duration::from_millis(js_sys::Date::now().max(0.0) as u64)
 }

@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 
 use super::about_model;
+use super::history::HistoryButton;
 use super::icon::{MARK, NEW, face};
 use super::model_choice::ModelChoice;
 use super::settings::SettingsButton;
@@ -18,6 +19,7 @@ pub fn Header(state: State, settings_are_open: RwSignal<bool>) -> impl IntoView 
     };
     view! {
         <header class="top">
+            <HistoryButton/>
             <h1 class="brand" inner_html=[MARK, "<span>Glimpse</span>"].concat()></h1>
             {state.models.are_several().then(|| view! { <ModelChoice state/> })}
             // Where there are several, their choice says it.

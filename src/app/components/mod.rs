@@ -8,6 +8,7 @@ mod dropping;
 mod examples;
 mod from_address;
 mod header;
+mod history;
 mod icon;
 mod looked;
 mod matches;

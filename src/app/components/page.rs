@@ -9,6 +9,7 @@ use super::composer::Composer;
 use super::dropping::Dropping;
 use super::examples::{Examples, ExamplesFloat};
 use super::header::Header;
+use super::history::History;
 use super::icon::MARK;
 use super::paste_and_drop::listen;
 use super::picture::Picture;
@@ -80,6 +81,7 @@ fn Desk(page: PageState) -> impl IntoView {
             <p class="unseen" role="status">{move || state.progress.get()}</p>
         </div>
         <Settings state is_open=settings_are_open/>
+        <History state/>
         <Show when=move || begun.get()>
             <ExamplesFloat state examples=examples.get_value()/>
         </Show>

@@ -2,6 +2,7 @@
 //! neither the browser nor any component.
 
 mod conversation;
+mod history;
 mod looked;
 mod models;
 mod opening;
@@ -14,6 +15,7 @@ use leptos::prelude::*;
 use crate::api::{Conversation, PageLimits, PageState};
 
 pub use conversation::{ConversationState, ShownPicture};
+pub use history::{Doing, HistoryState};
 pub use looked::LookedState;
 pub use models::ModelsState;
 pub use opening::{KeptPicture, NewQuestion, OpeningState};
@@ -30,6 +32,8 @@ pub struct State {
     pub opening: OpeningState,
     /// What a model looked at.
     pub looked: LookedState,
+    /// The visitor's conversations.
+    pub history: HistoryState,
     /// The question that is being typed.
     pub draft: RwSignal<String>,
     /// The texts that are being typed, where a model compares.
@@ -67,6 +71,7 @@ impl State {
             conversation: ConversationState::new(),
             opening: OpeningState::new(),
             looked: LookedState::new(),
+            history: HistoryState::new(),
             draft: RwSignal::new(page.draft.clone()),
             texts: TextsState::new(&page.draft_texts),
             address: RwSignal::new(page.draft_address.clone()),

@@ -3,8 +3,8 @@
 use super::{heat_map, presets};
 use crate::api;
 use crate::chat::{
-    Answer, AnswerState, Conversation, Error, EventKind, ExplainedWord, Explanation, FinishReason, Other, TextScore,
-    Timings, Turn, TurnId,
+    Answer, AnswerState, Conversation, ConversationEntry, Error, EventKind, ExplainedWord, Explanation, FinishReason,
+    Other, TextScore, Timings, Turn, TurnId,
 };
 use crate::engine::{Description, Purpose};
 use crate::service::{InFlightAnswer, NumberLimit, Service};
@@ -104,6 +104,24 @@ impl From<Timings> for api::Timings {
             prefill: timings.prefill,
             decode: timings.decode,
             total: timings.total,
+        }
+    }
+}
+
+impl From<ConversationEntry> for api::ConversationEntry {
+    fn from(entry: ConversationEntry) -> Self {
+        let asked = entry.first_question.map(|question| match question.as_str() {
+            "" => "Describe the picture".to_owned(),
+            // Texts that were compared are one a line.
+            _ => question.replace('\n', " \u{b7} "),
+        });
+        Self {
+            id: api::ConversationId(entry.id.to_string()),
+            url: format!("/pictures/{}", entry.preview),
+            title: entry.title.or(asked).unwrap_or_default(),
+            turns: entry.turns,
+            is_pinned: entry.is_pinned,
+            updated: entry.updated,
         }
     }
 }

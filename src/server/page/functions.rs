@@ -240,6 +240,52 @@ pub async fn explain(id: ConversationId, answer: AnswerId) -> Result<api::Explan
     explained.map(Into::into).map_err(refuse)
 }
 
+/// The visitor's conversations.
+///
+/// # Errors
+/// The disk refuses.
+pub async fn history() -> Result<api::History, ApiError> {
+    let (service, visitor) = (service()?, visitor()?);
+    let entries = service.conversations(&visitor).await.map_err(refuse)?;
+    let limits = service.limits().store;
+    Ok(api::History {
+        entries: entries.into_iter().map(Into::into).collect(),
+        limit: limits.conversations_per_visitor,
+        days: limits.age.map(|age| age.as_secs().div_ceil(24 * 60 * 60)),
+    })
+}
+
+/// Calls a conversation so.
+///
+/// # Errors
+/// As [`Service::rename`].
+pub async fn rename(id: ConversationId, title: String) -> Result<(), ApiError> {
+    let id = parse(&id).map_err(refuse)?;
+    service()?.rename(&visitor()?, &id, &title).await.map_err(refuse)
+}
+
+/// Pins a conversation, or lets it go.
+///
+/// # Errors
+/// As [`Service::pin`].
+pub async fn pin(id: ConversationId, is_pinned: bool) -> Result<(), ApiError> {
+    let id = parse(&id).map_err(refuse)?;
+    service()?.pin(&visitor()?, &id, is_pinned).await.map_err(refuse)
+}
+
+/// Removes a conversation, or all of the visitor's.
+///
+/// # Errors
+/// As [`Service::remove`].
+pub async fn remove(id: Option<ConversationId>) -> Result<(), ApiError> {
+    let (service, visitor) = (service()?, visitor()?);
+    let removed = match id {
+        Some(id) => service.remove(&visitor, &parse(&id).map_err(refuse)?).await,
+        None => service.remove_all(&visitor).await,
+    };
+    removed.map_err(refuse)
+}
+
 /// What is no id names nothing.
 fn parse(id: &ConversationId) -> Result<chat::ConversationId, Error> {
     chat::ConversationId::parse(&id.0).ok_or(Error::NotFound {

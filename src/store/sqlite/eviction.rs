@@ -227,7 +227,7 @@ async fn oldest_of(connection: &mut SqliteConnection, owner: &VisitorId) -> Resu
     let hash = owner.0.as_slice();
     let candidate = sqlx::query_as!(
         Candidate,
-        "SELECT id, owner, picture FROM conversation WHERE owner = ? AND NOT EXISTS (SELECT 1 FROM turn JOIN answer ON turn = turn.id WHERE conversation = conversation.id AND state = 'running') ORDER BY updated, id LIMIT 1",
+        "SELECT id, owner, picture FROM conversation WHERE owner = ? AND NOT EXISTS (SELECT 1 FROM turn JOIN answer ON turn = turn.id WHERE conversation = conversation.id AND state = 'running') ORDER BY pinned, updated, id LIMIT 1",
         hash
     );
     Ok(candidate.fetch_optional(connection).await?)

@@ -32,7 +32,9 @@ use tokio_util::bytes::Bytes;
 use super::folder::Folder;
 use super::pictures::PictureFiles;
 use super::{Evicted, Limits, NewConversation, NewPicture, Store, StoreError, Usage};
-use crate::chat::{Answer, Conversation, ConversationId, PictureId, PreviewKey, RequestId, Turn, TurnId, VisitorId};
+use crate::chat::{
+    Answer, Conversation, ConversationEntry, ConversationId, PictureId, PreviewKey, RequestId, Turn, TurnId, VisitorId,
+};
 use read::number;
 use unsaved_answers::Unsaved;
 use unused_pictures::PictureUses;
@@ -214,6 +216,21 @@ impl Store for SqliteStore {
         Ok(transaction.commit().await?)
     }
 
+    async fn conversations(&self, owner: &VisitorId, most: usize) -> Result<Vec<ConversationEntry>, StoreError> {
+        let mut connection = self.inner.readers.acquire().await?;
+        read::conversations(&mut connection, owner, most).await
+    }
+
+    async fn rename(&self, conversation: &ConversationId, title: Option<&str>) -> Result<(), StoreError> {
+        let mut connection = self.inner.writer(Durability::PowerCut).await?;
+        write::rename(&mut connection, conversation, title).await
+    }
+
+    async fn pin(&self, conversation: &ConversationId, is_pinned: bool) -> Result<(), StoreError> {
+        let mut connection = self.inner.writer(Durability::PowerCut).await?;
+        write::pin(&mut connection, conversation, is_pinned).await
+    }
+
     async fn remove(&self, conversation: &ConversationId) -> Result<(), StoreError> {
         self.inner.remove(conversation).await
     }
@@ -290,6 +307,10 @@ impl Inner {
         // Known before the end, since whoever waits for it may go.
         self.uses.suspect(pictures);
         transaction.commit().await?;
+        // The log still has the pages as they were. Where somebody reads from it at this moment, it goes later.
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&mut *connection)
+            .await?;
         drop(connection);
         self.remove_unused().await;
         Ok(())

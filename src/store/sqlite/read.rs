@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use sqlx::SqliteConnection;
 
 use crate::chat::{
-    Answer, AnswerId, AnswerState, Conversation, ConversationId, Error, FinishReason, PictureId, PictureInfo,
-    PreviewKey, Settings, Timings, Turn, TurnId, VisitorId,
+    Answer, AnswerId, AnswerState, Conversation, ConversationEntry, ConversationId, Error, FinishReason, PictureId,
+    PictureInfo, PreviewKey, Settings, Timings, Turn, TurnId, VisitorId,
 };
 use crate::store::StoreError;
 
@@ -32,6 +32,35 @@ pub async fn conversation(connection: &mut SqliteConnection, id: &ConversationId
         },
         turns: turns(connection, id).await?,
     })
+}
+
+/// A visitor's conversations: those that are pinned first, then the latest.
+pub async fn conversations(
+    connection: &mut SqliteConnection,
+    owner: &VisitorId,
+    most: usize,
+) -> Result<Vec<ConversationEntry>, StoreError> {
+    let (hash, most) = (owner.0.as_slice(), number(most));
+    let rows = sqlx::query!(
+        r#"SELECT id, preview_key, title, pinned AS "pinned: bool", updated, (SELECT question FROM turn WHERE conversation = conversation.id ORDER BY position LIMIT 1) AS "question: String", (SELECT count(*) FROM turn WHERE conversation = conversation.id) AS "turns!: i64" FROM conversation WHERE owner = ?1 ORDER BY pinned DESC, updated DESC LIMIT ?2"#,
+        hash,
+        most
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(ConversationEntry {
+                id: ConversationId::parse(&row.id).ok_or_else(|| damaged("a conversation's id"))?,
+                preview: PreviewKey::parse(&row.preview_key).ok_or_else(|| damaged("a preview's key"))?,
+                title: row.title,
+                first_question: row.question,
+                turns: row.turns.try_into().unwrap_or_default(),
+                is_pinned: row.pinned,
+                updated: row.updated,
+            })
+        })
+        .collect()
 }
 
 async fn turns(connection: &mut SqliteConnection, conversation: &ConversationId) -> Result<Vec<Turn>, StoreError> {

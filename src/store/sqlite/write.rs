@@ -169,6 +169,35 @@ async fn touch_id(connection: &mut SqliteConnection, conversation: &str, now: i6
     Ok(())
 }
 
+/// Calls a conversation so.
+pub async fn rename(
+    connection: &mut SqliteConnection,
+    conversation: &ConversationId,
+    title: Option<&str>,
+) -> Result<(), StoreError> {
+    let key = conversation.as_str();
+    let renamed = sqlx::query!("UPDATE conversation SET title = ? WHERE id = ?", title, key);
+    found(renamed.execute(connection).await?.rows_affected())
+}
+
+/// Pins a conversation, or lets it go.
+pub async fn pin(
+    connection: &mut SqliteConnection,
+    conversation: &ConversationId,
+    is_pinned: bool,
+) -> Result<(), StoreError> {
+    let key = conversation.as_str();
+    let pinned = sqlx::query!("UPDATE conversation SET pinned = ? WHERE id = ?", is_pinned, key);
+    found(pinned.execute(connection).await?.rows_affected())
+}
+
+fn found(rows: u64) -> Result<(), StoreError> {
+    match rows {
+        0 => Err(StoreError::NotFound),
+        _ => Ok(()),
+    }
+}
+
 /// Gives a conversation that is nobody's, or his already, to a visitor.
 pub async fn adopt(
     connection: &mut SqliteConnection,
@@ -187,11 +216,7 @@ pub async fn adopt(
     .execute(connection)
     .await?
     .rows_affected();
-    if adopted == 0 {
-        Err(StoreError::NotFound)
-    } else {
-        Ok(())
-    }
+    found(adopted)
 }
 
 /// The tokens of an answer's text, where they are known.
