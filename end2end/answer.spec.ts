@@ -109,4 +109,5 @@ test('max new tokens is kept to', async ({ glimpse }) => {
   await glimpse.describe.click()
   await glimpse.answered(1)
   await expect(glimpse.status).toContainText('1 token in')
+  await expect(glimpse.status).toContainText(await glimpse.last.locator('.answer').innerText())
 })

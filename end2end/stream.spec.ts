@@ -230,6 +230,7 @@ test.describe(() => {
     await begun(glimpse, scripted)
     await scripted.kill()
     await expect(glimpse.status).toContainText('Connection lost')
+    await expect(glimpse.last.getByText('Connection lost')).toBeVisible()
     await scripted.start()
     await glimpse.page.evaluate(() => window.dispatchEvent(new Event('online')))
     await expect(glimpse.last).toContainText('Interrupted')

@@ -10,7 +10,7 @@ use leptos::server_fn::codec::ByteStream;
 use super::lines::Lines;
 use crate::api::{AnswerEvent, AnswerLine, ApiError, ErrorCode, FinishReason, Timings, TurnState};
 use crate::app::browser::time::sleep;
-use crate::app::state::{LiveTurn, State};
+use crate::app::state::{ANSWERING, LiveTurn, State};
 
 /// A stream that says nothing for so many looks, so far apart, is lost: the server says at least
 /// every 10 s that it is there.
@@ -155,11 +155,13 @@ fn apply(
             if matches!(finish_reason, FinishReason::Stop | FinishReason::Length) {
                 turn.total_ms.set(Some(timings_ms.total));
             }
-            state.progress.set(Some(summary(
-                finish_reason,
-                timings_ms,
-                counted(turn, generated_tokens),
-            )));
+            let said = summary(finish_reason, timings_ms, counted(turn, generated_tokens));
+            // Read out once, and as a whole: who listens did not see the words come.
+            let said = match answer.trim() {
+                "" => said,
+                answer => [&said, ": ", answer].concat(),
+            };
+            state.progress.set(Some(said));
             turn.state.set(TurnState::Done { finish_reason });
             return Some(End::Done);
         }
@@ -186,7 +188,7 @@ fn working(turn: &LiveTurn, num_beams: usize) -> String {
     } else if turn.answer.with_untracked(String::is_empty) {
         "Looking at the picture".to_owned()
     } else {
-        "Answering".to_owned()
+        ANSWERING.to_owned()
     }
 }
 

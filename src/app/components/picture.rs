@@ -51,6 +51,9 @@ pub fn Picture(state: State, is_begun: Memo<bool>) -> impl IntoView {
                     <div class="view">
                         <div class="frame">{move || shown().map(|picture| framed(state, picture))}</div>
                     </div>
+                    <p class="uploading" aria-hidden="true" hidden=move || !state.opening.is_open()>
+                        {move || state.progress.get().unwrap_or_else(|| "Sending the picture".to_owned())}
+                    </p>
                     <Looked state/>
                     <Tools state/>
                 })

@@ -9,7 +9,7 @@ use super::icon::MARK;
 use super::matches::Matches;
 use crate::api::{FinishReason, TurnState};
 use crate::app::actions::ask_again;
-use crate::app::state::{LiveTurn, State};
+use crate::app::state::{ANSWERING, LiveTurn, State};
 
 #[component]
 pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
@@ -94,8 +94,8 @@ fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
     let waiting = {
         let (is_busy, is_empty) = (is_busy.clone(), is_empty.clone());
         move || {
-            let beams = num_beams.get();
-            (is_busy() && is_empty() && !is_comparing).then(|| view! { <Waiting state beams/> })
+            let (beams, is_empty) = (num_beams.get(), is_empty());
+            (is_busy() && !is_comparing).then(|| view! { <Waiting state beams is_empty/> })
         }
     };
     let bars = scores.map(|scores| {
@@ -144,13 +144,19 @@ fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
     }
 }
 
-/// What goes on until there are words.
+/// What goes on until there are words, and whatever else goes on behind them: a connection that is lost.
 #[component]
-fn Waiting(state: State, beams: usize) -> impl IntoView {
+fn Waiting(state: State, beams: usize, is_empty: bool) -> impl IntoView {
+    let progress = move || {
+        state
+            .progress
+            .get()
+            .filter(|progress| is_empty || progress != ANSWERING)
+    };
     view! {
-        <div class="waiting" aria-hidden="true">
-            <p><strong>{move || state.progress.get()}</strong></p>
-            {(beams > 1).then(|| view! { <p><span>"The answer comes whole, when all beams are complete."</span></p> })}
+        <div class="waiting" aria-hidden="true" hidden=move || progress().is_none()>
+            <p><strong>{progress}</strong></p>
+            {(is_empty && beams > 1).then(|| view! { <p><span>"The answer comes whole, when all beams are complete."</span></p> })}
         </div>
     }
 }
