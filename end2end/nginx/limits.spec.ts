@@ -21,7 +21,7 @@ async function typed(glimpse: Glimpse) {
 async function isKept(glimpse: Glimpse, sentence: RegExp) {
   await expect(glimpse.alert).toHaveText(sentence)
   await expect(glimpse.question).toHaveValue('What is this?')
-  await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 320)
+  await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 3200)
   await expect(glimpse.turns).toHaveCount(0)
 }
 
@@ -74,7 +74,7 @@ test.describe('a picture beyond the limit of nginx', () => {
     await expect(glimpse.alert).toHaveText(/the limit is the proxy's/)
     await glimpse.put(asFile(square(blue, 200, 100)))
     await expect(glimpse.alert).toHaveCount(0)
-    await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 200)
+    await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 2000)
     await scripted.open()
     await glimpse.describe.click()
     await glimpse.answered(1)

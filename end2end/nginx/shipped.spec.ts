@@ -31,7 +31,7 @@ test('who asks too often is told, and only asking waits', async ({ glimpse, scri
   await glimpse.page.reload()
   await glimpse.hydrated()
   await expect(glimpse.turns).toHaveCount(1)
-  await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 320)
+  await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 3200)
 })
 
 for (const path of ['/ask', '/api/page/ask', '/api/page/upload', '/api/page/address']) {

@@ -102,7 +102,7 @@ for (const setup of setups) {
       await glimpse.hydrated()
       await expect(glimpse.turns).toHaveCount(2)
       await expect(glimpse.last).toContainText('And what else?')
-      await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 320)
+      await expect(glimpse.shown).toHaveJSProperty('naturalWidth', 3200)
       const asked = glimpse.page.url()
 
       await glimpse.put(asFile(square(blue)))
