@@ -3,6 +3,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import * as sass from 'sass'
 import * as P from './parts.mjs'
 
 const states = {
@@ -52,10 +53,14 @@ ${P.settings(s.settings)}${P.history(s.history)}${P.fromAddress(s.address)}${beg
 const here = dirname(fileURLToPath(import.meta.url))
 const out = join(here, '../../target/page-design')
 const css = (name) => readFileSync(join(here, `${name}.css`), 'utf8')
+const built = (name) => sass.compile(join(here, `../../style/_${name}.scss`)).css
+const pieces = ['tokens', 'base', 'tool', 'header', 'picture', 'transcript', 'composer', 'examples', 'drawer', 'settings', 'history']
+const shared = pieces.map(built).join('\n') + css('unbuilt')
+const layouts = { a: built('page'), b: css('b'), c: css('c') }
 const drawn = []
-for (const layout of ['a', 'b', 'c']) {
+for (const [layout, own] of Object.entries(layouts)) {
   mkdirSync(join(out, layout), { recursive: true })
-  writeFileSync(join(out, layout, 'style.css'), css('core') + css(layout))
+  writeFileSync(join(out, layout, 'style.css'), shared + own)
   const all = layout === 'a' ? { ...states, ...extra } : states
   for (const [name, state] of Object.entries(all)) {
     writeFileSync(join(out, layout, `${name}.html`), page(layout, name, state, ['style.css']))
