@@ -113,10 +113,11 @@ impl<'w> Coco<'w> {
             return Ok(());
         };
         for text in &choice.texts {
-            if !self
-                .written
-                .insert(hashed(&[&picture.to_le_bytes(), text.text.as_bytes()]))
-            {
+            if !self.written.insert(hashed(&[
+                &picture.to_le_bytes(),
+                text.from.name().as_bytes(),
+                text.text.as_bytes(),
+            ])) {
                 continue;
             }
             let own = row.fields.get("id").and_then(Value::as_u64);
