@@ -7,9 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-use sha2::{Digest, Sha256};
-
-use super::row::ScoredText;
+use super::row::{ScoredText, hashed};
 use super::web_text::prepared;
 use crate::models::MatchScore;
 
@@ -58,13 +56,9 @@ impl Memory {
     }
 }
 
-/// Half of a hash of a picture and a text as it is compared, which is enough to tell pairs apart.
+/// A picture and a text as it is compared.
 fn pair(picture: &[u8; 32], text: &str) -> u128 {
-    let mut hash = Sha256::new();
-    hash.update(picture);
-    hash.update(prepared(text));
-    let hash: [u8; 32] = hash.finalize().into();
-    hash[..16].iter().fold(0, |half, byte| half << 8 | u128::from(*byte))
+    hashed(&[picture, prepared(text).as_bytes()])
 }
 
 /// A map that lets go of what came first.

@@ -134,7 +134,7 @@ impl Row {
     }
 }
 
-/// Half of a hash, which is enough to tell apart what is in a file.
+/// Half of a hash, which is enough to tell apart what is in a file, or in memory.
 pub fn hashed(parts: &[&[u8]]) -> u128 {
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));

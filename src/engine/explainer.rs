@@ -83,10 +83,9 @@ impl Explainer {
             prompt => Instruction::Raw(prompt.to_owned()),
         };
         let looked = attention(&model, picture, &instruction, answer_ids)?;
-        let explained = guarded(tracing::Span::current, || {
+        guarded(tracing::Span::current, || {
             Ok(explained(&model.processor.text, &looked, answer_ids).map_err(GenerationError::from)?)
-        })?;
-        Ok(explained)
+        })
     }
 }
 
@@ -116,6 +115,7 @@ fn explained(
     answer_ids: &[u32],
 ) -> candle_core::Result<Explanation> {
     let (_, rows, columns) = looked.maps.dims3()?;
+    let maps = looked.maps.flatten(1, D::Minus1)?;
     let mut stream = processor.stream();
     let mut tokens = Vec::with_capacity(answer_ids.len());
     for (index, id) in answer_ids.iter().enumerate() {
@@ -129,7 +129,7 @@ fn explained(
                 .into_iter()
                 .map(|other| (text_of(processor, before, other), probabilities[other as usize]))
                 .collect(),
-            map: row(&looked.maps.flatten(1, D::Minus1)?, index)?,
+            map: row(&maps, index)?,
         });
     }
     if let Some(last) = tokens.last_mut() {

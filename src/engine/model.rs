@@ -66,7 +66,7 @@ pub trait Model: Looks {
     /// One more token in each row, and the logits behind, as much of them as each needs.
     fn decode(&mut self, rows: &mut [&mut Self::Sequence], tokens: &[u32], needs: &[Needs]) -> Result<Vec<RowLogits>>;
     /// What is told of a prompt's ids: what stands in front of the answer.
-    fn told_prompt(&self, ids: Vec<u32>) -> Vec<u32> {
+    fn told_prompt<'a>(&'a self, ids: &'a [u32]) -> &'a [u32] {
         ids
     }
     /// The blocks that an answer of so many rows takes at most, from a prompt to its longest.
@@ -314,8 +314,8 @@ impl Model for BlipModel<'_> {
         Ok(self.blip.decode(&mut self.cache, rows, tokens, needs)?)
     }
 
-    fn told_prompt(&self, ids: Vec<u32>) -> Vec<u32> {
-        self.blip.ids_before_answer(&ids).to_vec()
+    fn told_prompt<'a>(&'a self, ids: &'a [u32]) -> &'a [u32] {
+        self.blip.ids_before_answer(ids)
     }
 
     fn most_blocks(&self, _: usize, beginning: &Beginning, rows: usize) -> usize {

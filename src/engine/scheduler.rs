@@ -67,6 +67,15 @@ pub struct Prompts<'p> {
     pub room_for_turns: &'p (dyn Fn(usize) -> usize + Sync),
 }
 
+impl<'p> Prompts<'p> {
+    fn writer(&self) -> PromptWriter<'p> {
+        PromptWriter {
+            processor: self.processor,
+            is_demo: self.is_demo,
+        }
+    }
+}
+
 /// What goes on in the model's thread.
 pub struct Scheduler<'p, M: Model> {
     model: M,
@@ -165,12 +174,8 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
     #[must_use]
     pub fn warm(mut self, pictures: Box<dyn Iterator<Item = Picture> + Send>) -> Self {
         self.warming = Warming::of(pictures);
-        let writer = PromptWriter {
-            processor: self.prompts.processor,
-            is_demo: self.prompts.is_demo,
-        };
         // Without one, pictures are encoded and not read.
-        self.any_prompt = writer.write(&Instruction::Raw("a".into()), 0).ok();
+        self.any_prompt = self.prompts.writer().write(&Instruction::Raw("a".into()), 0).ok();
         self
     }
 
@@ -305,7 +310,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
     fn start(&mut self, mut request: Request<'p, M>) {
         let started = Event::Started {
             prompt: request.prompt.text.clone(),
-            prompt_tokens: self.model.told_prompt(request.prompt.ids.clone()).len(),
+            prompt_tokens: self.model.told_prompt(&request.prompt.ids).len(),
             num_beams: request.job.submission.options.num_beams,
         };
         if request.job.send(started) {
@@ -339,12 +344,8 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
 
     fn prepare(&self, job: &Job) -> Step<Prepared> {
         let submission = &job.submission;
-        let writer = PromptWriter {
-            processor: self.prompts.processor,
-            is_demo: self.prompts.is_demo,
-        };
         let room = (self.prompts.room_for_turns)(submission.options.max_new_tokens);
-        let prompt = writer.write(&submission.instruction, room)?;
+        let prompt = self.prompts.writer().write(&submission.instruction, room)?;
         let options = GenerationOptions {
             stop_strings: stop_strings(&submission.stop_strings, self.prompts.processor),
             ..submission.options.clone()
@@ -452,7 +453,7 @@ impl<'p, M: Model + Send> Scheduler<'p, M> {
                     if let Some(mut request) = self.remove(number) {
                         self.health.succeeded();
                         let mut summary = request.summary(self.prompts.processor);
-                        summary.prompt_ids = self.model.told_prompt(summary.prompt_ids);
+                        summary.prompt_ids = self.model.told_prompt(&summary.prompt_ids).to_vec();
                         request.log_end(summary.finish_reason.name());
                         request.end(Event::Done(summary));
                     }

@@ -274,15 +274,18 @@ impl Known {
 }
 
 impl InFlightAnswer {
-    /// Cancels it; what has come of it stays.
+    /// Cancels it and those beside it; what has come of them stays.
     pub fn cancel(&self) {
         self.cancelled.cancel();
+        self.beside.iter().for_each(|other| other.cancel());
     }
 
-    /// Returns when it has ended.
+    /// Returns when it has ended, and those beside it.
     pub async fn ended(self: &Arc<Self>) {
-        let mut events = std::pin::pin!(self.follow(0));
-        while events.next().await.is_some() {}
+        for answer in std::iter::once(self).chain(&self.beside) {
+            let mut events = std::pin::pin!(answer.follow(0));
+            while events.next().await.is_some() {}
+        }
     }
 
     /// Whether nothing comes of it any more.
@@ -405,7 +408,6 @@ impl Task {
         let mut queued = Duration::ZERO;
         let mut generated_tokens = 0;
         let mut grace = self.grace.min(UNBEGUN_GRACE);
-        let mut has_begun = false;
         let mut deadline = asked + self.wait_time;
         let in_flight = Arc::clone(&self.in_flight);
         loop {
@@ -417,7 +419,7 @@ impl Task {
                 () = in_flight.ending.cancelled() => {
                     return Ok(self.cut_off(FinishReason::Interrupted, generated_tokens));
                 }
-                () = in_flight.draining.cancelled(), if !has_begun => return Err(Error::Ending),
+                () = in_flight.draining.cancelled(), if self.begun.is_none() => return Err(Error::Ending),
                 event = events.recv() => match event {
                     Some(engine::Event::Queued { position, expected }) => in_flight.push(EventKind::Queued {
                         position,
@@ -425,7 +427,6 @@ impl Task {
                     }),
                     Some(engine::Event::Loading) => in_flight.push(EventKind::Loading),
                     Some(engine::Event::Started { prompt, prompt_tokens, num_beams }) => {
-                        has_begun = true;
                         self.begun = Some(Instant::now());
                         self.prompt_tokens = prompt_tokens;
                         deadline = Instant::now() + self.answer_time;
@@ -464,7 +465,7 @@ impl Task {
                         return Ok(self.cut_off(FinishReason::Interrupted, generated_tokens));
                     }
                     if Instant::now() >= deadline {
-                        return Err(self.too_late(has_begun));
+                        return Err(self.too_late(self.begun.is_some()));
                     }
                 }
             }
@@ -490,7 +491,6 @@ impl Task {
 
     /// The end of an answer that did not come to its own. How long its parts took only the model would know.
     fn cut_off(&self, finish_reason: FinishReason, generated_tokens: usize) -> Completion {
-        let milliseconds = |time: Duration| time.as_micros() as f64 / 1e3;
         let waited = self.begun.map(|begun| begun - self.asked);
         Completion {
             finish_reason,
@@ -578,6 +578,11 @@ impl From<generation::FinishReason> for FinishReason {
     }
 }
 
+/// Whole microseconds, which JSON gives back as they were.
+fn milliseconds(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1e3
+}
+
 fn timings(summary: &engine::Summary, queued: Duration) -> Timings {
     let engine::Timings {
         image,
@@ -588,8 +593,7 @@ fn timings(summary: &engine::Summary, queued: Duration) -> Timings {
     // The first token is the prompt's.
     let further = summary.generated_tokens.saturating_sub(1).max(1);
     Timings {
-        // Whole microseconds, which JSON gives back as they were.
-        queued: queued.as_micros() as f64 / 1e3,
+        queued: milliseconds(queued),
         image,
         prefill,
         decode,

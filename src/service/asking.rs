@@ -216,7 +216,18 @@ impl Service {
         self.check_owner(visitor, id).await?;
         if let Some(answer) = self.answers.latest(id) {
             answer.cancel();
-            answer.beside.iter().for_each(|other| other.cancel());
+        }
+        Ok(())
+    }
+
+    /// The same; the answer has ended when this returns.
+    ///
+    /// # Errors
+    /// The conversation is not his.
+    pub async fn stop(&self, visitor: &Visitor, id: &ConversationId) -> Result<()> {
+        self.cancel(visitor, id).await?;
+        if let Some(answer) = self.answers.latest(id) {
+            answer.ended().await;
         }
         Ok(())
     }

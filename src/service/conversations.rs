@@ -73,12 +73,7 @@ impl Service {
     /// # Errors
     /// It is not his, or the disk refuses.
     pub async fn remove(&self, visitor: &Visitor, id: &ConversationId) -> Result<()> {
-        self.cancel(visitor, id).await?;
-        if let Ok(answer) = self.latest_answer(visitor, id).await {
-            for answer in std::iter::once(&answer).chain(&answer.beside) {
-                answer.ended().await;
-            }
-        }
+        self.stop(visitor, id).await?;
         Ok(self.store.remove(id).await?)
     }
 

@@ -91,12 +91,17 @@ fn whoever_asks_about_an_example_first_finds_its_picture_encoded() {
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    let (status, conversation) = call(&server, "example", &json!({"index": 0}));
-    assert_eq!(status, 200, "{conversation}");
-    let id = conversation["id"].as_str().expect("it has one");
-    assert!(ask(&server, &question(id, 3)).count() > 1);
+    ask_about_an_example(&server);
     assert!(said(&format!("{} 1", of("glimpse_cache_hits_total"))));
     assert!(!said(&of("glimpse_cache_misses_total")));
+}
+
+/// Opens the first example, and has a question about it answered.
+fn ask_about_an_example(server: &Server) {
+    let (status, conversation) = call(server, "example", &json!({"index": 0}));
+    assert_eq!(status, 200, "{conversation}");
+    let id = conversation["id"].as_str().expect("it has one");
+    assert!(ask(server, &question(id, 3)).count() > 1);
 }
 
 /// What /metrics says of a cache of the only model; 0 where nothing was said of it yet.
@@ -118,10 +123,7 @@ fn and_the_language_model_has_read_it() {
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    let (status, conversation) = call(&server, "example", &json!({"index": 0}));
-    assert_eq!(status, 200, "{conversation}");
-    let id = conversation["id"].as_str().expect("it has one");
-    assert!(ask(&server, &question(id, 3)).count() > 1);
+    ask_about_an_example(&server);
     assert_eq!(of_cache(&server, "glimpse_cache_hits_total", "prefix"), 1.0);
     assert_eq!(of_cache(&server, "glimpse_cache_misses_total", "prefix"), 0.0);
 }

@@ -2,7 +2,8 @@
 
 use leptos::prelude::*;
 
-use super::icon::{CLOSE, WARNING, icon, quiet_face};
+use super::icon::{CLOSE, WARNING, icon};
+use super::tool::tool;
 use crate::app::state::State;
 
 #[component]
@@ -13,13 +14,7 @@ pub fn Alert(state: State) -> impl IntoView {
                 <div class="alert">
                     <i inner_html=icon(WARNING)></i>
                     <p role="alert">{sentence}</p>
-                    <button
-                        type="button"
-                        class="tool"
-                        title="Dismiss"
-                        on:click=move |_| state.alert.set(None)
-                        inner_html=quiet_face(CLOSE, "Dismiss")
-                    ></button>
+                    {tool(CLOSE, "Dismiss", move |_| state.alert.set(None))}
                 </div>
             }
         })

@@ -4,7 +4,8 @@ use leptos::either::{Either, EitherOf3};
 use leptos::ev;
 use leptos::prelude::*;
 
-use super::icon::{CLOSE, EDIT, HISTORY, PIN, REMOVE, icon, quiet_face};
+use super::icon::{EDIT, HISTORY, PIN, REMOVE, icon, quiet_face};
+use super::tool::{drawer_head, tool};
 use crate::api::{Base, ConversationEntry, ConversationId};
 use crate::app::actions::{load_history, open_conversation, pin, remove, rename};
 use crate::app::browser::{focus, popover, time};
@@ -47,17 +48,7 @@ pub fn History(state: State) -> impl IntoView {
             aria-labelledby="history-title"
             on:toggle=toggled
         >
-            <div class="drawer-head">
-                <h2 id="history-title">"History"</h2>
-                <button
-                    type="button"
-                    class="tool"
-                    title="Close"
-                    popovertarget=PANEL
-                    popovertargetaction="hide"
-                    inner_html=quiet_face(CLOSE, "Close")
-                ></button>
-            </div>
+            {drawer_head(PANEL, "History")}
             <div class="search">
                 <input
                     type="search"
@@ -158,20 +149,8 @@ fn Kept(state: State, entry: ConversationEntry) -> impl IntoView {
                 on:click=move |_| pin(state, pinned.clone(), !is_pinned)
                 inner_html=quiet_face(PIN, label)
             ></button>
-            <button
-                type="button"
-                class="tool"
-                title="Rename"
-                on:click=move |_| doing.set(Some(Doing::Rename(renamed.clone())))
-                inner_html=quiet_face(EDIT, "Rename")
-            ></button>
-            <button
-                type="button"
-                class="tool"
-                title="Delete"
-                on:click=move |_| doing.set(Some(Doing::Remove(id.clone())))
-                inner_html=quiet_face(REMOVE, "Delete")
-            ></button>
+            {tool(EDIT, "Rename", move |_| doing.set(Some(Doing::Rename(renamed.clone()))))}
+            {tool(REMOVE, "Delete", move |_| doing.set(Some(Doing::Remove(id.clone()))))}
         </span>
     }
 }

@@ -2,7 +2,8 @@
 
 use leptos::prelude::*;
 
-use super::icon::{CLOSE, quiet_face};
+use super::icon::CLOSE;
+use super::tool::tool;
 use crate::api::{ExplainedWord, OtherWord};
 use crate::app::state::State;
 
@@ -43,13 +44,7 @@ pub fn Looked(state: State) -> impl IntoView {
                 <div class="looked-head">
                     <strong>"Where it looked"</strong>
                     <p class="legend"><span>"less"</span><span class="scale"></span><span>"more"</span></p>
-                    <button
-                        type="button"
-                        class="tool"
-                        title="Hide the map"
-                        on:click=move |_| looked.close()
-                        inner_html=quiet_face(CLOSE, "Hide the map")
-                    ></button>
+                    {tool(CLOSE, "Hide the map", move |_| looked.close())}
                 </div>
                 <div class="words" role="group" aria-label="Words">
                     <button

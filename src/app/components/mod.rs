@@ -19,6 +19,7 @@ mod picture;
 mod settings;
 mod text_box;
 mod texts;
+mod tool;
 mod transcript;
 mod turn;
 mod welcome;

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::bounded::{self, is_packed};
-use super::{PictureSource, ReadOptions, Sample, Take, unpacked_name};
+use super::{PictureSource, ReadOptions, Sample, Take, fields_beside, unpacked_name};
 use crate::capfilt::CapfiltError;
 use crate::capfilt::row::Row;
 use crate::processor::file_names::is_picture_ending;
@@ -197,13 +197,9 @@ impl Group {
                 self.text.get_or_insert(String::from_utf8_lossy(&text).into_owned());
             }
             "json" if size <= MOST_TEXT => {
-                self.fields = serde_json::from_slice(&self.whole_part(entry)).unwrap_or_else(|error| {
-                    if !self.is_again {
-                        let name = format!("{}.{ending}", self.key);
-                        tracing::warn!("{name} of a shard is left out, since it is no JSON object: {error}");
-                    }
-                    Map::new()
-                });
+                let text = self.whole_part(entry);
+                let name = || format!("{}.{ending} of a shard", self.key);
+                self.fields = fields_beside(&text, name, self.is_again);
             }
             _ => {}
         }

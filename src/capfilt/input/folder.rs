@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::{PictureSource, ReadOptions, Sample, Take};
+use super::{PictureSource, ReadOptions, Sample, Take, fields_beside};
 use crate::capfilt::CapfiltError;
 use crate::capfilt::row::Row;
 use crate::processor::file_names::{is_named_as_picture, is_passed_over};
@@ -97,12 +97,7 @@ fn described(path: &Path, options: &ReadOptions) -> Map<String, Value> {
     let Some(text) = read_text(&path) else {
         return Map::new();
     };
-    serde_json::from_str(&text).unwrap_or_else(|error| {
-        if !options.is_again {
-            tracing::warn!("{} is left out, since it is no JSON object: {error}", path.display());
-        }
-        Map::new()
-    })
+    fields_beside(text.as_bytes(), || path.display().to_string(), options.is_again)
 }
 
 /// A text without the line's end that editors put there.

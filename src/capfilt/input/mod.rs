@@ -94,6 +94,17 @@ pub struct ReadOptions {
     pub is_again: bool,
 }
 
+/// The fields that a `.json` beside a picture has. One that is no JSON object is left out, and told of by its
+/// name the first time.
+fn fields_beside(text: &[u8], name: impl FnOnce() -> String, is_again: bool) -> Map<String, Value> {
+    serde_json::from_slice(text).unwrap_or_else(|error| {
+        if !is_again {
+            tracing::warn!("{} is left out, since it is no JSON object: {error}", name());
+        }
+        Map::new()
+    })
+}
+
 /// Takes a sample, and how far the reader is, of [`Unit::extent`]; says whether there should be more.
 pub type Take<'t> = dyn FnMut(Sample, u64) -> ControlFlow<()> + 't;
 

@@ -277,9 +277,7 @@ impl Form {
             settings: Default::default(),
         };
         let answer = functions::begin_answer(service, visitor, request).await?;
-        for answer in std::iter::once(&answer).chain(&answer.beside) {
-            answer.ended().await;
-        }
+        answer.ended().await;
         Ok(id)
     }
 }

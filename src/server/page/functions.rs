@@ -219,14 +219,7 @@ pub async fn cancel(id: ConversationId) -> Result<(), ApiError> {
 /// # Errors
 /// As [`cancel`].
 pub async fn stop(service: &Service, visitor: &Visitor, id: &ConversationId) -> Result<(), Error> {
-    let id = parse(id)?;
-    service.cancel(visitor, &id).await?;
-    if let Ok(answer) = service.latest_answer(visitor, &id).await {
-        for answer in std::iter::once(&answer).chain(&answer.beside) {
-            answer.ended().await;
-        }
-    }
-    Ok(())
+    service.stop(visitor, &parse(id)?).await
 }
 
 /// As the button "Where it looked" asks.

@@ -12,7 +12,8 @@ use leptos::html::Div;
 use leptos::prelude::*;
 
 use self::panel::Panel;
-use super::icon::{CLOSE, SETTINGS, face, quiet_face};
+use super::icon::{SETTINGS, face};
+use super::tool::drawer_head;
 use crate::api::{Fields, is_setting};
 use crate::app::browser::form_fields::Control;
 use crate::app::browser::{focus, storage};
@@ -77,17 +78,7 @@ pub fn Settings(state: State, is_open: RwSignal<bool>) -> impl IntoView {
             on:toggle=toggled
             on:input=changed
         >
-            <div class="drawer-head">
-                <h2 id="settings-title">"Settings"</h2>
-                <button
-                    type="button"
-                    class="tool"
-                    title="Close"
-                    popovertarget="settings"
-                    popovertargetaction="hide"
-                    inner_html=quiet_face(CLOSE, "Close")
-                ></button>
-            </div>
+            {drawer_head("settings", "Settings")}
             <div class="drawer-body"><Panel settings models=state.models/></div>
             <div class="drawer-foot" hidden=move || state.models.offers().matching>
                 <p class="hint">"Kept in this browser."</p>
