@@ -102,6 +102,10 @@ bench: build $(PYTHON) ## time Glimpse beside transformers (20 GB of memory, 15 
 bench-gradio: build $(GRADIO) ## a crowd at Glimpse and at a Gradio demo of the demo model, in turns (a quarter of an hour)
 	@$(GRADIO) benches/crowd.py
 
+.PHONY: bench-page
+bench-page: build $(GRADIO) ## how heavy the page is and how soon one can type, beside a Gradio page in the same browser (a minute)
+	@node benches/page.mjs --python $(GRADIO) --results benches/results/page.md
+
 $(GRADIO): benches/requirements-gradio.txt
 	@echo "==> Python with Gradio and transformers (about 3 minutes, 6 GB)"
 	@python3 -m venv .venv-gradio

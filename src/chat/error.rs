@@ -198,6 +198,7 @@ pub enum Missing {
     Conversation,
     Example,
     Answer,
+    Turn,
     Picture,
     /// A model that is asked by name.
     Model,
@@ -213,6 +214,7 @@ impl std::fmt::Display for Missing {
             Self::Conversation => "conversation",
             Self::Example => "example",
             Self::Answer => "answer",
+            Self::Turn => "question",
             Self::Picture => "picture",
             Self::Model => "model",
             Self::Explanation => "answer's tokens",

@@ -16,7 +16,7 @@ mod settings;
 mod visitor;
 
 pub use conversation::{
-    Answer, AnswerState, Conversation, ConversationEntry, FinishReason, PictureInfo, TextScore, Timings, Turn,
+    Answer, AnswerState, Conversation, ConversationEntry, FinishReason, PictureInfo, Place, TextScore, Timings, Turn,
 };
 pub use error::{Error, Missing, PictureLimit};
 pub use event::{Completion, Event, EventKind};

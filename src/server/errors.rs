@@ -238,6 +238,7 @@ fn missing(what: Missing) -> &'static str {
         }
         Missing::Example => "There is no such example. Choose one that is shown.",
         Missing::Answer => "No answer is being given in this conversation. Load the page again.",
+        Missing::Turn => "That question is not in this conversation any more. Load the page again.",
         Missing::Picture => "This picture is not there any more. Put it in again.",
         Missing::Model => "There is no such model here, or not any more. Choose another one.",
         Missing::Explanation => {

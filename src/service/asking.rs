@@ -7,8 +7,8 @@ use super::answers::{Asked, InFlightAnswer};
 use super::errors::internal;
 use super::{Result, Service};
 use crate::chat::{
-    Answer, AnswerId, AnswerState, Conversation, ConversationId, Error, FinishReason, Missing, RequestId, Settings,
-    Turn, TurnId, Visitor,
+    Answer, AnswerId, AnswerState, Conversation, ConversationId, Error, FinishReason, Missing, Place, RequestId,
+    Settings, Turn, TurnId, Visitor,
 };
 use crate::engine::{ClientKey, Engine, Events, Instruction, Purpose, Submission};
 use crate::generation::{GenerationOptions, OptionsError};
@@ -24,6 +24,9 @@ pub struct Request {
     /// left out.
     pub texts: Vec<String>,
     pub settings: Settings,
+    /// Another answer to a question has that one's in the place of the question and texts that are given here;
+    /// where it is to be longer, the settings and the model too are those of the answer.
+    pub place: Place,
     /// The models that are asked, by name: none is the first of the server, two are compared.
     pub models: Vec<String>,
 }
@@ -46,7 +49,10 @@ impl Service {
         request: Request,
         called: impl Fn(&'static str) -> String + Send,
     ) -> Result<Arc<InFlightAnswer>> {
-        let asked = self.begin_answer(visitor, request, called).await;
+        let asked = match self.filled_in(visitor, request).await {
+            Ok(request) => self.begin_answer(visitor, request, called).await,
+            Err(error) => Err(error),
+        };
         if let Err(error) = &asked {
             self.activity().refused(error);
         }
@@ -78,16 +84,11 @@ impl Service {
         let context_turns = self.context_turns(&request.settings).map_err(refuse)?;
         let stop_strings = checked_stop_strings(&request.settings)?;
         let conversation = self.conversation(visitor, &request.conversation).await?;
+        let earlier = conversation.path_to(parent(&conversation, &request.place)?);
         let mut asked = Vec::new();
         for engine in engines {
             let model = engine.description().name.clone();
-            let instruction = self.instruction(
-                &conversation,
-                &model,
-                question.clone(),
-                &request.settings,
-                context_turns,
-            )?;
+            let instruction = self.instruction(&earlier, &model, question.clone(), &request.settings, context_turns)?;
             let how = (options.clone(), stop_strings.clone());
             let (events, at) = self.submit(visitor, &conversation, engine, instruction, how).await?;
             // Where a later one does not take it, the events are dropped, and nobody was asked.
@@ -97,7 +98,8 @@ impl Service {
                 at,
             });
         }
-        self.begin_turn(conversation, question.unwrap_or_default(), asked).await
+        self.begin_turn(&conversation, request.place, question.unwrap_or_default(), asked)
+            .await
     }
 
     /// Has texts compared with a picture. Nothing is generated, so that no setting counts.
@@ -117,7 +119,8 @@ impl Service {
             let answer = Answer::begun_scores(engine.description().name.clone());
             asked.push(Asked { answer, events, at });
         }
-        self.begin_turn(conversation, texts.join("\n"), asked).await
+        self.begin_turn(&conversation, request.place, texts.join("\n"), asked)
+            .await
     }
 
     /// Puts something about a conversation's picture to a model; with it, how an answer is generated, and the
@@ -145,19 +148,25 @@ impl Service {
         Ok((engine.submit(submission)?, at))
     }
 
-    /// Keeps a turn whose answers are on their way, and brings them to their end.
+    /// Keeps answers that are on their way, of a turn of their own or of one that is there, and brings them to
+    /// their end.
     async fn begin_turn(
         &self,
-        conversation: Conversation,
+        conversation: &Conversation,
+        place: Place,
         question: String,
         asked: Vec<Asked>,
     ) -> Result<Arc<InFlightAnswer>> {
-        let turn = Turn {
-            id: TurnId::random(),
-            parent: conversation.turns.last().map(|turn| turn.id.clone()),
-            question,
-            answers: asked.iter().map(|asked| asked.answer.clone()).collect(),
+        let begun = match place {
+            Place::Again(turn) => Begun::Answer(turn),
+            place => Begun::Turn(Turn {
+                id: TurnId::random(),
+                parent: parent(conversation, &place)?.cloned(),
+                question,
+                answers: asked.iter().map(|asked| asked.answer.clone()).collect(),
+            }),
         };
+        let conversation = conversation.id.clone();
         let (store, answers) = (Arc::clone(&self.store), Arc::clone(&self.answers));
         // In a task of its own: whoever asks may go at any moment, and a turn that is kept must
         // have somebody who brings it to its end.
@@ -166,10 +175,19 @@ impl Service {
             // The process does not end between the two.
             let _counted = counted;
             // Where it cannot be kept, the events are dropped, and nothing was asked.
-            store.begin_turn(&conversation.id, &turn).await?;
-            answers
-                .begin(&conversation.id, &turn.id, asked)
-                .ok_or_else(Error::internal)
+            let turn = match begun {
+                Begun::Turn(turn) => {
+                    store.begin_turn(&conversation, &turn).await?;
+                    turn.id
+                }
+                Begun::Answer(turn) => {
+                    for asked in &asked {
+                        store.begin_answer(&turn, &asked.answer).await?;
+                    }
+                    turn
+                }
+            };
+            answers.begin(&conversation, &turn, asked).ok_or_else(Error::internal)
         }));
         begun.await.map_err(|error| internal(&error))?
     }
@@ -232,6 +250,58 @@ impl Service {
         Ok(())
     }
 
+    /// A request with what is known of the turn or the answer that it is about.
+    ///
+    /// # Errors
+    /// There is none such in this visitor's conversation, it cannot be longer, or two models are named.
+    async fn filled_in(&self, visitor: &Visitor, request: Request) -> Result<Request> {
+        match &request.place {
+            Place::Last | Place::After(_) => Ok(request),
+            Place::Again(turn) => {
+                let conversation = self.conversation(visitor, &request.conversation).await?;
+                let turn = turn_of(&conversation, turn)?.clone();
+                again(request, &turn)
+            }
+            Place::Longer(answer) => {
+                let conversation = self.conversation(visitor, &request.conversation).await?;
+                let mut turns = conversation.turns.iter();
+                let found = turns.find_map(|turn| Some((turn, turn.answers.iter().find(|other| other.id == *answer)?)));
+                let (turn, answer) = found.ok_or(Error::NotFound { what: Missing::Answer })?;
+                let settings = self.longer(answer)?;
+                let request = Request {
+                    settings,
+                    models: vec![answer.model.clone()],
+                    place: Place::Again(turn.id.clone()),
+                    ..request
+                };
+                again(request, turn)
+            }
+        }
+    }
+
+    /// The settings by which an answer that was cut off at its length comes again, and goes on.
+    fn longer(&self, answer: &Answer) -> Result<Settings> {
+        let most = self.limits.max_new_tokens;
+        let had = answer
+            .settings
+            .max_new_tokens
+            .map_or(self.usual_new_tokens(), |tokens| tokens as usize);
+        let detail = match answer.state {
+            AnswerState::Done(FinishReason::Length) if had < most => {
+                return Ok(Settings {
+                    max_new_tokens: Some((2 * had).min(most) as f64),
+                    seed: answer.seed.map(|seed| seed as f64),
+                    ..answer.settings.clone()
+                });
+            }
+            AnswerState::Done(FinishReason::Length) => {
+                format!("An answer has {most} tokens at most, and this one has them. Ask on.")
+            }
+            _ => "This answer came to its own end. Ask on.".to_owned(),
+        };
+        Err(Error::BadRequest { detail })
+    }
+
     /// The engines of the models that are named.
     fn asked_engines(&self, names: &[String]) -> Result<Vec<&Arc<dyn Engine>>> {
         let Some(last) = names.last() else {
@@ -249,7 +319,7 @@ impl Service {
     /// What the model is to do with the picture.
     fn instruction(
         &self,
-        conversation: &Conversation,
+        earlier: &[&Turn],
         model: &str,
         question: Option<String>,
         settings: &Settings,
@@ -275,11 +345,7 @@ impl Service {
             (Some(question), None) if raw => Ok(Instruction::Raw(question)),
             (Some(question), None) => Ok(Instruction::Question {
                 question,
-                earlier: conversation
-                    .turns
-                    .iter()
-                    .filter_map(|turn| exchange(turn, model))
-                    .collect(),
+                earlier: earlier.iter().filter_map(|turn| exchange(turn, model)).collect(),
                 context_turns,
             }),
         }
@@ -320,6 +386,54 @@ impl Service {
         }
         Ok(Some(question.to_owned()))
     }
+}
+
+/// What is kept anew when something was asked.
+enum Begun {
+    Turn(Turn),
+    /// An answer to this turn.
+    Answer(TurnId),
+}
+
+/// The turn that what is asked follows.
+///
+/// # Errors
+/// The conversation has no such turn.
+fn parent<'a>(conversation: &'a Conversation, place: &'a Place) -> Result<Option<&'a TurnId>> {
+    match place {
+        Place::Last | Place::Longer(_) => Ok(conversation.turns.last().map(|turn| &turn.id)),
+        Place::After(parent) => {
+            let found = parent.as_ref().map(|turn| turn_of(conversation, turn)).transpose()?;
+            Ok(found.map(|turn| &turn.id))
+        }
+        Place::Again(turn) => Ok(turn_of(conversation, turn)?.parent.as_ref()),
+    }
+}
+
+fn turn_of<'a>(conversation: &'a Conversation, id: &TurnId) -> Result<&'a Turn> {
+    let found = conversation.turns.iter().find(|turn| turn.id == *id);
+    found.ok_or(Error::NotFound { what: Missing::Turn })
+}
+
+/// A request for another answer to what was asked in a turn.
+fn again(request: Request, turn: &Turn) -> Result<Request> {
+    if request.models.len() > 1 {
+        let detail = "Another answer is one model's. Name one.".to_owned();
+        return Err(Error::BadRequest { detail });
+    }
+    let are_texts = turn.answers.iter().any(|answer| answer.scores.is_some());
+    let (question, texts) = match are_texts {
+        true => (None, turn.question.lines().map(str::to_owned).collect()),
+        false => (
+            Some(turn.question.clone()).filter(|question| !question.is_empty()),
+            Vec::new(),
+        ),
+    };
+    Ok(Request {
+        question,
+        texts,
+        ..request
+    })
 }
 
 /// Whether these models compare pictures with texts.

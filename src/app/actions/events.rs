@@ -116,7 +116,7 @@ fn apply(
         }
         AnswerEvent::Token { text } => {
             answer.push_str(&text);
-            turn.answer.set(answer.clone());
+            show(turn, answer, false);
             progress(working(turn, 1));
         }
         AnswerEvent::Score(score) => {
@@ -148,6 +148,7 @@ fn apply(
             seed,
             ..
         } => {
+            show(turn, answer, true);
             turn.prompt.set(Some(prompt));
             turn.further_answers.set(further_answers);
             turn.seed.set(seed);
@@ -168,6 +169,17 @@ fn apply(
         AnswerEvent::Error { error } => return Some(End::Failed(error)),
     }
     None
+}
+
+/// Shows what has come of an answer; what is shown already and begins so stays until there is more.
+fn show(turn: &LiveTurn, answer: &str, is_whole: bool) {
+    let is_shown = |shown: &String| match is_whole {
+        true => shown == answer,
+        false => shown.starts_with(answer),
+    };
+    if !turn.answer.with_untracked(is_shown) {
+        turn.answer.set(answer.to_owned());
+    }
 }
 
 /// Where somebody who waits stands, and for how long that may be.

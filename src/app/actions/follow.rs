@@ -32,8 +32,8 @@ const LOST: &str = "Connection lost, trying again";
 
 /// Takes up the answer that was coming when the page was loaded.
 pub fn take_up(state: State) {
-    let last = state.conversation.turns.with_untracked(|turns| turns.last().cloned());
-    for turn in last.iter().flat_map(LiveTurn::all) {
+    let turns = state.conversation.all.get_untracked();
+    for turn in turns.iter().flat_map(LiveTurn::all) {
         if untrack(|| turn.is_answering_itself()) {
             take_up_turn(state, turn.clone());
         }
@@ -182,9 +182,9 @@ pub async fn catch_up(state: State, conversation: &ConversationId) {
 }
 
 fn is_answering(conversation: &Conversation) -> bool {
-    let last = conversation.turns.last();
-    let mut all = last
-        .into_iter()
+    let mut all = conversation
+        .turns
+        .iter()
         .flat_map(|turn| std::iter::once(turn).chain(&turn.compared));
     all.any(|turn| turn.state == TurnState::Answering)
 }

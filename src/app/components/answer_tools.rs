@@ -6,8 +6,9 @@ use leptos::either::Either;
 use leptos::prelude::*;
 
 use super::about_model::{short_name, without_owner};
-use super::icon::{COPIED, COPY, INFO, LOOK, icon, quiet_face};
-use crate::app::actions::explain;
+use super::icon::{COPIED, COPY, INFO, LOOK, RETRY, icon, quiet_face};
+use super::tool::tool;
+use crate::app::actions::{ask_again, explain, go_on};
 use crate::app::browser::clipboard_and_drag::copy;
 use crate::app::state::{LiveTurn, State};
 
@@ -21,11 +22,24 @@ pub fn AnswerTools(state: State, turn: LiveTurn) -> impl IntoView {
         let turn = turn.clone();
         move || turn.can_be_explained()
     };
-    let tools = turn.clone();
+    let (tools, again, cut_off) = (turn.clone(), turn.clone(), turn.clone());
+    let of_turn = state.conversation.turn_of(&turn);
+    let is_alone = of_turn.is_some_and(|turn| turn.beside.is_empty());
+    let continued = {
+        let turn = turn.clone();
+        move || {
+            (is_alone && turn.is_cut_off()).then(|| {
+            let cut_off = cut_off.clone();
+            view! { <button type="button" class="again" on:click=move |_| go_on(state, &cut_off)>"Continue"</button> }
+        })
+        }
+    };
     view! {
         <div class="foot">
             <div class="actions" role="group" aria-label="Answer tools">
+                {continued}
                 {move || has_words().then(|| view! { <WordTools state turn=tools.clone()/> })}
+                {is_alone.then(|| view! { <span class="retry">{tool(RETRY, "Try again", move |_| ask_again(state, &again))}</span> })}
             </div>
             <Details state turn/>
         </div>

@@ -3,6 +3,7 @@
 use leptos::html::Div;
 use leptos::prelude::*;
 
+use super::suggestions::Suggestions;
 use super::turn::TurnArticle;
 use crate::app::state::{LiveTurn, State};
 
@@ -39,6 +40,10 @@ pub fn Transcript(state: State) -> impl IntoView {
                 <For each=move || state.conversation.turns.get() key=|turn: &LiveTurn| turn.key let(turn)>
                     <TurnArticle state turn/>
                 </For>
+                // Behind the last answer that came to its end.
+                <Show when=move || state.conversation.has_turns() && !state.conversation.is_answering()>
+                    <Suggestions state/>
+                </Show>
             </div>
         </div>
     }

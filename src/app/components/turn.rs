@@ -5,6 +5,8 @@ use leptos::prelude::*;
 
 use super::about_model::{short_name, without_owner};
 use super::answer_tools::{AnswerTools, seconds};
+use super::asked::Asked;
+use super::attempts::Attempts;
 use super::icon::MARK;
 use super::matches::Matches;
 use crate::api::{FinishReason, TurnState};
@@ -21,28 +23,15 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
         let turn = turn.clone();
         move || turn.is_answering()
     };
-    let id = turn.element_id();
-    let name = id.clone();
-    let is_caption = turn.question.is_empty();
-    let asked = {
-        let (prompt, question) = (turn.prompt.clone(), turn.question.clone());
-        let texts = turn.scores.as_ref().map(|_| question.lines().count());
-        move || match prompt.get() {
-            _ if texts == Some(1) => "Match a text".to_owned(),
-            _ if texts.is_some() => format!("Match {} texts", texts.unwrap_or_default()),
-            Some(prefix) if is_caption && !prefix.is_empty() => format!("Describe the picture: {prefix} …"),
-            _ if is_caption => "Describe the picture".to_owned(),
-            _ => question.clone(),
-        }
-    };
+    let name = turn.element_id();
     view! {
         <article class="turn" aria-busy=busy aria-labelledby=name>
-            <p class="asked" id=id class:caption=is_caption dir="auto">{asked}</p>
+            <Asked state turn=turn.clone()/>
             {match turn.beside.is_empty() {
                 true => Either::Left(view! {
                     <div class="reply" class:busy=is_busy>
                         <div inner_html=MARK></div>
-                        <div class="said-back"><Answer state turn/></div>
+                        <div class="said-back"><Attempts state turn/></div>
                     </div>
                 }),
                 false => Either::Right(view! { <Compared state turn/> }),
@@ -63,7 +52,7 @@ fn Compared(state: State, turn: LiveTurn) -> impl IntoView {
 
 /// What a model answered.
 #[component]
-fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
+pub fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
     let tools = turn.clone();
     let LiveTurn {
         question,
@@ -105,11 +94,11 @@ fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
         view! { <Matches texts scores is_coming/> }
     });
     let again = {
-        let outcome = outcome.clone();
+        let (outcome, turn) = (outcome.clone(), tools.clone());
         move || {
             outcome
                 .with(has_no_end)
-                .then(|| view! { <AskAgain state question=question.clone() is_comparing/> })
+                .then(|| view! { <AskAgain state turn=turn.clone()/> })
         }
     };
     let said = {
@@ -184,9 +173,10 @@ fn has_no_end(state: &TurnState) -> bool {
 
 /// The way out of an answer that broke off.
 #[component]
-fn AskAgain(state: State, question: String, is_comparing: bool) -> impl IntoView {
-    let is_caption = question.is_empty();
-    let click = move |_| ask_again(state, question.clone(), is_comparing);
+fn AskAgain(state: State, turn: LiveTurn) -> impl IntoView {
+    let is_comparing = turn.scores.is_some();
+    let is_caption = turn.question.is_empty();
+    let click = move |_| ask_again(state, &turn);
     // The model that is chosen by now may be for something else.
     let is_offered = move || {
         let offers = state.models.offers();

@@ -4,8 +4,8 @@ use leptos::either::Either;
 use leptos::prelude::*;
 
 use super::about_model::AboutModel;
+use super::suggestions::Suggestions;
 use crate::api::Offers;
-use crate::app::actions::{ask_again, describe};
 use crate::app::state::State;
 
 fn title(offers: Offers) -> &'static str {
@@ -24,13 +24,6 @@ fn introduction(offers: Offers) -> &'static str {
         _ => "Put one in, then ask what you\u{2019}d like to know. Or have it described.",
     }
 }
-
-/// Questions that go with any picture.
-const QUESTIONS: [&str; 3] = [
-    "What is in the picture?",
-    "How many things are there?",
-    "What is on the left?",
-];
 
 #[component]
 pub fn Welcome(state: State, is_begun: Memo<bool>) -> impl IntoView {
@@ -51,20 +44,10 @@ pub fn Welcome(state: State, is_begun: Memo<bool>) -> impl IntoView {
 #[component]
 fn Start(state: State) -> impl IntoView {
     let offers = move || state.models.offers();
-    let question = move |question: &'static str| {
-        view! {
-            <button type="button" on:click=move |_| ask_again(state, question.to_owned(), false)>{question}</button>
-        }
-    };
     view! {
         <div class="start">
             <h2>{move || if offers().matching { "What might it show?" } else { "What would you like to know?" }}</h2>
-            <div class="suggestions">
-                <Show when=move || offers().captions>
-                    <button type="button" on:click=move |_| describe(state)>"Describe the picture"</button>
-                </Show>
-                <Show when=move || offers().questions>{QUESTIONS.map(question).collect_view()}</Show>
-            </div>
+            <Suggestions state/>
         </div>
     }
 }

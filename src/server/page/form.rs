@@ -273,6 +273,7 @@ impl Form {
             texts,
             model: self.model.clone(),
             compare_with: self.compare_with.clone(),
+            place: None,
             fields: self.settings.clone(),
             settings: Default::default(),
         };

@@ -11,7 +11,7 @@ use leptos_axum::ResponseOptions;
 use super::form::FailedForm;
 use super::{answer_stream, conversions, examples, settings};
 use crate::api::{self, AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState, SettingsPanel};
-use crate::chat::{self, Error, Missing, RequestId, Visitor};
+use crate::chat::{self, Error, Missing, Place, RequestId, Visitor};
 use crate::server::body::{self, BodyError};
 use crate::server::errors;
 use crate::server::ops::metrics::count_error;
@@ -170,6 +170,7 @@ pub async fn begin_answer(
         question: request.question,
         texts: request.texts,
         settings,
+        place: request.place.map_or(Ok(Place::Last), TryInto::try_into)?,
         models: request.model.into_iter().chain(request.compare_with).collect(),
     };
     service.ask(visitor, request, called).await

@@ -1,0 +1,100 @@
+//! What was asked in a turn, and asking something else in its place.
+
+use leptos::ev;
+use leptos::html::Textarea;
+use leptos::prelude::*;
+
+use super::icon::EDIT;
+use super::leaf::leaf;
+use super::tool::tool;
+use crate::app::actions::ask_instead;
+use crate::app::state::{LiveTurn, State};
+
+#[component]
+pub fn Asked(state: State, turn: LiveTurn) -> impl IntoView {
+    let is_edited = RwSignal::new(false);
+    let id = turn.element_id();
+    let is_caption = turn.question.is_empty();
+    let is_question = !is_caption && turn.scores.is_none();
+    let asked = asked(&turn);
+    let branches = branches(state, &turn);
+    let edited = turn.clone();
+    view! {
+        <p class="asked" id=id class:caption=is_caption dir="auto" hidden=move || is_edited.get()>{asked}</p>
+        {move || is_edited.get().then(|| view! { <Edit state turn=edited.clone() is_edited/> })}
+        {(is_question || branches.is_some()).then(|| view! {
+            <div class="asked-tools" hidden=move || is_edited.get()>
+                {branches}
+                {is_question.then(|| tool(EDIT, "Edit", move |_| is_edited.set(true)))}
+            </div>
+        })}
+    }
+}
+
+/// What stands for the question, as it is known.
+fn asked(turn: &LiveTurn) -> impl Fn() -> String + use<> {
+    let (prompt, question) = (turn.prompt.clone(), turn.question.clone());
+    let texts = turn.scores.as_ref().map(|_| question.lines().count());
+    let is_caption = question.is_empty();
+    move || match prompt.get() {
+        _ if texts == Some(1) => "Match a text".to_owned(),
+        _ if texts.is_some() => format!("Match {} texts", texts.unwrap_or_default()),
+        Some(prefix) if is_caption && !prefix.is_empty() => format!("Describe the picture: {prefix} …"),
+        _ if is_caption => "Describe the picture".to_owned(),
+        _ => question.clone(),
+    }
+}
+
+/// Leafs through what was asked in this place, where that is more than one thing.
+fn branches(state: State, turn: &LiveTurn) -> Option<impl IntoView + use<>> {
+    let branches = state.conversation.branches(turn);
+    let place = branches.iter().position(|branch| branch.key == turn.key)?;
+    let count = branches.len();
+    let at = RwSignal::new(place);
+    Effect::new(move |_| {
+        let now = at.get();
+        if now != place {
+            state.conversation.show_branch(&branches[now]);
+        }
+    });
+    (count > 1).then(|| leaf(at, count, "question"))
+}
+
+/// The question, to be changed.
+#[component]
+fn Edit(state: State, turn: LiveTurn, is_edited: RwSignal<bool>) -> impl IntoView {
+    let field = NodeRef::<Textarea>::new();
+    let question = turn.question.clone();
+    Effect::new(move || {
+        if let Some(field) = field.get() {
+            field.set_value(&question);
+            let _ = field.focus();
+        }
+    });
+    let turn = StoredValue::new(turn);
+    let ask = move || {
+        let text = field.get_untracked().map(|field| field.value()).unwrap_or_default();
+        let text = text.trim();
+        if !text.is_empty() && !untrack(|| state.conversation.is_answering()) {
+            ask_instead(state, &turn.get_value(), text.to_owned());
+        }
+    };
+    let key = move |event: ev::KeyboardEvent| match event.key().as_str() {
+        "Enter" if !event.shift_key() && !event.is_composing() => {
+            event.prevent_default();
+            ask();
+        }
+        "Escape" => {
+            event.stop_propagation();
+            is_edited.set(false);
+        }
+        _ => {}
+    };
+    view! {
+        <div class="edit">
+            <textarea rows="2" aria-label="Edited question" dir="auto" autocomplete="off" node_ref=field on:keydown=key></textarea>
+            <button type="button" disabled=move || state.conversation.is_answering() on:click=move |_| ask()>"Ask"</button>
+            <button type="button" on:click=move |_| is_edited.set(false)>"Cancel"</button>
+        </div>
+    }
+}

@@ -1,0 +1,45 @@
+//! What might be asked next: what goes with the model, and was not asked yet.
+
+use leptos::prelude::*;
+
+use crate::app::actions::{ask_text, describe};
+use crate::app::state::State;
+
+/// Questions that go with any picture.
+const QUESTIONS: [&str; 6] = [
+    "What is in the picture?",
+    "How many things are there?",
+    "What is on the left?",
+    "What is on the right?",
+    "What is in the middle?",
+    "What colors are there?",
+];
+
+/// As many of them are offered at a time.
+const MOST: usize = 3;
+
+#[component]
+pub fn Suggestions(state: State) -> impl IntoView {
+    let offered = move || {
+        let offers = state.models.offers();
+        let asked = state.conversation.turns.get();
+        let is_new = |question: &str| !asked.iter().any(|turn| turn.question == question);
+        let caption = (offers.captions && is_new("")).then_some("");
+        let questions = QUESTIONS.into_iter().filter(|_| offers.questions);
+        let questions = questions.filter(|question| is_new(question)).take(MOST);
+        let button = |question: &'static str| {
+            let ask = move |_| match question {
+                "" => describe(state),
+                question => ask_text(state, question.to_owned()),
+            };
+            let words = if question.is_empty() {
+                "Describe the picture"
+            } else {
+                question
+            };
+            view! { <button type="button" on:click=ask>{words}</button> }
+        };
+        caption.into_iter().chain(questions).map(button).collect_view()
+    };
+    view! { <div class="suggestions" role="group" aria-label="Suggestions">{offered}</div> }
+}
