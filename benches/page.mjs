@@ -6,7 +6,7 @@
 // The two take turns, each run in a new browser profile. Ready is when the box for the question is there and the
 // page listens. The time of a token includes the request by which the test lets it come, so it is an upper bound.
 
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -148,7 +148,8 @@ async function shown(browser) {
 }
 
 try {
-  const browser = await chromium.launch()
+  const executablePath = execFileSync(join(root, 'scripts/browser.sh'), { encoding: 'utf8' }).trim()
+  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
   const [ours, theirs] = [await glimpse(), await gradio()]
   const [times, others] = [[], []]
   let light, heavy

@@ -20,14 +20,16 @@ pub fn Asked(state: State, turn: LiveTurn) -> impl IntoView {
     let branches = branches(state, &turn);
     let edited = turn.clone();
     view! {
-        <p class="asked" id=id class:caption=is_caption dir="auto" hidden=move || is_edited.get()>{asked}</p>
+        <div class="asked-line" hidden=move || is_edited.get()>
+            <p class="asked" id=id class:caption=is_caption dir="auto">{asked}</p>
+            {(is_question || branches.is_some()).then(|| view! {
+                <div class="asked-tools">
+                    {branches}
+                    {is_question.then(|| tool(EDIT, "Edit", move |_| is_edited.set(true)))}
+                </div>
+            })}
+        </div>
         {move || is_edited.get().then(|| view! { <Edit state turn=edited.clone() is_edited/> })}
-        {(is_question || branches.is_some()).then(|| view! {
-            <div class="asked-tools" hidden=move || is_edited.get()>
-                {branches}
-                {is_question.then(|| tool(EDIT, "Edit", move |_| is_edited.set(true)))}
-            </div>
-        })}
     }
 }
 

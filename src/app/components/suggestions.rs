@@ -15,8 +15,9 @@ const QUESTIONS: [&str; 6] = [
     "What colors are there?",
 ];
 
-/// As many of them are offered at a time.
-const MOST: usize = 3;
+/// As many are offered at a time: behind an answer fewer, since that is to be read.
+const AT_FIRST: usize = 4;
+const BEHIND_AN_ANSWER: usize = 3;
 
 #[component]
 pub fn Suggestions(state: State) -> impl IntoView {
@@ -26,7 +27,7 @@ pub fn Suggestions(state: State) -> impl IntoView {
         let is_new = |question: &str| !asked.iter().any(|turn| turn.question == question);
         let caption = (offers.captions && is_new("")).then_some("");
         let questions = QUESTIONS.into_iter().filter(|_| offers.questions);
-        let questions = questions.filter(|question| is_new(question)).take(MOST);
+        let questions = questions.filter(|question| is_new(question));
         let button = |question: &'static str| {
             let ask = move |_| match question {
                 "" => describe(state),
@@ -39,7 +40,13 @@ pub fn Suggestions(state: State) -> impl IntoView {
             };
             view! { <button type="button" on:click=ask>{words}</button> }
         };
-        caption.into_iter().chain(questions).map(button).collect_view()
+        let most = if asked.is_empty() { AT_FIRST } else { BEHIND_AN_ANSWER };
+        caption
+            .into_iter()
+            .chain(questions)
+            .take(most)
+            .map(button)
+            .collect_view()
     };
     view! { <div class="suggestions" role="group" aria-label="Suggestions">{offered}</div> }
 }
