@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use super::answers::{Asked, InFlightAnswer};
 use super::errors::internal;
+use super::errors::refused_setting;
 use super::{Result, Service};
 use crate::chat::{
-    Answer, AnswerId, AnswerState, Conversation, ConversationId, Error, FinishReason, Missing, Place, RequestId,
-    Settings, Turn, TurnId, Visitor,
+    Answer, AnswerId, AnswerState, Conversation, ConversationId, Detail, Error, FinishReason, Missing, Place,
+    RequestId, Settings, Turn, TurnId, Visitor,
 };
 use crate::engine::{ClientKey, Engine, Events, Instruction, Purpose, Submission};
 use crate::generation::{GenerationOptions, OptionsError};
@@ -78,7 +79,7 @@ impl Service {
         let question = self.checked_question(request.question)?;
         let refuse = |error: OptionsError| Error::SettingRefused {
             flag: self.flag_of(&error).map(str::to_owned),
-            detail: error.sentence(&called),
+            detail: refused_setting(&error, &called),
         };
         let options = self.options(&request.settings).map_err(refuse)?;
         let context_turns = self.context_turns(&request.settings).map_err(refuse)?;
@@ -286,7 +287,7 @@ impl Service {
             .settings
             .max_new_tokens
             .map_or(self.usual_new_tokens(), |tokens| tokens as usize);
-        let detail = match answer.state {
+        let ended = match answer.state {
             AnswerState::Done(FinishReason::Length) if had < most => {
                 return Ok(Settings {
                     max_new_tokens: Some((2 * had).min(most) as f64),
@@ -295,11 +296,12 @@ impl Service {
                 });
             }
             AnswerState::Done(FinishReason::Length) => {
-                format!("An answer has {most} tokens at most, and this one has them. Ask on.")
+                let text = format!("An answer has {most} tokens at most, and this one has them. Ask on.");
+                Detail::new("longest_answer", text, [("limit", most.to_string())])
             }
-            _ => "This answer came to its own end. Ask on.".to_owned(),
+            _ => Detail::new("whole_answer", "This answer came to its own end. Ask on.", []),
         };
-        Err(Error::BadRequest { detail })
+        Err(Error::BadRequest { detail: ended })
     }
 
     /// The engines of the models that are named.
@@ -308,7 +310,8 @@ impl Service {
             return Ok(vec![self.engines.first()]);
         };
         if names.len() > MOST_MODELS || names[..names.len() - 1].contains(last) {
-            let detail = format!("A question is put to {MOST_MODELS} different models at most. Name others.");
+            let text = format!("A question is put to {MOST_MODELS} different models at most. Name others.");
+            let detail = Detail::new("many_models", text, [("limit", MOST_MODELS.to_string())]);
             return Err(Error::BadRequest { detail });
         }
         let engine = |name: &String| self.engines.named(name);
@@ -325,19 +328,21 @@ impl Service {
         settings: &Settings,
         context_turns: Option<usize>,
     ) -> Result<Instruction> {
-        let contradiction = |detail: &str| {
+        let contradiction = |reason, text: &str| {
             Err(Error::SettingRefused {
-                detail: detail.to_owned(),
+                detail: Detail::new(reason, text, []),
                 flag: None,
             })
         };
         let raw = settings.raw == Some(true);
         match (question, settings.prefix.clone()) {
             (Some(_), Some(_)) => {
-                contradiction("prefix is how a caption begins, and there is a question. Leave one of them out.")
+                let text = "prefix is how a caption begins, and there is a question. Leave one of them out.";
+                contradiction("prefix_and_question", text)
             }
             (None, _) if raw => {
-                contradiction("raw sends a question as it is, and there is none. Add one, or leave raw out.")
+                let text = "raw sends a question as it is, and there is none. Add one, or leave raw out.";
+                contradiction("raw_without_question", text)
             }
             (None, prefix) => Ok(Instruction::Caption {
                 prefix: self.checked_question(prefix)?,
@@ -418,7 +423,7 @@ fn turn_of<'a>(conversation: &'a Conversation, id: &TurnId) -> Result<&'a Turn> 
 /// A request for another answer to what was asked in a turn.
 fn again(request: Request, turn: &Turn) -> Result<Request> {
     if request.models.len() > 1 {
-        let detail = "Another answer is one model's. Name one.".to_owned();
+        let detail = Detail::new("one_model", "Another answer is one model's. Name one.", []);
         return Err(Error::BadRequest { detail });
     }
     let are_texts = turn.answers.iter().any(|answer| answer.scores.is_some());
@@ -451,7 +456,10 @@ fn compares(engines: &[&Arc<dyn Engine>]) -> Result<bool> {
                 format!("{} {}", description.name, description.purpose.does())
             };
             let each = engines.iter().map(does).collect::<Vec<_>>().join(", and ");
-            let detail = format!("{each}: they cannot be asked the same. Choose two models that do the same.");
+            let text = format!("{each}: they cannot be asked the same. Choose two models that do the same.");
+            let names = engines.iter().map(|engine| engine.description().name.clone());
+            let models = names.collect::<Vec<_>>().join(", ");
+            let detail = Detail::new("models_differ", text, [("models", models)]);
             Err(Error::BadRequest { detail })
         }
     }
@@ -460,12 +468,14 @@ fn compares(engines: &[&Arc<dyn Engine>]) -> Result<bool> {
 /// Texts for a model that writes.
 fn compares_nothing(engine: &Arc<dyn Engine>) -> Error {
     let description = engine.description();
-    let detail = format!(
-        "{} {}, and compares no texts with pictures. Ask it something, or choose a model that compares.",
-        description.name,
-        description.purpose.does()
+    let (model, does) = (description.name.clone(), description.purpose.does());
+    let text = format!(
+        "{model} {does}, and compares no texts with pictures. Ask it something, or choose a model that compares."
     );
-    Error::QuestionRefused { detail }
+    let values = [("model", model), ("does", does.to_owned())];
+    Error::QuestionRefused {
+        detail: Detail::new("compares_nothing", text, values),
+    }
 }
 
 /// What was said in a turn, as far as the model is told: a question with a whole answer.
@@ -496,10 +506,15 @@ fn checked_stop_strings(settings: &Settings) -> Result<Vec<String>> {
     let strings = settings.stop_strings.clone().unwrap_or_default();
     let fits = |string: &String| (1..=MAX_STOP_STRING_BYTES).contains(&string.len());
     if strings.len() > MAX_STOP_STRINGS || !strings.iter().all(fits) {
+        let text = format!(
+            "Stop strings are at most {MAX_STOP_STRINGS}, of 1 to {MAX_STOP_STRING_BYTES} bytes each. Give fewer or shorter ones."
+        );
+        let values = [
+            ("count", MAX_STOP_STRINGS.to_string()),
+            ("bytes", MAX_STOP_STRING_BYTES.to_string()),
+        ];
         return Err(Error::SettingRefused {
-            detail: format!(
-                "Stop strings are at most {MAX_STOP_STRINGS}, of 1 to {MAX_STOP_STRING_BYTES} bytes each. Give fewer or shorter ones."
-            ),
+            detail: Detail::new("many_stop_strings", text, values),
             flag: None,
         });
     }

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use super::follow::{catch_up, follow};
-use crate::api::{self, ApiError, AskRequest, ConversationId, ErrorCode, PageLimits};
+use crate::api::{self, ApiError, AskRequest, ConversationId, ErrorCode, PageLimits, t, t_with};
 use crate::app::state::{Before, LiveTurn, NewQuestion, Place, State};
 
 /// Asks what stands in the question box, or in the boxes of texts where a model compares; says what is wrong
@@ -22,12 +22,15 @@ pub fn ask_draft(state: State) {
     let (length, most) = (text.chars().count(), state.limits.question_chars);
     if text.is_empty() {
         let sentence = match untrack(|| state.models.offers()).captions {
-            true => "Type a question, or press Describe for a caption.",
-            false => "Type a question.",
+            true => t("alert.no_question_nor_caption"),
+            false => t("alert.no_question"),
         };
         state.alert.set(Some(sentence.to_owned()));
     } else if length > most {
-        let sentence = format!("The question has {length} characters; at most {most} are allowed.");
+        let sentence = t_with(
+            "alert.long_question",
+            &[("chars", &length.to_string()), ("limit", &most.to_string())],
+        );
         state.alert.set(Some(sentence));
     } else {
         ask(state, NewQuestion::new(text.to_owned(), true));
@@ -39,14 +42,18 @@ fn wrong_texts(texts: &[String], limits: PageLimits) -> Option<String> {
     let (count, most) = (texts.len(), limits.question_chars);
     let mut lengths = texts.iter().map(|text| text.chars().count()).enumerate();
     match lengths.find(|(_, length)| *length > most) {
-        _ if count == 0 => Some("Type a text to compare the picture with.".to_owned()),
-        _ if count > limits.texts => Some(format!(
-            "There are {count} texts; at most {} are compared at once. Remove some.",
-            limits.texts
+        _ if count == 0 => Some(t("alert.no_texts").to_owned()),
+        _ if count > limits.texts => Some(t_with(
+            "alert.many_texts",
+            &[("count", &count.to_string()), ("limit", &limits.texts.to_string())],
         )),
-        Some((index, length)) => Some(format!(
-            "Text {} has {length} characters; at most {most} are allowed.",
-            index + 1
+        Some((index, length)) => Some(t_with(
+            "alert.long_text",
+            &[
+                ("number", &(index + 1).to_string()),
+                ("chars", &length.to_string()),
+                ("limit", &most.to_string()),
+            ],
         )),
         None => None,
     }
@@ -100,7 +107,7 @@ pub fn ask(state: State, asked: NewQuestion) {
     state.alert.set(None);
     let Some(conversation) = state.conversation.id.get_untracked() else {
         let refusal = state.opening.refusal.get_value();
-        let none = || "Choose a picture first, or try an example.".to_owned();
+        let none = || t("alert.no_picture").to_owned();
         return state.alert.set(Some(refusal.unwrap_or_else(none)));
     };
     if asked.is_draft {

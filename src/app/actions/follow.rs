@@ -8,7 +8,7 @@ use leptos::server_fn::codec::ByteStream;
 use leptos::task::spawn_local;
 
 use super::events::{End, read};
-use crate::api::{self, ApiError, Conversation, ConversationId, ErrorCode, PageState, TurnState};
+use crate::api::{self, ApiError, Conversation, ConversationId, ErrorCode, PageState, TurnState, t};
 use crate::app::browser::time;
 use crate::app::state::{FocusQuestion, LiveTurn, State};
 
@@ -26,9 +26,6 @@ const TRY_TAKES: Duration = Duration::from_secs(20);
 /// How long a look at what the server knows may take, while the visitor waits to be told that his
 /// question did not arrive.
 const LOOK_TAKES: Duration = Duration::from_secs(5);
-
-/// Said while a lost connection is tried again.
-const LOST: &str = "Connection lost, trying again";
 
 /// Takes up the answer that was coming when the page was loaded.
 pub fn take_up(state: State) {
@@ -63,7 +60,7 @@ pub async fn follow(state: State, conversation: ConversationId, turn: LiveTurn, 
                 break;
             }
             End::Lost => {
-                state.progress.set(Some(LOST.to_owned()));
+                state.progress.set(Some(t("progress.lost").to_owned()));
                 time::sleep_or_wake(FIRST_WAIT).await;
                 match reconnect(state, &conversation, &turn).await {
                     Some(again) => stream = again,
@@ -132,7 +129,7 @@ async fn reconnect(state: State, conversation: &ConversationId, turn: &LiveTurn)
             fail(state, turn, last);
         }
         if !is_given_up {
-            state.progress.set(Some(LOST.to_owned()));
+            state.progress.set(Some(t("progress.lost").to_owned()));
         }
         time::sleep_or_wake(wait).await;
         // The page shows something else, or the visitor has asked on.
@@ -190,8 +187,5 @@ fn is_answering(conversation: &Conversation) -> bool {
 }
 
 fn unreachable() -> ApiError {
-    ApiError::new(
-        ErrorCode::Unreachable,
-        "The connection was lost before the answer was complete; try again.",
-    )
+    ApiError::new(ErrorCode::Unreachable, t("alert.lost"))
 }

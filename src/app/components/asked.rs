@@ -7,6 +7,7 @@ use leptos::prelude::*;
 use super::icon::EDIT;
 use super::leaf::leaf;
 use super::tool::tool;
+use crate::api::{t, t_count, t_with};
 use crate::app::actions::ask_instead;
 use crate::app::state::{LiveTurn, State};
 
@@ -25,7 +26,7 @@ pub fn Asked(state: State, turn: LiveTurn) -> impl IntoView {
             {(is_question || branches.is_some()).then(|| view! {
                 <div class="asked-tools">
                     {branches}
-                    {is_question.then(|| tool(EDIT, "Edit", move |_| is_edited.set(true)))}
+                    {is_question.then(|| tool(EDIT, t("question.edit"), move |_| is_edited.set(true)))}
                 </div>
             })}
         </div>
@@ -39,10 +40,11 @@ fn asked(turn: &LiveTurn) -> impl Fn() -> String + use<> {
     let texts = turn.scores.as_ref().map(|_| question.lines().count());
     let is_caption = question.is_empty();
     move || match prompt.get() {
-        _ if texts == Some(1) => "Match a text".to_owned(),
-        _ if texts.is_some() => format!("Match {} texts", texts.unwrap_or_default()),
-        Some(prefix) if is_caption && !prefix.is_empty() => format!("Describe the picture: {prefix} …"),
-        _ if is_caption => "Describe the picture".to_owned(),
+        _ if texts.is_some() => t_count("match_texts", texts.unwrap_or_default(), &[]),
+        Some(prefix) if is_caption && !prefix.is_empty() => {
+            t_with("conversation.describe_from", &[("prefix", &prefix)])
+        }
+        _ if is_caption => t("conversation.describe").to_owned(),
         _ => question.clone(),
     }
 }
@@ -59,7 +61,7 @@ fn branches(state: State, turn: &LiveTurn) -> Option<impl IntoView + use<>> {
             state.conversation.show_branch(&branches[now]);
         }
     });
-    (count > 1).then(|| leaf(at, count, "question"))
+    (count > 1).then(|| leaf(at, count, t("question.previous"), t("question.next")))
 }
 
 /// The question, to be changed.
@@ -94,9 +96,9 @@ fn Edit(state: State, turn: LiveTurn, is_edited: RwSignal<bool>) -> impl IntoVie
     };
     view! {
         <div class="edit">
-            <textarea rows="2" aria-label="Edited question" dir="auto" autocomplete="off" node_ref=field on:keydown=key></textarea>
-            <button type="button" disabled=move || state.conversation.is_answering() on:click=move |_| ask()>"Ask"</button>
-            <button type="button" on:click=move |_| is_edited.set(false)>"Cancel"</button>
+            <textarea rows="2" aria-label=t("question.edited") dir="auto" autocomplete="off" node_ref=field on:keydown=key></textarea>
+            <button type="button" disabled=move || state.conversation.is_answering() on:click=move |_| ask()>{t("ask")}</button>
+            <button type="button" on:click=move |_| is_edited.set(false)>{t("question.cancel")}</button>
         </div>
     }
 }

@@ -16,7 +16,7 @@ use super::picture::Picture;
 use super::settings::Settings;
 use super::transcript::Transcript;
 use super::welcome::Welcome;
-use crate::api::{self, Base, PageState};
+use crate::api::{self, Base, PageState, t};
 use crate::app::actions::{arrive, travel};
 use crate::app::browser::{self, history};
 use crate::app::state::State;
@@ -98,7 +98,7 @@ fn OutOfOrder(message: String) -> impl IntoView {
             <h1>"Glimpse"</h1>
             <p role="alert">{message}</p>
             <form method="get" action=Base::current().at("/")>
-                <button type="submit">"New conversation"</button>
+                <button type="submit">{t("conversation.new")}</button>
             </form>
         </main>
     }

@@ -2,10 +2,11 @@
 
 use leptos::prelude::*;
 
+use crate::api::t;
 use crate::app::actions::{ask_text, describe};
 use crate::app::state::State;
 
-/// Questions that go with any picture.
+/// Questions that go with any picture, in the language that models know.
 const QUESTIONS: [&str; 6] = [
     "What is in the picture?",
     "How many things are there?",
@@ -33,12 +34,11 @@ pub fn Suggestions(state: State) -> impl IntoView {
                 "" => describe(state),
                 question => ask_text(state, question.to_owned()),
             };
-            let words = if question.is_empty() {
-                "Describe the picture"
-            } else {
-                question
+            let (words, language) = match question {
+                "" => (t("conversation.describe"), None),
+                question => (question, Some("en")),
             };
-            view! { <button type="button" on:click=ask>{words}</button> }
+            view! { <button type="button" lang=language dir="auto" on:click=ask>{words}</button> }
         };
         let most = if asked.is_empty() { AT_FIRST } else { BEHIND_AN_ANSWER };
         caption
@@ -48,5 +48,5 @@ pub fn Suggestions(state: State) -> impl IntoView {
             .map(button)
             .collect_view()
     };
-    view! { <div class="suggestions" role="group" aria-label="Suggestions">{offered}</div> }
+    view! { <div class="suggestions" role="group" aria-label=t("suggestions")>{offered}</div> }
 }

@@ -5,6 +5,7 @@ use leptos::prelude::*;
 
 use super::suggestions::Suggestions;
 use super::turn::TurnArticle;
+use crate::api::t;
 use crate::app::state::{LiveTurn, State};
 
 /// The log is laid out from its end (see the style), so that the newest words
@@ -35,7 +36,7 @@ pub fn Transcript(state: State) -> impl IntoView {
         last
     });
     view! {
-        <div class="log" role="log" aria-label="Conversation" aria-live="off" tabindex="0" node_ref=log>
+        <div class="log" role="log" aria-label=t("conversation") aria-live="off" tabindex="0" node_ref=log>
             <div class="turns">
                 <For each=move || state.conversation.turns.get() key=|turn: &LiveTurn| turn.key let(turn)>
                     <TurnArticle state turn/>

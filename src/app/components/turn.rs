@@ -9,9 +9,9 @@ use super::asked::Asked;
 use super::attempts::Attempts;
 use super::icon::MARK;
 use super::matches::Matches;
-use crate::api::{FinishReason, TurnState};
+use crate::api::{FinishReason, TurnState, t, t_with};
 use crate::app::actions::ask_again;
-use crate::app::state::{ANSWERING, LiveTurn, State};
+use crate::app::state::{LiveTurn, State};
 
 #[component]
 pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
@@ -44,7 +44,7 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
 #[component]
 fn Compared(state: State, turn: LiveTurn) -> impl IntoView {
     let answers = turn.all().cloned().map(|answer| {
-        let label = format!("Answer of {}", without_owner(&answer.model));
+        let label = t_with("answer.of", &[("model", without_owner(&answer.model))]);
         view! { <section class="of-model" aria-label=label><Answer state turn=answer/></section> }
     });
     view! { <div class="compared">{answers.collect_view()}</div> }
@@ -122,7 +122,7 @@ pub fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
         {match bars {
             Some(bars) => Either::Left(bars),
             None => Either::Right(view! {
-                <p class="answer" class:coming=is_coming dir="auto" hidden=is_empty>{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
+                <p class="answer" class:coming=is_coming lang="en" dir="auto" hidden=is_empty>{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
             }),
         }}
         {waiting}
@@ -140,12 +140,12 @@ fn Waiting(state: State, beams: usize, is_empty: bool) -> impl IntoView {
         state
             .progress
             .get()
-            .filter(|progress| is_empty || progress != ANSWERING)
+            .filter(|progress| is_empty || progress != t("progress.answering"))
     };
     view! {
         <div class="waiting" aria-hidden="true" hidden=move || progress().is_none()>
             <p><strong>{progress}</strong></p>
-            {(is_empty && beams > 1).then(|| view! { <p><span>"The answer comes whole, when all beams are complete."</span></p> })}
+            {(is_empty && beams > 1).then(|| view! { <p><span>{t("answer.whole")}</span></p> })}
         </div>
     }
 }
@@ -154,8 +154,8 @@ fn Waiting(state: State, beams: usize, is_empty: bool) -> impl IntoView {
 fn further_list(answers: &[String]) -> impl IntoView + use<> {
     let items = answers.iter().map(|answer| answer.trim().to_owned());
     view! {
-        <ul class="further" aria-label="Further answers">
-            {items.map(|answer| view! { <li dir="auto">{answer}</li> }).collect_view()}
+        <ul class="further" aria-label=t("answer.further")>
+            {items.map(|answer| view! { <li lang="en" dir="auto">{answer}</li> }).collect_view()}
         </ul>
     }
 }
@@ -186,7 +186,11 @@ fn AskAgain(state: State, turn: LiveTurn) -> impl IntoView {
             (false, false) => offers.questions,
         }
     };
-    let label = if is_comparing { "Match again" } else { "Ask again" };
+    let label = if is_comparing {
+        t("answer.match_again")
+    } else {
+        t("answer.again")
+    };
     view! {
         <button
             type="button"
@@ -212,16 +216,13 @@ fn note(state: &TurnState, is_empty: bool, is_caption: bool) -> Option<String> {
         } => None,
         TurnState::Done {
             finish_reason: FinishReason::Cancelled,
-        } => Some("Stopped".to_owned()),
+        } => Some(t("answer.stopped").to_owned()),
         TurnState::Done {
             finish_reason: FinishReason::Interrupted,
-        } => Some(
-            "Interrupted: the server ended in the middle of this answer, or nobody was connected any more. Ask again."
-                .to_owned(),
-        ),
+        } => Some(t("answer.interrupted").to_owned()),
         TurnState::Done {
             finish_reason: FinishReason::Length,
-        } => Some("As long as allowed".to_owned()),
+        } => Some(t("answer.as_long").to_owned()),
         TurnState::Failed { error } => Some(error.message.clone()),
     }
 }
@@ -229,9 +230,9 @@ fn note(state: &TurnState, is_empty: bool, is_caption: bool) -> Option<String> {
 /// In the place of an answer without words.
 fn no_answer(is_caption: bool) -> &'static str {
     if is_caption {
-        "The model gave no answer. A question may help, or more Min new tokens in the settings."
+        t("answer.no_caption")
     } else {
-        "The model gave no answer. Another wording may help, more Min new tokens in the settings, or Describe."
+        t("answer.none")
     }
 }
 

@@ -5,23 +5,23 @@ use leptos::prelude::*;
 
 use super::about_model::AboutModel;
 use super::suggestions::Suggestions;
-use crate::api::Offers;
+use crate::api::{Offers, t};
 use crate::app::state::State;
 
 fn title(offers: Offers) -> &'static str {
     match offers {
-        Offers { matching: true, .. } => "Match texts with a picture",
-        Offers { questions: false, .. } => "Have a picture described",
-        _ => "Ask a picture anything",
+        Offers { matching: true, .. } => t("welcome.title_match"),
+        Offers { questions: false, .. } => t("welcome.title_describe"),
+        _ => t("welcome.title"),
     }
 }
 
 fn introduction(offers: Offers) -> &'static str {
     match offers {
-        Offers { matching: true, .. } => "Put one in, then see how well texts fit it.",
-        Offers { questions: false, .. } => "Put one in, and read what the model sees.",
-        Offers { captions: false, .. } => "Put one in, then ask what you\u{2019}d like to know.",
-        _ => "Put one in, then ask what you\u{2019}d like to know. Or have it described.",
+        Offers { matching: true, .. } => t("welcome.intro_match"),
+        Offers { questions: false, .. } => t("welcome.intro_describe"),
+        Offers { captions: false, .. } => t("welcome.intro_ask"),
+        _ => t("welcome.intro"),
     }
 }
 
@@ -46,7 +46,7 @@ fn Start(state: State) -> impl IntoView {
     let offers = move || state.models.offers();
     view! {
         <div class="start">
-            <h2>{move || if offers().matching { "What might it show?" } else { "What would you like to know?" }}</h2>
+            <h2>{move || if offers().matching { t("start.match") } else { t("start.ask") }}</h2>
             <Suggestions state/>
         </div>
     }

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::turn::LiveTurn;
-use crate::api::{Base, Conversation, ConversationId, TurnId};
+use crate::api::{Base, Conversation, ConversationId, TurnId, t};
 
 /// What was said about one picture.
 #[derive(Clone, Copy)]
@@ -89,7 +89,7 @@ impl ConversationState {
         self.id.set(Some(conversation.id));
         self.picture.set(Some(ShownPicture {
             url: Base::current().at(&conversation.picture.url),
-            alt: "The picture".to_owned(),
+            alt: t("picture.alt").to_owned(),
         }));
         let turns: Vec<LiveTurn> = conversation.turns.into_iter().map(LiveTurn::new).collect();
         let shown = path(&turns, turns.last());

@@ -56,9 +56,6 @@ pub struct State {
     pub models: ModelsState,
 }
 
-/// What goes on while words come: they say it themselves.
-pub const ANSWERING: &str = "Answering";
-
 /// Why the question box may want the focus.
 #[derive(Clone, Copy, PartialEq)]
 pub enum FocusQuestion {

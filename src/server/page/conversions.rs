@@ -1,7 +1,7 @@
 //! The words of [`chat`](crate::chat) in those that the page and its server exchange.
 
 use super::{heat_map, presets};
-use crate::api;
+use crate::api::{self, t};
 use crate::chat::{
     Answer, AnswerId, AnswerState, Conversation, ConversationEntry, Error, EventKind, ExplainedWord, Explanation,
     FinishReason, Missing, Other, Place, TextScore, Timings, Turn, TurnId,
@@ -139,7 +139,7 @@ impl From<Timings> for api::Timings {
 impl From<ConversationEntry> for api::ConversationEntry {
     fn from(entry: ConversationEntry) -> Self {
         let asked = entry.first_question.map(|question| match question.as_str() {
-            "" => "Describe the picture".to_owned(),
+            "" => t("conversation.describe").to_owned(),
             // Texts that were compared are one a line.
             _ => question.replace('\n', " \u{b7} "),
         });

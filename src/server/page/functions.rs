@@ -11,7 +11,7 @@ use leptos_axum::ResponseOptions;
 use super::form::FailedForm;
 use super::{answer_stream, conversions, examples, settings};
 use crate::api::{self, AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState, SettingsPanel};
-use crate::chat::{self, Error, Missing, Place, RequestId, Visitor};
+use crate::chat::{self, Detail, Error, Missing, Place, RequestId, Visitor};
 use crate::server::body::{self, BodyError};
 use crate::server::errors;
 use crate::server::ops::metrics::count_error;
@@ -92,13 +92,18 @@ pub async fn upload_picture(data: MultipartData) -> Result<Conversation, ApiErro
 
 fn no_picture() -> Error {
     Error::BadRequest {
-        detail: "The upload holds no picture. Choose one and try again.".into(),
+        detail: Detail::new(
+            "no_upload",
+            "The upload holds no picture. Choose one and try again.",
+            [],
+        ),
     }
 }
 
 fn broken_off(reason: &dyn std::fmt::Display) -> Error {
+    let text = format!("The upload broke off ({reason}). Try it again.");
     Error::BadRequest {
-        detail: format!("The upload broke off ({reason}). Try it again."),
+        detail: Detail::new("upload_broke_off", text, [("reason", reason.to_string())]),
     }
 }
 

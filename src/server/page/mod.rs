@@ -22,14 +22,18 @@ use leptos::prelude::{provide_context, use_context};
 use leptos_axum::ResponseOptions;
 
 use super::csp;
-use crate::api::Base;
+use crate::api::{Base, Language};
 use crate::service::Service;
 
 /// What a page, and a server function, finds in its context. A page gets its scripts allowed.
 pub fn provide_contexts(service: &Arc<Service>) {
     provide_context(Arc::clone(service));
-    let base = use_context::<Parts>().and_then(|request| request.extensions.get::<Base>().cloned());
+    let request = use_context::<Parts>();
+    let extensions = request.as_ref().map(|request| &request.extensions);
+    let base = extensions.and_then(|extensions| extensions.get::<Base>().cloned());
     provide_context(base.unwrap_or_default());
+    let language = extensions.and_then(|extensions| extensions.get::<Language>().copied());
+    provide_context(language.unwrap_or_default());
     if let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) {
         response.insert_header(header::CONTENT_SECURITY_POLICY, csp::with_scripts(&nonce));
     }
