@@ -21,6 +21,7 @@ mod history;
 mod hub;
 mod import_rules;
 mod instruct;
+mod languages;
 mod loading;
 mod ops;
 mod page_import_rules;
