@@ -11,6 +11,10 @@ pub struct Conversation {
     /// Who began it; nobody else may read it or ask in it.
     pub owner: VisitorId,
     pub picture: PictureInfo,
+    /// As its owner called it; otherwise `None`.
+    pub title: Option<String>,
+    /// In milliseconds since 1970.
+    pub created: i64,
     /// In the order in which they began.
     pub turns: Vec<Turn>,
 }
@@ -44,6 +48,15 @@ pub enum Place {
     Again(TurnId),
     /// This answer once more, with room for twice as many tokens: it begins as it did.
     Longer(AnswerId),
+}
+
+/// What of a conversation anybody may read who has an address of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shared {
+    /// With what was said until it was shared, and nothing that was said later.
+    pub conversation: Conversation,
+    /// When it was shared, in milliseconds since 1970.
+    pub created: i64,
 }
 
 /// A conversation in the list of a visitor's.
@@ -110,6 +123,8 @@ pub struct Answer {
     pub seed: Option<u64>,
     /// Of an answer that came to its own end.
     pub timings: Option<Timings>,
+    /// What the conversation's owner thinks of it, where he said so.
+    pub feedback: Option<Feedback>,
     pub state: AnswerState,
 }
 
@@ -127,6 +142,7 @@ impl Answer {
             scores: None,
             seed: None,
             timings: None,
+            feedback: None,
             state: AnswerState::Running,
         }
     }
@@ -138,6 +154,14 @@ impl Answer {
             ..Self::begun(model, Settings::default())
         }
     }
+}
+
+/// What somebody thinks of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feedback {
+    pub is_good: bool,
+    /// In his words.
+    pub note: Option<String>,
 }
 
 /// How well a text fits a picture; kept in this form.
@@ -192,10 +216,32 @@ pub struct Timings {
     pub total: f64,
 }
 
+impl Conversation {
+    /// What it is called: by its owner, or else by what was asked first; texts that were compared are one a line
+    /// there. `None` where a caption was asked for first, or nothing yet.
+    pub fn name(&self) -> Option<String> {
+        let asked = || Some(self.turns.first()?.question.replace('\n', " \u{b7} "));
+        let name = self.title.clone().or_else(asked);
+        name.filter(|name| !name.is_empty())
+    }
+}
+
 impl Turn {
     /// The answer that counts: the last that was asked for.
     pub fn answer(&self) -> Option<&Answer> {
         self.answers.last()
+    }
+
+    /// The last answer of each model, in the order in which they were first asked.
+    pub fn shown_answers(&self) -> Vec<&Answer> {
+        let mut shown: Vec<&Answer> = Vec::new();
+        for answer in &self.answers {
+            match shown.iter_mut().find(|other| other.model == answer.model) {
+                Some(earlier) => *earlier = answer,
+                None => shown.push(answer),
+            }
+        }
+        shown
     }
 }
 

@@ -260,6 +260,8 @@ pub enum Missing {
     Model,
     /// What an answer was made of, by which it could be explained.
     Explanation,
+    /// A conversation that was shared, at this address.
+    Share,
     /// The file of a conversation's picture, which somebody else has taken away.
     PictureFile,
 }
@@ -274,6 +276,7 @@ impl std::fmt::Display for Missing {
             Self::Picture => "picture",
             Self::Model => "model",
             Self::Explanation => "answer's tokens",
+            Self::Share => "shared conversation",
             Self::PictureFile => "picture's file",
         })
     }

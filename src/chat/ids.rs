@@ -1,6 +1,7 @@
 //! Ids: 128 random bits in hexadecimal, so that nobody can guess another visitor's.
 
 use rand::Rng;
+use sha2::{Digest, Sha256};
 
 /// A name of 32 hexadecimal digits.
 macro_rules! ids {
@@ -44,7 +45,21 @@ ids! {
     /// Names the preview of a conversation's picture, for whoever may see the conversation:
     /// browsers ask for pictures without saying who they are.
     PreviewKey;
+    /// Makes the address at which anybody may read what was said in a conversation. It is a secret of whoever
+    /// shares, and kept nowhere but as its [`key`](ShareId::key).
+    ShareId;
 }
+
+impl ShareId {
+    /// What is stored in its place.
+    pub fn key(&self) -> ShareKey {
+        ShareKey(Sha256::digest(self.0.as_bytes()).into())
+    }
+}
+
+/// The SHA-256 of a [`ShareId`], which cannot be had from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ShareKey(pub [u8; 32]);
 
 /// Names a picture by the SHA-256 of its size and pixels. It never leaves the server: it
 /// would tell who else has put that picture in.

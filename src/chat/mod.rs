@@ -16,12 +16,13 @@ mod settings;
 mod visitor;
 
 pub use conversation::{
-    Answer, AnswerState, Conversation, ConversationEntry, FinishReason, PictureInfo, Place, TextScore, Timings, Turn,
+    Answer, AnswerState, Conversation, ConversationEntry, Feedback, FinishReason, PictureInfo, Place, Shared, TextScore,
+    Timings, Turn,
 };
 pub use error::{Detail, Error, Missing, PictureLimit};
 pub use event::{Completion, Event, EventKind};
 pub use explanation::{ExplainedWord, Explanation, LookMap, Other};
-pub use ids::{AnswerId, ConversationId, PictureId, PreviewKey, TurnId};
+pub use ids::{AnswerId, ConversationId, PictureId, PreviewKey, ShareId, ShareKey, TurnId};
 pub use request_id::RequestId;
 pub use settings::{EarlyStopping, Never, Settings};
 pub use visitor::{Secret, Visitor, VisitorId};

@@ -75,6 +75,11 @@ fn file_bytes(pixels: u64) -> u64 {
 /// A picture in memory that is somebody else's.
 type Borrowed<'a> = ImageBuffer<Rgb<u8>, &'a [u8]>;
 
+/// The sides of the preview of a picture with these.
+pub fn sides(width: u32, height: u32) -> (u32, u32) {
+    scaled_sides(width as usize, height as usize, LONGEST_SIDE).unwrap_or((width, height))
+}
+
 /// The sides of a picture that is too large, with `longest` as the longer one.
 fn scaled_sides(width: usize, height: usize, longest: usize) -> Option<(u32, u32)> {
     let longer = width.max(height);

@@ -235,6 +235,7 @@ fn missing(what: Missing) -> &'static str {
         Missing::Picture => t("error.no_such_picture"),
         Missing::Model => t("error.no_model"),
         Missing::Explanation => t("error.no_explanation"),
+        Missing::Share => t("error.no_share"),
         Missing::PictureFile => t("error.no_picture_file"),
     }
 }
@@ -264,6 +265,14 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// One that is no person.
+    pub fn for_programs() -> Self {
+        Self {
+            accepts_html: false,
+            base: Base::default(),
+        }
+    }
+
     /// Of a request, by its parts.
     pub fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
         let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());

@@ -5,7 +5,8 @@
 //! budget and keeps; `conversations` finds what a visitor owns; `asking` makes a question a
 //! submission to the engine, with `settings` checked; `answers` has what outlives a request:
 //! answers that are being given, or were given a moment ago; `explaining` says why an
-//! answer is as it is; `memory` bounds what is held
+//! answer is as it is; `sharing` lets others read, and keeps what owners think of answers; `export` is
+//! the form in which what was said is taken elsewhere; `memory` bounds what is held
 //! for visitors, and `quotas` says who has had enough. `activity` counts what happens.
 
 mod activity;
@@ -13,15 +14,18 @@ mod answers;
 mod asking;
 mod blocking;
 mod conversations;
+pub mod date;
 mod errors;
 mod event_log;
 mod explaining;
+pub mod export;
 mod fetches;
 mod known_files;
 mod memory;
 mod pictures;
 mod quotas;
 mod settings;
+mod sharing;
 #[cfg(test)]
 mod tests;
 

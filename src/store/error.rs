@@ -26,6 +26,10 @@ pub enum StoreError {
     Folder { folder: String, reason: String },
     #[error("a newer Glimpse used it last, and this one does not know its database. Start that one again")]
     Newer,
+    #[error("an older Glimpse used it last. Serve it once with this one, which brings its database up to date")]
+    Older,
+    #[error("no conversations were kept in it yet")]
+    Nothing,
     /// What lies on the disk is not what was written.
     #[error("what is kept is damaged: {detail}")]
     Damaged { detail: String },

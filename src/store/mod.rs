@@ -15,11 +15,12 @@ use async_trait::async_trait;
 use tokio_util::bytes::Bytes;
 
 use crate::chat::{
-    Answer, Conversation, ConversationEntry, ConversationId, PictureId, PreviewKey, Turn, TurnId, VisitorId,
+    Answer, AnswerId, Conversation, ConversationEntry, ConversationId, Feedback, PictureId, PreviewKey, ShareKey,
+    Shared, Turn, TurnId, VisitorId,
 };
 
 pub use error::StoreError;
-pub use sqlite::SqliteStore;
+pub use sqlite::{Archive, RatedAnswer, SqliteStore};
 
 /// What keeps conversations. Every method is one step: it has happened or it has not, also
 /// where its future is dropped or the process is killed in the middle of it.
@@ -109,6 +110,48 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// There is none, or its answer is being given.
     async fn remove(&self, conversation: &ConversationId) -> Result<(), StoreError>;
+
+    /// Makes what was said in a conversation readable for whoever has the id of a key, up to a turn.
+    ///
+    /// # Errors
+    /// An answer of the conversation is being given, or there is no such conversation, or no such turn in it.
+    async fn share(&self, key: &ShareKey, conversation: &ConversationId, last: &TurnId) -> Result<(), StoreError>;
+
+    /// Makes a conversation readable for nobody but its owner.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    async fn unshare(&self, conversation: &ConversationId) -> Result<(), StoreError>;
+
+    /// By how many keys a conversation can be read.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    async fn shares(&self, conversation: &ConversationId) -> Result<usize, StoreError>;
+
+    /// What a key makes readable.
+    ///
+    /// # Errors
+    /// Nothing, or not any more.
+    async fn shared(&self, key: &ShareKey) -> Result<Shared, StoreError>;
+
+    /// The preview of its picture.
+    ///
+    /// # Errors
+    /// The same.
+    async fn shared_preview(&self, key: &ShareKey) -> Result<Bytes, StoreError>;
+
+    /// Keeps what a conversation's owner thinks of one of its answers, in the place of what he thought before, if
+    /// anything.
+    ///
+    /// # Errors
+    /// The conversation has no such answer.
+    async fn rate(
+        &self,
+        conversation: &ConversationId,
+        answer: &AnswerId,
+        feedback: Option<&Feedback>,
+    ) -> Result<(), StoreError>;
 
     /// Keeps what there is of an answer. Its end is on the disk when this returns, and stays:
     /// what comes late of an answer that has ended changes nothing.

@@ -231,6 +231,7 @@ fn turn(id: TurnId, parent: Option<TurnId>, older: OlderTurn) -> Turn {
         scores: None,
         seed: older.seed,
         timings: None,
+        feedback: None,
         state: state(older.state),
     };
     Turn {

@@ -3,16 +3,19 @@
 //!
 //! `open` connects, migrates and says of answers that were running that they were
 //! interrupted; `read` makes [`chat`](crate::chat)'s types of rows, `write` rows of those;
-//! `eviction` decides what makes room; `unused` removes pictures that no conversation is about;
+//! `eviction` decides what makes room; `shares` has who
+//! may read besides the owner, `archive` reads beside a process that writes; `unused` removes pictures that no conversation is about;
 //! `unsaved` holds what a full disk refused; `import` takes over what older versions kept.
 //!
 //! Each query is checked against `migrations/` when it is compiled, from what `make sqlx`
 //! wrote into `.sqlx/`.
 
+mod archive;
 mod eviction;
 mod import;
 mod open;
 mod read;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod unsaved_answers;
@@ -33,8 +36,10 @@ use super::folder::Folder;
 use super::pictures::PictureFiles;
 use super::{Evicted, Limits, NewConversation, NewPicture, Store, StoreError, Usage};
 use crate::chat::{
-    Answer, Conversation, ConversationEntry, ConversationId, PictureId, PreviewKey, RequestId, Turn, TurnId, VisitorId,
+    Answer, AnswerId, Conversation, ConversationEntry, ConversationId, Feedback, PictureId, PreviewKey, RequestId,
+    ShareKey, Shared, Turn, TurnId, VisitorId,
 };
+pub use archive::{Archive, RatedAnswer};
 use read::number;
 use unsaved_answers::Unsaved;
 use unused_pictures::PictureUses;
@@ -233,6 +238,53 @@ impl Store for SqliteStore {
 
     async fn remove(&self, conversation: &ConversationId) -> Result<(), StoreError> {
         self.inner.remove(conversation).await
+    }
+
+    async fn share(&self, key: &ShareKey, conversation: &ConversationId, last: &TurnId) -> Result<(), StoreError> {
+        self.inner.save_unsaved().await;
+        let now = self.inner.clock.next();
+        let mut connection = self.inner.writer(Durability::PowerCut).await?;
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        shares::insert(&mut transaction, key, conversation, last, now).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn unshare(&self, conversation: &ConversationId) -> Result<(), StoreError> {
+        let now = self.inner.clock.next();
+        let mut connection = self.inner.writer(Durability::PowerCut).await?;
+        shares::revoke(&mut connection, conversation, now).await
+    }
+
+    async fn shares(&self, conversation: &ConversationId) -> Result<usize, StoreError> {
+        let mut connection = self.inner.readers.acquire().await?;
+        shares::count(&mut connection, conversation).await
+    }
+
+    async fn shared(&self, key: &ShareKey) -> Result<Shared, StoreError> {
+        let mut snapshot = self.inner.readers.begin().await?;
+        let mut shared = shares::read(&mut snapshot, key).await?;
+        self.inner.unsaved.complete(&mut shared.conversation.turns);
+        Ok(shared)
+    }
+
+    async fn shared_preview(&self, key: &ShareKey) -> Result<Bytes, StoreError> {
+        let mut connection = self.inner.readers.acquire().await?;
+        let picture = shares::picture(&mut connection, key).await?;
+        drop(connection);
+        self.inner.pictures.preview(&picture).await
+    }
+
+    async fn rate(
+        &self,
+        conversation: &ConversationId,
+        answer: &AnswerId,
+        feedback: Option<&Feedback>,
+    ) -> Result<(), StoreError> {
+        let now = self.inner.clock.next();
+        let mut connection = self.inner.writer(Durability::PowerCut).await?;
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        write::rate(&mut transaction, conversation, answer, feedback, now).await?;
+        Ok(transaction.commit().await?)
     }
 
     async fn save_answer(&self, answer: &Answer) -> Result<(), StoreError> {

@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use sqlx::SqliteConnection;
 
 use crate::chat::{
-    Answer, AnswerId, AnswerState, Conversation, ConversationEntry, ConversationId, Error, FinishReason, PictureId,
-    PictureInfo, PreviewKey, Settings, Timings, Turn, TurnId, VisitorId,
+    Answer, AnswerId, AnswerState, Conversation, ConversationEntry, ConversationId, Error, Feedback, FinishReason,
+    PictureId, PictureInfo, PreviewKey, Settings, Timings, Turn, TurnId, VisitorId,
 };
 use crate::store::StoreError;
 
@@ -15,7 +15,7 @@ use crate::store::StoreError;
 pub async fn conversation(connection: &mut SqliteConnection, id: &ConversationId) -> Result<Conversation, StoreError> {
     let key = id.as_str();
     let row = sqlx::query!(
-        "SELECT owner, preview_key, picture, width, height, picture.bytes FROM conversation JOIN picture ON sha256_pixels = picture WHERE id = ?",
+        "SELECT owner, preview_key, picture, title, conversation.created, width, height, picture.bytes FROM conversation JOIN picture ON sha256_pixels = picture WHERE id = ?",
         key
     )
     .fetch_one(&mut *connection)
@@ -30,6 +30,8 @@ pub async fn conversation(connection: &mut SqliteConnection, id: &ConversationId
             height: side(row.height)?,
             bytes: row.bytes.try_into().map_err(|_| damaged("a picture's size"))?,
         },
+        title: row.title,
+        created: row.created,
         turns: turns(connection, id).await?,
     })
 }
@@ -92,7 +94,7 @@ async fn answers(
 ) -> Result<HashMap<String, Vec<Answer>>, StoreError> {
     let key = conversation.as_str();
     let rows = sqlx::query!(
-        "SELECT answer.id, turn, model, settings, seed, prompt, text, token_ids, further, scores, timings, state, finish, error FROM answer JOIN turn ON turn.id = turn WHERE conversation = ? ORDER BY turn, attempt",
+        r#"SELECT answer.id, turn, model, settings, seed, prompt, text, token_ids, further, scores, timings, state, finish, error, value AS "value?: i64", note AS "note?: String" FROM answer JOIN turn ON turn.id = turn JOIN conversation ON conversation.id = turn.conversation LEFT JOIN feedback ON feedback.answer = answer.id AND visitor = owner WHERE turn.conversation = ? ORDER BY turn, attempt"#,
         key
     )
     .fetch_all(connection)
@@ -110,6 +112,10 @@ async fn answers(
             scores: row.scores.as_deref().map(|scores| json(scores).unwrap_or_default()),
             seed: row.seed.map(i64::cast_unsigned),
             timings: row.timings.as_deref().and_then(json::<Timings>),
+            feedback: row.value.map(|value| Feedback {
+                is_good: value > 0,
+                note: row.note,
+            }),
             state: state(&row.state, row.finish.as_deref(), row.error.as_deref())?,
         };
         found.entry(row.turn).or_default().push(answer);
@@ -144,7 +150,7 @@ fn finish_reason(text: &str) -> Option<FinishReason> {
 
 /// What was written as JSON. A code or a setting that this Glimpse does not know is no reason
 /// not to show the answer.
-fn json<T: DeserializeOwned>(text: &str) -> Option<T> {
+pub(super) fn json<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str(text)
         .inspect_err(|error| tracing::warn!("something that is kept of an answer is not known: {error}"))
         .ok()
@@ -183,7 +189,7 @@ fn side(pixels: i64) -> Result<u32, StoreError> {
     pixels.try_into().map_err(|_| damaged("a picture's size"))
 }
 
-fn damaged(what: &str) -> StoreError {
+pub(super) fn damaged(what: &str) -> StoreError {
     StoreError::Damaged {
         detail: format!("{what} cannot be read"),
     }

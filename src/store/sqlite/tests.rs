@@ -12,7 +12,7 @@ use sqlx::Executor;
 
 use super::eviction::MOST_GONE_AT_ONCE;
 use super::*;
-use crate::chat::{AnswerState, Error, FinishReason, Secret, Settings, TextScore, Timings};
+use crate::chat::{AnswerState, Error, FinishReason, Secret, Settings, ShareId, TextScore, Timings};
 use crate::store::Limits;
 
 const ROOMY: Limits = Limits {
@@ -950,4 +950,91 @@ async fn a_secret_is_not_kept() {
     let file = std::fs::read(folder.path().join("glimpse.sqlite")).expect("it is there");
     let secret = secret.expose().as_bytes();
     assert!(!file.windows(secret.len()).any(|bytes| bytes == secret));
+}
+
+#[tokio::test]
+async fn what_is_shared_is_what_led_to_its_last_turn_and_nothing_that_came_later() {
+    let folder = folder();
+    let store = open(folder.path()).await;
+    let id = begin(&store, visitor(), 1).await;
+    let first = say(&store, &id, "what?").await;
+    let mut beside = turn("another branch?");
+    beside.parent = Some(first.id.clone());
+    store.begin_turn(&id, &beside).await.expect("it is free");
+    store
+        .save_answer(&done(&beside.answers[0], "no"))
+        .await
+        .expect("it is there");
+    let mut second = turn("and then?");
+    second.parent = Some(first.id.clone());
+    store.begin_turn(&id, &second).await.expect("it is free");
+    let share = ShareId::random();
+    let early = store.share(&share.key(), &id, &second.id).await;
+    assert!(
+        matches!(early, Err(StoreError::TurnInProgress)),
+        "what comes of it would be said later"
+    );
+    second.answers[0] = done(&second.answers[0], "two dogs");
+    store.save_answer(&second.answers[0]).await.expect("it is there");
+    store.share(&share.key(), &id, &second.id).await.expect("it is idle");
+    let again = running();
+    store.begin_answer(&first.id, &again).await.expect("it is free");
+    store
+        .save_answer(&done(&again, "asked again later"))
+        .await
+        .expect("it is there");
+    let mut later = turn("later?");
+    later.parent = Some(second.id.clone());
+    store.begin_turn(&id, &later).await.expect("it is free");
+    let shared = store.shared(&share.key()).await.expect("it is shared");
+    assert_eq!(shared.conversation.turns, [first, second]);
+    assert_eq!(
+        store.shared_preview(&share.key()).await.expect("it is shared"),
+        &b"preview"[..]
+    );
+    store.unshare(&id).await.expect("it is there");
+    assert!(matches!(store.shared(&share.key()).await, Err(StoreError::NotFound)));
+    assert!(matches!(
+        store.shared_preview(&share.key()).await,
+        Err(StoreError::NotFound)
+    ));
+}
+
+#[tokio::test]
+async fn shares_and_feedback_go_with_their_conversation_and_an_address_is_not_kept() {
+    let folder = folder();
+    let store = open(folder.path()).await;
+    let id = begin(&store, visitor(), 1).await;
+    let said = say(&store, &id, "what?").await;
+    let share = ShareId::random();
+    store.share(&share.key(), &id, &said.id).await.expect("it is idle");
+    let bad = Feedback {
+        is_good: false,
+        note: Some("an unmistakable wombat".into()),
+    };
+    store
+        .rate(&id, &said.answers[0].id, Some(&bad))
+        .await
+        .expect("it is there");
+    let kept = store.conversation(&id).await.expect("it is kept");
+    assert_eq!(kept.turns[0].answers[0].feedback, Some(bad.clone()));
+    let other = begin(&store, visitor(), 2).await;
+    let of_other = store.rate(&other, &said.answers[0].id, Some(&bad)).await;
+    assert!(matches!(of_other, Err(StoreError::NotFound)));
+    store
+        .rate(&other, &said.answers[0].id, None)
+        .await
+        .expect("there is nothing to take back");
+    assert!(
+        store.conversation(&id).await.expect("it is kept").turns[0].answers[0]
+            .feedback
+            .is_some()
+    );
+    store.remove(&id).await.expect("it is idle");
+    assert!(matches!(store.shared(&share.key()).await, Err(StoreError::NotFound)));
+    let database = folder.path().join("glimpse.sqlite");
+    let bytes = std::fs::read(&database).expect("it is there");
+    let has = |text: &[u8]| bytes.windows(text.len()).any(|part| part == text);
+    assert!(!has(b"unmistakable") && !has(share.as_str().as_bytes()) && !has(&share.key().0));
+    store.close().await;
 }

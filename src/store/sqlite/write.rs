@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::read::number;
-use crate::chat::{Answer, AnswerState, ConversationId, FinishReason, Turn, TurnId, VisitorId};
+use crate::chat::{Answer, AnswerId, AnswerState, ConversationId, Feedback, FinishReason, Turn, TurnId, VisitorId};
 use crate::store::pictures::media_type;
 use crate::store::{NewConversation, NewPicture, StoreError};
 
@@ -189,6 +189,37 @@ pub async fn pin(
     let key = conversation.as_str();
     let pinned = sqlx::query!("UPDATE conversation SET pinned = ? WHERE id = ?", is_pinned, key);
     found(pinned.execute(connection).await?.rows_affected())
+}
+
+/// What an answer's owner thinks of it, in the place of what he thought before.
+pub async fn rate(
+    connection: &mut SqliteConnection,
+    conversation: &ConversationId,
+    answer: &AnswerId,
+    feedback: Option<&Feedback>,
+    now: i64,
+) -> Result<(), StoreError> {
+    let (key, id) = (conversation.as_str(), answer.as_str());
+    sqlx::query!(
+        "DELETE FROM feedback WHERE answer = (SELECT answer.id FROM answer JOIN turn ON turn.id = turn WHERE answer.id = ?1 AND conversation = ?2)",
+        id,
+        key
+    )
+    .execute(&mut *connection)
+    .await?;
+    let (value, note) = match feedback {
+        Some(feedback) => (if feedback.is_good { 1 } else { -1 }, feedback.note.as_deref()),
+        None => return Ok(()),
+    };
+    let kept = sqlx::query!(
+        "INSERT INTO feedback (answer, visitor, value, note, created) SELECT answer.id, owner, ?3, ?4, ?5 FROM answer JOIN turn ON turn.id = turn JOIN conversation ON conversation.id = turn.conversation WHERE answer.id = ?1 AND conversation.id = ?2",
+        id,
+        key,
+        value,
+        note,
+        now
+    );
+    found(kept.execute(connection).await?.rows_affected())
 }
 
 fn found(rows: u64) -> Result<(), StoreError> {

@@ -126,6 +126,8 @@ impl Model {
                 height: 480,
                 bytes: 10,
             },
+            title: None,
+            created: 0,
             turns: Vec::new(),
         });
         if let Some(count) = self.expected.get_mut(&new.picture) {
