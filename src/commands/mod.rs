@@ -17,6 +17,7 @@ mod check;
 mod compared_models;
 mod embed;
 mod engine;
+mod export;
 mod fetch;
 mod flag_names;
 mod folder;
@@ -84,6 +85,8 @@ enum Command {
     Capfilt(capfilt::CapfiltArgs),
     /// List the models: their sizes, which are downloaded, which fit this machine, which a server has loaded
     Models(models::ModelsArgs),
+    /// Print conversations, or what visitors think of answers, as lines of JSON
+    Export(export::ExportArgs),
     /// Ask a running server whether it is ready to answer: exit status 0 if it is
     Check(check::CheckArgs),
     /// Download a model from the hub, or check a folder, without running it
@@ -143,6 +146,7 @@ pub fn run() -> ExitCode {
         Command::Search(args) => search::run(args),
         Command::Capfilt(args) => capfilt::run(args),
         Command::Models(args) => models::run(args),
+        Command::Export(args) => export::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Fetch(args) => fetch::run(args),
     };
