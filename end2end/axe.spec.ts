@@ -25,6 +25,11 @@ const answered: Step = async (glimpse, scripted) => {
   await scripted.open()
   await glimpse.answered(1)
 }
+const shared = async (glimpse: Glimpse) => {
+  await glimpse.page.getByRole('button', { name: 'Share', exact: true }).click()
+  await glimpse.page.getByRole('button', { name: 'Make an address' }).click()
+  return glimpse.page.getByRole('textbox', { name: 'Address' }).inputValue()
+}
 const settings =
   (decoding: string): Step =>
   async (glimpse) => {
@@ -62,6 +67,20 @@ const states: Record<string, Step> = {
     await scripted.open()
     await glimpse.answered(1)
     await expect(glimpse.last).toContainText('The model gave no answer.')
+  },
+  'a bad answer': async (glimpse, scripted) => {
+    await answered(glimpse, scripted)
+    await glimpse.last.getByRole('button', { name: 'Bad answer' }).click()
+    await expect(glimpse.page.getByRole('textbox', { name: 'What was wrong?' })).toBeVisible()
+  },
+  'a conversation that is being shared': async (glimpse, scripted) => {
+    await answered(glimpse, scripted)
+    await shared(glimpse)
+  },
+  'what was shared': async (glimpse, scripted) => {
+    await answered(glimpse, scripted)
+    await glimpse.page.goto(await shared(glimpse))
+    await expect(glimpse.page.getByRole('article')).toHaveCount(1)
   },
   'several answers': async (glimpse, scripted) => {
     await glimpse.open()

@@ -4,7 +4,10 @@ use leptos::prelude::*;
 use leptos::server_fn::codec::{ByteStream, Json, MultipartData, MultipartFormData, Streaming};
 
 use super::client::PageClient;
-use super::{AnswerId, ApiError, AskRequest, Conversation, ConversationId, Explanation, History, PageState};
+use super::{
+    AnswerId, ApiError, AskRequest, Conversation, ConversationId, Explanation, ExportedFile, Feedback, History,
+    PageState,
+};
 
 #[cfg(feature = "ssr")]
 use crate::server::page::functions as server_side;
@@ -84,4 +87,34 @@ pub async fn pin(conversation: ConversationId, is_pinned: bool) -> Result<(), Ap
 #[server(prefix = "/api/page", endpoint = "remove", input = Json, client = PageClient)]
 pub async fn remove(conversation: Option<ConversationId>) -> Result<(), ApiError> {
     server_side::remove(conversation).await
+}
+
+/// Makes an address at which anybody can read what was said until now: a path below the base.
+#[server(prefix = "/api/page", endpoint = "share", input = Json, client = PageClient)]
+pub async fn share(conversation: ConversationId) -> Result<String, ApiError> {
+    server_side::share(conversation).await
+}
+
+/// Makes all those addresses lead nowhere.
+#[server(prefix = "/api/page", endpoint = "unshare", input = Json, client = PageClient)]
+pub async fn unshare(conversation: ConversationId) -> Result<(), ApiError> {
+    server_side::unshare(conversation).await
+}
+
+/// How many of them there are.
+#[server(prefix = "/api/page", endpoint = "shares", input = Json, client = PageClient)]
+pub async fn shares(conversation: ConversationId) -> Result<usize, ApiError> {
+    server_side::shares(conversation).await
+}
+
+/// A conversation as a file with this ending: `md`, `json` or `html`.
+#[server(prefix = "/api/page", endpoint = "export", input = Json, client = PageClient)]
+pub async fn export(conversation: ConversationId, ending: String) -> Result<ExportedFile, ApiError> {
+    server_side::export(conversation, ending).await
+}
+
+/// Keeps what the visitor thinks of an answer; nothing takes it back.
+#[server(prefix = "/api/page", endpoint = "rate", input = Json, client = PageClient)]
+pub async fn rate(conversation: ConversationId, answer: AnswerId, feedback: Option<Feedback>) -> Result<(), ApiError> {
+    server_side::rate(conversation, answer, feedback).await
 }

@@ -60,6 +60,24 @@ pub struct TextScore {
     pub cosine: f32,
 }
 
+/// What a visitor thinks of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Feedback {
+    pub is_good: bool,
+    /// In his words; empty where he used none.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// A conversation as a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExportedFile {
+    /// What it is called.
+    pub name: String,
+    pub media_type: String,
+    pub text: String,
+}
+
 /// One question and its answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Turn {
@@ -100,6 +118,9 @@ pub struct Turn {
     /// Earlier answers of the same model, the first first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Turn>,
+    /// What the visitor thinks of the answer, where he said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feedback: Option<Feedback>,
     /// The same question as other models answered it, where it was put to several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compared: Vec<Turn>,
@@ -425,4 +446,6 @@ pub struct PageLimits {
     pub question_chars: usize,
     /// Texts that are compared at once.
     pub texts: usize,
+    /// Answers of a conversation.
+    pub turns: usize,
 }

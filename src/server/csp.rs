@@ -23,6 +23,16 @@ pub fn with_style(has_script: bool) -> (HeaderValue, String) {
     (policy(scripts, &source), nonce)
 }
 
+/// Of a document that is only read: no scripts at all, and the nonce that its style has to carry.
+pub fn of_document() -> (HeaderValue, String) {
+    let nonce = format!("{:032x}", rand::random::<u128>());
+    let policy =
+        format!("default-src 'none'; img-src 'self'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'");
+    // The nonce is hexadecimal.
+    let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+    (policy, nonce)
+}
+
 fn policy(scripts: &str, styles: &str) -> HeaderValue {
     // While developing, the page also listens for `cargo leptos watch`.
     let more = if cfg!(debug_assertions) {

@@ -109,6 +109,29 @@ impl Hosts {
             .is_some_and(|public| asked_for(headers).any(|host| name(host).eq_ignore_ascii_case(public)))
     }
 
+    /// Scheme and host by which the sender found us, for whole addresses: as a trusted proxy says, or else as he
+    /// asked. None where that is no host; then the `--public-url` counts, if there is one.
+    pub fn origin(&self, headers: &HeaderMap, proxied: Option<&Proxied>) -> Option<String> {
+        let scheme = if self.is_https(headers, proxied) {
+            "https"
+        } else {
+            "http"
+        };
+        let told = || {
+            let hosts = proxied?.hosts.first().cloned();
+            hosts.or_else(|| first(headers, "x-forwarded-host").map(str::to_owned))
+        };
+        let asked = || first(headers, header::HOST.as_str()).map(str::to_owned);
+        let origin = |host: String| {
+            let url = Url::parse(&format!("{scheme}://{host}")).ok()?;
+            let is_bare =
+                url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+            is_bare.then(|| url.origin().ascii_serialization())
+        };
+        let found = told().or_else(asked).and_then(origin);
+        found.or_else(|| Some(self.public.as_ref()?.origin().ascii_serialization()))
+    }
+
     /// Whether another site's page sent this. Browsers say where a request comes from on https
     /// and on localhost; otherwise, and where they say no more than "not from this site", the
     /// page's origin has to be the host that was asked, by our name or by one that a proxy was
@@ -144,6 +167,12 @@ impl Hosts {
             .chain(hosts.iter().map(String::as_str))
             .any(|host| host.eq_ignore_ascii_case(origin) || (may_lose_port && host.eq_ignore_ascii_case(name(origin))))
     }
+}
+
+/// The first of a header that is a list.
+fn first<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let first = headers.get(name)?.to_str().ok()?.split(',').next()?.trim();
+    Some(first).filter(|first| !first.is_empty())
 }
 
 /// The hosts that we and the proxies before us were asked for.
@@ -188,6 +217,48 @@ mod tests {
         of.iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect()
+    }
+
+    #[test]
+    fn whole_addresses_begin_where_the_sender_found_us() {
+        let public = Hosts {
+            public: Url::parse("https://demo.example/glimpse").ok(),
+            ..Hosts::default()
+        };
+        let origin = |hosts: &Hosts, sent: &[(&'static str, &'static str)], proxied: Option<Proxied>| {
+            hosts.origin(&headers(sent), proxied.as_ref()).unwrap_or_default()
+        };
+        let bare = Hosts::default();
+        let proxied = |scheme: &str, host: Option<&str>| {
+            Some(Proxied {
+                schemes: vec![scheme.into()],
+                hosts: host.map(str::to_owned).into_iter().collect(),
+            })
+        };
+        let forwarded = [("host", "10.0.0.1:7860"), ("x-forwarded-host", "a.example, b.example")];
+        assert_eq!(
+            origin(&bare, &[("host", "localhost:7860")], None),
+            "http://localhost:7860"
+        );
+        assert_eq!(origin(&bare, &[("host", "[::1]:80")], None), "http://[::1]");
+        assert_eq!(
+            origin(&bare, &forwarded, None),
+            "http://10.0.0.1:7860",
+            "anybody can say so"
+        );
+        assert_eq!(origin(&bare, &forwarded, proxied("https", None)), "https://a.example");
+        assert_eq!(
+            origin(&bare, &forwarded, proxied("https", Some("c.example"))),
+            "https://c.example"
+        );
+        assert_eq!(
+            origin(&public, &[("host", "demo.example")], None),
+            "https://demo.example"
+        );
+        assert_eq!(origin(&public, &[], None), "https://demo.example");
+        for wrong in ["a/b", "a?b", "a\"b", "a@b", "", "a b", "<"] {
+            assert_eq!(origin(&bare, &[("host", wrong)], None), "", "{wrong}");
+        }
     }
 
     #[test]

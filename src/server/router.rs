@@ -30,7 +30,7 @@ use super::host_and_origin::{self, Hosts};
 use super::multipart::{FormLimits, Verdict};
 use super::ops::metrics::count_error;
 use super::ops::{self, Watchers, health};
-use super::page::{self, form, functions, pictures};
+use super::page::{self, export, form, functions, pictures, shared};
 use super::state::AppState;
 use super::{Pace, access_log, assets, body_rate, csp, errors, language, multipart, unread_body, visitor};
 use crate::api::{ApiError, ErrorCode, Language, t, t_with};
@@ -71,11 +71,17 @@ pub fn router(state: AppState, hosts: Hosts, watchers: Arc<Watchers>) -> Router 
         .leptos_routes_with_context(&state, routes, context, move || shell(leptos.clone()))
         .route("/ask", post(form::post))
         .route("/pictures/{key}", get(pictures::serve))
+        .route("/c/{id}/share", post(shared::share))
+        .route("/c/{id}/unshare", post(shared::unshare))
+        .route("/c/{id}/{file}", get(export::serve))
+        .route("/s/{id}", get(shared::page))
+        .route("/s/{id}/picture.jpg", get(shared::picture))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .merge(ops::routes(watchers))
         .route("/{*path}", get(assets::serve))
         .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(axum::Extension(Arc::new(hosts.clone())))
         .layer(from_fn_with_state(Arc::clone(&state.service), guard_functions))
         .layer(from_fn_with_state(Arc::new(hosts.clone()), visitor::identify))
         .with_state(state);
@@ -104,8 +110,8 @@ pub fn behind_edge(routes: Router, hosts: Hosts, max_body_bytes: usize, pace: Pa
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ))
-        // Nothing to others; "no-referrer" would also hide from us whose form was sent.
-        .layer(header_layer(
+        // Nothing to others; "no-referrer" would also hide from us whose form was sent. What has no form says so.
+        .layer(SetResponseHeaderLayer::if_not_present(
             header::REFERRER_POLICY,
             HeaderValue::from_static("same-origin"),
         ))

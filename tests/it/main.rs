@@ -39,6 +39,7 @@ mod searching;
 mod server;
 mod settings;
 mod several_models;
+mod sharing;
 mod support;
 mod t5;
 mod terminal;

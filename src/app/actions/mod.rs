@@ -10,6 +10,7 @@ mod history;
 mod lines;
 mod navigation;
 mod open;
+mod share;
 
 pub use ask::{ask_again, ask_draft, ask_instead, ask_text, describe, go_on};
 pub use cancel::cancel;
@@ -17,3 +18,4 @@ pub use explain::explain;
 pub use history::{load_history, open_conversation, pin, remove, rename};
 pub use navigation::{arrive, begin_anew, travel};
 pub use open::{open_address, open_example, open_file};
+pub use share::{PANEL as SHARE_PANEL, export, load_shares, rate, share, unshare};

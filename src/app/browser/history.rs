@@ -37,6 +37,11 @@ pub fn current() -> String {
     Base::current().below(&path).unwrap_or_default().to_owned()
 }
 
+/// Where whole addresses begin: scheme and host.
+pub fn origin() -> String {
+    window().location().origin().unwrap_or_default()
+}
+
 /// Goes to a conversation's address, so that Back leads to where the visitor was.
 pub fn go(conversation: Option<&ConversationId>) {
     write(conversation, |history, address| {

@@ -1,6 +1,7 @@
 //! What the page asks of the browser. Knows no component and no state of the page.
 
 pub mod clipboard_and_drag;
+pub mod download;
 pub mod focus;
 pub mod form_fields;
 pub mod history;

@@ -2,7 +2,7 @@
 
 use leptos::prelude::document;
 use leptos::wasm_bindgen::JsCast;
-use leptos::web_sys::HtmlElement;
+use leptos::web_sys::{HtmlElement, HtmlInputElement};
 
 /// Opens a popover, and goes to the field in it that wants the focus. An old browser that
 /// knows no popovers shows it all the time.
@@ -20,6 +20,15 @@ pub fn show(id: &str) {
 pub fn hide(id: &str) {
     if let Some(panel) = find(id) {
         let _ = panel.hide_popover();
+    }
+}
+
+/// Goes to the field in a popover, all of its text chosen.
+pub fn select(id: &str) {
+    let field = find(id).and_then(|panel| panel.query_selector("input").ok()?);
+    if let Some(field) = field.and_then(|field| field.dyn_into::<HtmlInputElement>().ok()) {
+        let _ = field.focus();
+        field.select();
     }
 }
 

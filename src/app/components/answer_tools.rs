@@ -6,10 +6,10 @@ use leptos::either::Either;
 use leptos::prelude::*;
 
 use super::about_model::{short_name, without_owner};
-use super::icon::{COPIED, COPY, INFO, LOOK, RETRY, icon, quiet_face};
+use super::icon::{BAD, COPIED, COPY, GOOD, INFO, Icon, LOOK, RETRY, icon, quiet_face};
 use super::tool::tool;
-use crate::api::{t, t_with};
-use crate::app::actions::{ask_again, explain, go_on};
+use crate::api::{Feedback, t, t_with};
+use crate::app::actions::{ask_again, explain, go_on, rate};
 use crate::app::browser::clipboard_and_drag::copy;
 use crate::app::state::{LiveTurn, State};
 
@@ -58,6 +58,11 @@ fn WordTools(state: State, turn: LiveTurn) -> impl IntoView {
             set_timeout(move || is_copied.set(false), SAID_FOR);
         }
     };
+    let rated = turn.clone();
+    let is_fine = {
+        let feedback = turn.feedback.clone();
+        move || feedback.with(|feedback| feedback.as_ref().is_none_or(|feedback| feedback.is_good))
+    };
     let is_looked_at = {
         let turn = turn.clone();
         move || state.looked.is_of(turn.answer_id().as_ref())
@@ -77,6 +82,45 @@ fn WordTools(state: State, turn: LiveTurn) -> impl IntoView {
             aria-pressed=move || if is_looked_at() { "true" } else { "false" }
             on:click=move |_| explain(state, turn.clone())
             inner_html=quiet_face(LOOK, t("look"))
+        ></button>
+        {thumb(state, &rated, GOOD, t("answer.good"), true)}
+        {thumb(state, &rated, BAD, t("answer.bad"), false)}
+        <input
+            type="text"
+            class="wrong"
+            aria-label=t("answer.wrong")
+            placeholder=t("answer.wrong")
+            maxlength="500"
+            dir="auto"
+            value=rated.feedback.get_untracked().map(|feedback| feedback.note)
+            hidden=is_fine
+            on:change=move |event| rate(state, &rated, Some(Feedback { is_good: false, note: event_target_value(&event) }))
+        />
+    }
+}
+
+/// Says that an answer is good, or bad; pressed again, it says nothing.
+fn thumb(state: State, turn: &LiveTurn, face: Icon, words: &'static str, is_good: bool) -> impl IntoView + use<> {
+    let turn = turn.clone();
+    let feedback = turn.feedback.clone();
+    let is_pressed =
+        move || feedback.with(|feedback| feedback.as_ref().is_some_and(|feedback| feedback.is_good == is_good));
+    let is_now = is_pressed.clone();
+    let press = move |_| {
+        let feedback = (!untrack(&is_now)).then(|| Feedback {
+            is_good,
+            note: String::new(),
+        });
+        rate(state, &turn, feedback);
+    };
+    view! {
+        <button
+            type="button"
+            class="tool"
+            title=words
+            aria-pressed=move || if is_pressed() { "true" } else { "false" }
+            on:click=press
+            inner_html=quiet_face(face, words)
         ></button>
     }
 }

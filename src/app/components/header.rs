@@ -7,6 +7,7 @@ use super::history::HistoryButton;
 use super::icon::{MARK, NEW, face};
 use super::model_choice::ModelChoice;
 use super::settings::SettingsButton;
+use super::share::ShareButton;
 use crate::api::{Base, t};
 use crate::app::actions;
 use crate::app::state::State;
@@ -27,6 +28,7 @@ pub fn Header(state: State, settings_are_open: RwSignal<bool>) -> impl IntoView 
                 <p class="model">{about_model::line(&untrack(|| state.models.info()))}</p>
             })}
             <div class="top-tools">
+                <ShareButton state/>
                 <form class="anew" method="get" action=Base::current().at("/")>
                     <button
                         type="submit"

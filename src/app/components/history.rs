@@ -6,7 +6,7 @@ use leptos::prelude::*;
 
 use super::icon::{EDIT, HISTORY, PIN, REMOVE, icon, quiet_face};
 use super::tool::{drawer_head, tool};
-use crate::api::{Base, ConversationEntry, ConversationId, t, t_count, t_with};
+use crate::api::{Base, ConversationEntry, ConversationId, History as KnownHistory, t, t_count, t_with};
 use crate::app::actions::{load_history, open_conversation, pin, remove, rename};
 use crate::app::browser::{focus, popover, time};
 use crate::app::state::{Doing, State};
@@ -224,6 +224,20 @@ fn Sure(state: State, id: Option<ConversationId>) -> impl IntoView {
     }
 }
 
+/// Which one makes room, where they are nearly as many as may be: the last of the list.
+fn next_to_go(known: &KnownHistory) -> String {
+    let title = match known.entries.last() {
+        Some(entry) if entry.title.is_empty() => t("history.untitled"),
+        Some(entry) => &entry.title,
+        None => return String::new(),
+    };
+    match known.limit.saturating_sub(known.entries.len()) {
+        0 => t_with("history.next", &[("title", title)]),
+        left @ 1..=2 => t_count("history.next_after", left, &[("title", title)]),
+        _ => String::new(),
+    }
+}
+
 /// How much is kept for how long, and the way to take all of it away.
 #[component]
 fn Foot(state: State) -> impl IntoView {
@@ -233,10 +247,11 @@ fn Foot(state: State) -> impl IntoView {
             let known = known.as_ref()?;
             let (kept, limit) = (known.entries.len().to_string(), known.limit.to_string());
             let values = [("kept", kept.as_str()), ("limit", limit.as_str())];
-            Some(match known.days {
+            let kept = match known.days {
                 Some(days) => t_count("history.kept_for", days as usize, &values),
                 None => t_with("history.kept", &values),
-            })
+            };
+            Some([kept, next_to_go(known)].join(" "))
         })
     };
     let is_empty = move || {

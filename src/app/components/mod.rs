@@ -20,6 +20,7 @@ mod page;
 mod paste_and_drop;
 mod picture;
 mod settings;
+mod share;
 mod suggestions;
 mod text_box;
 mod texts;

@@ -14,6 +14,7 @@ use super::icon::MARK;
 use super::paste_and_drop::listen;
 use super::picture::Picture;
 use super::settings::Settings;
+use super::share::Share;
 use super::transcript::Transcript;
 use super::welcome::Welcome;
 use crate::api::{self, Base, PageState, t};
@@ -75,6 +76,7 @@ fn Desk(page: PageState) -> impl IntoView {
                         <Examples state examples=examples.get_value()/>
                     </Show>
                     <Alert state/>
+                    <p class="hint left">{move || left(state)}</p>
                     <Composer state is_begun=begun/>
                 </section>
             </main>
@@ -82,10 +84,25 @@ fn Desk(page: PageState) -> impl IntoView {
         </div>
         <Settings state is_open=settings_are_open/>
         <History state/>
+        <Share state/>
         <Show when=move || begun.get()>
             <ExamplesFloat state examples=examples.get_value()/>
         </Show>
         <Show when=move || over.get()><Dropping/></Show>
+    }
+}
+
+/// How many more questions fit, where they are few.
+fn left(state: State) -> Option<String> {
+    let asked = state
+        .conversation
+        .turns
+        .with(|turns| turns.iter().map(|turn| turn.all().count()).sum());
+    match state.limits.turns.saturating_sub(asked) {
+        0 => Some("This conversation is full. A new one takes further questions.".to_owned()),
+        1 => Some("1 more question fits into this conversation.".to_owned()),
+        left @ 2..=3 => Some(format!("{left} more questions fit into this conversation.")),
+        _ => None,
     }
 }
 

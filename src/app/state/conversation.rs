@@ -221,6 +221,7 @@ mod tests {
             tokens: None,
             parent: None,
             earlier: Vec::new(),
+            feedback: None,
             compared: Vec::new(),
             state: if is_done {
                 TurnState::Done {

@@ -7,6 +7,7 @@ mod looked;
 mod models;
 mod opening;
 mod settings;
+mod sharing;
 mod texts;
 mod turn;
 
@@ -20,6 +21,7 @@ pub use looked::LookedState;
 pub use models::ModelsState;
 pub use opening::{KeptPicture, NewQuestion, OpeningState, Place};
 pub use settings::SettingsState;
+pub use sharing::SharingState;
 pub use texts::{TextRow, TextsState};
 pub use turn::LiveTurn;
 
@@ -32,6 +34,8 @@ pub struct State {
     pub opening: OpeningState,
     /// What a model looked at.
     pub looked: LookedState,
+    /// Who else may read.
+    pub sharing: SharingState,
     /// The visitor's conversations.
     pub history: HistoryState,
     /// The question that is being typed.
@@ -71,6 +75,7 @@ impl State {
             conversation: ConversationState::new(),
             opening: OpeningState::new(),
             looked: LookedState::new(),
+            sharing: SharingState::new(),
             history: HistoryState::new(),
             draft: RwSignal::new(page.draft.clone()),
             texts: TextsState::new(&page.draft_texts),
@@ -95,6 +100,7 @@ impl State {
     pub fn show(self, conversation: Option<Conversation>) {
         self.opening.cancel();
         self.looked.close();
+        self.sharing.forget();
         self.progress.set(None);
         if let Some(conversation) = &conversation {
             self.models.go_on(conversation);

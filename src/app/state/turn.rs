@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use leptos::prelude::*;
 
-use crate::api::{AnswerId, FinishReason, TextScore, Turn, TurnId, TurnState};
+use crate::api::{AnswerId, Feedback, FinishReason, TextScore, Turn, TurnId, TurnState};
 
 /// A turn whose answer may still grow.
 #[derive(Clone)]
@@ -32,6 +32,8 @@ pub struct LiveTurn {
     pub total_ms: ArcRwSignal<Option<f64>>,
     /// Its tokens, as far as they are known.
     pub tokens: ArcRwSignal<Option<usize>>,
+    /// What the visitor thinks of the answer.
+    pub feedback: ArcRwSignal<Option<Feedback>>,
     /// The same question to other models.
     pub beside: Vec<LiveTurn>,
     /// The turn that it follows; several that follow the same one are branches.
@@ -59,6 +61,7 @@ impl LiveTurn {
             model,
             total_ms: ArcRwSignal::new(None),
             tokens: ArcRwSignal::new(None),
+            feedback: ArcRwSignal::new(None),
             beside: Vec::new(),
             parent: None,
             earlier: Vec::new(),
@@ -141,6 +144,7 @@ impl LiveTurn {
         set_changed(&self.seed, turn.seed);
         set_changed(&self.total_ms, turn.total_ms);
         set_changed(&self.tokens, turn.tokens);
+        set_changed(&self.feedback, turn.feedback);
         set_changed(&self.state, turn.state);
         for (live, known) in self.beside.iter().zip(turn.compared) {
             live.update(known);

@@ -3,7 +3,7 @@
 use super::{heat_map, presets};
 use crate::api::{self, t};
 use crate::chat::{
-    Answer, AnswerId, AnswerState, Conversation, ConversationEntry, Error, EventKind, ExplainedWord, Explanation,
+    Answer, AnswerId, AnswerState, Conversation, ConversationEntry, Error, EventKind, ExplainedWord, Explanation, Feedback,
     FinishReason, Missing, Other, Place, TextScore, Timings, Turn, TurnId,
 };
 use crate::engine::{Description, Purpose};
@@ -84,7 +84,22 @@ fn answered(id: &TurnId, question: &str, answer: Answer) -> api::Turn {
         tokens: Some(answer.token_ids.len()).filter(|tokens| *tokens > 0),
         parent: None,
         earlier: Vec::new(),
+        feedback: answer.feedback.map(Into::into),
         compared: Vec::new(),
+    }
+}
+
+impl From<Feedback> for api::Feedback {
+    fn from(Feedback { is_good, note }: Feedback) -> Self {
+        let note = note.unwrap_or_default();
+        Self { is_good, note }
+    }
+}
+
+impl From<api::Feedback> for Feedback {
+    fn from(api::Feedback { is_good, note }: api::Feedback) -> Self {
+        let note = Some(note);
+        Self { is_good, note }
     }
 }
 

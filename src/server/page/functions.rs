@@ -8,8 +8,9 @@ use leptos::prelude::use_context;
 use leptos::server_fn::codec::{ByteStream, MultipartData};
 use leptos_axum::ResponseOptions;
 
+use super::export::{self, Format};
 use super::form::FailedForm;
-use super::{answer_stream, conversions, examples, settings};
+use super::{answer_stream, conversions, examples, settings, shared};
 use crate::api::{self, AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState, SettingsPanel};
 use crate::chat::{self, Detail, Error, Missing, Place, RequestId, Visitor};
 use crate::server::body::{self, BodyError};
@@ -52,6 +53,7 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
             keep_answers_seconds: service.limits().keep_answers.as_secs(),
             question_chars: service.limits().question_chars,
             texts: service.limits().texts,
+            turns: service.limits().store.turns,
         },
     };
     if let Some(id) = id {
@@ -283,6 +285,61 @@ pub async fn remove(id: Option<ConversationId>) -> Result<(), ApiError> {
         None => service.remove_all(&visitor).await,
     };
     removed.map_err(refuse)
+}
+
+/// As the button Share asks.
+///
+/// # Errors
+/// As [`Service::share`].
+pub async fn share(id: ConversationId) -> Result<String, ApiError> {
+    let id = parse(&id).map_err(refuse)?;
+    let share = service()?.share(&visitor()?, &id).await.map_err(refuse)?;
+    Ok(shared::path(&share))
+}
+
+/// As the button "Stop sharing" asks.
+///
+/// # Errors
+/// As [`Service::unshare`].
+pub async fn unshare(id: ConversationId) -> Result<(), ApiError> {
+    let id = parse(&id).map_err(refuse)?;
+    service()?.unshare(&visitor()?, &id).await.map_err(refuse)
+}
+
+/// At how many addresses a conversation can be read.
+///
+/// # Errors
+/// As [`Service::shares`].
+pub async fn shares(id: ConversationId) -> Result<usize, ApiError> {
+    let id = parse(&id).map_err(refuse)?;
+    service()?.shares(&visitor()?, &id).await.map_err(refuse)
+}
+
+/// The conversation as a file.
+///
+/// # Errors
+/// As [`export::file`], or there is no such form.
+pub async fn export(id: ConversationId, ending: String) -> Result<api::ExportedFile, ApiError> {
+    let id = parse(&id).map_err(refuse)?;
+    let format = Format::parse(&ending).ok_or_else(|| {
+        refuse(Error::BadRequest {
+            detail: "A conversation is saved as md, json or html. Choose one of them.".into(),
+        })
+    })?;
+    let (service, visitor) = (service()?, visitor()?);
+    export::file(&service, &visitor, &id, format).await.map_err(refuse)
+}
+
+/// Keeps what a visitor thinks of an answer.
+///
+/// # Errors
+/// As [`Service::rate`].
+pub async fn rate(id: ConversationId, answer: AnswerId, feedback: Option<api::Feedback>) -> Result<(), ApiError> {
+    let id = parse(&id).map_err(refuse)?;
+    let answer = parse_answer(&answer).map_err(refuse)?;
+    let feedback = feedback.map(Into::into);
+    let rated = service()?.rate(&visitor()?, &id, &answer, feedback).await;
+    rated.map_err(refuse)
 }
 
 /// What is no id names nothing.

@@ -1,17 +1,23 @@
 //! The page's own way in: the server's side of its server functions, the form of a browser
 //! without JavaScript, its examples, and the pictures that it shows. `conversions` translates what
 //! the service says, `settings` what the page's fields and scripts' settings mean,
-//! `presets` how other programs generate in those fields.
+//! `presets` how other programs generate in those fields. `shared` is what others may read, `export` what is taken
+//! elsewhere: both are a `document`, in which `escaping` keeps text text.
 
 mod answer_stream;
 mod conversions;
+mod document;
+mod escaping;
 pub mod examples;
+pub mod export;
 pub mod form;
 pub mod functions;
 mod heat_map;
+mod markdown;
 pub mod pictures;
 mod presets;
 mod settings;
+pub mod shared;
 
 use std::sync::Arc;
 
