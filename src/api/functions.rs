@@ -6,7 +6,7 @@ use leptos::server_fn::codec::{ByteStream, Json, MultipartData, MultipartFormDat
 use super::client::PageClient;
 use super::{
     AnswerId, ApiError, AskRequest, Conversation, ConversationId, Explanation, ExportedFile, Feedback, History,
-    PageState,
+    PageState, TurnId,
 };
 
 #[cfg(feature = "ssr")]
@@ -89,10 +89,11 @@ pub async fn remove(conversation: Option<ConversationId>) -> Result<(), ApiError
     server_side::remove(conversation).await
 }
 
-/// Makes an address at which anybody can read what was said until now: a path below the base.
+/// Makes an address at which anybody can read what was said until now, up to a turn or the last: a path below the
+/// base.
 #[server(prefix = "/api/page", endpoint = "share", input = Json, client = PageClient)]
-pub async fn share(conversation: ConversationId) -> Result<String, ApiError> {
-    server_side::share(conversation).await
+pub async fn share(conversation: ConversationId, last: Option<TurnId>) -> Result<String, ApiError> {
+    server_side::share(conversation, last).await
 }
 
 /// Makes all those addresses lead nowhere.
@@ -107,10 +108,14 @@ pub async fn shares(conversation: ConversationId) -> Result<usize, ApiError> {
     server_side::shares(conversation).await
 }
 
-/// A conversation as a file with this ending: `md`, `json` or `html`.
+/// A conversation as a file with this ending: `md` or `html`, up to a turn or the last, or `json`, all of it.
 #[server(prefix = "/api/page", endpoint = "export", input = Json, client = PageClient)]
-pub async fn export(conversation: ConversationId, ending: String) -> Result<ExportedFile, ApiError> {
-    server_side::export(conversation, ending).await
+pub async fn export(
+    conversation: ConversationId,
+    ending: String,
+    last: Option<TurnId>,
+) -> Result<ExportedFile, ApiError> {
+    server_side::export(conversation, ending, last).await
 }
 
 /// Keeps what the visitor thinks of an answer; nothing takes it back.

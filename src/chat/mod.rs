@@ -16,8 +16,8 @@ mod settings;
 mod visitor;
 
 pub use conversation::{
-    Answer, AnswerState, Conversation, ConversationEntry, Feedback, FinishReason, PictureInfo, Place, Shared, TextScore,
-    Timings, Turn,
+    Answer, AnswerState, Conversation, ConversationEntry, Feedback, FinishReason, PictureInfo, Place, Shared,
+    TextScore, Timings, Turn,
 };
 pub use error::{Detail, Error, Missing, PictureLimit};
 pub use event::{Completion, Event, EventKind};

@@ -1,19 +1,4 @@
-//! Times in UTC, as people and programs read them; they are counted in milliseconds since 1970.
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
+//! Times in UTC; they are counted in milliseconds since 1970.
 
 /// `2026-11-28T13:05:09Z`, as ISO 8601 has it.
 pub fn iso(milliseconds: i64) -> String {
@@ -23,16 +8,9 @@ pub fn iso(milliseconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// `28 November 2026`.
-pub fn in_words(milliseconds: i64) -> String {
-    let (year, month, day) = civil(milliseconds);
-    let month = usize::try_from(month - 1).ok().and_then(|index| MONTHS.get(index));
-    format!("{day} {} {year}", month.unwrap_or(&""))
-}
-
 /// Year, month and day. Counted in years that begin with March, so that the day that some years have more is their
 /// last, and in spans of 400 years, which all have as many days.
-fn civil(milliseconds: i64) -> (i64, i64, i64) {
+pub fn civil(milliseconds: i64) -> (i64, usize, i64) {
     const DAYS_OF_400_YEARS: i64 = 146_097;
     /// From the first of March of the year 0 to the first day of 1970.
     const UNTIL_1970: i64 = 719_468;
@@ -43,7 +21,8 @@ fn civil(milliseconds: i64) -> (i64, i64, i64) {
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
-    (span * 400 + year + i64::from(month <= 2), month, day)
+    // A month is 1 to 12.
+    (span * 400 + year + i64::from(month <= 2), month as usize, day)
 }
 
 #[cfg(test)]
@@ -63,6 +42,5 @@ mod tests {
         ] {
             assert_eq!(iso(milliseconds), day);
         }
-        assert_eq!(in_words(1_795_871_109_123), "28 November 2026");
     }
 }

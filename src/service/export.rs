@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::date::iso;
 use crate::chat::{
-    Answer, AnswerState, Conversation, Feedback, FinishReason, PictureInfo, Settings, TextScore, Timings, Turn,
+    Answer, AnswerState, Conversation, Feedback, FinishReason, PictureInfo, Settings, TextScore, Timings, Turn, TurnId,
 };
 use crate::store::RatedAnswer;
 
@@ -43,6 +43,9 @@ pub struct ExportedPicture {
 /// A question with its answers.
 #[derive(Debug, Serialize)]
 pub struct ExportedTurn {
+    /// The turn that it follows, by its place in the list, from 0; null where it follows none. Several that follow
+    /// the same one are branches.
+    pub follows: Option<usize>,
     /// Null where a caption was asked for, or texts were compared.
     pub question: Option<String>,
     /// The texts that were compared with the picture.
@@ -104,13 +107,18 @@ pub struct ExportedRating {
 impl From<Conversation> for ExportedConversation {
     fn from(conversation: Conversation) -> Self {
         let title = conversation.name();
+        let ids: Vec<TurnId> = conversation.turns.iter().map(|turn| turn.id.clone()).collect();
         let PictureInfo { width, height, .. } = conversation.picture;
         Self {
             format: FORMAT,
             title,
             created: iso(conversation.created),
             picture: ExportedPicture { width, height },
-            turns: conversation.turns.into_iter().map(Into::into).collect(),
+            turns: conversation
+                .turns
+                .into_iter()
+                .map(|turn| exported(turn, &ids))
+                .collect(),
             kept: None,
         }
     }
@@ -130,15 +138,14 @@ impl ExportedConversation {
     }
 }
 
-impl From<Turn> for ExportedTurn {
-    fn from(turn: Turn) -> Self {
-        let compares = turn.answers.iter().any(|answer| answer.scores.is_some());
-        let is_question = !compares && !turn.question.is_empty();
-        Self {
-            texts: compares.then(|| turn.question.lines().map(str::to_owned).collect()),
-            question: is_question.then_some(turn.question),
-            answers: turn.answers.into_iter().map(Into::into).collect(),
-        }
+fn exported(turn: Turn, ids: &[TurnId]) -> ExportedTurn {
+    let compares = turn.answers.iter().any(|answer| answer.scores.is_some());
+    let is_question = !compares && !turn.question.is_empty();
+    ExportedTurn {
+        follows: ids.iter().position(|id| turn.parent.as_ref() == Some(id)),
+        texts: compares.then(|| turn.question.lines().map(str::to_owned).collect()),
+        question: is_question.then_some(turn.question),
+        answers: turn.answers.into_iter().map(Into::into).collect(),
     }
 }
 

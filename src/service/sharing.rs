@@ -3,7 +3,7 @@
 use tokio_util::bytes::Bytes;
 
 use super::{Result, Service};
-use crate::chat::{AnswerId, ConversationId, Error, Feedback, Missing, ShareId, Shared, Visitor};
+use crate::chat::{AnswerId, ConversationId, Detail, Error, Feedback, Missing, ShareId, Shared, TurnId, Visitor};
 use crate::store::StoreError;
 
 /// Addresses at which a conversation can be read at a time.
@@ -13,21 +13,31 @@ const MOST_SHARES: usize = 50;
 const MOST_OF_NOTE: usize = 500;
 
 impl Service {
-    /// Makes an address for whoever has it to read what was said in a visitor's conversation until now.
+    /// Makes an address for whoever has it to read what was said in a visitor's conversation until now: up to the
+    /// turn that is named, or else the one that began last.
     ///
     /// # Errors
-    /// It is not his, nothing was said in it yet, an answer is being given, or it has addresses enough.
-    pub async fn share(&self, visitor: &Visitor, id: &ConversationId) -> Result<ShareId> {
+    /// It is not his, has no such turn, nothing was said in it yet, an answer is being given, or it has addresses
+    /// enough.
+    pub async fn share(&self, visitor: &Visitor, id: &ConversationId, last: Option<&TurnId>) -> Result<ShareId> {
         let conversation = self.conversation(visitor, id).await?;
-        let last = conversation.turns.last().ok_or_else(nothing_said)?;
+        let last = match last {
+            Some(last) => last,
+            None => &conversation.turns.last().ok_or_else(nothing_said)?.id,
+        };
         if self.store.shares(id).await? >= MOST_SHARES {
-            let detail = format!(
+            let text = format!(
                 "This conversation can be read at {MOST_SHARES} addresses already. Stop sharing, and make a new one."
             );
+            let detail = Detail::new("many_shares", text, [("limit", MOST_SHARES.to_string())]);
             return Err(Error::BadRequest { detail });
         }
         let share = ShareId::random();
-        self.store.share(&share.key(), id, &last.id).await?;
+        let shared = self.store.share(&share.key(), id, last).await;
+        shared.map_err(|error| match error {
+            StoreError::NotFound => Error::NotFound { what: Missing::Turn },
+            other => other.into(),
+        })?;
         Ok(share)
     }
 
@@ -92,8 +102,10 @@ fn tidied(feedback: Feedback) -> Result<Feedback> {
     let note = note.split_whitespace().collect::<Vec<_>>().join(" ");
     let chars = note.chars().count();
     if chars > MOST_OF_NOTE {
-        let detail =
+        let text =
             format!("What you say of it has {chars} characters, and at most {MOST_OF_NOTE} are kept. Shorten it.");
+        let values = [("chars", chars.to_string()), ("limit", MOST_OF_NOTE.to_string())];
+        let detail = Detail::new("long_note", text, values);
         return Err(Error::BadRequest { detail });
     }
     Ok(Feedback {
@@ -104,7 +116,11 @@ fn tidied(feedback: Feedback) -> Result<Feedback> {
 
 fn nothing_said() -> Error {
     Error::BadRequest {
-        detail: "Nothing was said yet that others could read. Ask something first.".into(),
+        detail: Detail::new(
+            "nothing_said",
+            "Nothing was said yet that others could read. Ask something first.",
+            [],
+        ),
     }
 }
 

@@ -24,8 +24,9 @@ pub fn load_shares(state: State) {
 
 /// Makes an address at which anybody can read what was said until now.
 pub fn share(state: State) {
+    let last = state.conversation.last_known();
     with_conversation(state, async move |id| {
-        let path = api::share(id.clone()).await?;
+        let path = api::share(id.clone(), last).await?;
         if is_shown(state, &id) {
             let origin = history::origin();
             state.sharing.count.update(|count| *count += 1);
@@ -52,8 +53,9 @@ pub fn unshare(state: State) {
 
 /// Saves the conversation as a file with this ending.
 pub fn export(state: State, ending: String) {
+    let last = state.conversation.last_known();
     with_conversation(state, async move |id| {
-        let file = api::export(id, ending).await?;
+        let file = api::export(id, ending, last).await?;
         download::save(&file.name, &file.media_type, &file.text);
         Ok(())
     });

@@ -17,10 +17,10 @@ use super::settings::Settings;
 use super::share::Share;
 use super::transcript::Transcript;
 use super::welcome::Welcome;
-use crate::api::{self, Base, PageState, t};
+use crate::api::{self, Base, PageState, t, t_count};
 use crate::app::actions::{arrive, travel};
 use crate::app::browser::{self, history};
-use crate::app::state::State;
+use crate::app::state::{LiveTurn, State};
 
 /// The page at its address, once its state is loaded. The server waits for
 /// the state; the browser finds it in the HTML.
@@ -94,14 +94,12 @@ fn Desk(page: PageState) -> impl IntoView {
 
 /// How many more questions fit, where they are few.
 fn left(state: State) -> Option<String> {
-    let asked = state
-        .conversation
-        .turns
-        .with(|turns| turns.iter().map(|turn| turn.all().count()).sum());
+    // Each answer counts, on branches that are not shown too.
+    let answers = |turn: &LiveTurn| turn.all().map(|turn| 1 + turn.earlier.len()).sum::<usize>();
+    let asked = state.conversation.all.with(|turns| turns.iter().map(answers).sum());
     match state.limits.turns.saturating_sub(asked) {
-        0 => Some("This conversation is full. A new one takes further questions.".to_owned()),
-        1 => Some("1 more question fits into this conversation.".to_owned()),
-        left @ 2..=3 => Some(format!("{left} more questions fit into this conversation.")),
+        0 => Some(t("left.full").to_owned()),
+        left @ 1..=3 => Some(t_count("left", left, &[])),
         _ => None,
     }
 }

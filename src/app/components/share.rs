@@ -5,7 +5,7 @@ use leptos::ev;
 use leptos::prelude::*;
 
 use super::icon::{SHARE, face};
-use crate::api::Base;
+use crate::api::{Base, t, t_count};
 use crate::app::actions::{SHARE_PANEL, export, load_shares, share, unshare};
 use crate::app::browser::clipboard_and_drag::copy;
 use crate::app::browser::focus;
@@ -18,11 +18,11 @@ pub fn ShareButton(state: State) -> impl IntoView {
         <button
             type="button"
             class="tool wordy"
-            title="Share"
+            title=t("share")
             popovertarget=SHARE_PANEL
             aria-haspopup="dialog"
-            hidden=move || state.conversation.turns.with(Vec::is_empty)
-            inner_html=face(SHARE, "Share")
+            hidden=move || !state.conversation.has_turns()
+            inner_html=face(SHARE, t("share"))
         ></button>
     }
 }
@@ -53,7 +53,7 @@ pub fn Share(state: State) -> impl IntoView {
                     .address
                     .with_untracked(|address| address.as_deref().is_some_and(copy))
                 {
-                    target.set_text_content(Some("Copied"));
+                    target.set_text_content(Some(t("answer.copied")));
                 }
             }
             _ => export(state, name),
@@ -72,7 +72,7 @@ pub fn Share(state: State) -> impl IntoView {
             id=SHARE_PANEL
             popover="auto"
             role="dialog"
-            aria-label="Share and export"
+            aria-label=t("share.dialog")
             on:toggle=toggled
             on:click=clicked
             inner_html=inside
@@ -85,34 +85,46 @@ fn html(base: &str, address: Option<&str>, count: usize) -> String {
     let class = if address.is_some() { "" } else { "primary" };
     let address = address.map_or_else(String::new, |address| {
         [
-            "<div class=\"address\"><input name=\"address\" aria-label=\"Address\" readonly value=\"",
+            "<div class=\"address\"><input name=\"address\" dir=\"ltr\" aria-label=\"",
+            t("share.address"),
+            "\" readonly value=\"",
             address,
-            "\"><button type=\"button\" name=\"copy\">Copy</button></div>",
+            "\"><button type=\"button\" name=\"copy\">",
+            t("answer.copy"),
+            "</button></div>",
         ]
         .concat()
     });
     let (shared, stop) = match count {
         0 => (String::new(), " hidden"),
-        1 => ("It can be read at one address.".to_owned(), ""),
-        count => (format!("It can be read at {count} addresses."), ""),
+        count => (t_count("share.readable", count, &[]), ""),
     };
     [
         "<form method=\"post\" action=\"",
         base,
-        "/share\"><h2>Share</h2><p>Anyone with the address can read what was said until now, and see the picture. \
-         What is said later stays yours.</p>",
+        "/share\"><h2>",
+        t("share"),
+        "</h2><p>",
+        t("share.what"),
+        "</p>",
         &address,
         "<p class=\"hint\">",
         &shared,
         "</p><div class=\"choices\"><button name=\"share\" class=\"",
         class,
-        "\">Make an address</button><button name=\"unshare\" class=\"danger\" formaction=\"",
+        "\">",
+        t("share.make"),
+        "</button><button name=\"unshare\" class=\"danger\" formaction=\"",
         base,
         "/unshare\"",
         stop,
-        ">Stop sharing</button></div></form><h2>Save a copy</h2><div class=\"choices\">",
+        ">",
+        t("share.stop"),
+        "</button></div></form><h2>",
+        t("share.save"),
+        "</h2><div class=\"choices\">",
         &save(base, "md", "Markdown"),
-        &save(base, "html", "Web page"),
+        &save(base, "html", t("share.page")),
         &save(base, "json", "JSON"),
         "</div>",
     ]

@@ -3,8 +3,8 @@
 use super::{heat_map, presets};
 use crate::api::{self, t};
 use crate::chat::{
-    Answer, AnswerId, AnswerState, Conversation, ConversationEntry, Error, EventKind, ExplainedWord, Explanation, Feedback,
-    FinishReason, Missing, Other, Place, TextScore, Timings, Turn, TurnId,
+    Answer, AnswerId, AnswerState, Conversation, ConversationEntry, Error, EventKind, ExplainedWord, Explanation,
+    Feedback, FinishReason, Missing, Other, Place, TextScore, Timings, Turn, TurnId,
 };
 use crate::engine::{Description, Purpose};
 use crate::service::{InFlightAnswer, NumberLimit, Service};

@@ -1,6 +1,7 @@
 //! A conversation as one HTML document that needs no script: at the address where it is shared, and in a file.
 
 use super::escaping::html;
+use crate::api::{Language, t, t_count, t_with};
 use crate::chat::{Answer, AnswerState, Conversation, FinishReason, TextScore, Turn};
 use crate::processor::preview;
 use crate::service::date;
@@ -31,7 +32,7 @@ pub struct Frame<'a> {
 pub fn title(conversation: &Conversation) -> String {
     let name = conversation.name().map(|name| super::escaping::line(&name));
     name.filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "Describe the picture".to_owned())
+        .unwrap_or_else(|| t("conversation.describe").to_owned())
 }
 
 /// What was answered first, in one line; empty where nothing was.
@@ -55,12 +56,12 @@ pub fn document(conversation: &Conversation, frame: &Frame) -> String {
         top,
         foot,
     } = frame;
-    let title = html(&title(conversation));
+    let (language, title) = (Language::current(), html(&title(conversation)));
     let (width, height) = preview::sides(conversation.picture.width, conversation.picture.height);
     let turns: String = conversation.turns.iter().map(turn).collect();
     format!(
         r#"<!DOCTYPE html>
-<html lang="en">
+<html lang="{}" dir="{}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -74,24 +75,33 @@ pub fn document(conversation: &Conversation, frame: &Frame) -> String {
 <header>{top}</header>
 <main>
 <h1 dir="auto">{title}</h1>
-<figure><img src="{picture}" width="{width}" height="{height}" alt="The picture that was asked about"></figure>
+<figure><img src="{picture}" width="{width}" height="{height}" alt="{}"></figure>
 <div class="turns">
 {turns}</div>
 </main>
 <footer>{foot}</footer>
 </body>
 </html>
-"#
+"#,
+        language.tag(),
+        language.direction(),
+        t("plain.picture")
     )
+}
+
+/// What was asked, in words.
+pub fn asked(turn: &Turn) -> String {
+    let compares = turn.answers.iter().any(|answer| answer.scores.is_some());
+    match turn.question.as_str() {
+        texts if compares => t_count("match_texts", texts.lines().count(), &[]),
+        "" => t("conversation.describe").to_owned(),
+        question => question.to_owned(),
+    }
 }
 
 fn turn(turn: &Turn) -> String {
     let answers = turn.shown_answers();
-    let asked = match turn.question.as_str() {
-        _ if answers.iter().any(|answer| answer.scores.is_some()) => "How well do these texts fit?".to_owned(),
-        "" => "Describe the picture".to_owned(),
-        question => html(question),
-    };
+    let asked = html(&asked(turn));
     let class = if turn.question.is_empty() { " caption" } else { "" };
     let answers: String = answers.into_iter().map(answer).collect();
     format!("<article>\n<h2 class=\"asked{class}\" dir=\"auto\">{asked}</h2>\n{answers}</article>\n")
@@ -105,7 +115,12 @@ fn answer(answer: &Answer) -> String {
     };
     let further = answer.further_texts.iter().map(|text| html(text.trim()));
     let further: String = further
-        .map(|text| format!("<p class=\"further\" dir=\"auto\">or {text}</p>\n"))
+        .map(|text| {
+            format!(
+                "<p class=\"further\" dir=\"auto\">{}</p>\n",
+                t_with("plain.or", &[("text", &text)])
+            )
+        })
         .collect();
     let scores = answer.scores.as_deref().map(scores).unwrap_or_default();
     let model = html(&answer.model);
@@ -134,18 +149,30 @@ fn scores(scores: &[TextScore]) -> String {
 /// What there is to say of an answer besides its words.
 pub fn note(answer: &Answer) -> &'static str {
     match &answer.state {
-        AnswerState::Failed(_) => "no whole answer was given",
-        AnswerState::Running => "still being answered",
-        AnswerState::Done(FinishReason::Cancelled) => "stopped",
-        AnswerState::Done(FinishReason::Interrupted) => "interrupted",
+        AnswerState::Failed(_) => t("plain.not_whole"),
+        AnswerState::Running => t("plain.running"),
+        AnswerState::Done(FinishReason::Cancelled) => t("plain.stopped"),
+        AnswerState::Done(FinishReason::Interrupted) => t("plain.interrupted"),
         AnswerState::Done(FinishReason::Stop | FinishReason::Length) => "",
     }
 }
 
-/// When something was done, in words for the foot.
-pub fn foot(done: &str, milliseconds: i64) -> String {
-    let (day, machine) = (date::in_words(milliseconds), date::iso(milliseconds));
-    format!("<p>{done} on <time datetime=\"{machine}\">{day}</time>. A model gave the answers: they may be wrong.</p>")
+/// When something was done, in words for the foot: `done` has a place for the date.
+pub fn foot(done: &'static str, milliseconds: i64) -> String {
+    let date = format!(
+        "<time datetime=\"{}\">{}</time>",
+        date::iso(milliseconds),
+        day(milliseconds)
+    );
+    format!("<p>{}</p>", t_with(done, &[("date", &date)]))
+}
+
+/// A day in words.
+pub fn day(milliseconds: i64) -> String {
+    let (year, month, day) = date::civil(milliseconds);
+    let name = t("plain.months").split(' ').nth(month - 1).unwrap_or_default();
+    let (year, day) = (year.to_string(), day.to_string());
+    t_with("plain.date", &[("day", &day), ("month", name), ("year", &year)])
 }
 
 #[cfg(test)]

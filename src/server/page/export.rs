@@ -11,8 +11,8 @@ use base64::prelude::BASE64_STANDARD;
 use super::document::{self, Frame};
 use super::escaping::line;
 use super::markdown;
-use crate::api::{ApiError, ExportedFile};
-use crate::chat::{Conversation, ConversationId, Error, Missing, Visitor};
+use crate::api::{ApiError, ExportedFile, t};
+use crate::chat::{Conversation, ConversationId, Error, Missing, TurnId, Visitor};
 use crate::server::errors::{self, Reader};
 use crate::server::ops::metrics::count_error;
 use crate::server::state::AppState;
@@ -70,8 +70,14 @@ pub async fn file(
     visitor: &Visitor,
     id: &ConversationId,
     format: Format,
+    last: Option<TurnId>,
 ) -> Result<ExportedFile, Error> {
-    let conversation = service.conversation(visitor, id).await?;
+    let mut conversation = service.conversation(visitor, id).await?;
+    if format != Format::Json {
+        // Who reads it wants what was said, not what might have been said in its place.
+        let last = last.or_else(|| Some(conversation.turns.last()?.id.clone()));
+        conversation.turns = conversation.path_to(last.as_ref()).into_iter().cloned().collect();
+    }
     let name = file_name(&document::title(&conversation), format);
     let text = match format {
         Format::Markdown => markdown::document(&conversation),
@@ -101,7 +107,7 @@ fn page(conversation: &Conversation, picture: &[u8]) -> String {
         head: POLICY,
         nonce: "",
         top: &document::brand(),
-        foot: &document::foot("Begun", conversation.created),
+        foot: &document::foot("plain.begun_on", conversation.created),
     };
     document::document(conversation, &frame)
 }
@@ -135,7 +141,7 @@ pub async fn serve(
         Some((ConversationId::parse(&id)?, format))
     });
     let found = match named {
-        Some((id, format)) => file(&state.service, &visitor, &id, format).await,
+        Some((id, format)) => file(&state.service, &visitor, &id, format, None).await,
         None => Err(Error::NotFound {
             what: Missing::Conversation,
         }),
@@ -158,7 +164,7 @@ pub async fn serve(
 pub fn refused(error: Error, reader: &Reader) -> Response {
     let error = ApiError::from(error);
     count_error(error.code);
-    errors::page(errors::status(error.code), "Not found", &error.message, reader)
+    errors::page(errors::status(error.code), t("plain.not_found"), &error.message, reader)
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use leptos_axum::ResponseOptions;
 use super::export::{self, Format};
 use super::form::FailedForm;
 use super::{answer_stream, conversions, examples, settings, shared};
-use crate::api::{self, AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState, SettingsPanel};
+use crate::api::{
+    self, AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState, SettingsPanel, TurnId,
+};
 use crate::chat::{self, Detail, Error, Missing, Place, RequestId, Visitor};
 use crate::server::body::{self, BodyError};
 use crate::server::errors;
@@ -291,9 +293,11 @@ pub async fn remove(id: Option<ConversationId>) -> Result<(), ApiError> {
 ///
 /// # Errors
 /// As [`Service::share`].
-pub async fn share(id: ConversationId) -> Result<String, ApiError> {
+pub async fn share(id: ConversationId, last: Option<TurnId>) -> Result<String, ApiError> {
     let id = parse(&id).map_err(refuse)?;
-    let share = service()?.share(&visitor()?, &id).await.map_err(refuse)?;
+    let last = last.as_ref().map(parse_turn).transpose().map_err(refuse)?;
+    let share = service()?.share(&visitor()?, &id, last.as_ref()).await;
+    let share = share.map_err(refuse)?;
     Ok(shared::path(&share))
 }
 
@@ -319,15 +323,19 @@ pub async fn shares(id: ConversationId) -> Result<usize, ApiError> {
 ///
 /// # Errors
 /// As [`export::file`], or there is no such form.
-pub async fn export(id: ConversationId, ending: String) -> Result<api::ExportedFile, ApiError> {
+pub async fn export(id: ConversationId, ending: String, last: Option<TurnId>) -> Result<api::ExportedFile, ApiError> {
     let id = parse(&id).map_err(refuse)?;
+    let last = last.as_ref().map(parse_turn).transpose().map_err(refuse)?;
     let format = Format::parse(&ending).ok_or_else(|| {
+        let text = "A conversation is saved as md, json or html. Choose one of them.";
         refuse(Error::BadRequest {
-            detail: "A conversation is saved as md, json or html. Choose one of them.".into(),
+            detail: Detail::new("no_such_form", text, []),
         })
     })?;
     let (service, visitor) = (service()?, visitor()?);
-    export::file(&service, &visitor, &id, format).await.map_err(refuse)
+    export::file(&service, &visitor, &id, format, last)
+        .await
+        .map_err(refuse)
 }
 
 /// Keeps what a visitor thinks of an answer.
@@ -347,6 +355,10 @@ fn parse(id: &ConversationId) -> Result<chat::ConversationId, Error> {
     chat::ConversationId::parse(&id.0).ok_or(Error::NotFound {
         what: Missing::Conversation,
     })
+}
+
+fn parse_turn(id: &TurnId) -> Result<chat::TurnId, Error> {
+    chat::TurnId::parse(&id.0).ok_or(Error::NotFound { what: Missing::Turn })
 }
 
 fn parse_answer(id: &AnswerId) -> Result<chat::AnswerId, Error> {

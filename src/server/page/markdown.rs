@@ -2,28 +2,31 @@
 
 use serde_json::Value;
 
-use super::document::{note, title};
+use super::document::{asked, day, note, title};
 use super::escaping::{line, markdown};
+use crate::api::t_with;
 use crate::chat::{Answer, Conversation, Settings, Turn};
-use crate::service::date;
 
 /// All of it.
 pub fn document(conversation: &Conversation) -> String {
     let title = markdown(&title(conversation));
     let (width, height) = (conversation.picture.width, conversation.picture.height);
-    let day = date::in_words(conversation.created);
+    let values = [
+        ("width", width.to_string()),
+        ("height", height.to_string()),
+        ("date", day(conversation.created)),
+    ];
+    let about = t_with(
+        "plain.about",
+        &values.each_ref().map(|(name, value)| (*name, value.as_str())),
+    );
     let turns: String = conversation.turns.iter().zip(1..).map(turn).collect();
-    format!("# {title}\n\nAbout a picture of {width} × {height} pixels, on {day}, with Glimpse.\n{turns}")
+    format!("# {title}\n\n{about}\n{turns}")
 }
 
 fn turn((turn, number): (&Turn, usize)) -> String {
-    let answers = turn.shown_answers();
-    let asked = match turn.question.as_str() {
-        _ if answers.iter().any(|answer| answer.scores.is_some()) => "How well do these texts fit?".to_owned(),
-        "" => "Describe the picture".to_owned(),
-        question => markdown(&line(question)),
-    };
-    let answers: String = answers.into_iter().map(answer).collect();
+    let asked = markdown(&line(&asked(turn)));
+    let answers: String = turn.shown_answers().into_iter().map(answer).collect();
     format!("\n## {number}. {asked}\n{answers}")
 }
 

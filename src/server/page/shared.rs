@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::document::{self, Frame};
 use super::escaping::html;
 use super::export::refused;
-use crate::api::Base;
+use crate::api::{Base, Language, t};
 use crate::chat::{ConversationId, Error, Missing, ShareId, Shared, Visitor};
 use crate::processor::preview;
 use crate::server::csp;
@@ -108,7 +108,7 @@ fn render(id: &ShareId, shared: &Shared, base: &Base, origin: Option<&str>, nonc
         tag("property", "og:image:type", "image/jpeg");
         tag("property", "og:image:width", &width.to_string());
         tag("property", "og:image:height", &height.to_string());
-        tag("property", "og:image:alt", "The picture that was asked about");
+        tag("property", "og:image:alt", t("plain.picture"));
         tag("name", "twitter:image", &picture);
     }
     let frame = Frame {
@@ -117,8 +117,8 @@ fn render(id: &ShareId, shared: &Shared, base: &Base, origin: Option<&str>, nonc
         nonce: &format!(" nonce=\"{nonce}\""),
         top: &format!("<a class=\"brand\" href=\"{home}\">{}</a>", document::brand()),
         foot: &[
-            document::foot("Shared", shared.created),
-            format!("<p><a class=\"open\" href=\"{home}\">Open Glimpse</a></p>"),
+            document::foot("plain.shared_on", shared.created),
+            format!("<p><a class=\"open\" href=\"{home}\">{}</a></p>", t("plain.open")),
         ]
         .concat(),
     };
@@ -148,7 +148,7 @@ pub async fn share(
     let reader = Reader::of(request.headers(), request.extensions());
     let base: Base = request.extensions().get().cloned().unwrap_or_default();
     let made = match own(id) {
-        Ok(id) => state.service.share(&visitor, &id).await.map(|share| (id, share)),
+        Ok(id) => state.service.share(&visitor, &id, None).await.map(|share| (id, share)),
         Err(error) => Err(error),
     };
     let (id, share) = match made {
@@ -160,13 +160,15 @@ pub async fn share(
     let back = base.at(&format!("/c/{id}"));
     PlainPage {
         base: &base,
-        title: "Shared",
+        language: Language::current(),
+        title: t("plain.shared"),
         head: "",
         style: "body { max-width: 40rem; margin: 15vh auto 0; padding: 0 1rem; font: 1.125rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere }",
         script: "",
         body: &format!(
-            "<p>Anyone with this address can read what was said until now:</p><p><a href=\"{address}\">{address}</a></p>\
-             <p><a href=\"{back}\">Back to the conversation</a></p>"
+            "<p>{}</p><p><a href=\"{address}\">{address}</a></p><p><a href=\"{back}\">{}</a></p>",
+            t("plain.shared_at"),
+            t("plain.back")
         ),
     }
     .into_response()

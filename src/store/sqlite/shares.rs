@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sqlx::SqliteConnection;
 
 use super::read::{self, damaged, picture_id};
-use crate::chat::{ConversationId, PictureId, ShareKey, Shared, Turn, TurnId};
+use crate::chat::{ConversationId, PictureId, ShareKey, Shared, TurnId};
 use crate::store::StoreError;
 
 /// Makes a conversation readable up to a turn. What was revoked before is forgotten.
@@ -84,7 +84,7 @@ pub async fn read(connection: &mut SqliteConnection, key: &ShareKey) -> Result<S
     let last = share.last_turn.as_deref().and_then(TurnId::parse);
     let mut conversation = read::conversation(&mut *connection, &id).await?;
     let given = given_until(connection, &id, share.created).await?;
-    conversation.turns = said_until(conversation.turns, last);
+    conversation.turns = conversation.path_to(last.as_ref()).into_iter().cloned().collect();
     for turn in &mut conversation.turns {
         turn.answers.retain(|answer| given.contains(answer.id.as_str()));
     }
@@ -121,19 +121,4 @@ async fn given_until(
     .fetch_all(connection)
     .await?;
     Ok(ids.into_iter().collect())
-}
-
-/// A turn and those that led to it, in their order.
-fn said_until(turns: Vec<Turn>, last: Option<TurnId>) -> Vec<Turn> {
-    let mut wanted = last;
-    let mut said: Vec<Turn> = Vec::new();
-    // A turn follows one that began before it.
-    for turn in turns.into_iter().rev() {
-        if wanted.as_ref() == Some(&turn.id) {
-            wanted.clone_from(&turn.parent);
-            said.push(turn);
-        }
-    }
-    said.reverse();
-    said
 }
