@@ -365,6 +365,31 @@ impl Example {
     }
 }
 
+/// What the page is called, and what it says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Branding {
+    pub title: String,
+    /// In the place of the page's own welcome.
+    pub description: Option<String>,
+    /// A quiet line, where the host has something to say.
+    pub notice: Option<String>,
+}
+
+impl Default for Branding {
+    fn default() -> Self {
+        Self {
+            title: "Glimpse".to_owned(),
+            description: None,
+            notice: None,
+        }
+    }
+}
+
+/// Rules of style that a page carries beside its stylesheet.
+#[cfg(feature = "ssr")]
+#[derive(Clone, Debug, Default)]
+pub struct PageStyle(pub Option<String>);
+
 /// Everything the page needs to render itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PageState {
@@ -374,6 +399,7 @@ pub struct PageState {
     pub models: Vec<ModelInfo>,
     /// The models that a failed form asked.
     pub chosen: Vec<String>,
+    pub branding: Branding,
     pub examples: Vec<Example>,
     /// The conversation that the address names.
     pub conversation: Option<Conversation>,

@@ -17,6 +17,9 @@ use super::errors::{self, Reader};
 #[allow_missing = true]
 struct Site;
 
+/// Of what has the hash of its bytes in its address: it is never another thing.
+pub const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
 /// Encodings in the order in which they are preferred, with the ending of their files.
 const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 

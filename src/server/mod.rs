@@ -6,6 +6,7 @@
 //! `connections` bounds how many there may be, `visitor` finds out who asks, and errors become a
 //! status and a sentence in `errors`. What is asked is done by [`service`](crate::service).
 
+mod accent;
 mod access_log;
 mod assets;
 mod body;
@@ -14,6 +15,7 @@ mod client_address;
 mod connections;
 mod connections_per_address;
 mod csp;
+mod customization;
 mod errors;
 mod host_and_origin;
 mod limits;
@@ -39,9 +41,11 @@ use signals::Ending;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use accent::Accent;
 pub use assets::has_page;
 pub use body_rate::Pace;
 pub use client_address::{Network, TrustedProxies};
+pub use customization::Customization;
 pub use host_and_origin::{HostName, Hosts};
 pub use limits::Limits;
 pub use listening::Listeners;
@@ -85,6 +89,7 @@ pub async fn serve<E: From<std::io::Error>>(
     loading: impl Future<Output = Result<Service, E>>,
     limits: Limits,
     placement: Placement,
+    customization: Customization,
 ) -> Result<(), E> {
     let address = listeners.local_addr()?;
     let ending = Ending::listen()?;
@@ -105,7 +110,7 @@ pub async fn serve<E: From<std::io::Error>>(
         loaded = loading => Arc::new(loaded?),
         () = ending.asked.cancelled() => return Ok(()),
     };
-    let state = AppState::new(Arc::clone(&service), limits, address);
+    let state = AppState::new(Arc::clone(&service), limits, address, customization);
     drop(answering.send_replace(router::router(state, hosts, watchers)));
     tracing::info!("open http://{} in a browser", browsable(address));
     ending.asked.cancelled().await;

@@ -65,12 +65,14 @@ pub fn router(state: AppState, hosts: Hosts, watchers: Arc<Watchers>) -> Router 
     let most = max_body_bytes(state.service.limits().picture.max_bytes);
     let routes = generate_route_list(App);
     let service = Arc::clone(&state.service);
-    let context = move || page::provide_contexts(&service);
+    let customization = Arc::clone(&state.customization);
+    let context = move || page::provide_contexts(&service, &customization);
     let leptos = state.leptos.clone();
     let routes = Router::new()
         .leptos_routes_with_context(&state, routes, context, move || shell(leptos.clone()))
         .route("/ask", post(form::post))
         .route("/pictures/{key}", get(pictures::serve))
+        .route(&[page::OWN_EXAMPLES, "{name}"].concat(), get(page::example_thumbnail))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .merge(ops::routes(watchers))

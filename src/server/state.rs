@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
 
-use super::Limits;
+use super::{Customization, Limits};
 use crate::service::Service;
 
 /// Where `cargo leptos watch` tells the page to reload, as Cargo.toml says.
@@ -18,6 +18,7 @@ pub struct AppState {
     pub leptos: LeptosOptions,
     pub service: Arc<Service>,
     pub limits: Limits,
+    pub customization: Arc<Customization>,
 }
 
 impl FromRef<AppState> for LeptosOptions {
@@ -32,10 +33,16 @@ impl FromRef<AppState> for Arc<Service> {
     }
 }
 
+impl FromRef<AppState> for Arc<Customization> {
+    fn from_ref(state: &AppState) -> Self {
+        Arc::clone(&state.customization)
+    }
+}
+
 impl AppState {
     /// `address` is where the server listens; Leptos puts it into its options, and nothing is
     /// opened here.
-    pub fn new(service: Arc<Service>, limits: Limits, address: SocketAddr) -> Self {
+    pub fn new(service: Arc<Service>, limits: Limits, address: SocketAddr, customization: Customization) -> Self {
         // Set here rather than read from Cargo.toml, so that the program runs anywhere.
         let leptos = LeptosOptions::builder()
             .output_name("glimpse")
@@ -47,6 +54,7 @@ impl AppState {
             leptos,
             service,
             limits,
+            customization: Arc::new(customization),
         }
     }
 }

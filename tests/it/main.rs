@@ -7,6 +7,7 @@ mod blip;
 mod capfilt;
 mod connections;
 mod conversation;
+mod customization;
 mod deadlines;
 mod decoding;
 mod drawn;

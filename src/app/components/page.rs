@@ -56,17 +56,19 @@ fn Desk(page: PageState) -> impl IntoView {
     // The picture gets its room at once, while the visitor expects the page to move.
     let is_opening = move || state.opening.is_open() || state.opening.kept.with(Option::is_some);
     let begun = Memo::new(move |_| is_opening() || state.conversation.picture.with(Option::is_some));
+    let branding = page.branding;
     let examples = StoredValue::new(page.examples);
+    let description = StoredValue::new(branding.description);
     let settings_are_open = RwSignal::new(false);
     view! {
         <div class="page" data-begun=move || begun.get().then_some("")>
-            <Header state settings_are_open/>
+            <Header state title=branding.title settings_are_open/>
             <main class="desk">
                 <Picture state is_begun=begun/>
                 <section class="chat">
                     <div class="said">
                         <Show when=move || state.conversation.turns.with(Vec::is_empty)>
-                            <Welcome state is_begun=begun/>
+                            <Welcome state is_begun=begun description=description.get_value()/>
                         </Show>
                         <Transcript state/>
                     </div>
@@ -76,6 +78,7 @@ fn Desk(page: PageState) -> impl IntoView {
                     </Show>
                     <Alert state/>
                     <Composer state is_begun=begun/>
+                    {branding.notice.map(|notice| view! { <p class="notice">{notice}</p> })}
                 </section>
             </main>
             <p class="unseen" role="status">{move || state.progress.get()}</p>

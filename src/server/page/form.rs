@@ -13,7 +13,7 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use leptos::prelude::provide_context;
 
-use super::{examples, functions};
+use super::functions;
 use crate::api::{self, ApiError, AskRequest, Base, Conversation, ConversationId, Fields, Offers};
 use crate::app;
 use crate::chat::{Error, Missing, RequestId, Visitor};
@@ -84,7 +84,7 @@ pub async fn post(
     let base: Base = request.extensions().get().cloned().unwrap_or_default();
     let mut room = state.service.room(visitor.network);
     let failed = match Form::read(&state.service, request, &mut room).await {
-        Ok(form) => match form.answer(&state.service, &visitor, room).await {
+        Ok(form) => match form.answer(&state, &visitor, room).await {
             Ok(id) => return Redirect::to(&base.at(&format!("/c/{id}"))).into_response(),
             Err(failed) => *failed,
         },
@@ -168,11 +168,12 @@ impl Form {
     /// conversation as far as it got.
     async fn answer(
         mut self,
-        service: &Service,
+        state: &AppState,
         visitor: &Visitor,
         room: Reservation,
     ) -> Result<ConversationId, Box<FailedForm>> {
-        let answered = match self.begin(service, visitor, room).await {
+        let service = &*state.service;
+        let answered = match self.begin(state, visitor, room).await {
             Ok(id) => {
                 // From now on the form is about that conversation.
                 self.address.clear();
@@ -220,18 +221,15 @@ impl Form {
     }
 
     /// The conversation that the form is about, begun if it brings a picture.
-    async fn begin(
-        &mut self,
-        service: &Service,
-        visitor: &Visitor,
-        room: Reservation,
-    ) -> Result<ConversationId, Error> {
+    async fn begin(&mut self, state: &AppState, visitor: &Visitor, room: Reservation) -> Result<ConversationId, Error> {
+        let service = &*state.service;
         let begun = if let (Action::Stop, Some(id)) = (self.action, &self.conversation) {
             // Whatever else the form has is for later.
             return Ok(id.clone());
         } else if let Some(index) = self.example {
             let missing = Error::NotFound { what: Missing::Example };
-            let (file, example) = examples::open(index).ok_or(missing)?;
+            let read = functions::read_example(&state.customization, index).await;
+            let (file, example) = read.ok_or(missing)?;
             let offers = self.offers(service);
             self.question = example.question_for(offers).to_owned();
             self.texts = example.texts_for(offers).to_vec();
@@ -306,11 +304,11 @@ async fn page(state: &AppState, base: Base, visitor: Visitor, id: RequestId, fai
         count_error(error.code);
     }
     let retry_after = failed.error.as_ref().and_then(errors::retry_after);
-    let service = Arc::clone(&state.service);
+    let (service, customization) = (Arc::clone(&state.service), Arc::clone(&state.customization));
     let leptos = state.leptos.clone();
     let render = leptos_axum::render_app_async_with_context(
         move || {
-            super::provide_contexts(&service);
+            super::provide_contexts(&service, &customization);
             provide_context(failed.clone());
         },
         move || app::shell(leptos.clone()),

@@ -9,10 +9,11 @@ use leptos::server_fn::codec::{ByteStream, MultipartData};
 use leptos_axum::ResponseOptions;
 
 use super::form::FailedForm;
-use super::{answer_stream, conversions, examples, settings};
+use super::{answer_stream, conversions, settings};
 use crate::api::{self, AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState, SettingsPanel};
 use crate::chat::{self, Error, Missing, RequestId, Visitor};
 use crate::server::body::{self, BodyError};
+use crate::server::customization::Customization;
 use crate::server::errors;
 use crate::server::ops::metrics::count_error;
 use crate::service::{InFlightAnswer, Request, Service};
@@ -28,6 +29,7 @@ pub const PICTURE_FIELD: &str = "picture";
 /// Called without a service or a visitor, which the router provides.
 pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiError> {
     let (service, visitor) = (service()?, visitor()?);
+    let customization = customization()?;
     let failed = use_context::<FailedForm>().unwrap_or_default();
     let mut state = PageState {
         model: conversions::model(&service, service.model()),
@@ -36,7 +38,8 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
             .map(|engine| conversions::model(&service, engine.description()))
             .collect(),
         chosen: failed.models,
-        examples: examples::all(),
+        branding: customization.branding.clone(),
+        examples: customization.examples.all(),
         conversation: failed.conversation,
         error: failed.error,
         draft: failed.draft,
@@ -122,10 +125,18 @@ pub fn upload_error(error: BodyError) -> Error {
 pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
     let missing = || refuse(Error::NotFound { what: Missing::Example });
     let (service, visitor) = (service()?, visitor()?);
-    let file = examples::open(index).ok_or_else(missing)?.0;
+    let file = read_example(&customization()?, index).await.ok_or_else(missing)?.0;
     let room = service.room(visitor.network);
     let begun = service.begin_conversation(&visitor, file, room).await;
     begun.map(Into::into).map_err(refuse)
+}
+
+/// An example's picture, and what is asked about it; a host's own is a file.
+pub async fn read_example(customization: &Arc<Customization>, index: usize) -> Option<(Vec<u8>, api::Example)> {
+    let customization = Arc::clone(customization);
+    let read = tokio::task::spawn_blocking(move || customization.examples.open(index));
+    // A panic is a fault of ours; then there is no example.
+    read.await.ok().flatten()
 }
 
 /// Has the picture fetched by this server, which [`remote`](crate::remote) guards.
@@ -293,6 +304,11 @@ fn parse_answer(id: &AnswerId) -> Result<chat::AnswerId, Error> {
 /// The router provides it.
 fn service() -> Result<Arc<Service>, ApiError> {
     use_context().ok_or_else(|| refuse(unprovided("service")))
+}
+
+/// The router provides it too.
+fn customization() -> Result<Arc<Customization>, ApiError> {
+    use_context().ok_or_else(|| refuse(unprovided("customization")))
 }
 
 /// Who asks, as the layers before have found out.

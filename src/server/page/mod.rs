@@ -5,7 +5,7 @@
 
 mod answer_stream;
 mod conversions;
-pub mod examples;
+mod examples;
 pub mod form;
 pub mod functions;
 mod heat_map;
@@ -21,16 +21,26 @@ use leptos::nonce::use_nonce;
 use leptos::prelude::{provide_context, use_context};
 use leptos_axum::ResponseOptions;
 
+pub use examples::{Examples, ExamplesError, OWN as OWN_EXAMPLES, thumbnail as example_thumbnail};
+
+use super::accent::Accent;
 use super::csp;
-use crate::api::Base;
+use super::customization::Customization;
+use crate::api::{Base, PageStyle};
 use crate::service::Service;
 
 /// What a page, and a server function, finds in its context. A page gets its scripts allowed.
-pub fn provide_contexts(service: &Arc<Service>) {
+pub fn provide_contexts(service: &Arc<Service>, customization: &Arc<Customization>) {
     provide_context(Arc::clone(service));
+    provide_context(Arc::clone(customization));
+    provide_context(customization.branding.clone());
+    provide_context(PageStyle(customization.accent.as_ref().map(Accent::style)));
     let base = use_context::<Parts>().and_then(|request| request.extensions.get::<Base>().cloned());
     provide_context(base.unwrap_or_default());
     if let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) {
-        response.insert_header(header::CONTENT_SECURITY_POLICY, csp::with_scripts(&nonce));
+        response.insert_header(
+            header::CONTENT_SECURITY_POLICY,
+            csp::with_scripts(&nonce, customization.accent.is_some()),
+        );
     }
 }
