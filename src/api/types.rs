@@ -400,6 +400,8 @@ pub struct PageState {
     /// The models that a failed form asked.
     pub chosen: Vec<String>,
     pub branding: Branding,
+    /// Whether whoever looks sits at the server's own machine, and may set it up.
+    pub may_set_up: bool,
     pub examples: Vec<Example>,
     /// The conversation that the address names.
     pub conversation: Option<Conversation>,

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::UsageError;
-use crate::api::Branding;
 use crate::processor::PictureLimits;
 use crate::server::page::Examples;
-use crate::server::{Accent, Customization};
+use crate::server::{Accent, Branding, Customization};
 
 /// What the page is called, says and shows.
 #[derive(Args)]

@@ -420,6 +420,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
         root_path,
     };
     let mut model = args.model;
+    let machine = model.machine();
     if let Some(folder) = &args.data {
         model.packed_weights_default(folder.join("packed"));
     }
@@ -455,7 +456,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
             let visitors = args.limits.of_visitors(args.picture.limits(), memory);
             Ok(Service::new(engines, Arc::new(store), visitors, fetcher))
         };
-        server::serve(listeners, loading, connections, placement, customization).await
+        server::serve(listeners, loading, connections, placement, customization, machine).await
     });
     // A picture that is still being decoded is nobody's any more.
     runtime.shutdown_background();

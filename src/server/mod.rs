@@ -46,13 +46,16 @@ pub use assets::has_page;
 pub use body_rate::Pace;
 pub use client_address::{Network, TrustedProxies};
 pub use customization::Customization;
+
+pub use crate::api::Branding;
 pub use host_and_origin::{HostName, Hosts};
 pub use limits::Limits;
 pub use listening::Listeners;
-pub use ops::{ModelState, ModelStates, Watcher, Watchers};
+pub use ops::{Installation, ModelState, ModelStates, Watcher, Watchers};
 pub use root_path::RootPath;
 pub use state::AppState;
 
+use crate::models::auto::Machine;
 use crate::service::Service;
 
 /// How long connections may go on after the last answer, when the process was asked to end.
@@ -90,6 +93,7 @@ pub async fn serve<E: From<std::io::Error>>(
     limits: Limits,
     placement: Placement,
     customization: Customization,
+    machine: Option<Machine>,
 ) -> Result<(), E> {
     let address = listeners.local_addr()?;
     let ending = Ending::listen()?;
@@ -110,9 +114,20 @@ pub async fn serve<E: From<std::io::Error>>(
         loaded = loading => Arc::new(loaded?),
         () = ending.asked.cancelled() => return Ok(()),
     };
-    let state = AppState::new(Arc::clone(&service), limits, address, customization);
+    let installation = Installation {
+        address,
+        is_local: hosts.is_local,
+        machine,
+    };
+    let state = AppState::new(Arc::clone(&service), limits, customization, installation);
     drop(answering.send_replace(router::router(state, hosts, watchers)));
     tracing::info!("open http://{} in a browser", browsable(address));
+    if address.ip().is_unspecified() || address.ip().is_loopback() {
+        tracing::info!(
+            "on this machine http://{}/setup has more models, and how to make the page your own",
+            browsable(address)
+        );
+    }
     ending.asked.cancelled().await;
     drain(&service, limits.drain_time, &ending).await;
     tracing::info!("ending: answers stop here");

@@ -1,12 +1,11 @@
 //! What all requests share.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
 
-use super::{Customization, Limits};
+use super::{Customization, Installation, Limits};
 use crate::service::Service;
 
 /// Where `cargo leptos watch` tells the page to reload, as Cargo.toml says.
@@ -19,6 +18,7 @@ pub struct AppState {
     pub service: Arc<Service>,
     pub limits: Limits,
     pub customization: Arc<Customization>,
+    pub installation: Arc<Installation>,
 }
 
 impl FromRef<AppState> for LeptosOptions {
@@ -40,14 +40,18 @@ impl FromRef<AppState> for Arc<Customization> {
 }
 
 impl AppState {
-    /// `address` is where the server listens; Leptos puts it into its options, and nothing is
-    /// opened here.
-    pub fn new(service: Arc<Service>, limits: Limits, address: SocketAddr, customization: Customization) -> Self {
+    /// Leptos puts the address where the server listens into its options, and nothing is opened here.
+    pub fn new(
+        service: Arc<Service>,
+        limits: Limits,
+        customization: Customization,
+        installation: Installation,
+    ) -> Self {
         // Set here rather than read from Cargo.toml, so that the program runs anywhere.
         let leptos = LeptosOptions::builder()
             .output_name("glimpse")
             .site_root("target/site")
-            .site_addr(address)
+            .site_addr(installation.address)
             .reload_port(RELOAD_PORT)
             .build();
         Self {
@@ -55,6 +59,7 @@ impl AppState {
             service,
             limits,
             customization: Arc::new(customization),
+            installation: Arc::new(installation),
         }
     }
 }

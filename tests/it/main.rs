@@ -38,6 +38,7 @@ mod retrieval;
 mod searching;
 mod server;
 mod settings;
+mod setup;
 mod several_models;
 mod support;
 mod t5;

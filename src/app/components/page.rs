@@ -78,6 +78,9 @@ fn Desk(page: PageState) -> impl IntoView {
                     </Show>
                     <Alert state/>
                     <Composer state is_begun=begun/>
+                    {page.may_set_up.then(|| view! {
+                        <p class="notice set-up"><a href=Base::current().at("/setup")>"Set up this server"</a></p>
+                    })}
                     {branding.notice.map(|notice| view! { <p class="notice">{notice}</p> })}
                 </section>
             </main>

@@ -16,6 +16,7 @@ use crate::server::body::{self, BodyError};
 use crate::server::customization::Customization;
 use crate::server::errors;
 use crate::server::ops::metrics::count_error;
+use crate::server::ops::setup;
 use crate::service::{InFlightAnswer, Request, Service};
 
 /// What `upload_picture` calls its file.
@@ -38,6 +39,7 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
             .map(|engine| conversions::model(&service, engine.description()))
             .collect(),
         chosen: failed.models,
+        may_set_up: use_context::<Parts>().is_some_and(|parts| setup::is_for(&parts.headers, &parts.extensions)),
         branding: customization.branding.clone(),
         examples: customization.examples.all(),
         conversation: failed.conversation,
