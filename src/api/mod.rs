@@ -6,6 +6,7 @@ mod client;
 mod error;
 mod functions;
 mod settings;
+mod theme;
 mod types;
 
 pub use base_path::Base;
@@ -13,4 +14,5 @@ pub use client::{VISITOR_HEADER, set_base, set_visitor};
 pub use error::{ApiError, ErrorCode};
 pub use functions::*;
 pub use settings::*;
+pub use theme::{THEME, Theme};
 pub use types::*;

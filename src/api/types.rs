@@ -390,6 +390,11 @@ impl Default for Branding {
 #[derive(Clone, Debug, Default)]
 pub struct PageStyle(pub Option<String>);
 
+/// Gives a file of the page the address by which it is kept: with the hash of its bytes.
+#[cfg(feature = "ssr")]
+#[derive(Clone, Copy)]
+pub struct FileAddress(pub fn(&str) -> String);
+
 /// Everything the page needs to render itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PageState {

@@ -19,6 +19,8 @@ mod state;
 #[cfg(feature = "hydrate")]
 pub use browser::storage::visitor_secret;
 use components::Page;
+#[cfg(feature = "ssr")]
+pub use document::GROUNDS;
 use leptos::prelude::*;
 
 /// The HTML document around the page, which the server alone makes.

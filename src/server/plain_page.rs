@@ -4,7 +4,7 @@
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 
-use super::csp;
+use super::{assets, csp};
 use crate::api::Base;
 
 /// A page. Nothing in it is escaped: whoever makes one has escaped what is not our own.
@@ -37,7 +37,7 @@ impl IntoResponse for PlainPage<'_> {
             "" => String::new(),
             script => format!("<script nonce=\"{nonce}\">\n{script}\n</script>\n"),
         };
-        let icon = base.at("/favicon.svg");
+        let icon = base.at(&assets::address("/favicon.svg"));
         let html = format!(
             r#"<!DOCTYPE html>
 <html lang="en">

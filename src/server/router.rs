@@ -71,6 +71,8 @@ pub fn router(state: AppState, hosts: Hosts, watchers: Arc<Watchers>) -> Router 
     let routes = Router::new()
         .leptos_routes_with_context(&state, routes, context, move || shell(leptos.clone()))
         .route("/ask", post(form::post))
+        .route(page::SHARE, post(form::share).get(form::shared_already))
+        .route("/manifest.webmanifest", get(page::serve_manifest))
         .route("/pictures/{key}", get(pictures::serve))
         .route(&[page::OWN_EXAMPLES, "{name}"].concat(), get(page::example_thumbnail))
         .route("/healthz", get(health::healthz))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
 
-use super::{Customization, Installation, Limits};
+use super::{Customization, Installation, Limits, assets};
 use crate::service::Service;
 
 /// Where `cargo leptos watch` tells the page to reload, as Cargo.toml says.
@@ -51,6 +51,7 @@ impl AppState {
         let leptos = LeptosOptions::builder()
             .output_name("glimpse")
             .site_root("target/site")
+            .site_pkg_dir(assets::package())
             .site_addr(installation.address)
             .reload_port(RELOAD_PORT)
             .build();

@@ -21,6 +21,7 @@ mod fuzz;
 mod history;
 mod hub;
 mod import_rules;
+mod installing;
 mod instruct;
 mod loading;
 mod ops;

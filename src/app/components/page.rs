@@ -16,7 +16,7 @@ use super::picture::Picture;
 use super::settings::Settings;
 use super::transcript::Transcript;
 use super::welcome::Welcome;
-use crate::api::{self, Base, PageState};
+use crate::api::{self, Base, PageState, Theme};
 use crate::app::actions::{arrive, travel};
 use crate::app::browser::{self, history};
 use crate::app::state::State;
@@ -45,11 +45,13 @@ fn Desk(page: PageState) -> impl IntoView {
     let over = RwSignal::new(false);
     // Takes the page over from the server.
     Effect::new(move || {
-        if history::current() == "/ask" {
+        if matches!(history::current().as_str(), "/ask" | "/share") {
             state.conversation.id.with_untracked(|id| history::correct(id.as_ref()));
         }
         arrive(state);
         listen(state, over);
+        // Where no cookie came along, the document's own script has found what was chosen.
+        browser::theme::show(Theme::current());
         window_event_listener(ev::popstate, move |_| travel(state));
         browser::mark_hydrated();
     });

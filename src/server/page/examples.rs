@@ -79,7 +79,7 @@ impl Default for Examples {
         let entries: Vec<Entry> = assets::text("examples/examples.json")
             .and_then(|json| serde_json::from_str(&json).ok())
             .unwrap_or_default();
-        let url = |entry: &Entry| format!("/examples/{}", entry.file);
+        let url = |entry: &Entry| assets::address(&format!("/examples/{}", entry.file));
         let urls = entries.iter().map(url).collect();
         let places = entries.iter().map(|entry| Place::BuiltIn(entry.file.clone())).collect();
         Self::new(&entries, urls, places, PictureLimits::default())

@@ -3,6 +3,7 @@
 
 use leptos::prelude::*;
 
+use super::appearance::Appearance;
 use super::fields;
 use super::presets::Presets;
 use crate::app::components::about_model::AboutModel;
@@ -62,6 +63,7 @@ pub fn Panel(settings: SettingsState, models: ModelsState) -> impl IntoView {
                 {fields::check(settings, "raw", "Without “Question: … Answer:” and earlier turns.")}
             </details>
         </div>
+        <Appearance/>
         {move || view! { <AboutModel model=models.info()/> }}
     }
 }
