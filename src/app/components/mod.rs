@@ -10,6 +10,7 @@ mod from_address;
 mod header;
 mod history;
 mod icon;
+mod keys;
 mod looked;
 mod matches;
 mod model_choice;

@@ -11,6 +11,7 @@ use super::examples::{Examples, ExamplesFloat};
 use super::header::Header;
 use super::history::History;
 use super::icon::MARK;
+use super::keys::{self, Keys};
 use super::paste_and_drop::listen;
 use super::picture::Picture;
 use super::settings::Settings;
@@ -50,6 +51,7 @@ fn Desk(page: PageState) -> impl IntoView {
         }
         arrive(state);
         listen(state, over);
+        keys::listen(state);
         // Where no cookie came along, the document's own script has found what was chosen.
         browser::theme::show(Theme::current());
         window_event_listener(ev::popstate, move |_| travel(state));
@@ -90,6 +92,7 @@ fn Desk(page: PageState) -> impl IntoView {
         </div>
         <Settings state is_open=settings_are_open/>
         <History state/>
+        <Keys/>
         <Show when=move || begun.get()>
             <ExamplesFloat state examples=examples.get_value()/>
         </Show>

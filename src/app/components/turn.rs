@@ -36,7 +36,7 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
         }
     };
     view! {
-        <article class="turn" aria-busy=busy aria-labelledby=name>
+        <article class="turn" tabindex="-1" aria-busy=busy aria-labelledby=name>
             <p class="asked" id=id class:caption=is_caption dir="auto">{asked}</p>
             {match turn.beside.is_empty() {
                 true => Either::Left(view! {
