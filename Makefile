@@ -56,6 +56,8 @@ test: lint build ## everything that is promised, checked: Rust, parity, lint, th
 	@node_modules/.bin/playwright test --config end2end
 	@echo "==> the page behind nginx, where it is installed"
 	@scripts/nginx-check.sh where-installed
+	@echo "==> the page in Firefox, where it is installed"
+	@scripts/firefox-check.sh where-installed
 
 .PHONY: check
 check: ## format, clippy and unit tests, before every commit (under a minute once dependencies are built)
@@ -102,6 +104,10 @@ bench: build $(PYTHON) ## time Glimpse beside transformers (20 GB of memory, 15 
 bench-gradio: build $(GRADIO) ## a crowd at Glimpse and at a Gradio demo of the demo model, in turns (a quarter of an hour)
 	@$(GRADIO) benches/crowd.py
 
+.PHONY: bench-page
+bench-page: build $(GRADIO) ## how heavy the page is and how soon one can type, beside a Gradio page in the same browser (a minute)
+	@node benches/page.mjs --python $(GRADIO) --results benches/results/page.md
+
 $(GRADIO): benches/requirements-gradio.txt
 	@echo "==> Python with Gradio and transformers (about 3 minutes, 6 GB)"
 	@python3 -m venv .venv-gradio
@@ -145,6 +151,10 @@ image-try: ## what `make image` has built, run by docker as a host would (IMAGE=
 .PHONY: nginx-check
 nginx-check: build ## a real nginx before target/release/glimpse, in a browser: the files of deploy/, a path, its limits (needs nginx)
 	@scripts/nginx-check.sh
+
+.PHONY: firefox-check
+firefox-check: build ## what visitors do, in Firefox (needs firefox-esr or firefox)
+	@scripts/firefox-check.sh
 
 .PHONY: loom
 loom: ## the queue before the model, in every order that its threads can run in (a minute the first time)

@@ -15,8 +15,8 @@ const address = `127.0.0.1:${process.env.GLIMPSE_TEST_PORT}`
 
 export default defineConfig({
   testDir: '.',
-  // Those have a configuration of their own: `make nginx-check`.
-  testIgnore: join(__dirname, 'nginx/**'),
+  // Those have a configuration of their own: `make nginx-check`, `make firefox-check`.
+  testIgnore: [join(__dirname, 'nginx/**'), join(__dirname, 'firefox/**')],
   outputDir: 'results/failures',
   fullyParallel: true,
   forbidOnly: true,

@@ -26,7 +26,7 @@ test('a second visit is one request', async ({ browser, baseURL }) => {
     page.evaluate(() => [...document.images].every((image) => image.complete && image.naturalWidth > 0))
   await glimpse.open()
   await expect.poll(isDrawn).toBe(true)
-  expect(asked.filter((path) => /\.(js|wasm|css|png)/.test(path)).length).toBeGreaterThan(8)
+  expect(asked.filter((path) => /\.(js|wasm|css|webp|png)/.test(path)).length).toBeGreaterThan(8)
   for (const again of [() => page.reload(), () => page.goto('/')]) {
     asked.length = 0
     await again()

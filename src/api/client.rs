@@ -7,7 +7,7 @@ use leptos::server_fn::client::{Client, browser::BrowserClient};
 use leptos::server_fn::request::browser::BrowserRequest;
 use leptos::server_fn::response::{ClientRes, browser::BrowserResponse};
 
-use super::{ApiError, Base, ErrorCode};
+use super::{ApiError, Base, ErrorCode, LANGUAGE_HEADER, t, t_with};
 
 /// Has the page's calls sent below this base. To be said once, before the first of them.
 pub fn set_base(base: &Base) {
@@ -43,6 +43,7 @@ impl Client<ApiError> for PageClient {
                 request.headers().set(VISITOR_HEADER, secret);
             }
         });
+        request.headers().set(LANGUAGE_HEADER, t("language"));
         let sent = <BrowserClient as Client<ApiError>>::send(request);
         async move { sent.await.map(Reply) }
     }
@@ -120,26 +121,12 @@ impl ClientRes<ApiError> for Reply {
 /// What a status means that did not come from our server.
 fn by_status(status: u16) -> ApiError {
     let (kind, sentence) = match status {
-        401 | 403 | 407 => (
-            ErrorCode::BadRequest,
-            "The site asks for a login first. Reload the page, log in, and try again.",
-        ),
-        408 | 502..=504 | 520..=524 => (
-            ErrorCode::Unreachable,
-            "The server cannot be reached right now. Try again in a moment.",
-        ),
-        413 => (
-            ErrorCode::TooLargeForProxy,
-            "A proxy in front of Glimpse takes no upload of this size. Choose a smaller picture; \
-             the limit is the proxy's, not that of Glimpse.",
-        ),
-        429 => (
-            ErrorCode::QueueFull,
-            "There were too many requests. Wait a moment and try again.",
-        ),
+        401 | 403 | 407 => (ErrorCode::BadRequest, t("alert.login")),
+        408 | 502..=504 | 520..=524 => (ErrorCode::Unreachable, t("alert.not_now")),
+        413 => (ErrorCode::TooLargeForProxy, t("alert.proxy_limit")),
+        429 => (ErrorCode::QueueFull, t("alert.many_requests")),
         _ => {
-            let sentence =
-                format!("The server's reply could not be read (status {status}). Reload the page and try again.");
+            let sentence = t_with("alert.status", &[("status", &status.to_string())]);
             return ApiError::new(ErrorCode::Internal, sentence);
         }
     };

@@ -5,6 +5,8 @@ use leptos::server_fn::error::{FromServerFnError, ServerFnErrorErr};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::{t, t_with};
+
 /// What went wrong; the page decides by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -129,22 +131,18 @@ impl FromServerFnError for ApiError {
 
     fn from_server_fn_error(error: ServerFnErrorErr) -> Self {
         match error {
-            ServerFnErrorErr::Request(_) => Self::new(
-                ErrorCode::Unreachable,
-                "The server cannot be reached; check the connection and try again.",
-            ),
+            ServerFnErrorErr::Request(_) => Self::new(ErrorCode::Unreachable, t("alert.unreachable")),
             // In the browser it is the server's reply that was not understood.
-            ServerFnErrorErr::Deserialization(_) if cfg!(feature = "hydrate") => Self::new(
-                ErrorCode::Internal,
-                "The server's reply could not be read. Reload the page and try again.",
-            ),
+            ServerFnErrorErr::Deserialization(_) if cfg!(feature = "hydrate") => {
+                Self::new(ErrorCode::Internal, t("alert.unread_reply"))
+            }
             ServerFnErrorErr::Args(detail)
             | ServerFnErrorErr::MissingArg(detail)
             | ServerFnErrorErr::Deserialization(detail) => Self::new(
                 ErrorCode::BadRequest,
-                format!("The request was not understood ({detail}). Load the page again."),
+                t_with("alert.not_understood", &[("detail", &detail)]),
             ),
-            _ => Self::new(ErrorCode::Internal, "Something went wrong on the server. Try again."),
+            _ => Self::new(ErrorCode::Internal, t("alert.fault")),
         }
     }
 }

@@ -5,6 +5,7 @@ mod base_path;
 mod client;
 mod error;
 mod functions;
+mod language;
 mod settings;
 mod theme;
 mod types;
@@ -13,6 +14,9 @@ pub use base_path::Base;
 pub use client::{VISITOR_HEADER, set_base, set_visitor};
 pub use error::{ApiError, ErrorCode};
 pub use functions::*;
+#[cfg(feature = "ssr")]
+pub use language::{LANGUAGE_FIELD, Language, find_with};
+pub use language::{LANGUAGE_HEADER, WORDS_ID, drawn, t, t_count, t_with};
 pub use settings::*;
 pub use theme::{THEME, Theme};
 pub use types::*;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::drawn;
+
 /// The settings as they stand on the page: what is typed and chosen, by the field's name.
 /// What is empty or off is left out.
 pub type Fields = BTreeMap<String, String>;
@@ -26,32 +28,33 @@ pub struct NumberSetting {
     pub default: Option<f64>,
 }
 
-/// What each setting is called on the page, by the name that it has in the reference.
+/// The page's settings, by the names that they have in the reference, and the keys of what they are called.
 const LABELS: [(&str, &str); 18] = [
-    ("decoding", "Decoding"),
-    ("num_beams", "Beams"),
-    ("length_penalty", "Length penalty"),
-    ("early_stopping", "Early stopping"),
-    ("do_sample", "Draw words"),
-    ("temperature", "Temperature"),
-    ("top_k", "Top-k"),
-    ("top_p", "Top-p"),
-    ("seed", "Seed"),
-    ("num_return_sequences", "Answers"),
-    ("max_new_tokens", "Max new tokens"),
-    ("context_turns", "Earlier turns as context"),
-    ("min_new_tokens", "Min new tokens"),
-    ("repetition_penalty", "Repetition penalty"),
-    ("no_repeat_ngram_size", "No-repeat n-gram"),
-    ("prefix", "Caption prefix"),
-    ("stop_strings", "Stop strings"),
-    ("raw", "Send questions as they are"),
+    ("decoding", "setting.decoding"),
+    ("num_beams", "setting.num_beams"),
+    ("length_penalty", "setting.length_penalty"),
+    ("early_stopping", "setting.early_stopping"),
+    ("do_sample", "setting.do_sample"),
+    ("temperature", "setting.temperature"),
+    ("top_k", "setting.top_k"),
+    ("top_p", "setting.top_p"),
+    ("seed", "setting.seed"),
+    ("num_return_sequences", "setting.num_return_sequences"),
+    ("max_new_tokens", "setting.max_new_tokens"),
+    ("context_turns", "setting.context_turns"),
+    ("min_new_tokens", "setting.min_new_tokens"),
+    ("repetition_penalty", "setting.repetition_penalty"),
+    ("no_repeat_ngram_size", "setting.no_repeat_ngram_size"),
+    ("prefix", "setting.prefix"),
+    ("stop_strings", "setting.stop_strings"),
+    ("raw", "setting.raw"),
 ];
 
-/// What a setting is called on the page; its own name where there is no other.
-pub fn label(name: &str) -> &str {
+/// What a setting is called on the page; its own name where there is no other. Known to the server only, which
+/// draws the fields.
+pub fn label(name: &'static str) -> &'static str {
     let known = LABELS.iter().find(|(known, _)| *known == name);
-    known.map_or(name, |(_, label)| label)
+    known.map_or(name, |(_, key)| drawn(key))
 }
 
 /// Whether the page has a field of this name among its settings.

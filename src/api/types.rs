@@ -94,6 +94,12 @@ pub struct Turn {
     /// Tokens of the answer, where they are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<usize>,
+    /// The turn that it follows; several that follow the same one are branches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TurnId>,
+    /// Earlier answers of the same model, the first first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Turn>,
     /// The same question as other models answered it, where it was put to several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compared: Vec<Turn>,
@@ -122,6 +128,9 @@ pub struct AskRequest {
     /// That of another model, which is asked the same beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compare_with: Option<String>,
+    /// Behind the turn that began last, where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// The settings of the page.
     #[serde(default)]
     pub fields: Fields,
@@ -129,6 +138,18 @@ pub struct AskRequest {
     /// `chat::Settings`, by name.
     #[serde(flatten, skip_serializing)]
     pub settings: Map<String, Value>,
+}
+
+/// Where a question belongs in its conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// Behind this turn, or at the beginning. Where another turn follows already, it is a branch.
+    After(Option<TurnId>),
+    /// Another answer to what was asked in this turn; the question that is sent does not count.
+    Again(TurnId),
+    /// This answer once more, with room for twice as many tokens: neither question nor settings count.
+    Longer(AnswerId),
 }
 
 /// Why an answer ended.

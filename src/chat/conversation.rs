@@ -15,6 +15,37 @@ pub struct Conversation {
     pub turns: Vec<Turn>,
 }
 
+impl Conversation {
+    /// What was said up to a turn: it and those that it follows, the first first.
+    pub fn path_to<'a>(&'a self, last: Option<&'a TurnId>) -> Vec<&'a Turn> {
+        let mut path = Vec::new();
+        let mut next = last;
+        // A parent began before its turn, so that each is found before it, and none twice.
+        for turn in self.turns.iter().rev() {
+            if next == Some(&turn.id) {
+                path.push(turn);
+                next = turn.parent.as_ref();
+            }
+        }
+        path.reverse();
+        path
+    }
+}
+
+/// Where a question belongs in a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Behind the turn that began last.
+    #[default]
+    Last,
+    /// Behind this turn, or at the beginning. Where another turn follows already, it is a branch.
+    After(Option<TurnId>),
+    /// Another answer to what was asked in this turn.
+    Again(TurnId),
+    /// This answer once more, with room for twice as many tokens: it begins as it did.
+    Longer(AnswerId),
+}
+
 /// A conversation in the list of a visitor's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversationEntry {

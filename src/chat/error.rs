@@ -4,6 +4,8 @@
 //! the host has. Written out, an error speaks to the host; what visitors are told is made of
 //! code and data where the page's own calls are answered.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::RequestId;
@@ -13,7 +15,10 @@ use super::RequestId;
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum Error {
     #[error("the request was not understood: {detail}")]
-    BadRequest { detail: String },
+    BadRequest {
+        #[serde(flatten)]
+        detail: Detail,
+    },
     #[error("the request came slower than {bytes_per_second} bytes a second")]
     BodyTooSlow { bytes_per_second: u32 },
     #[error("the request has more than {limit} bytes")]
@@ -37,7 +42,10 @@ pub enum Error {
     TextTooLong { number: usize, chars: usize, limit: usize },
     /// The model cannot be asked this: the prompt is too long for it, or has its own tokens.
     #[error("the question cannot be put to the model: {detail}")]
-    QuestionRefused { detail: String },
+    QuestionRefused {
+        #[serde(flatten)]
+        detail: Detail,
+    },
     #[error(
         "reading the question for {rows} answers or beams takes {needed} bytes of memory, and {budget} are there for it"
     )]
@@ -45,7 +53,8 @@ pub enum Error {
     /// A setting that is out of its range, or contradicts another.
     #[error("a setting was refused: {detail}")]
     SettingRefused {
-        detail: String,
+        #[serde(flatten)]
+        detail: Detail,
         /// Of the limit that made its range narrower.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         flag: Option<String>,
@@ -58,9 +67,15 @@ pub enum Error {
         limit: u64,
     },
     #[error("the picture cannot be read: {detail}")]
-    PictureUnreadable { detail: String },
+    PictureUnreadable {
+        #[serde(flatten)]
+        detail: Detail,
+    },
     #[error("nothing is fetched from this address: {detail}")]
-    AddressRefused { detail: String },
+    AddressRefused {
+        #[serde(flatten)]
+        detail: Detail,
+    },
     #[error("visitors may put in no addresses")]
     AddressesNotAllowed,
     /// What may be held for visitors is held already.
@@ -191,6 +206,47 @@ impl Error {
     }
 }
 
+/// What a lower room says is wrong: which of its sentences, what is filled in, and how that reads in English.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Detail {
+    /// A whole sentence, for the log, and for visitors where nothing else is known.
+    #[serde(rename = "detail")]
+    pub text: String,
+    /// None of what was kept before there were reasons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What is filled in, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<String, String>,
+}
+
+impl Detail {
+    pub fn new<const N: usize>(reason: &str, text: impl Into<String>, values: [(&str, String); N]) -> Self {
+        Self {
+            text: text.into(),
+            reason: Some(reason.to_owned()),
+            values: values.map(|(name, value)| (name.to_owned(), value)).into(),
+        }
+    }
+}
+
+/// A sentence of which nothing else is known.
+impl From<String> for Detail {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            reason: None,
+            values: BTreeMap::new(),
+        }
+    }
+}
+
+impl std::fmt::Display for Detail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// What is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -198,6 +254,7 @@ pub enum Missing {
     Conversation,
     Example,
     Answer,
+    Turn,
     Picture,
     /// A model that is asked by name.
     Model,
@@ -213,6 +270,7 @@ impl std::fmt::Display for Missing {
             Self::Conversation => "conversation",
             Self::Example => "example",
             Self::Answer => "answer",
+            Self::Turn => "question",
             Self::Picture => "picture",
             Self::Model => "model",
             Self::Explanation => "answer's tokens",

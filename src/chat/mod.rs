@@ -16,9 +16,9 @@ mod settings;
 mod visitor;
 
 pub use conversation::{
-    Answer, AnswerState, Conversation, ConversationEntry, FinishReason, PictureInfo, TextScore, Timings, Turn,
+    Answer, AnswerState, Conversation, ConversationEntry, FinishReason, PictureInfo, Place, TextScore, Timings, Turn,
 };
-pub use error::{Error, Missing, PictureLimit};
+pub use error::{Detail, Error, Missing, PictureLimit};
 pub use event::{Completion, Event, EventKind};
 pub use explanation::{ExplainedWord, Explanation, LookMap, Other};
 pub use ids::{AnswerId, ConversationId, PictureId, PreviewKey, TurnId};

@@ -79,19 +79,12 @@ impl Bounds {
         if (self.min..=self.max).contains(&value) && !is_fraction {
             return Ok(value);
         }
-        let whole = if is_fraction && value.is_finite() {
-            ", without a fraction"
-        } else {
-            ""
-        };
         Err(OptionsError::OutOfRange {
             name: self.name,
-            value: if value.is_nan() {
-                "no number".to_owned()
-            } else {
-                value.to_string()
-            },
-            allowed: format!("{} to {}{whole}", self.min, self.max),
+            value,
+            min: self.min,
+            max: self.max,
+            is_whole: !(is_fraction && value.is_finite()),
         })
     }
 }

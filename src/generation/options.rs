@@ -102,8 +102,11 @@ pub enum OptionsError {
     /// A number outside of its [`Bounds`], or one that is not whole.
     OutOfRange {
         name: &'static str,
-        value: String,
-        allowed: String,
+        value: f64,
+        min: f64,
+        max: f64,
+        /// Whether the value has no fraction where it may have none.
+        is_whole: bool,
     },
     /// `min_new_tokens` and `max_new_tokens` contradict each other.
     MinAboveMax { min: usize, max: usize },
@@ -122,9 +125,21 @@ impl OptionsError {
     pub fn sentence(&self, called: impl Fn(&'static str) -> String) -> String {
         let [beams, sequences] = ["num_beams", "num_return_sequences"].map(&called);
         match self {
-            Self::OutOfRange { name, value, allowed } => {
+            Self::OutOfRange {
+                name,
+                value,
+                min,
+                max,
+                is_whole,
+            } => {
                 let name = called(name);
-                format!("{name} is {value}, and may be {allowed}. Choose a value in that range.")
+                let value = if value.is_nan() {
+                    "no number".to_owned()
+                } else {
+                    value.to_string()
+                };
+                let whole = if *is_whole { "" } else { ", without a fraction" };
+                format!("{name} is {value}, and may be {min} to {max}{whole}. Choose a value in that range.")
             }
             Self::MinAboveMax { min, max } => {
                 let [least, most] = ["min_new_tokens", "max_new_tokens"].map(&called);

@@ -12,6 +12,7 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 use sha2::{Digest, Sha256};
 
 use super::errors::{self, Reader};
+use crate::api::t;
 
 /// What `make page` leaves in `target/site`. In a debug build it is read from there at
 /// run time, so that `cargo leptos watch` shows changes at once.
@@ -32,8 +33,8 @@ pub async fn serve(path: Result<Path<String>, PathRejection>, request: Request) 
     let found = path.ok().and_then(|Path(path)| file(&path, &request));
     found.unwrap_or_else(|| {
         let reader = Reader::of(request.headers(), request.extensions());
-        let sentence = "There is nothing at this address. It may have been mistyped, or be of an older Glimpse.";
-        errors::page(StatusCode::NOT_FOUND, "Not found", sentence, &reader)
+        let (title, sentence) = (t("plain.not_found"), t("plain.nothing_here"));
+        errors::page(StatusCode::NOT_FOUND, title, sentence, &reader)
     })
 }
 

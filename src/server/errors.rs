@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::multipart::FormError;
 use super::ops::metrics::count_error;
 use super::plain_page::PlainPage;
-use crate::api::{ApiError, Base, ErrorCode};
-use crate::chat::{Error, Missing, PictureLimit, RequestId};
+use crate::api::{ApiError, Base, ErrorCode, Language, find_with, t, t_with};
+use crate::chat::{Detail, Error, Missing, PictureLimit, RequestId};
 
 /// The style of a page that is a sentence.
 const STYLE: &str =
@@ -136,143 +136,123 @@ pub fn retry_after(error: &ApiError) -> Option<HeaderValue> {
     error.data.get("retry_after_seconds")?.as_u64().map(HeaderValue::from)
 }
 
-/// What is wrong and what to do, for a visitor.
+/// What is wrong and what to do, for a visitor, in his language.
 fn sentence(error: &Error) -> String {
+    let text = |value: &dyn std::fmt::Display| value.to_string();
+    let gigabytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1e9);
     match error {
         Error::BadRequest { detail }
         | Error::QuestionRefused { detail }
         | Error::SettingRefused { detail, .. }
         | Error::PictureUnreadable { detail }
-        | Error::AddressRefused { detail } => detail.clone(),
-        Error::BodyTooSlow { bytes_per_second } => format!(
-            "The request came slower than the {bytes_per_second} bytes a second that are waited for. Try again, on a faster connection."
-        ),
-        Error::BodyTooLarge { limit } => {
-            format!("A request may have at most {limit} bytes. Send a smaller picture.")
+        | Error::AddressRefused { detail } => detailed(detail),
+        Error::BodyTooSlow { bytes_per_second } => {
+            t_with("error.body_too_slow", &[("bytes_per_second", &text(bytes_per_second))])
         }
-        Error::QuestionTooLarge { rows, needed, budget } => format!(
-            "Reading the question for {rows} answers or beams at once would take {:.2} GB of memory, and {:.2} are there for it. Ask for fewer beams or answers, or a shorter answer, or begin a new conversation.",
-            *needed as f64 / 1e9,
-            *budget as f64 / 1e9
+        Error::BodyTooLarge { limit } => t_with("error.body_too_large", &[("limit", &text(limit))]),
+        Error::QuestionTooLarge { rows, needed, budget } => t_with(
+            "error.question_too_large",
+            &[
+                ("rows", &text(rows)),
+                ("needed", &gigabytes(*needed)),
+                ("budget", &gigabytes(*budget)),
+            ],
         ),
         Error::NotFound { what } => missing(*what).into(),
-        Error::TurnInProgress => {
-            "An answer of this conversation is still being given. Wait for it, or press Stop.".into()
-        }
-        Error::TooManyTurns { limit } => {
-            format!("This conversation has {limit} turns, which is as many as it may have. Begin a new conversation.")
-        }
-        Error::QuestionEmpty => "Type a question, or press Describe for a caption.".into(),
-        Error::QuestionTooLong { chars, limit } => {
-            format!("The question has {chars} characters, and at most {limit} are accepted. Ask a shorter one.")
-        }
-        Error::NoTexts => "Type a text to compare the picture with.".into(),
-        Error::TooManyTexts { count, limit } => {
-            format!("There are {count} texts, and at most {limit} are compared at once. Leave some out.")
-        }
-        Error::TextTooLong { number, chars, limit } => {
-            format!("Text {number} has {chars} characters, and at most {limit} are accepted. Type a shorter one.")
-        }
+        Error::TurnInProgress => t("error.turn_in_progress").into(),
+        Error::TooManyTurns { limit } => t_with("error.too_many_turns", &[("limit", &text(limit))]),
+        Error::QuestionEmpty => t("error.question_empty").into(),
+        Error::QuestionTooLong { chars, limit } => t_with(
+            "error.question_too_long",
+            &[("chars", &text(chars)), ("limit", &text(limit))],
+        ),
+        Error::NoTexts => t("error.no_texts").into(),
+        Error::TooManyTexts { count, limit } => t_with(
+            "error.too_many_texts",
+            &[("count", &text(count)), ("limit", &text(limit))],
+        ),
+        Error::TextTooLong { number, chars, limit } => t_with(
+            "error.text_too_long",
+            &[
+                ("number", &text(number)),
+                ("chars", &text(chars)),
+                ("limit", &text(limit)),
+            ],
+        ),
         Error::PictureTooLarge { limited, actual, limit } => too_large(*limited, *actual, *limit),
-        Error::AddressesNotAllowed => {
-            "Pictures are not fetched from addresses here. Download the picture and choose the file.".into()
-        }
-        Error::MemoryFull => "Many pictures are being put in right now. Try again in a moment.".into(),
-        Error::StoreBusy => {
-            "Many are asking right now, and what is kept could not be reached in time. Try again in a moment.".into()
-        }
-        Error::FetchesFull => "Too many pictures are being fetched. Try again in a moment.".into(),
-        Error::QueueFull { limit } => {
-            format!("{limit} questions are waiting already, which is as many as may. Try again in a moment.")
-        }
-        Error::VisitorQueueFull { limit } => {
-            format!("{limit} of your questions are waiting already. Wait for an answer, or stop one.")
-        }
-        Error::NetworkQueueFull { limit } => {
-            format!("{limit} questions from your network are waiting already. Try again in a moment.")
-        }
+        Error::AddressesNotAllowed => t("error.addresses_not_allowed").into(),
+        Error::MemoryFull => t("error.memory_full").into(),
+        Error::StoreBusy => t("error.store_busy").into(),
+        Error::FetchesFull => t("error.fetches_full").into(),
+        Error::QueueFull { limit } => t_with("error.queue_full", &[("limit", &text(limit))]),
+        Error::VisitorQueueFull { limit } => t_with("error.visitor_queue_full", &[("limit", &text(limit))]),
+        Error::NetworkQueueFull { limit } => t_with("error.network_queue_full", &[("limit", &text(limit))]),
         Error::TooManyQuestions {
             retry_after_seconds, ..
-        } => format!("You have asked many questions within a minute. Ask again in {retry_after_seconds} seconds."),
+        } => t_with("error.too_many_questions", &[("seconds", &text(retry_after_seconds))]),
         Error::TooManyFetches {
             retry_after_seconds, ..
-        } => format!(
-            "You have had many pictures fetched within a minute. Try again in {retry_after_seconds} seconds, or choose a file."
-        ),
-        Error::WaitedTooLong { seconds } => format!(
-            "Many are asking, and the model did not come to this question within the {seconds} seconds that it may wait. Ask again later."
-        ),
-        Error::TooSlow { seconds } => {
-            format!("The answer took longer than the {seconds} seconds that it may. Try again later, or ask for less.")
-        }
-        Error::Ending => {
-            "Glimpse is being restarted, and takes no questions until it is back. Ask again in a moment.".into()
-        }
-        Error::ModelFailed { request } => {
-            format!("The model failed on this question{}. Ask another one.", named(request))
-        }
-        Error::ModelNotLoaded { model } => {
-            format!("The model {model} could not be loaded. Ask again later, or choose another one.")
-        }
-        Error::ModelGone { request } => format!(
-            "The model has stopped{}, and whoever runs this page has to start it again.",
-            named(request)
-        ),
-        Error::Internal { request } => format!(
-            "Something went wrong on the server{}. Try again; if it stays so, tell whoever runs this page.",
-            named(request)
-        ),
+        } => t_with("error.too_many_fetches", &[("seconds", &text(retry_after_seconds))]),
+        Error::WaitedTooLong { seconds } => t_with("error.waited_too_long", &[("seconds", &text(seconds))]),
+        Error::TooSlow { seconds } => t_with("error.too_slow", &[("seconds", &text(seconds))]),
+        Error::Ending => t("error.ending").into(),
+        Error::ModelFailed { request } => t_with("error.model_failed", &[("request", &named(request))]),
+        Error::ModelNotLoaded { model } => t_with("error.model_not_loaded", &[("model", model)]),
+        Error::ModelGone { request } => t_with("error.model_gone", &[("request", &named(request))]),
+        Error::Internal { request } => t_with("error.internal", &[("request", &named(request))]),
     }
+}
+
+/// What a lower room says is wrong; as it said it, where it is not known what that was.
+fn detailed(detail: &Detail) -> String {
+    let Some(reason) = &detail.reason else {
+        return detail.text.clone();
+    };
+    // Some values are words themselves, such as the kind of a file.
+    let value = |text: &String| find_with(&["error.word.", text].concat(), &[]).unwrap_or_else(|| text.clone());
+    let values: Vec<(&str, String)> = detail
+        .values
+        .iter()
+        .map(|(name, text)| (&**name, value(text)))
+        .collect();
+    let values: Vec<(&str, &str)> = values.iter().map(|(name, text)| (*name, &**text)).collect();
+    let said = find_with(&["error.detail.", reason].concat(), &values);
+    said.unwrap_or_else(|| detail.text.clone())
 }
 
 /// The request that a host finds in the log.
 fn named(request: &Option<RequestId>) -> String {
     let request = request.as_ref();
-    request.map_or_else(String::new, |id| format!(" (request {id})"))
+    request.map_or_else(String::new, |id| t_with("error.request", &[("id", id.as_str())]))
 }
 
 fn missing(what: Missing) -> &'static str {
     match what {
-        Missing::Conversation => {
-            "This conversation is not there any more, or is another visitor's. Put the picture in again."
-        }
-        Missing::Example => "There is no such example. Choose one that is shown.",
-        Missing::Answer => "No answer is being given in this conversation. Load the page again.",
-        Missing::Picture => "This picture is not there any more. Put it in again.",
-        Missing::Model => "There is no such model here, or not any more. Choose another one.",
-        Missing::Explanation => {
-            "What this answer was made of was not kept, so that it cannot be explained. Ask again, and it will be."
-        }
-        Missing::PictureFile => "The file of this picture is gone from the server. Put the picture in again.",
+        Missing::Conversation => t("error.no_conversation"),
+        Missing::Example => t("error.no_example"),
+        Missing::Answer => t("error.no_answer"),
+        Missing::Turn => t("error.no_turn"),
+        Missing::Picture => t("error.no_such_picture"),
+        Missing::Model => t("error.no_model"),
+        Missing::Explanation => t("error.no_explanation"),
+        Missing::PictureFile => t("error.no_picture_file"),
     }
 }
 
 fn too_large(limited: PictureLimit, actual: Option<u64>, limit: u64) -> String {
     let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
-    match (limited, actual) {
-        (PictureLimit::Bytes, Some(actual)) => {
-            format!("The file has {actual} bytes, and at most {limit} are accepted. Choose a smaller file.")
-        }
-        (PictureLimit::Pixels, Some(actual)) => {
-            format!("The picture has {actual} pixels, and at most {limit} are accepted. Make it smaller.")
-        }
-        (PictureLimit::Side, Some(actual)) => {
-            format!("A side of the picture has {actual} pixels, and may have at most {limit}. Make it smaller.")
-        }
-        (PictureLimit::Memory, Some(actual)) => format!(
-            "Reading this picture takes {} MB of memory, and at most {} MB can be taken here. Make it smaller.",
-            megabytes(actual),
-            megabytes(limit)
-        ),
-        (PictureLimit::Kept, Some(actual)) => {
-            format!("The file has {actual} bytes, and a visitor may keep {limit} here. Choose a smaller file.")
-        }
-        (PictureLimit::Stored, Some(actual)) => {
-            format!("The file has {actual} bytes, and at most {limit} can be kept here. Choose a smaller file.")
-        }
-        (limited, None) => {
-            format!("The picture has more than the {limit} {limited} that are accepted. Choose a smaller one.")
-        }
+    let Some(actual) = actual else {
+        return t_with("error.more_bytes", &[("limit", &limit.to_string())]);
+    };
+    let said =
+        |key, actual: u64, limit: u64| t_with(key, &[("actual", &actual.to_string()), ("limit", &limit.to_string())]);
+    match limited {
+        PictureLimit::Bytes => said("error.many_bytes", actual, limit),
+        PictureLimit::Pixels => said("error.many_pixels", actual, limit),
+        PictureLimit::Side => said("error.long_side", actual, limit),
+        PictureLimit::Memory => said("error.much_memory", megabytes(actual), megabytes(limit)),
+        PictureLimit::Kept => said("error.much_kept", actual, limit),
+        PictureLimit::Stored => said("error.much_stored", actual, limit),
     }
 }
 
@@ -303,11 +283,12 @@ pub fn page(status: StatusCode, title: &str, sentence: &str, reader: &Reader) ->
     let home = reader.base.at("/");
     let page = PlainPage {
         base: &reader.base,
+        language: Language::current(),
         title,
         head: "",
         style: STYLE,
         script: "",
-        body: &format!(r#"<p>{sentence}</p><p><a href="{home}">Open Glimpse</a></p>"#),
+        body: &format!(r#"<p>{sentence}</p><p><a href="{home}">{}</a></p>"#, t("plain.open")),
     };
     (status, page).into_response()
 }
@@ -319,6 +300,7 @@ pub fn passing_page(status: StatusCode, title: &str, sentence: &str, reader: &Re
     }
     let page = PlainPage {
         base: &reader.base,
+        language: Language::current(),
         title,
         head: LOADED_AGAIN,
         style: STYLE,
@@ -330,9 +312,17 @@ pub fn passing_page(status: StatusCode, title: &str, sentence: &str, reader: &Re
 
 impl From<FormError> for Error {
     fn from(error: FormError) -> Self {
-        Self::BadRequest {
-            detail: error.to_string(),
-        }
+        let text = error.to_string();
+        let limited = |reason, limit: usize| Detail::new(reason, &text, [("limit", limit.to_string())]);
+        let detail = match &error {
+            FormError::LongPreamble(limit) => limited("form_preamble", *limit),
+            FormError::LongHead(limit) => limited("form_head", *limit),
+            FormError::ManyParts(limit) => limited("form_parts", *limit),
+            FormError::LongFields(limit) => limited("form_fields", *limit),
+            FormError::Malformed => Detail::new("form_malformed", &text, []),
+            FormError::BrokeOff(reason) => Detail::new("form_broke_off", &text, [("reason", reason.clone())]),
+        };
+        Self::BadRequest { detail }
     }
 }
 
@@ -343,11 +333,126 @@ pub fn fault(error: Error, is_function: bool, reader: &Reader) -> Response {
         return refusal(&error);
     }
     count_error(error.code);
-    page(status(error.code), "Something went wrong", &error.message, reader)
+    page(status(error.code), t("plain.wrong"), &error.message, reader)
 }
 
 /// A code's own response, as the page's calls get it.
 pub fn refusal(error: &ApiError) -> Response {
     count_error(error.code);
     (status(error.code), axum::Json(error)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generation::OptionsError;
+    use crate::processor::PictureError;
+    use crate::remote::RemoteError;
+
+    fn said(error: Error) -> String {
+        ApiError::from(error).message
+    }
+
+    #[test]
+    fn what_lower_rooms_say_reads_the_same_in_english() {
+        let (format, reason, host) = ("PNG", "a chunk is broken".to_owned(), "example.com".to_owned());
+        let pictures = [
+            PictureError::Empty,
+            PictureError::NotAPicture,
+            PictureError::OtherFormat { name: "a HEIC picture" },
+            PictureError::Truncated { format },
+            PictureError::Damaged {
+                format,
+                reason: reason.clone(),
+            },
+            PictureError::Unsupported {
+                format,
+                reason: reason.clone(),
+            },
+        ];
+        for error in pictures {
+            assert_eq!(said(error.clone().into()), error.to_string());
+        }
+        let addresses = [
+            RemoteError::NotAnAddress { reason: reason.clone() },
+            RemoteError::TooLong { bytes: 3, max_bytes: 2 },
+            RemoteError::Credentials,
+            RemoteError::Port(25),
+            RemoteError::Private {
+                what: "a loopback address",
+            },
+            RemoteError::HostNotFound { host: host.clone() },
+            RemoteError::NoPublicHost { host: host.clone() },
+            RemoteError::TooManyRedirects(5),
+            RemoteError::BadRedirect { reason: reason.clone() },
+            RemoteError::NoConnection {
+                host: host.clone(),
+                reason: reason.clone(),
+            },
+            RemoteError::ConnectTime {
+                host: host.clone(),
+                seconds: 1,
+            },
+            RemoteError::Time {
+                host: host.clone(),
+                seconds: 30,
+            },
+            RemoteError::Status {
+                host: host.clone(),
+                status: "404".into(),
+            },
+            RemoteError::WebPage,
+            RemoteError::Drawing,
+            RemoteError::NotAPicture("text/plain".into()),
+            RemoteError::Compressed("gzip".into()),
+            RemoteError::BrokeOff { host, reason },
+        ];
+        for error in addresses {
+            assert_eq!(said(error.clone().into()), error.to_string());
+        }
+        let range = |value| OptionsError::OutOfRange {
+            name: "top_p",
+            value,
+            min: 0.0,
+            max: 1.0,
+            is_whole: value < 2.0,
+        };
+        let settings = [
+            range(1.5),
+            range(2.5),
+            range(f64::NAN),
+            OptionsError::MinAboveMax { min: 2, max: 1 },
+            OptionsError::NeedsSampling("top_k"),
+            OptionsError::NeedsBeams("length_penalty"),
+            OptionsError::OneGreedyAnswer(2),
+            OptionsError::FewerBeams { sequences: 3, beams: 2 },
+        ];
+        for error in settings {
+            let detail = crate::service::refused_setting(&error, str::to_owned);
+            assert_eq!(said(Error::SettingRefused { detail, flag: None }), error.to_string());
+        }
+    }
+
+    #[test]
+    fn errors_are_told_in_the_readers_language() {
+        let empty = || said(PictureError::Empty.into());
+        assert_eq!(
+            Language::German.speak(empty),
+            "Die Datei ist leer. Bitte eine Bilddatei auswählen."
+        );
+        let kind = || said(PictureError::OtherFormat { name: "a video" }.into());
+        assert!(Language::French.speak(kind).starts_with("C’est une vidéo"));
+        let seconds = |seconds| {
+            let host = "a.b".to_owned();
+            Language::Arabic.speak(|| said(RemoteError::Time { host, seconds }.into()))
+        };
+        assert!(seconds(2).contains("ثانيتين") && seconds(5).contains("5 ثوانٍ") && seconds(30).contains("30 ثانية"));
+    }
+
+    #[test]
+    fn what_was_kept_without_a_reason_is_said_as_it_was() {
+        let kept = r#"{"code":"question_refused","detail":"It is too long."}"#;
+        let error: Error = serde_json::from_str(kept).expect("it was written so");
+        assert_eq!(said(error), "It is too long.");
+    }
 }

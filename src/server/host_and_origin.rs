@@ -12,14 +12,15 @@ use url::{Host, Url};
 
 use super::client_address::Proxied;
 
-pub const NOT_OURS: &str = "This server listens to this machine only, and not by this name. Open http://localhost with its port, or ask whoever runs it to give it this name.";
+/// The keys of what is said to whoever is refused.
+pub const NOT_OURS: &str = "plain.not_ours";
 
-pub const SEVERAL_HOSTS: &str = "This request names several hosts, or one that is none. Send one Host header.";
+pub const SEVERAL_HOSTS: &str = "plain.several_hosts";
 
 /// By which flags a host gives a server a name.
 pub const NAMING_FLAGS: &str = "--host-name, --public-url";
 
-pub const OTHER_SITE: &str = "This was sent by another site's page. Open Glimpse itself to ask. If this is Glimpse itself, whoever runs it has to tell it its address.";
+pub const OTHER_SITE: &str = "plain.other_site";
 
 /// What a host does where his own page is refused.
 pub const OWN_ADDRESS: &str =

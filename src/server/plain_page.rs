@@ -1,16 +1,18 @@
 //! Pages that are made here, without the page's own scripts and styles: a sentence outside of it,
 //! and what the server does.
 
-use axum::http::header;
+use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::{assets, csp};
-use crate::api::Base;
+use crate::api::{Base, Language};
 
 /// A page. Nothing in it is escaped: whoever makes one has escaped what is not our own.
 pub struct PlainPage<'a> {
     /// Where our addresses begin.
     pub base: &'a Base,
+    /// In which it is written, title and body.
+    pub language: Language,
     pub title: &'a str,
     /// Beside what every page has.
     pub head: &'a str,
@@ -27,6 +29,7 @@ impl IntoResponse for PlainPage<'_> {
         let (policy, nonce) = csp::with_style(!self.script.is_empty());
         let Self {
             base,
+            language,
             title,
             head,
             style,
@@ -37,10 +40,11 @@ impl IntoResponse for PlainPage<'_> {
             "" => String::new(),
             script => format!("<script nonce=\"{nonce}\">\n{script}\n</script>\n"),
         };
+        let (lang, direction) = (language.tag(), language.direction());
         let icon = base.at(&assets::address("/favicon.svg"));
         let html = format!(
             r#"<!DOCTYPE html>
-<html lang="en">
+<html lang="{lang}" dir="{direction}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -65,6 +69,10 @@ a {{ color: #0f6f68 }}
 </html>
 "#
         );
-        ([(header::CONTENT_SECURITY_POLICY, policy)], Html(html)).into_response()
+        let headers = [
+            (header::CONTENT_SECURITY_POLICY, policy),
+            (header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag())),
+        ];
+        (headers, Html(html)).into_response()
     }
 }

@@ -1,6 +1,6 @@
 //! The routes, and the layers around them.
 //!
-//! From the outside in: every request gets an id and a line in the log; a panic becomes a 500 and harms nobody
+//! From the outside in: every request gets an id and a line in the log; its language is found out; a panic becomes a 500 and harms nobody
 //! else; headers for security and caching are set; a body that stands still is cut off, and
 //! one that is refused unread is read on for a while; what is beyond the limit, comes by another
 //! name or from another site's page is refused; what the server functions cannot take is refused
@@ -32,8 +32,8 @@ use super::ops::metrics::count_error;
 use super::ops::{self, Watchers, health};
 use super::page::{self, form, functions, pictures};
 use super::state::AppState;
-use super::{Pace, access_log, assets, body_rate, csp, errors, multipart, unread_body, visitor};
-use crate::api::{ApiError, ErrorCode};
+use super::{Pace, access_log, assets, body_rate, csp, errors, language, multipart, unread_body, visitor};
+use crate::api::{ApiError, ErrorCode, Language, t, t_with};
 use crate::app::{App, shell};
 use crate::chat::Error;
 use crate::service::{Reservation, Service};
@@ -91,7 +91,7 @@ pub fn behind_edge(routes: Router, hosts: Hosts, max_body_bytes: usize, pace: Pa
     let hosts = Arc::new(hosts);
     routes
         .layer(from_fn_with_state(Arc::clone(&hosts), refuse_other_sites))
-        .layer(from_fn_with_state(hosts, refuse_other_names))
+        .layer(from_fn_with_state(Arc::clone(&hosts), refuse_other_names))
         .layer(RequestBodyLimitLayer::new(max_body_bytes))
         .layer(from_fn_with_state(max_body_bytes, say_too_large))
         // Within the bounds of time behind it.
@@ -119,6 +119,7 @@ pub fn behind_edge(routes: Router, hosts: Hosts, max_body_bytes: usize, pace: Pa
             csp::strict(),
         ))
         .layer(from_fn(catch_panics))
+        .layer(from_fn_with_state(hosts, language::speak))
         .layer(from_fn(access_log::log))
 }
 
@@ -167,11 +168,12 @@ async fn refuse_other_names(State(hosts): State<Arc<Hosts>>, mut request: Reques
 /// `flag` is for the host: it says what of his would let the sender in.
 async fn refuse_sender(
     (status, code): (StatusCode, ErrorCode),
-    sentence: &str,
+    key: &'static str,
     flag: Option<&str>,
     request: Request<Body>,
 ) -> Response {
-    tracing::info!(flag, "{sentence}");
+    tracing::info!(flag, "{}", Language::English.speak(|| t(key)));
+    let sentence = t(key);
     let (parts, body) = request.into_parts();
     unread_body::read_and_drop(body.into_data_stream()).await;
     if parts.uri.path().starts_with(FUNCTIONS) {
@@ -183,7 +185,7 @@ async fn refuse_sender(
     count_error(code);
     errors::page(
         status,
-        "Not from here",
+        t("plain.not_from_here"),
         sentence,
         &Reader::of(&parts.headers, &parts.extensions),
     )
@@ -251,10 +253,7 @@ async fn say_when_to_return(request: Request<Body>, next: Next) -> Response {
 fn check_upload(request: Request<Body>, service: &Service) -> Result<(Request<Body>, Verdict), ApiError> {
     body::check_length(request.headers(), service)?;
     multipart::guarded(request, FormLimits::new(body::FORM_BYTES)).ok_or_else(|| {
-        let sentence = format!(
-            "An upload is a multipart form with a field `{}`.",
-            functions::PICTURE_FIELD
-        );
+        let sentence = t_with("error.upload_is_form", &[("field", functions::PICTURE_FIELD)]);
         ApiError::new(ErrorCode::BadRequest, sentence)
     })
 }
@@ -273,7 +272,12 @@ async fn say_too_large(State(most): State<usize>, request: Request<Body>, next: 
         }
         // Whoever has no JavaScript posts a form, and reads what comes.
         count_error(error.code);
-        return errors::page(StatusCode::PAYLOAD_TOO_LARGE, "Too large", &error.message, &reader);
+        return errors::page(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            t("plain.too_large"),
+            &error.message,
+            &reader,
+        );
     }
     response
 }
@@ -285,11 +289,11 @@ async fn read_whole(request: Request<Body>, room: &mut Reservation) -> Result<Re
         .map_err(|error| match error {
             BodyError::TooLarge { limit, .. } => ApiError::new(
                 ErrorCode::QuestionTooLong,
-                format!("A request may have at most {limit} bytes. Send a shorter one."),
+                t_with("error.call_too_large", &[("limit", &limit.to_string())]),
             ),
             BodyError::BrokenOff { reason } => ApiError::new(
                 ErrorCode::BadRequest,
-                format!("The request broke off ({reason}). Try it again."),
+                t_with("error.call_broke_off", &[("reason", &reason)]),
             ),
             BodyError::Memory(error) => Error::from(error).into(),
         })?;

@@ -15,9 +15,7 @@ use super::ops::{self, Watchers, health};
 use super::router::{self, FUNCTIONS};
 use super::unread_body::read_and_drop;
 use super::{Hosts, Pace};
-use crate::api::{ApiError, ErrorCode};
-
-const SENTENCE: &str = "The model is being loaded. This page opens by itself as soon as it is there.";
+use crate::api::{ApiError, ErrorCode, t};
 
 /// What is read, and thrown away, of a picture that comes too early.
 const MAX_BODY_BYTES: usize = 64 << 20;
@@ -40,17 +38,14 @@ async fn not_yet(request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     read_and_drop(body.into_data_stream()).await;
     if parts.uri.path().starts_with(FUNCTIONS) {
-        let error = ApiError::new(
-            ErrorCode::Unreachable,
-            "The model is being loaded. Try again in a moment.",
-        );
+        let error = ApiError::new(ErrorCode::Unreachable, t("error.loading"));
         return errors::refusal(&error);
     }
     let reader = Reader::of(&parts.headers, &parts.extensions);
     errors::passing_page(
         StatusCode::SERVICE_UNAVAILABLE,
-        "Glimpse is starting",
-        SENTENCE,
+        t("plain.starting"),
+        t("plain.loading"),
         &reader,
     )
 }

@@ -13,8 +13,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::Hosts;
 use super::client_address::ClientAddress;
+use super::{Hosts, cookie};
 use crate::api::Base;
 use crate::chat::{Secret, Visitor};
 
@@ -22,9 +22,6 @@ use crate::chat::{Secret, Visitor};
 const HEADER: HeaderName = HeaderName::from_static(crate::api::VISITOR_HEADER);
 
 const COOKIE: &str = "glimpse-visitor";
-
-/// A year, which is as long as browsers keep one.
-const COOKIE_SECONDS: u32 = 365 * 24 * 3600;
 
 /// Finds out who asks, tells the rooms behind, and lets the cookie follow the header.
 pub async fn identify(State(hosts): State<Arc<Hosts>>, mut request: Request<Body>, next: Next) -> Response {
@@ -49,7 +46,7 @@ pub async fn identify(State(hosts): State<Arc<Hosts>>, mut request: Request<Body
     if is_known && !is_cookies {
         response
             .headers_mut()
-            .append(header::SET_COOKIE, cookie(&secret, &base, is_safe));
+            .append(header::SET_COOKIE, secret_cookie(&secret, &base, is_safe));
     }
     response
 }
@@ -59,30 +56,11 @@ fn header_secret(headers: &HeaderMap) -> Option<Secret> {
 }
 
 fn cookie_secret(headers: &HeaderMap) -> Option<Secret> {
-    let all = headers.get_all(header::COOKIE).iter();
-    let mut pairs = all
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs.find_map(|(name, value)| (name == COOKIE).then(|| Secret::parse(value))?)
+    cookie::find(headers, COOKIE, Secret::parse)
 }
 
-/// Below a path of a host it is for this path only: what else is there has no use for it, and
-/// another Glimpse there has its own.
-fn cookie(secret: &Secret, base: &Base, is_safe: bool) -> HeaderValue {
-    // Without https a browser takes no secure cookie, and only secure ones go into frames.
-    let site = if is_safe {
-        "; SameSite=None; Secure; Partitioned"
-    } else {
-        "; SameSite=Lax"
-    };
-    let path = Some(base.as_str()).filter(|base| !base.is_empty()).unwrap_or("/");
-    let cookie = format!(
-        "{COOKIE}={}; Path={path}; Max-Age={COOKIE_SECONDS}; HttpOnly{site}",
-        secret.expose()
-    );
-    // Hexadecimal digits, plain names and our own words.
-    HeaderValue::try_from(cookie).unwrap_or(HeaderValue::from_static(""))
+fn secret_cookie(secret: &Secret, base: &Base, is_safe: bool) -> HeaderValue {
+    cookie::written(COOKIE, secret.expose(), base, is_safe)
 }
 
 #[cfg(test)]
@@ -119,7 +97,7 @@ mod tests {
     #[test]
     fn a_cookie_is_out_of_scripts_reach_and_goes_into_frames_where_it_can() {
         let text = |is_safe| {
-            let cookie = cookie(&Secret::random(), &Base::default(), is_safe);
+            let cookie = secret_cookie(&Secret::random(), &Base::default(), is_safe);
             cookie.to_str().expect("it is plain").to_owned()
         };
         assert!(text(false).ends_with("HttpOnly; SameSite=Lax"));
@@ -130,7 +108,7 @@ mod tests {
     fn a_cookie_is_for_our_own_path() {
         let path = |base: &str| {
             let base = Base::read(base).expect(base);
-            let cookie = cookie(&Secret::random(), &base, false);
+            let cookie = secret_cookie(&Secret::random(), &base, false);
             let cookie = cookie.to_str().expect("it is plain").to_owned();
             cookie
                 .split("; ")

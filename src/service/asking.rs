@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use super::answers::{Asked, InFlightAnswer};
 use super::errors::internal;
+use super::errors::refused_setting;
 use super::{Result, Service};
 use crate::chat::{
-    Answer, AnswerId, AnswerState, Conversation, ConversationId, Error, FinishReason, Missing, RequestId, Settings,
-    Turn, TurnId, Visitor,
+    Answer, AnswerId, AnswerState, Conversation, ConversationId, Detail, Error, FinishReason, Missing, Place,
+    RequestId, Settings, Turn, TurnId, Visitor,
 };
 use crate::engine::{ClientKey, Engine, Events, Instruction, Purpose, Submission};
 use crate::generation::{GenerationOptions, OptionsError};
@@ -24,6 +25,9 @@ pub struct Request {
     /// left out.
     pub texts: Vec<String>,
     pub settings: Settings,
+    /// Another answer to a question has that one's in the place of the question and texts that are given here;
+    /// where it is to be longer, the settings and the model too are those of the answer.
+    pub place: Place,
     /// The models that are asked, by name: none is the first of the server, two are compared.
     pub models: Vec<String>,
 }
@@ -46,7 +50,10 @@ impl Service {
         request: Request,
         called: impl Fn(&'static str) -> String + Send,
     ) -> Result<Arc<InFlightAnswer>> {
-        let asked = self.begin_answer(visitor, request, called).await;
+        let asked = match self.filled_in(visitor, request).await {
+            Ok(request) => self.begin_answer(visitor, request, called).await,
+            Err(error) => Err(error),
+        };
         if let Err(error) = &asked {
             self.activity().refused(error);
         }
@@ -72,22 +79,17 @@ impl Service {
         let question = self.checked_question(request.question)?;
         let refuse = |error: OptionsError| Error::SettingRefused {
             flag: self.flag_of(&error).map(str::to_owned),
-            detail: error.sentence(&called),
+            detail: refused_setting(&error, &called),
         };
         let options = self.options(&request.settings).map_err(refuse)?;
         let context_turns = self.context_turns(&request.settings).map_err(refuse)?;
         let stop_strings = checked_stop_strings(&request.settings)?;
         let conversation = self.conversation(visitor, &request.conversation).await?;
+        let earlier = conversation.path_to(parent(&conversation, &request.place)?);
         let mut asked = Vec::new();
         for engine in engines {
             let model = engine.description().name.clone();
-            let instruction = self.instruction(
-                &conversation,
-                &model,
-                question.clone(),
-                &request.settings,
-                context_turns,
-            )?;
+            let instruction = self.instruction(&earlier, &model, question.clone(), &request.settings, context_turns)?;
             let how = (options.clone(), stop_strings.clone());
             let (events, at) = self.submit(visitor, &conversation, engine, instruction, how).await?;
             // Where a later one does not take it, the events are dropped, and nobody was asked.
@@ -97,7 +99,8 @@ impl Service {
                 at,
             });
         }
-        self.begin_turn(conversation, question.unwrap_or_default(), asked).await
+        self.begin_turn(&conversation, request.place, question.unwrap_or_default(), asked)
+            .await
     }
 
     /// Has texts compared with a picture. Nothing is generated, so that no setting counts.
@@ -117,7 +120,8 @@ impl Service {
             let answer = Answer::begun_scores(engine.description().name.clone());
             asked.push(Asked { answer, events, at });
         }
-        self.begin_turn(conversation, texts.join("\n"), asked).await
+        self.begin_turn(&conversation, request.place, texts.join("\n"), asked)
+            .await
     }
 
     /// Puts something about a conversation's picture to a model; with it, how an answer is generated, and the
@@ -145,19 +149,25 @@ impl Service {
         Ok((engine.submit(submission)?, at))
     }
 
-    /// Keeps a turn whose answers are on their way, and brings them to their end.
+    /// Keeps answers that are on their way, of a turn of their own or of one that is there, and brings them to
+    /// their end.
     async fn begin_turn(
         &self,
-        conversation: Conversation,
+        conversation: &Conversation,
+        place: Place,
         question: String,
         asked: Vec<Asked>,
     ) -> Result<Arc<InFlightAnswer>> {
-        let turn = Turn {
-            id: TurnId::random(),
-            parent: conversation.turns.last().map(|turn| turn.id.clone()),
-            question,
-            answers: asked.iter().map(|asked| asked.answer.clone()).collect(),
+        let begun = match place {
+            Place::Again(turn) => Begun::Answer(turn),
+            place => Begun::Turn(Turn {
+                id: TurnId::random(),
+                parent: parent(conversation, &place)?.cloned(),
+                question,
+                answers: asked.iter().map(|asked| asked.answer.clone()).collect(),
+            }),
         };
+        let conversation = conversation.id.clone();
         let (store, answers) = (Arc::clone(&self.store), Arc::clone(&self.answers));
         // In a task of its own: whoever asks may go at any moment, and a turn that is kept must
         // have somebody who brings it to its end.
@@ -166,10 +176,19 @@ impl Service {
             // The process does not end between the two.
             let _counted = counted;
             // Where it cannot be kept, the events are dropped, and nothing was asked.
-            store.begin_turn(&conversation.id, &turn).await?;
-            answers
-                .begin(&conversation.id, &turn.id, asked)
-                .ok_or_else(Error::internal)
+            let turn = match begun {
+                Begun::Turn(turn) => {
+                    store.begin_turn(&conversation, &turn).await?;
+                    turn.id
+                }
+                Begun::Answer(turn) => {
+                    for asked in &asked {
+                        store.begin_answer(&turn, &asked.answer).await?;
+                    }
+                    turn
+                }
+            };
+            answers.begin(&conversation, &turn, asked).ok_or_else(Error::internal)
         }));
         begun.await.map_err(|error| internal(&error))?
     }
@@ -232,13 +251,67 @@ impl Service {
         Ok(())
     }
 
+    /// A request with what is known of the turn or the answer that it is about.
+    ///
+    /// # Errors
+    /// There is none such in this visitor's conversation, it cannot be longer, or two models are named.
+    async fn filled_in(&self, visitor: &Visitor, request: Request) -> Result<Request> {
+        match &request.place {
+            Place::Last | Place::After(_) => Ok(request),
+            Place::Again(turn) => {
+                let conversation = self.conversation(visitor, &request.conversation).await?;
+                let turn = turn_of(&conversation, turn)?.clone();
+                again(request, &turn)
+            }
+            Place::Longer(answer) => {
+                let conversation = self.conversation(visitor, &request.conversation).await?;
+                let mut turns = conversation.turns.iter();
+                let found = turns.find_map(|turn| Some((turn, turn.answers.iter().find(|other| other.id == *answer)?)));
+                let (turn, answer) = found.ok_or(Error::NotFound { what: Missing::Answer })?;
+                let settings = self.longer(answer)?;
+                let request = Request {
+                    settings,
+                    models: vec![answer.model.clone()],
+                    place: Place::Again(turn.id.clone()),
+                    ..request
+                };
+                again(request, turn)
+            }
+        }
+    }
+
+    /// The settings by which an answer that was cut off at its length comes again, and goes on.
+    fn longer(&self, answer: &Answer) -> Result<Settings> {
+        let most = self.limits.max_new_tokens;
+        let had = answer
+            .settings
+            .max_new_tokens
+            .map_or(self.usual_new_tokens(), |tokens| tokens as usize);
+        let ended = match answer.state {
+            AnswerState::Done(FinishReason::Length) if had < most => {
+                return Ok(Settings {
+                    max_new_tokens: Some((2 * had).min(most) as f64),
+                    seed: answer.seed.map(|seed| seed as f64),
+                    ..answer.settings.clone()
+                });
+            }
+            AnswerState::Done(FinishReason::Length) => {
+                let text = format!("An answer has {most} tokens at most, and this one has them. Ask on.");
+                Detail::new("longest_answer", text, [("limit", most.to_string())])
+            }
+            _ => Detail::new("whole_answer", "This answer came to its own end. Ask on.", []),
+        };
+        Err(Error::BadRequest { detail: ended })
+    }
+
     /// The engines of the models that are named.
     fn asked_engines(&self, names: &[String]) -> Result<Vec<&Arc<dyn Engine>>> {
         let Some(last) = names.last() else {
             return Ok(vec![self.engines.first()]);
         };
         if names.len() > MOST_MODELS || names[..names.len() - 1].contains(last) {
-            let detail = format!("A question is put to {MOST_MODELS} different models at most. Name others.");
+            let text = format!("A question is put to {MOST_MODELS} different models at most. Name others.");
+            let detail = Detail::new("many_models", text, [("limit", MOST_MODELS.to_string())]);
             return Err(Error::BadRequest { detail });
         }
         let engine = |name: &String| self.engines.named(name);
@@ -249,25 +322,27 @@ impl Service {
     /// What the model is to do with the picture.
     fn instruction(
         &self,
-        conversation: &Conversation,
+        earlier: &[&Turn],
         model: &str,
         question: Option<String>,
         settings: &Settings,
         context_turns: Option<usize>,
     ) -> Result<Instruction> {
-        let contradiction = |detail: &str| {
+        let contradiction = |reason, text: &str| {
             Err(Error::SettingRefused {
-                detail: detail.to_owned(),
+                detail: Detail::new(reason, text, []),
                 flag: None,
             })
         };
         let raw = settings.raw == Some(true);
         match (question, settings.prefix.clone()) {
             (Some(_), Some(_)) => {
-                contradiction("prefix is how a caption begins, and there is a question. Leave one of them out.")
+                let text = "prefix is how a caption begins, and there is a question. Leave one of them out.";
+                contradiction("prefix_and_question", text)
             }
             (None, _) if raw => {
-                contradiction("raw sends a question as it is, and there is none. Add one, or leave raw out.")
+                let text = "raw sends a question as it is, and there is none. Add one, or leave raw out.";
+                contradiction("raw_without_question", text)
             }
             (None, prefix) => Ok(Instruction::Caption {
                 prefix: self.checked_question(prefix)?,
@@ -275,11 +350,7 @@ impl Service {
             (Some(question), None) if raw => Ok(Instruction::Raw(question)),
             (Some(question), None) => Ok(Instruction::Question {
                 question,
-                earlier: conversation
-                    .turns
-                    .iter()
-                    .filter_map(|turn| exchange(turn, model))
-                    .collect(),
+                earlier: earlier.iter().filter_map(|turn| exchange(turn, model)).collect(),
                 context_turns,
             }),
         }
@@ -322,6 +393,54 @@ impl Service {
     }
 }
 
+/// What is kept anew when something was asked.
+enum Begun {
+    Turn(Turn),
+    /// An answer to this turn.
+    Answer(TurnId),
+}
+
+/// The turn that what is asked follows.
+///
+/// # Errors
+/// The conversation has no such turn.
+fn parent<'a>(conversation: &'a Conversation, place: &'a Place) -> Result<Option<&'a TurnId>> {
+    match place {
+        Place::Last | Place::Longer(_) => Ok(conversation.turns.last().map(|turn| &turn.id)),
+        Place::After(parent) => {
+            let found = parent.as_ref().map(|turn| turn_of(conversation, turn)).transpose()?;
+            Ok(found.map(|turn| &turn.id))
+        }
+        Place::Again(turn) => Ok(turn_of(conversation, turn)?.parent.as_ref()),
+    }
+}
+
+fn turn_of<'a>(conversation: &'a Conversation, id: &TurnId) -> Result<&'a Turn> {
+    let found = conversation.turns.iter().find(|turn| turn.id == *id);
+    found.ok_or(Error::NotFound { what: Missing::Turn })
+}
+
+/// A request for another answer to what was asked in a turn.
+fn again(request: Request, turn: &Turn) -> Result<Request> {
+    if request.models.len() > 1 {
+        let detail = Detail::new("one_model", "Another answer is one model's. Name one.", []);
+        return Err(Error::BadRequest { detail });
+    }
+    let are_texts = turn.answers.iter().any(|answer| answer.scores.is_some());
+    let (question, texts) = match are_texts {
+        true => (None, turn.question.lines().map(str::to_owned).collect()),
+        false => (
+            Some(turn.question.clone()).filter(|question| !question.is_empty()),
+            Vec::new(),
+        ),
+    };
+    Ok(Request {
+        question,
+        texts,
+        ..request
+    })
+}
+
 /// Whether these models compare pictures with texts.
 ///
 /// # Errors
@@ -337,7 +456,10 @@ fn compares(engines: &[&Arc<dyn Engine>]) -> Result<bool> {
                 format!("{} {}", description.name, description.purpose.does())
             };
             let each = engines.iter().map(does).collect::<Vec<_>>().join(", and ");
-            let detail = format!("{each}: they cannot be asked the same. Choose two models that do the same.");
+            let text = format!("{each}: they cannot be asked the same. Choose two models that do the same.");
+            let names = engines.iter().map(|engine| engine.description().name.clone());
+            let models = names.collect::<Vec<_>>().join(", ");
+            let detail = Detail::new("models_differ", text, [("models", models)]);
             Err(Error::BadRequest { detail })
         }
     }
@@ -346,12 +468,14 @@ fn compares(engines: &[&Arc<dyn Engine>]) -> Result<bool> {
 /// Texts for a model that writes.
 fn compares_nothing(engine: &Arc<dyn Engine>) -> Error {
     let description = engine.description();
-    let detail = format!(
-        "{} {}, and compares no texts with pictures. Ask it something, or choose a model that compares.",
-        description.name,
-        description.purpose.does()
+    let (model, does) = (description.name.clone(), description.purpose.does());
+    let text = format!(
+        "{model} {does}, and compares no texts with pictures. Ask it something, or choose a model that compares."
     );
-    Error::QuestionRefused { detail }
+    let values = [("model", model), ("does", does.to_owned())];
+    Error::QuestionRefused {
+        detail: Detail::new("compares_nothing", text, values),
+    }
 }
 
 /// What was said in a turn, as far as the model is told: a question with a whole answer.
@@ -382,10 +506,15 @@ fn checked_stop_strings(settings: &Settings) -> Result<Vec<String>> {
     let strings = settings.stop_strings.clone().unwrap_or_default();
     let fits = |string: &String| (1..=MAX_STOP_STRING_BYTES).contains(&string.len());
     if strings.len() > MAX_STOP_STRINGS || !strings.iter().all(fits) {
+        let text = format!(
+            "Stop strings are at most {MAX_STOP_STRINGS}, of 1 to {MAX_STOP_STRING_BYTES} bytes each. Give fewer or shorter ones."
+        );
+        let values = [
+            ("count", MAX_STOP_STRINGS.to_string()),
+            ("bytes", MAX_STOP_STRING_BYTES.to_string()),
+        ];
         return Err(Error::SettingRefused {
-            detail: format!(
-                "Stop strings are at most {MAX_STOP_STRINGS}, of 1 to {MAX_STOP_STRING_BYTES} bytes each. Give fewer or shorter ones."
-            ),
+            detail: Detail::new("many_stop_strings", text, values),
             flag: None,
         });
     }

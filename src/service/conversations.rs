@@ -1,7 +1,9 @@
 //! Conversations, for those who own them.
 
 use super::{Result, Service};
-use crate::chat::{Conversation, ConversationEntry, ConversationId, Error, Missing, PreviewKey, Visitor, VisitorId};
+use crate::chat::{
+    Conversation, ConversationEntry, ConversationId, Detail, Error, Missing, PreviewKey, Visitor, VisitorId,
+};
 use crate::store::StoreError;
 
 /// Characters of a title.
@@ -50,7 +52,9 @@ impl Service {
         let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
         let (chars, limit) = (title.chars().count(), self.limits.question_chars.min(MOST_OF_TITLE));
         if chars > limit {
-            let detail = format!("A title has at most {limit} characters, and this one has {chars}. Shorten it.");
+            let text = format!("A title has at most {limit} characters, and this one has {chars}. Shorten it.");
+            let values = [("limit", limit.to_string()), ("chars", chars.to_string())];
+            let detail = Detail::new("long_title", text, values);
             return Err(Error::BadRequest { detail });
         }
         self.check_owner(visitor, id).await?;

@@ -40,6 +40,8 @@ use crate::store::{self, Store};
 pub use activity::{Activity, LastHour, MINUTES, Minute};
 pub use answers::InFlightAnswer;
 pub use asking::Request;
+#[cfg(test)]
+pub use errors::refused_setting;
 pub use memory::{MemoryBudget, MemoryError, Reservation};
 pub use pictures::LEAST_PICTURE_MEMORY;
 pub use settings::NumberLimit;

@@ -138,7 +138,7 @@ impl Service {
     }
 
     /// How many tokens an answer may have where nobody says.
-    fn usual_new_tokens(&self) -> usize {
+    pub(super) fn usual_new_tokens(&self) -> usize {
         self.limits.default_new_tokens.min(self.limits.max_new_tokens)
     }
 

@@ -8,7 +8,9 @@ use futures::StreamExt;
 use futures::future::poll_fn;
 
 use super::*;
-use crate::chat::{AnswerState, Conversation, ConversationId, Event, EventKind, FinishReason, Settings, Turn, Visitor};
+use crate::chat::{
+    AnswerState, Conversation, ConversationId, Event, EventKind, FinishReason, Place, Settings, Turn, Visitor,
+};
 use crate::engine::scripted::{Gates, Script};
 use crate::engine::{QueueLimits, QueueState, ScriptedEngine};
 use crate::store::SqliteStore;
@@ -91,6 +93,7 @@ impl Scripted {
             question: Some("what?".into()),
             texts: Vec::new(),
             settings: Settings::default(),
+            place: Place::Last,
             models: Vec::new(),
         };
         self.service.ask(&self.visitor, request, str::to_owned).await

@@ -169,3 +169,101 @@ fn a_path_that_is_no_utf_8_is_a_path() {
     let output = glimpse().args(base).arg(&path).output().expect("the program starts");
     assert!(output.status.success(), "{}", stderr(&output));
 }
+
+#[test]
+fn another_question_in_the_place_of_one_knows_nothing_of_what_followed_that() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let id = begin(&server);
+    asked(&server, &id, Some("one?"), json!({}));
+    asked(&server, &id, Some("two?"), json!({}));
+    let said = turns(&server, &id);
+    let [first, second] = [&said[0]["id"], &said[1]["id"]];
+    let answer = said[0]["answer"].as_str().unwrap_or_default().trim().to_owned();
+
+    let behind_first = asked(&server, &id, Some("other?"), json!({"place": {"after": first}}));
+    assert_eq!(
+        behind_first["prompt"],
+        format!("Question: one? Answer: {answer} Question: other? Answer:")
+    );
+    let first_instead = asked(&server, &id, Some("anew?"), json!({"place": {"after": null}}));
+    assert_eq!(first_instead["prompt"], "Question: anew? Answer:");
+    let said = turns(&server, &id);
+    let parents: Vec<&Value> = said.iter().map(|turn| &turn["parent"]).collect();
+    assert_eq!(parents, [&Value::Null, first, first, &Value::Null]);
+
+    let behind_second = asked(&server, &id, Some("on?"), json!({"place": {"after": second}}));
+    let prompt = behind_second["prompt"].as_str().unwrap_or_default();
+    assert!(
+        prompt.contains("two?") && !prompt.contains("other?") && !prompt.contains("anew?"),
+        "{prompt}"
+    );
+
+    let foreign = json!({"request": {"conversation": id, "question": "?", "place": {"after": "0".repeat(32)}}});
+    assert_eq!(call(&server, "ask", &foreign).0, 404);
+    let no_id = json!({"request": {"conversation": id, "question": "?", "place": {"after": "../x"}}});
+    assert_eq!(call(&server, "ask", &no_id).0, 404);
+    assert_eq!(turns(&server, &id).len(), 5, "what was refused is no turn");
+}
+
+#[test]
+fn another_answer_is_of_the_same_turn_and_knows_what_the_first_knew() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path()]);
+    let id = begin(&server);
+    asked(&server, &id, Some("one?"), json!({}));
+    asked(&server, &id, Some("two?"), json!({}));
+    asked(&server, &id, Some("three?"), json!({}));
+    let before = turns(&server, &id);
+    let second = &before[1];
+    let again = asked(
+        &server,
+        &id,
+        Some("what is sent here does not count"),
+        json!({"place": {"again": second["id"]}, "do_sample": true, "seed": 5}),
+    );
+    assert_eq!(again["prompt"], second["prompt"]);
+    let said = turns(&server, &id);
+    assert_eq!(said.len(), 3);
+    assert_eq!((&said[1]["question"], &said[1]["seed"]), (&json!("two?"), &json!(5)));
+    let earlier = said[1]["earlier"].as_array().cloned().unwrap_or_default();
+    assert_eq!(earlier.len(), 1);
+    assert_eq!(
+        (&earlier[0]["answer_id"], &earlier[0]["answer"]),
+        (&second["answer_id"], &second["answer"])
+    );
+    assert_ne!(said[1]["answer_id"], second["answer_id"]);
+}
+
+#[test]
+fn an_answer_that_was_cut_off_goes_on_where_it_ended() {
+    let model = TinyCheckpoint::new();
+    let server = Server::start(&["--model", model.path(), "--max-new-tokens", "10"]);
+    for how in [json!({}), json!({"do_sample": true, "temperature": 1.5})] {
+        let id = begin(&server);
+        let first = asked(&server, &id, Some("long?"), how);
+        assert_eq!(first["finish_reason"], "length");
+        let mut lengths = Vec::new();
+        let mut texts = Vec::new();
+        loop {
+            let turn = turns(&server, &id).pop().expect("it was asked");
+            lengths.push(turn["tokens"].as_u64().unwrap_or_default());
+            texts.push(turn["answer"].as_str().unwrap_or_default().to_owned());
+            let longer =
+                json!({"request": {"conversation": id, "question": "?", "place": {"longer": turn["answer_id"]}}});
+            if lengths.len() == 3 {
+                let (status, error) = call(&server, "ask", &longer);
+                let sentence = error["message"].as_str().unwrap_or_default();
+                assert!(status == 400 && sentence.contains("10 tokens at most"), "{error}");
+                break;
+            }
+            ask(&server, &longer).last().expect("there are events");
+        }
+        assert_eq!(lengths, [3, 6, 10]);
+        assert!(
+            texts.is_sorted_by(|short, long| long.starts_with(short.as_str())),
+            "{texts:?}"
+        );
+        assert_eq!(turns(&server, &id).len(), 1);
+    }
+}

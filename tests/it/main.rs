@@ -23,6 +23,7 @@ mod hub;
 mod import_rules;
 mod installing;
 mod instruct;
+mod languages;
 mod loading;
 mod ops;
 mod page_import_rules;

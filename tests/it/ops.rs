@@ -61,6 +61,7 @@ fn counters_move_as_a_visitor_asks_and_is_refused() {
     );
     assert_eq!(metric(&server, "glimpse_picture_memory_held_bytes"), 0.0);
     assert!(metric(&server, "glimpse_picture_memory_limit_bytes") > 0.0);
+    assert!(metric(&server, "glimpse_process_memory_bytes") > 1e6);
 }
 
 #[test]

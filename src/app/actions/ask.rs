@@ -4,8 +4,8 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use super::follow::{catch_up, follow};
-use crate::api::{self, ApiError, AskRequest, ConversationId, ErrorCode, PageLimits};
-use crate::app::state::{LiveTurn, NewQuestion, State};
+use crate::api::{self, ApiError, AskRequest, ConversationId, ErrorCode, PageLimits, t, t_with};
+use crate::app::state::{Before, LiveTurn, NewQuestion, Place, State};
 
 /// Asks what stands in the question box, or in the boxes of texts where a model compares; says what is wrong
 /// with it otherwise.
@@ -22,12 +22,15 @@ pub fn ask_draft(state: State) {
     let (length, most) = (text.chars().count(), state.limits.question_chars);
     if text.is_empty() {
         let sentence = match untrack(|| state.models.offers()).captions {
-            true => "Type a question, or press Describe for a caption.",
-            false => "Type a question.",
+            true => t("alert.no_question_nor_caption"),
+            false => t("alert.no_question"),
         };
         state.alert.set(Some(sentence.to_owned()));
     } else if length > most {
-        let sentence = format!("The question has {length} characters; at most {most} are allowed.");
+        let sentence = t_with(
+            "alert.long_question",
+            &[("chars", &length.to_string()), ("limit", &most.to_string())],
+        );
         state.alert.set(Some(sentence));
     } else {
         ask(state, NewQuestion::new(text.to_owned(), true));
@@ -39,14 +42,18 @@ fn wrong_texts(texts: &[String], limits: PageLimits) -> Option<String> {
     let (count, most) = (texts.len(), limits.question_chars);
     let mut lengths = texts.iter().map(|text| text.chars().count()).enumerate();
     match lengths.find(|(_, length)| *length > most) {
-        _ if count == 0 => Some("Type a text to compare the picture with.".to_owned()),
-        _ if count > limits.texts => Some(format!(
-            "There are {count} texts; at most {} are compared at once. Remove some.",
-            limits.texts
+        _ if count == 0 => Some(t("alert.no_texts").to_owned()),
+        _ if count > limits.texts => Some(t_with(
+            "alert.many_texts",
+            &[("count", &count.to_string()), ("limit", &limits.texts.to_string())],
         )),
-        Some((index, length)) => Some(format!(
-            "Text {} has {length} characters; at most {most} are allowed.",
-            index + 1
+        Some((index, length)) => Some(t_with(
+            "alert.long_text",
+            &[
+                ("number", &(index + 1).to_string()),
+                ("chars", &length.to_string()),
+                ("limit", &most.to_string()),
+            ],
         )),
         None => None,
     }
@@ -57,14 +64,32 @@ pub fn describe(state: State) {
     ask(state, NewQuestion::new(String::new(), false));
 }
 
-/// Asks what was asked in an earlier turn: a question, which may be a caption, or texts.
-pub fn ask_again(state: State, text: String, is_comparing: bool) {
-    if is_comparing {
-        let texts = text.lines().map(str::to_owned).collect();
-        return ask(state, NewQuestion::comparing(texts));
-    }
-    let is_draft = state.draft.with_untracked(|draft| !text.is_empty() && *draft == text);
-    ask(state, NewQuestion::new(text, is_draft));
+/// Asks a question that is offered.
+pub fn ask_text(state: State, text: String) {
+    ask(state, NewQuestion::new(text, false));
+}
+
+/// Asks the same as in an earlier turn once more; what broke off is in the box already.
+pub fn ask_again(state: State, turn: &LiveTurn) {
+    let mut asked = NewQuestion::of(turn).at(Place::Again(turn.clone()));
+    asked.is_draft = state
+        .draft
+        .with_untracked(|draft| !asked.text.is_empty() && *draft == asked.text);
+    ask(state, asked);
+}
+
+/// Has an answer that was cut off at its length go on.
+pub fn go_on(state: State, turn: &LiveTurn) {
+    ask(state, NewQuestion::of(turn).at(Place::Longer(turn.clone())));
+}
+
+/// Asks something else in the place of a question: what followed it stays, as another branch.
+pub fn ask_instead(state: State, turn: &LiveTurn, text: String) {
+    let asked = match turn.scores {
+        Some(_) => NewQuestion::comparing(text.lines().map(str::to_owned).collect()),
+        None => NewQuestion::new(text, false),
+    };
+    ask(state, asked.at(Place::Instead(turn.clone())));
 }
 
 /// Asks, if nothing is in the way; says so otherwise.
@@ -82,7 +107,7 @@ pub fn ask(state: State, asked: NewQuestion) {
     state.alert.set(None);
     let Some(conversation) = state.conversation.id.get_untracked() else {
         let refusal = state.opening.refusal.get_value();
-        let none = || "Choose a picture first, or try an example.".to_owned();
+        let none = || t("alert.no_picture").to_owned();
         return state.alert.set(Some(refusal.unwrap_or_else(none)));
     };
     if asked.is_draft {
@@ -101,32 +126,71 @@ pub fn ask(state: State, asked: NewQuestion) {
             state.models.compared().map(|other| other.name),
         )
     });
+    let cut_off = match &asked.place {
+        Place::Longer(answer) => Some(answer.answer.get_untracked()),
+        _ => None,
+    };
+    let (place, instead) = placed(state, asked.place);
+    let is_again = !matches!(place, api::Place::After(_));
+    let other = other.filter(|_| !is_again);
     let turn_of = |model: &String| {
         let turn = LiveTurn::asked(asked.text.clone(), prompt.clone(), model.clone());
         if is_comparing { turn.comparing() } else { turn }
     };
     let mut turn = turn_of(&model);
     turn.beside = other.iter().map(turn_of).collect();
-    state.conversation.turns.update(|turns| turns.push(turn.clone()));
+    match (&place, &instead) {
+        (api::Place::After(parent), _) => turn.parent.clone_from(parent),
+        (_, Some(before)) => turn.follow_attempts_of(before),
+        _ => {}
+    }
+    if let Some(text) = cut_off {
+        // What there is stays to be read until there is more.
+        turn.answer.set(text);
+    }
+    let before = state.conversation.begin(&turn, instead.as_ref());
     let request = AskRequest {
         conversation: conversation.clone(),
         question,
         texts: asked.texts,
         model: Some(model),
         compare_with: other,
+        place: Some(place),
         fields,
         settings: Default::default(),
     };
     spawn_local(async move {
         match api::ask(request).await {
             Ok(stream) => follow(state, conversation, turn, stream).await,
-            Err(error) => refused(state, &conversation, &turn, error).await,
+            Err(error) => refused(state, &conversation, &turn, before, error).await,
         }
     });
 }
 
+/// Where the server puts a question, and the turn in whose place it is shown.
+fn placed(state: State, place: Place) -> (api::Place, Option<LiveTurn>) {
+    let (answer, is_longer) = match place {
+        Place::Next => return (api::Place::After(state.conversation.last_known()), None),
+        Place::Instead(turn) => return (api::Place::After(turn.parent.clone()), Some(turn)),
+        Place::Again(answer) => (answer, false),
+        Place::Longer(answer) => (answer, true),
+    };
+    let turn = state
+        .conversation
+        .turn_of(&answer)
+        .filter(|turn| turn.beside.is_empty());
+    match (turn, answer.ids.get_value()) {
+        // What several models were asked is put to them again as a new question.
+        (None, _) => placed(state, Place::Next),
+        (Some(turn), Some((_, id))) if is_longer => (api::Place::Longer(id), Some(turn)),
+        (Some(turn), Some((id, _))) => (api::Place::Again(id), Some(turn)),
+        // One that the server does not know is asked anew.
+        (Some(turn), None) => placed(state, Place::Instead(turn)),
+    }
+}
+
 /// Takes back a turn that the server did not take, and says why.
-async fn refused(state: State, conversation: &ConversationId, turn: &LiveTurn, error: ApiError) {
+async fn refused(state: State, conversation: &ConversationId, turn: &LiveTurn, before: Before, error: ApiError) {
     if !state.conversation.has(turn) {
         return;
     }
@@ -136,9 +200,10 @@ async fn refused(state: State, conversation: &ConversationId, turn: &LiveTurn, e
     if state.conversation.id.get_untracked().as_ref() != Some(conversation) {
         return;
     }
-    let is_other = |other: &LiveTurn| other.key != turn.key;
-    state.conversation.turns.update(|turns| turns.retain(is_other));
-    state.give_back(turn);
+    state.conversation.take_back(before);
+    if turn.earlier.is_empty() {
+        state.give_back(turn);
+    }
     if error.code == ErrorCode::TurnInProgress {
         catch_up(state, conversation).await;
     }

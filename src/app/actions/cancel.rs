@@ -3,22 +3,21 @@
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
-use crate::api;
+use crate::api::{self, t};
 use crate::app::state::State;
-
-const STOPPING: &str = "Stopping";
 
 /// Asks the server to cancel the answer; its stream then ends by itself.
 pub fn cancel(state: State) {
     let Some(conversation) = state.conversation.id.get_untracked() else {
         return;
     };
-    let before = state.progress.get_untracked().filter(|words| words != STOPPING);
-    state.progress.set(Some(STOPPING.to_owned()));
+    let stopping = t("progress.stopping");
+    let before = state.progress.get_untracked().filter(|words| words != stopping);
+    state.progress.set(Some(stopping.to_owned()));
     spawn_local(async move {
         if let Err(error) = api::cancel(conversation).await {
             // It goes on as before, unless its stream has said more meanwhile.
-            if state.progress.get_untracked().as_deref() == Some(STOPPING) {
+            if state.progress.get_untracked().as_deref() == Some(stopping) {
                 state.progress.set(before);
             }
             state.alert.set(Some(error.message));

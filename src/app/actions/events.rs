@@ -8,9 +8,9 @@ use leptos::prelude::*;
 use leptos::server_fn::codec::ByteStream;
 
 use super::lines::Lines;
-use crate::api::{AnswerEvent, AnswerLine, ApiError, ErrorCode, FinishReason, Timings, TurnState};
+use crate::api::{AnswerEvent, AnswerLine, ApiError, ErrorCode, FinishReason, Timings, TurnState, t, t_count, t_with};
 use crate::app::browser::time::sleep;
-use crate::app::state::{ANSWERING, LiveTurn, State};
+use crate::app::state::{LiveTurn, State};
 
 /// A stream that says nothing for so many looks, so far apart, is lost: the server says at least
 /// every 10 s that it is there.
@@ -67,8 +67,7 @@ pub async fn read(state: State, turn: &LiveTurn, stream: ByteStream<ApiError>, n
         let Ok(chunk) = chunk else { return End::Lost };
         for line in lines.push(&chunk) {
             let Ok(AnswerLine { seq, event }) = serde_json::from_slice(&line) else {
-                let sentence = "The server's answer could not be read; reload the page and try again.";
-                return End::Failed(ApiError::new(ErrorCode::Internal, sentence));
+                return End::Failed(ApiError::new(ErrorCode::Internal, t("alert.unread_answer")));
             };
             turn.seq.set_value(seq);
             if let Some(end) = apply(state, turn, &mut answer, event, &named) {
@@ -109,14 +108,14 @@ fn apply(
             turn.ids.set_value(Some((id, answer)));
             progress(waiting(position, expected_seconds));
         }
-        AnswerEvent::Loading => progress("Loading the model".to_owned()),
+        AnswerEvent::Loading => progress(t("progress.loading").to_owned()),
         AnswerEvent::Started { num_beams } => {
             turn.num_beams.set(num_beams);
             progress(working(turn, num_beams));
         }
         AnswerEvent::Token { text } => {
             answer.push_str(&text);
-            turn.answer.set(answer.clone());
+            show(turn, answer, false);
             progress(working(turn, 1));
         }
         AnswerEvent::Score(score) => {
@@ -148,6 +147,7 @@ fn apply(
             seed,
             ..
         } => {
+            show(turn, answer, true);
             turn.prompt.set(Some(prompt));
             turn.further_answers.set(further_answers);
             turn.seed.set(seed);
@@ -159,7 +159,7 @@ fn apply(
             // Read out once, and as a whole: who listens did not see the words come.
             let said = match answer.trim() {
                 "" => said,
-                answer => [&said, ": ", answer].concat(),
+                answer => t_with("progress.answer", &[("summary", &said), ("answer", answer)]),
             };
             state.progress.set(Some(said));
             turn.state.set(TurnState::Done { finish_reason });
@@ -170,44 +170,59 @@ fn apply(
     None
 }
 
+/// Shows what has come of an answer; what is shown already and begins so stays until there is more.
+fn show(turn: &LiveTurn, answer: &str, is_whole: bool) {
+    let is_shown = |shown: &String| match is_whole {
+        true => shown == answer,
+        false => shown.starts_with(answer),
+    };
+    if !turn.answer.with_untracked(is_shown) {
+        turn.answer.set(answer.to_owned());
+    }
+}
+
 /// Where somebody who waits stands, and for how long that may be.
 fn waiting(position: usize, expected_seconds: Option<f64>) -> String {
-    let place = format!("Waiting, place {position} in the queue");
+    let position = position.to_string();
     match expected_seconds.map(f64::ceil) {
-        Some(seconds) if seconds >= 1.0 => format!("{place}, about {seconds} s"),
-        _ => place,
+        Some(seconds) if seconds >= 1.0 => t_with(
+            "progress.waiting_for",
+            &[("position", &position), ("seconds", &seconds.to_string())],
+        ),
+        _ => t_with("progress.waiting", &[("position", &position)]),
     }
 }
 
 /// What the model is doing, in a few words.
 fn working(turn: &LiveTurn, num_beams: usize) -> String {
     if turn.scores.is_some() {
-        "Comparing".to_owned()
+        t("progress.comparing").to_owned()
     } else if num_beams > 1 {
-        format!("Searching with {num_beams} beams")
+        t_count("progress.beams", num_beams, &[])
     } else if turn.answer.with_untracked(String::is_empty) {
-        "Looking at the picture".to_owned()
+        t("progress.looking").to_owned()
     } else {
-        ANSWERING.to_owned()
+        t("progress.answering").to_owned()
     }
 }
 
-/// What a complete answer has: so many of what.
+/// What a complete answer has: so many, and the key of what.
 fn counted(turn: &LiveTurn, tokens: usize) -> (usize, &'static str) {
     match &turn.scores {
-        Some(scores) => (scores.with_untracked(Vec::len), "text"),
-        None => (tokens, "token"),
+        Some(scores) => (scores.with_untracked(Vec::len), "progress.texts"),
+        None => (tokens, "progress.tokens"),
     }
 }
 
 /// A few words about a complete answer.
-fn summary(finish_reason: FinishReason, timings: Timings, (count, word): (usize, &str)) -> String {
+fn summary(finish_reason: FinishReason, timings: Timings, (count, key): (usize, &'static str)) -> String {
     match finish_reason {
-        FinishReason::Cancelled => return "Stopped".to_owned(),
-        FinishReason::Interrupted => return "Interrupted".to_owned(),
+        FinishReason::Cancelled => return t("progress.stopped").to_owned(),
+        FinishReason::Interrupted => return t("progress.interrupted").to_owned(),
         FinishReason::Stop | FinishReason::Length => {}
     }
     let tenths = (timings.total / 100.0).max(1.0) as u32;
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {word}{plural} in {}.{} s", tenths / 10, tenths % 10)
+    let time = format!("{}.{}", tenths / 10, tenths % 10);
+    let time = t_with("seconds", &[("seconds", &time)]);
+    t_count(key, count, &[("time", &time)])
 }

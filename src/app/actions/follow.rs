@@ -8,7 +8,7 @@ use leptos::server_fn::codec::ByteStream;
 use leptos::task::spawn_local;
 
 use super::events::{End, read};
-use crate::api::{self, ApiError, Conversation, ConversationId, ErrorCode, PageState, TurnState};
+use crate::api::{self, ApiError, Conversation, ConversationId, ErrorCode, PageState, TurnState, t};
 use crate::app::browser::time;
 use crate::app::state::{FocusQuestion, LiveTurn, State};
 
@@ -27,13 +27,10 @@ const TRY_TAKES: Duration = Duration::from_secs(20);
 /// question did not arrive.
 const LOOK_TAKES: Duration = Duration::from_secs(5);
 
-/// Said while a lost connection is tried again.
-const LOST: &str = "Connection lost, trying again";
-
 /// Takes up the answer that was coming when the page was loaded.
 pub fn take_up(state: State) {
-    let last = state.conversation.turns.with_untracked(|turns| turns.last().cloned());
-    for turn in last.iter().flat_map(LiveTurn::all) {
+    let turns = state.conversation.all.get_untracked();
+    for turn in turns.iter().flat_map(LiveTurn::all) {
         if untrack(|| turn.is_answering_itself()) {
             take_up_turn(state, turn.clone());
         }
@@ -63,7 +60,7 @@ pub async fn follow(state: State, conversation: ConversationId, turn: LiveTurn, 
                 break;
             }
             End::Lost => {
-                state.progress.set(Some(LOST.to_owned()));
+                state.progress.set(Some(t("progress.lost").to_owned()));
                 time::sleep_or_wake(FIRST_WAIT).await;
                 match reconnect(state, &conversation, &turn).await {
                     Some(again) => stream = again,
@@ -132,7 +129,7 @@ async fn reconnect(state: State, conversation: &ConversationId, turn: &LiveTurn)
             fail(state, turn, last);
         }
         if !is_given_up {
-            state.progress.set(Some(LOST.to_owned()));
+            state.progress.set(Some(t("progress.lost").to_owned()));
         }
         time::sleep_or_wake(wait).await;
         // The page shows something else, or the visitor has asked on.
@@ -182,16 +179,13 @@ pub async fn catch_up(state: State, conversation: &ConversationId) {
 }
 
 fn is_answering(conversation: &Conversation) -> bool {
-    let last = conversation.turns.last();
-    let mut all = last
-        .into_iter()
+    let mut all = conversation
+        .turns
+        .iter()
         .flat_map(|turn| std::iter::once(turn).chain(&turn.compared));
     all.any(|turn| turn.state == TurnState::Answering)
 }
 
 fn unreachable() -> ApiError {
-    ApiError::new(
-        ErrorCode::Unreachable,
-        "The connection was lost before the answer was complete; try again.",
-    )
+    ApiError::new(ErrorCode::Unreachable, t("alert.lost"))
 }

@@ -11,7 +11,7 @@ mod lines;
 mod navigation;
 mod open;
 
-pub use ask::{ask_again, ask_draft, describe};
+pub use ask::{ask_again, ask_draft, ask_instead, ask_text, describe, go_on};
 pub use cancel::cancel;
 pub use explain::explain;
 pub use history::{load_history, open_conversation, pin, remove, rename};

@@ -6,7 +6,7 @@ use leptos::web_sys::{File, FormData, Url};
 
 use super::ask::ask;
 use super::cancel::cancel_unseen;
-use crate::api::{self, ApiError, Base, Conversation, Example};
+use crate::api::{self, ApiError, Base, Conversation, Example, t, t_with};
 use crate::app::browser::history;
 use crate::app::state::{FocusQuestion, KeptPicture, NewQuestion, ShownPicture, State};
 
@@ -15,10 +15,7 @@ pub fn open_file(state: State, file: File) {
     let most = state.limits.upload_bytes;
     // Sizes are whole numbers, below 2^53.
     if file.size() as u64 > most as u64 {
-        return state.refuse_picture(format!(
-            "The picture is too large: at most {} are taken.",
-            megabytes(most)
-        ));
+        return state.refuse_picture(t_with("alert.large_picture", &[("size", &megabytes(most))]));
     }
     send_file(state, file, None);
 }
@@ -30,7 +27,7 @@ fn send_file(state: State, file: File, question: Option<NewQuestion>) {
             .map(|()| form)
     });
     let (Ok(form), Ok(url)) = (form, Url::create_object_url_with_blob(&file)) else {
-        return state.refuse_picture("The browser did not let the page read this file.".to_owned());
+        return state.refuse_picture(t("alert.unread_file").to_owned());
     };
     let shown = ShownPicture { url, alt: file.name() };
     let again = UnsyncCallback::new(move |question| send_file(state, file.clone(), Some(question)));
@@ -51,7 +48,7 @@ pub fn open_address(state: State, address: String) {
         }
         conversation
     });
-    state.progress.set(Some("Fetching the picture".to_owned()));
+    state.progress.set(Some(t("progress.fetching").to_owned()));
 }
 
 /// Opens an example and asks its question at once.

@@ -7,6 +7,8 @@ use leptos::prelude::*;
 use leptos::wasm_bindgen::JsValue;
 use leptos::web_sys::js_sys;
 
+use crate::api::t;
+
 /// Waits.
 pub async fn sleep(time: Duration) {
     let (done, wait) = futures::channel::oneshot::channel();
@@ -47,10 +49,18 @@ pub async fn sleep_or_wake(time: Duration) {
     }
 }
 
-/// A day as the visitor writes it, of milliseconds since 1970.
+/// A day as the visitor writes it, of milliseconds since 1970; as his country does, where that is known of the
+/// language of the page.
 pub fn date(milliseconds: i64) -> String {
     let date = js_sys::Date::new(&(milliseconds as f64).into());
-    let language = window().navigator().language().unwrap_or_default();
+    let wished = window().navigator().language().unwrap_or_default();
+    let language = if wished.starts_with(t("language")) {
+        &wished
+    } else {
+        t("language")
+    };
+    // With the figures of all other numbers on the page.
+    let language = [language, "-u-nu-latn"].concat();
     date.to_locale_date_string(&language, &JsValue::UNDEFINED).into()
 }
 

@@ -1,9 +1,9 @@
 //! What the page says about the model that answers.
 
-use leptos::either::Either;
 use leptos::prelude::*;
 
-use crate::api::ModelInfo;
+use super::text_box::as_html;
+use crate::api::{ModelInfo, t, t_with};
 
 /// The model in one line.
 pub fn line(model: &ModelInfo) -> String {
@@ -13,7 +13,7 @@ pub fn line(model: &ModelInfo) -> String {
 /// What it is called where there is little room.
 pub fn short_name(model: &ModelInfo) -> &str {
     match model.is_demo {
-        true => "Small demo model",
+        true => t("model.demo"),
         false => without_owner(&model.name),
     }
 }
@@ -26,15 +26,16 @@ pub fn without_owner(name: &str) -> &str {
 /// What the model knows, plainly where that is little.
 #[component]
 pub fn AboutModel(model: ModelInfo) -> impl IntoView {
-    if model.is_demo {
-        Either::Left(view! {
-            <p class="about-model">
-                "The "<strong>"small demo model"</strong>" knows drawn scenes and simple shapes, not photos."
-            </p>
-        })
+    let words = if model.is_demo {
+        t("about.demo").to_owned()
     } else {
-        Either::Right(view! {
-            <p class="about-model">{if model.offers.matching { "Compared by " } else { "Answered by " }}<strong>{model.name}</strong>" on "{model.device}" in "{model.dtype}"."</p>
-        })
-    }
+        let key = if model.offers.matching {
+            "about.compared"
+        } else {
+            "about.answered"
+        };
+        let [name, device, dtype] = [&model.name, &model.device, &model.dtype].map(|text| as_html(text));
+        t_with(key, &[("model", &name), ("device", &device), ("dtype", &dtype)])
+    };
+    view! { <p class="about-model" inner_html=words></p> }
 }

@@ -4,6 +4,7 @@ use leptos::prelude::*;
 
 use super::icon::{CLOSE, WARNING, icon};
 use super::tool::tool;
+use crate::api::t;
 use crate::app::state::State;
 
 #[component]
@@ -14,7 +15,7 @@ pub fn Alert(state: State) -> impl IntoView {
                 <div class="alert">
                     <i inner_html=icon(WARNING)></i>
                     <p role="alert">{sentence}</p>
-                    {tool(CLOSE, "Dismiss", move |_| state.alert.set(None))}
+                    {tool(CLOSE, t("alert.dismiss"), move |_| state.alert.set(None))}
                 </div>
             }
         })

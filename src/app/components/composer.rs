@@ -9,7 +9,7 @@ use super::from_address::FromAddress;
 use super::icon::{ASK, DESCRIBE, STOP, face};
 use super::text_box::{as_html, bound};
 use super::texts::{AddText, Texts};
-use crate::api::Base;
+use crate::api::{Base, t};
 use crate::app::actions;
 use crate::app::browser::focus;
 use crate::app::state::{FocusQuestion, State};
@@ -50,9 +50,9 @@ pub fn Composer(state: State, is_begun: Memo<bool>) -> impl IntoView {
                         class:stop=is_answering
                         on:click=ask_or_cancel
                         inner_html=move || match is_answering() {
-                            true => face(STOP, "Stop"),
-                            false if offers().matching => face(ASK, "Match"),
-                            false => face(ASK, "Ask"),
+                            true => face(STOP, t("stop")),
+                            false if offers().matching => face(ASK, t("match")),
+                            false => face(ASK, t("ask")),
                         }
                     ></button>
                 </Show>
@@ -65,7 +65,7 @@ pub fn Composer(state: State, is_begun: Memo<bool>) -> impl IntoView {
                         class="describe"
                         disabled=cannot_describe
                         on:click=describe
-                        inner_html=face(DESCRIBE, "Describe")
+                        inner_html=face(DESCRIBE, t("describe"))
                     ></button>
                 </Show>
                 <Show when=move || is_begun.get()><ExamplesButton/></Show>
@@ -104,9 +104,9 @@ fn Question(state: State) -> impl IntoView {
         <textarea
             name="question"
             rows="1"
-            aria-label="Question"
+            aria-label=t("question")
             dir="auto"
-            placeholder="Your question"
+            placeholder=t("question.placeholder")
             autocomplete="off"
             enterkeyhint="send"
             node_ref=question

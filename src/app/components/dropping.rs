@@ -3,12 +3,13 @@
 use leptos::prelude::*;
 
 use super::icon::{CHOOSE, icon};
+use crate::api::t;
 
 #[component]
 pub fn Dropping() -> impl IntoView {
     view! {
         <div class="dropping" aria-hidden="true">
-            <p><i inner_html=icon(CHOOSE)></i><strong>"Drop it anywhere"</strong><span>"A new conversation begins with it."</span></p>
+            <p><i inner_html=icon(CHOOSE)></i><strong>{t("drop")}</strong><span>{t("drop.about")}</span></p>
         </div>
     }
 }

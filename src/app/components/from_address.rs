@@ -4,6 +4,7 @@ use leptos::ev;
 use leptos::prelude::*;
 
 use super::text_box::bound;
+use crate::api::t;
 use crate::app::actions::open_address;
 use crate::app::browser::clipboard_and_drag::is_web_address;
 use crate::app::browser::popover;
@@ -18,7 +19,7 @@ pub fn FromAddressButton(face: String) -> impl IntoView {
         <button
             type="button"
             class="tool from-address-button"
-            title="From an address"
+            title=t("address")
             popovertarget=PANEL
             aria-haspopup="dialog"
             inner_html=face
@@ -36,8 +37,7 @@ pub fn FromAddress(state: State) -> impl IntoView {
             popover::hide(PANEL);
             open_address(state, text);
         } else {
-            let sentence = "Give an address that begins with https:// or http://.";
-            state.alert.set(Some(sentence.to_owned()));
+            state.alert.set(Some(t("alert.address").to_owned()));
         }
     };
     let click = move |event: ev::MouseEvent| {
@@ -51,13 +51,14 @@ pub fn FromAddress(state: State) -> impl IntoView {
         }
     };
     view! {
-        <div class="float from-address" id=PANEL popover="auto" role="dialog" aria-label="Picture from an address">
+        <div class="float from-address" id=PANEL popover="auto" role="dialog" aria-label=t("address.panel")>
             // Not of the type `url`: unseen, it could not say what is wrong with it.
             <input
                 type="text"
                 name="address"
                 inputmode="url"
-                aria-label="Picture address"
+                dir="ltr"
+                aria-label=t("address.field")
                 placeholder="https://…"
                 autocomplete="off"
                 autocapitalize="none"
@@ -68,7 +69,7 @@ pub fn FromAddress(state: State) -> impl IntoView {
                 on:input=move |event| state.address.set(event_target_value(&event))
                 on:keydown=key
             />
-            <button type="submit" name="action" value="open" on:click=click>"Open"</button>
+            <button type="submit" name="action" value="open" on:click=click>{t("address.open")}</button>
         </div>
     }
 }

@@ -8,7 +8,7 @@ use super::icon::{MARK, NEW, face};
 use super::model_choice::ModelChoice;
 use super::settings::SettingsButton;
 use super::text_box::as_html;
-use crate::api::Base;
+use crate::api::{Base, t};
 use crate::app::actions;
 use crate::app::state::State;
 
@@ -32,9 +32,9 @@ pub fn Header(state: State, title: String, settings_are_open: RwSignal<bool>) ->
                     <button
                         type="submit"
                         class="tool wordy"
-                        title="New conversation"
+                        title=t("conversation.new")
                         on:click=begin_anew
-                        inner_html=face(NEW, "New conversation")
+                        inner_html=face(NEW, t("conversation.new"))
                     ></button>
                 </form>
                 <SettingsButton is_open=settings_are_open/>

@@ -6,7 +6,7 @@ use leptos::prelude::*;
 
 use super::icon::{EDIT, HISTORY, PIN, REMOVE, icon, quiet_face};
 use super::tool::{drawer_head, tool};
-use crate::api::{Base, ConversationEntry, ConversationId};
+use crate::api::{Base, ConversationEntry, ConversationId, t, t_count, t_with};
 use crate::app::actions::{load_history, open_conversation, pin, remove, rename};
 use crate::app::browser::{focus, popover, time};
 use crate::app::state::{Doing, State};
@@ -20,10 +20,10 @@ pub fn HistoryButton() -> impl IntoView {
         <button
             type="button"
             class="tool history-button"
-            title="History"
+            title=t("history")
             popovertarget=PANEL
             aria-controls=PANEL
-            inner_html=quiet_face(HISTORY, "History")
+            inner_html=quiet_face(HISTORY, t("history"))
         ></button>
     }
 }
@@ -48,12 +48,12 @@ pub fn History(state: State) -> impl IntoView {
             aria-labelledby="history-title"
             on:toggle=toggled
         >
-            {drawer_head(PANEL, "History")}
+            {drawer_head(PANEL, t("history"))}
             <div class="search">
                 <input
                     type="search"
-                    aria-label="Search conversations"
-                    placeholder="Search"
+                    aria-label=t("history.search")
+                    placeholder=t("history.search_placeholder")
                     autocomplete="off"
                     on:input=move |event| history.search.set(event_target_value(&event))
                 />
@@ -78,8 +78,8 @@ fn nothing(state: State) -> Option<&'static str> {
         .known
         .with(|known| known.as_ref().map(|known| known.entries.is_empty()));
     match is_empty? {
-        true => Some("Nothing yet. What you ask about a picture is found here again."),
-        false => state.history.found().is_empty().then_some("No title has that."),
+        true => Some(t("history.empty")),
+        false => state.history.found().is_empty().then(|| t("history.none")),
     }
 }
 
@@ -119,11 +119,16 @@ fn Kept(state: State, entry: ConversationEntry) -> impl IntoView {
         updated,
     } = entry;
     let title = if title.is_empty() {
-        "Nothing asked yet".to_owned()
+        t("history.untitled").to_owned()
     } else {
         title
     };
-    let when = [&time::date(updated), " \u{b7} ", &questions(turns)].concat();
+    let when = [
+        &time::date(updated),
+        " \u{b7} ",
+        &t_count("history.questions", turns, &[]),
+    ]
+    .concat();
     let (open, pinned, renamed) = (id.clone(), id.clone(), id.clone());
     let open = move |event: ev::MouseEvent| {
         // A new tab is the browser's own way.
@@ -133,7 +138,11 @@ fn Kept(state: State, entry: ConversationEntry) -> impl IntoView {
             open_conversation(state, &open);
         }
     };
-    let label = if is_pinned { "Unpin" } else { "Pin" };
+    let label = if is_pinned {
+        t("history.unpin")
+    } else {
+        t("history.pin")
+    };
     view! {
         <a href=Base::current().at(&["/c/", &id.0].concat()) on:click=open>
             <img src=Base::current().at(&url) alt="" width="48" height="48"/>
@@ -149,16 +158,9 @@ fn Kept(state: State, entry: ConversationEntry) -> impl IntoView {
                 on:click=move |_| pin(state, pinned.clone(), !is_pinned)
                 inner_html=quiet_face(PIN, label)
             ></button>
-            {tool(EDIT, "Rename", move |_| doing.set(Some(Doing::Rename(renamed.clone()))))}
-            {tool(REMOVE, "Delete", move |_| doing.set(Some(Doing::Remove(id.clone()))))}
+            {tool(EDIT, t("history.rename"), move |_| doing.set(Some(Doing::Rename(renamed.clone()))))}
+            {tool(REMOVE, t("history.delete"), move |_| doing.set(Some(Doing::Remove(id.clone()))))}
         </span>
-    }
-}
-
-fn questions(turns: usize) -> String {
-    match turns {
-        1 => "1 question".to_owned(),
-        turns => format!("{turns} questions"),
     }
 }
 
@@ -192,7 +194,7 @@ fn Title(state: State, entry: ConversationEntry) -> impl IntoView {
         <div class="ask-back">
             <input
                 type="text"
-                aria-label="Title"
+                aria-label=t("history.title")
                 maxlength="200"
                 dir="auto"
                 node_ref=input
@@ -200,7 +202,7 @@ fn Title(state: State, entry: ConversationEntry) -> impl IntoView {
                 on:input=move |event| title.set(event_target_value(&event))
                 on:keydown=key
             />
-            <button type="button" on:click=move |_| save()>"Save"</button>
+            <button type="button" on:click=move |_| save()>{t("history.save")}</button>
         </div>
     }
 }
@@ -209,15 +211,15 @@ fn Title(state: State, entry: ConversationEntry) -> impl IntoView {
 #[component]
 fn Sure(state: State, id: Option<ConversationId>) -> impl IntoView {
     let words = if id.is_some() {
-        "Delete it for good?"
+        t("history.sure")
     } else {
-        "Delete all of them for good?"
+        t("history.sure_all")
     };
     view! {
         <div class="ask-back" role="group" aria-label=words>
             <p>{words}</p>
-            <button type="button" class="danger" on:click=move |_| remove(state, id.clone())>"Delete"</button>
-            <button type="button" on:click=move |_| state.history.doing.set(None)>"Keep"</button>
+            <button type="button" class="danger" on:click=move |_| remove(state, id.clone())>{t("history.delete")}</button>
+            <button type="button" on:click=move |_| state.history.doing.set(None)>{t("history.keep")}</button>
         </div>
     }
 }
@@ -229,14 +231,12 @@ fn Foot(state: State) -> impl IntoView {
     let kept = move || {
         history.known.with(|known| {
             let known = known.as_ref()?;
-            let days = known
-                .days
-                .map(|days| format!(", each for {days} days after its last use"));
-            let (count, limit) = (known.entries.len(), known.limit);
-            Some(format!(
-                "{count} of {limit} kept{}. Only you see them.",
-                days.unwrap_or_default()
-            ))
+            let (kept, limit) = (known.entries.len().to_string(), known.limit.to_string());
+            let values = [("kept", kept.as_str()), ("limit", limit.as_str())];
+            Some(match known.days {
+                Some(days) => t_count("history.kept_for", days as usize, &values),
+                None => t_with("history.kept", &values),
+            })
         })
     };
     let is_empty = move || {
@@ -257,7 +257,7 @@ fn Foot(state: State) -> impl IntoView {
                         on:click=move |_| history.doing.set(Some(Doing::RemoveAll))
                     >
                         <i inner_html=icon(REMOVE)></i>
-                        "Delete all"
+                        {t("history.delete_all")}
                     </button>
                 }),
             }}

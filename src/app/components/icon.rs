@@ -21,9 +21,12 @@ pub const LINK: Icon = lucide::LuLink.data;
 pub const LOOK: Icon = lucide::LuScanEye.data;
 pub const MORE: Icon = lucide::LuChevronDown.data;
 pub const NEW: Icon = lucide::LuPlus.data;
+pub const NEXT: Icon = lucide::LuChevronRight.data;
 pub const PIN: Icon = lucide::LuPin.data;
+pub const PREVIOUS: Icon = lucide::LuChevronLeft.data;
 pub const REMOVE: Icon = lucide::LuTrash2.data;
 pub const REPLACE: Icon = lucide::LuRefreshCw.data;
+pub const RETRY: Icon = lucide::LuRotateCw.data;
 pub const SETTINGS: Icon = lucide::LuSlidersHorizontal.data;
 pub const STOP: Icon = lucide::LuSquare.data;
 pub const WARNING: Icon = lucide::LuTriangleAlert.data;
@@ -49,6 +52,6 @@ pub fn face(face: Icon, words: &'static str) -> String {
 }
 
 /// The same with words that are there for who does not see the icon.
-pub fn quiet_face(face: Icon, words: &'static str) -> String {
+pub fn quiet_face(face: Icon, words: &str) -> String {
     [&icon(face), "<span class=\"unseen\">", words, "</span>"].concat()
 }

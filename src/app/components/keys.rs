@@ -3,43 +3,49 @@
 use leptos::ev;
 use leptos::prelude::*;
 
-use super::icon::{CLOSE, quiet_face};
 use crate::app::actions;
 use crate::app::browser::{focus, popover};
 use crate::app::state::State;
 
 pub const PANEL: &str = "keys";
 
-/// Each key, or several, with what it does.
-const KEYS: [(&str, &str); 7] = [
-    ("Enter", "Ask"),
-    ("Shift Enter", "A new line in the question"),
-    ("Esc", "Close what is open, or stop the answer"),
-    ("↑ ↓", "From turn to turn, in the conversation"),
-    ("Home End", "The first turn, the last"),
-    ("Ctrl V", "Put in the picture that was copied"),
-    ("?", "This list"),
-];
-
 /// The list, which the key `?` opens.
 #[component]
 pub fn Keys() -> impl IntoView {
-    let row = |(keys, what): (&str, &str)| {
-        let keys: String = keys.split(' ').flat_map(|key| ["<kbd>", key, "</kbd> "]).collect();
-        ["<dt>", &keys, "</dt><dd>", what, "</dd>"].concat()
-    };
-    let rows: String = KEYS.into_iter().map(row).collect();
-    let html = [
-        "<div class=\"drawer-head\"><h2 id=\"keys-title\">Keys</h2><button type=\"button\" class=\"tool\" title=\"Close\" \
-         popovertarget=\"keys\" popovertargetaction=\"hide\">",
-        &quiet_face(CLOSE, "Close"),
-        "</button></div><dl>",
-        &rows,
-        "</dl>",
-    ];
     view! {
-        <div class="float keys" id=PANEL popover="auto" role="dialog" aria-labelledby="keys-title" inner_html=html.concat()></div>
+        <div class="float keys" id=PANEL popover="auto" role="dialog" aria-labelledby="keys-title" inner_html=list()></div>
     }
+}
+
+/// Each key, or several, with what it does, as HTML: the server alone draws it, and no browser draws it anew.
+#[cfg(feature = "ssr")]
+fn list() -> String {
+    use super::icon::{CLOSE, quiet_face};
+    use crate::api::{drawn, t};
+
+    let rows = [
+        ("Enter", drawn("hint.key_ask")),
+        ("Shift Enter", drawn("hint.key_line")),
+        ("Esc", drawn("hint.key_escape")),
+        ("↑ ↓", drawn("hint.key_arrows")),
+        ("Home End", drawn("hint.key_ends")),
+        ("Ctrl V", drawn("hint.key_paste")),
+        ("?", drawn("hint.key_list")),
+    ];
+    let row = |(keys, what): (&str, &str)| {
+        let keys: String = keys.split(' ').map(|key| format!("<kbd>{key}</kbd> ")).collect();
+        format!("<dt>{keys}</dt><dd>{what}</dd>")
+    };
+    let rows: String = rows.into_iter().map(row).collect();
+    let (title, close, face) = (drawn("hint.keys"), t("close"), quiet_face(CLOSE, t("close")));
+    format!(
+        r#"<div class="drawer-head"><h2 id="keys-title">{title}</h2><button type="button" class="tool" title="{close}" popovertarget="{PANEL}" popovertargetaction="hide">{face}</button></div><dl>{rows}</dl>"#
+    )
+}
+
+#[cfg(not(feature = "ssr"))]
+fn list() -> &'static str {
+    ""
 }
 
 /// Listens from now on.

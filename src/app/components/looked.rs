@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::icon::CLOSE;
 use super::tool::tool;
-use crate::api::{ExplainedWord, OtherWord};
+use crate::api::{ExplainedWord, OtherWord, t, t_with};
 use crate::app::state::State;
 
 /// The map that lies on the picture: that of the word that is pointed at, or of the whole answer.
@@ -32,27 +32,25 @@ pub fn Looked(state: State) -> impl IntoView {
         let word = looked.word.get().and_then(|index| words.get(index));
         match (word, words.is_empty()) {
             (Some(word), _) => sureness(word),
-            (None, true) => "One moment: the model reads the answer once more.".to_owned(),
-            (None, false) => {
-                "Bright areas drew more of the model\u{2019}s attention. It\u{2019}s a clue to how the answer came about, not a proof.".to_owned()
-            }
+            (None, true) => t("look.wait").to_owned(),
+            (None, false) => t("look.about").to_owned(),
         }
     };
     view! {
         <Show when=move || looked.answer.with(Option::is_some)>
-            <div class="looked" role="group" aria-label="Where it looked">
+            <div class="looked" role="group" aria-label=t("look")>
                 <div class="looked-head">
-                    <strong>"Where it looked"</strong>
-                    <p class="legend"><span>"less"</span><span class="scale"></span><span>"more"</span></p>
-                    {tool(CLOSE, "Hide the map", move |_| looked.close())}
+                    <strong>{t("look")}</strong>
+                    <p class="legend"><span>{t("look.less")}</span><span class="scale"></span><span>{t("look.more")}</span></p>
+                    {tool(CLOSE, t("look.hide"), move |_| looked.close())}
                 </div>
-                <div class="words" role="group" aria-label="Words">
+                <div class="words" role="group" aria-label=t("look.words")>
                     <button
                         type="button"
                         aria-pressed=move || if looked.word.get().is_none() { "true" } else { "false" }
                         on:click=move |_| looked.word.set(None)
                     >
-                        "Whole answer"
+                        {t("look.whole")}
                     </button>
                     {move || words().into_iter().enumerate().map(|(index, word)| word_button(state, index, word)).collect_view()}
                 </div>
@@ -84,7 +82,7 @@ fn word_button(state: State, index: usize, word: ExplainedWord) -> impl IntoView
             }
             on:focus=move |_| chosen.set(Some(index))
         >
-            <span dir="auto">{word.text.trim().to_owned()}</span>
+            <span lang="en" dir="auto">{word.text.trim().to_owned()}</span>
             <small>{percent(word.probability)}</small>
         </button>
     }
@@ -93,23 +91,27 @@ fn word_button(state: State, index: usize, word: ExplainedWord) -> impl IntoView
 /// How sure the model was of a word, and what else it might have said.
 fn sureness(word: &ExplainedWord) -> String {
     let other = |other: &OtherWord| match other.text.as_str() {
-        "" => format!("the end {}", percent(other.probability)),
-        text => format!("\u{201c}{text}\u{201d} {}", percent(other.probability)),
+        "" => t_with("look.end", &[("percent", &percent(other.probability))]),
+        word => t_with(
+            "look.other",
+            &[("word", word), ("percent", &percent(other.probability))],
+        ),
     };
     let others: Vec<String> = word.others.iter().take(3).map(other).collect();
-    format!(
-        "{} sure of \u{201c}{}\u{201d}. It might have gone on with {}.",
-        percent(word.probability),
-        word.text.trim(),
-        others.join(", ")
-    )
+    let values = [
+        ("percent", &*percent(word.probability)),
+        ("word", word.text.trim()),
+        ("others", &others.join(t("separator"))),
+    ];
+    t_with("look.sure", &values)
 }
 
 fn percent(probability: f32) -> String {
-    match (probability * 100.0).round() {
-        0.0 => "<1 %".to_owned(),
-        percent => format!("{percent} %"),
-    }
+    let percent = match (probability * 100.0).round() {
+        0.0 => "<1".to_owned(),
+        percent => percent.to_string(),
+    };
+    t_with("percent", &[("percent", &percent)])
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use leptos::either::Either;
 use leptos::prelude::*;
 
-use crate::api::TextScore;
+use crate::api::{TextScore, t, t_with};
 
 /// A text of a turn, and how well it fits, once that is known.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,14 +51,14 @@ pub fn Matches(
 ) -> impl IntoView {
     let all = move || scores.with(|scores| matches(&texts, scores));
     view! {
-        <ol class="matches" aria-label="How well each text fits, the best first">
+        <ol class="matches" aria-label=t("scores")>
             <For each=all key=|found: &Match| (found.place, found.score.is_some()) let(found)>
                 <li>
                     <span class="text" dir="auto">{found.text}</span>
                     {match found.score {
                         Some(score) => Either::Left(bar(&score)),
                         None => {
-                            let words = move || if is_coming() { "…" } else { "not compared" };
+                            let words = move || if is_coming() { "…" } else { t("scores.missing") };
                             Either::Right(view! { <span class="match missing">{words}</span> })
                         }
                     }}
@@ -71,21 +71,22 @@ pub fn Matches(
 fn bar(score: &TextScore) -> impl IntoView + use<> {
     let width = format!("{:.1}", score.probability * 100.0);
     view! {
-        <span class="match"><span class="word">"match "</span>{percent(score.probability)}" %"</span>
+        <span class="match"><span class="word">{[t("scores.match"), " "].concat()}</span>{percent(score.probability)}</span>
         <svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">
             <rect width=width height="1"/>
         </svg>
-        <span class="cosine">{format!("cosine {:.3}", score.cosine)}</span>
+        <span class="cosine">{t_with("scores.cosine", &[("cosine", &format!("{:.3}", score.cosine))])}</span>
     }
 }
 
 /// In whole percent; what is next to nothing, or to certain, is not said to be that.
 fn percent(probability: f32) -> String {
-    match whole_percent(probability) {
+    let percent = match whole_percent(probability) {
         0.0 if probability > 0.0 => "<1".to_owned(),
         100.0 if probability < 1.0 => ">99".to_owned(),
         percent => percent.to_string(),
-    }
+    };
+    t_with("percent", &[("percent", &percent)])
 }
 
 #[cfg(test)]
@@ -119,6 +120,6 @@ mod tests {
     #[test]
     fn nothing_is_said_to_be_certain_that_is_not() {
         let said = [0.0, 0.004, 0.123, 0.996, 1.0].map(percent);
-        assert_eq!(said, ["0", "<1", "12", ">99", "100"]);
+        assert_eq!(said, ["0 %", "<1 %", "12 %", ">99 %", "100 %"]);
     }
 }

@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use super::about_model::short_name;
 use super::icon::{COMPARE, face};
 use super::text_box::bound;
-use crate::api::ModelInfo;
+use crate::api::{ModelInfo, t};
 use crate::app::state::{ModelsState, State};
 
 const PANEL: &str = "compare";
@@ -22,7 +22,7 @@ pub fn ModelChoice(state: State) -> impl IntoView {
             <select
                 name="model"
                 form="ask"
-                aria-label="Model"
+                aria-label=t("model")
                 autocomplete="off"
                 use:bound=chosen
                 on:change=move |event| chosen.set(event_target_value(&event))
@@ -32,17 +32,17 @@ pub fn ModelChoice(state: State) -> impl IntoView {
             <button
                 type="button"
                 class="tool wordy compare-button"
-                title="Compare"
+                title=t("compare")
                 aria-pressed=move || if is_comparing() { "true" } else { "false" }
                 popovertarget=PANEL
                 aria-haspopup="dialog"
                 disabled=move || models.comparable().is_empty()
-                inner_html=face(COMPARE, "Compare")
+                inner_html=face(COMPARE, t("compare"))
             ></button>
-            <div class="float compare" id=PANEL popover="auto" role="dialog" aria-label="Compare two models">
-                <p>"Puts each question to a second model, and shows both answers side by side."</p>
+            <div class="float compare" id=PANEL popover="auto" role="dialog" aria-label=t("compare.two")>
+                <p>{t("compare.about")}</p>
                 <label>
-                    <span>"Compare with"</span>
+                    <span>{t("compare.with")}</span>
                     <select
                         name="compare_with"
                         form="ask"
@@ -70,7 +70,7 @@ fn Others(models: ModelsState) -> impl IntoView {
             .collect_view()
     };
     view! {
-        <option value="">"No other model"</option>
+        <option value="">{t("compare.none")}</option>
         {options}
     }
 }

@@ -17,7 +17,7 @@ use super::picture::Picture;
 use super::settings::Settings;
 use super::transcript::Transcript;
 use super::welcome::Welcome;
-use crate::api::{self, Base, PageState, Theme};
+use crate::api::{self, Base, PageState, Theme, drawn, t};
 use crate::app::actions::{arrive, travel};
 use crate::app::browser::{self, history};
 use crate::app::state::State;
@@ -83,7 +83,7 @@ fn Desk(page: PageState) -> impl IntoView {
                     <Alert state/>
                     <Composer state is_begun=begun/>
                     {page.may_set_up.then(|| view! {
-                        <p class="notice set-up"><a href=Base::current().at("/setup")>"Set up this server"</a></p>
+                        <p class="notice set-up"><a href=Base::current().at("/setup")>{drawn("setting.set_up")}</a></p>
                     })}
                     {branding.notice.map(|notice| view! { <p class="notice">{notice}</p> })}
                 </section>
@@ -109,7 +109,7 @@ fn OutOfOrder(message: String) -> impl IntoView {
             <h1>"Glimpse"</h1>
             <p role="alert">{message}</p>
             <form method="get" action=Base::current().at("/")>
-                <button type="submit">"New conversation"</button>
+                <button type="submit">{t("conversation.new")}</button>
             </form>
         </main>
     }

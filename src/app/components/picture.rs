@@ -7,6 +7,7 @@ use leptos::prelude::*;
 use super::from_address::FromAddressButton;
 use super::icon::{CHOOSE, DOWNLOAD, LINK, LOOK, REPLACE, face, quiet_face};
 use super::looked::{Looked, map};
+use crate::api::t;
 use crate::app::actions::{explain, open_file};
 use crate::app::browser::clipboard_and_drag::first_file;
 use crate::app::state::{LiveTurn, ShownPicture, State};
@@ -42,7 +43,7 @@ pub fn Picture(state: State, is_begun: Memo<bool>) -> impl IntoView {
                 form="ask"
                 accept="image/*"
                 autocomplete="off"
-                aria-label="Picture"
+                aria-label=t("picture")
                 node_ref=input
                 on:change=move |_| take()
             />
@@ -52,7 +53,7 @@ pub fn Picture(state: State, is_begun: Memo<bool>) -> impl IntoView {
                         <div class="frame">{move || shown().map(|picture| framed(state, picture))}</div>
                     </div>
                     <p class="uploading" aria-hidden="true" hidden=move || !state.opening.is_open()>
-                        {move || state.progress.get().unwrap_or_else(|| "Sending the picture".to_owned())}
+                        {move || state.progress.get().unwrap_or_else(|| t("picture.sending").to_owned())}
                     </p>
                     <Looked state/>
                     <Tools state/>
@@ -92,30 +93,30 @@ fn Tools(state: State) -> impl IntoView {
     let caption = move || picture.with(|picture| picture.as_ref().map(|picture| picture.alt.clone()));
     let address = move || picture.with(|picture| picture.as_ref().map(|picture| picture.url.clone()));
     view! {
-        <div class="picture-tools" role="group" aria-label="Picture tools">
+        <div class="picture-tools" role="group" aria-label=t("picture.tools")>
             <p class="about-picture" dir="auto">{caption}</p>
             <button
                 type="button"
                 class="tool of-look"
-                title="Where it looked"
+                title=t("look")
                 aria-pressed=move || if is_looking() { "true" } else { "false" }
                 disabled=move || last_answer(state).is_none()
                 on:click=look
-                inner_html=quiet_face(LOOK, "Where it looked")
+                inner_html=quiet_face(LOOK, t("look"))
             ></button>
             <label
                 for="picture"
                 class="tool"
-                title="Replace the picture"
-                inner_html=quiet_face(REPLACE, "Replace the picture")
+                title=t("picture.replace")
+                inner_html=quiet_face(REPLACE, t("picture.replace"))
             ></label>
-            {state.takes_addresses.then(|| view! { <FromAddressButton face=quiet_face(LINK, "From an address")/> })}
+            {state.takes_addresses.then(|| view! { <FromAddressButton face=quiet_face(LINK, t("address"))/> })}
             <a
                 class="tool save"
                 href=address
                 download="picture.jpg"
-                title="Download the picture"
-                inner_html=quiet_face(DOWNLOAD, "Download the picture")
+                title=t("picture.download")
+                inner_html=quiet_face(DOWNLOAD, t("picture.download"))
             ></a>
         </div>
     }
@@ -134,10 +135,10 @@ fn Invitation(takes_addresses: bool) -> impl IntoView {
         <div class="invite">
             <div inner_html=PICTURES></div>
             <div class="sources">
-                <label for="picture" class="primary" inner_html=face(CHOOSE, "Choose a picture")></label>
-                {takes_addresses.then(|| view! { <FromAddressButton face=face(LINK, "From an address")/> })}
+                <label for="picture" class="primary" inner_html=face(CHOOSE, t("picture.choose"))></label>
+                {takes_addresses.then(|| view! { <FromAddressButton face=face(LINK, t("address"))/> })}
             </div>
-            <p class="ways">"or drop one anywhere, or paste it"</p>
+            <p class="ways">{t("picture.ways")}</p>
         </div>
     }
 }

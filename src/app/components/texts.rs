@@ -6,6 +6,7 @@ use leptos::prelude::*;
 
 use super::icon::{CLOSE, icon};
 use super::text_box::bound;
+use crate::api::{t, t_with};
 use crate::app::actions;
 use crate::app::browser::clipboard_and_drag::pasted_text;
 use crate::app::browser::focus;
@@ -24,7 +25,7 @@ pub fn Texts(state: State) -> impl IntoView {
         }
     });
     view! {
-        <div class="texts" role="group" aria-label="Texts to compare the picture with">
+        <div class="texts" role="group" aria-label=t("texts")>
             <For each=move || texts.rows.get() key=|row: &TextRow| row.key let(row)>
                 <Text state row/>
             </For>
@@ -38,7 +39,7 @@ pub fn AddText(state: State) -> impl IntoView {
     let is_full = move || state.texts.rows.with(Vec::len) >= state.limits.texts;
     view! {
         <button type="button" class="add" disabled=is_full on:click=move |_| state.texts.add()>
-            "Add a text"
+            {t("texts.add")}
         </button>
     }
 }
@@ -59,6 +60,7 @@ fn Text(state: State, row: TextRow) -> impl IntoView {
         texts
             .rows
             .with(|rows| rows.iter().position(|row| row.key == key).map_or(0, |place| place + 1))
+            .to_string()
     };
     let enter = move |event: ev::KeyboardEvent| {
         if event.key() == "Enter" && !event.is_composing() {
@@ -89,8 +91,8 @@ fn Text(state: State, row: TextRow) -> impl IntoView {
                 dir="auto"
                 autocomplete="off"
                 enterkeyhint="send"
-                placeholder="A text"
-                aria-label=move || format!("Text {}", number())
+                placeholder=t("texts.placeholder")
+                aria-label=move || t_with("texts.number", &[("number", &number())])
                 value=text.get_untracked()
                 node_ref=input
                 use:bound=text
@@ -101,7 +103,7 @@ fn Text(state: State, row: TextRow) -> impl IntoView {
             <button
                 type="button"
                 class="tool"
-                aria-label=move || format!("Remove text {}", number())
+                aria-label=move || t_with("texts.remove", &[("number", &number())])
                 disabled=move || texts.rows.with(Vec::len) == 1
                 on:click=move |_| texts.remove(key)
                 inner_html=icon(CLOSE)

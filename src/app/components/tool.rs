@@ -4,6 +4,7 @@ use leptos::ev::MouseEvent;
 use leptos::prelude::*;
 
 use super::icon::{CLOSE, Icon, quiet_face};
+use crate::api::t;
 
 /// A button known by its words, which are its title too.
 pub fn tool(face: Icon, words: &'static str, press: impl FnMut(MouseEvent) + 'static) -> impl IntoView {
@@ -20,10 +21,10 @@ pub fn drawer_head(panel: &'static str, title: &'static str) -> impl IntoView {
             <button
                 type="button"
                 class="tool"
-                title="Close"
+                title=t("close")
                 popovertarget=panel
                 popovertargetaction="hide"
-                inner_html=quiet_face(CLOSE, "Close")
+                inner_html=quiet_face(CLOSE, t("close"))
             ></button>
         </div>
     }

@@ -3,7 +3,9 @@
 use leptos::html::Div;
 use leptos::prelude::*;
 
+use super::suggestions::Suggestions;
 use super::turn::TurnArticle;
+use crate::api::t;
 use crate::app::state::{LiveTurn, State};
 
 /// The log is laid out from its end (see the style), so that the newest words
@@ -34,11 +36,15 @@ pub fn Transcript(state: State) -> impl IntoView {
         last
     });
     view! {
-        <div class="log" role="log" aria-label="Conversation" aria-live="off" tabindex="0" node_ref=log>
+        <div class="log" role="log" aria-label=t("conversation") aria-live="off" tabindex="0" node_ref=log>
             <div class="turns">
                 <For each=move || state.conversation.turns.get() key=|turn: &LiveTurn| turn.key let(turn)>
                     <TurnArticle state turn/>
                 </For>
+                // Behind the last answer that came to its end.
+                <Show when=move || state.conversation.has_turns() && !state.conversation.is_answering()>
+                    <Suggestions state/>
+                </Show>
             </div>
         </div>
     }

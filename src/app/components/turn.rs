@@ -5,11 +5,13 @@ use leptos::prelude::*;
 
 use super::about_model::{short_name, without_owner};
 use super::answer_tools::{AnswerTools, seconds};
+use super::asked::Asked;
+use super::attempts::Attempts;
 use super::icon::MARK;
 use super::matches::Matches;
-use crate::api::{FinishReason, TurnState};
+use crate::api::{FinishReason, TurnState, t, t_with};
 use crate::app::actions::ask_again;
-use crate::app::state::{ANSWERING, LiveTurn, State};
+use crate::app::state::{LiveTurn, State};
 
 #[component]
 pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
@@ -21,28 +23,15 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
         let turn = turn.clone();
         move || turn.is_answering()
     };
-    let id = turn.element_id();
-    let name = id.clone();
-    let is_caption = turn.question.is_empty();
-    let asked = {
-        let (prompt, question) = (turn.prompt.clone(), turn.question.clone());
-        let texts = turn.scores.as_ref().map(|_| question.lines().count());
-        move || match prompt.get() {
-            _ if texts == Some(1) => "Match a text".to_owned(),
-            _ if texts.is_some() => format!("Match {} texts", texts.unwrap_or_default()),
-            Some(prefix) if is_caption && !prefix.is_empty() => format!("Describe the picture: {prefix} …"),
-            _ if is_caption => "Describe the picture".to_owned(),
-            _ => question.clone(),
-        }
-    };
+    let name = turn.element_id();
     view! {
         <article class="turn" tabindex="-1" aria-busy=busy aria-labelledby=name>
-            <p class="asked" id=id class:caption=is_caption dir="auto">{asked}</p>
+            <Asked state turn=turn.clone()/>
             {match turn.beside.is_empty() {
                 true => Either::Left(view! {
                     <div class="reply" class:busy=is_busy>
                         <div inner_html=MARK></div>
-                        <div class="said-back"><Answer state turn/></div>
+                        <div class="said-back"><Attempts state turn/></div>
                     </div>
                 }),
                 false => Either::Right(view! { <Compared state turn/> }),
@@ -55,7 +44,7 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
 #[component]
 fn Compared(state: State, turn: LiveTurn) -> impl IntoView {
     let answers = turn.all().cloned().map(|answer| {
-        let label = format!("Answer of {}", without_owner(&answer.model));
+        let label = t_with("answer.of", &[("model", without_owner(&answer.model))]);
         view! { <section class="of-model" aria-label=label><Answer state turn=answer/></section> }
     });
     view! { <div class="compared">{answers.collect_view()}</div> }
@@ -63,7 +52,7 @@ fn Compared(state: State, turn: LiveTurn) -> impl IntoView {
 
 /// What a model answered.
 #[component]
-fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
+pub fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
     let tools = turn.clone();
     let LiveTurn {
         question,
@@ -105,11 +94,11 @@ fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
         view! { <Matches texts scores is_coming/> }
     });
     let again = {
-        let outcome = outcome.clone();
+        let (outcome, turn) = (outcome.clone(), tools.clone());
         move || {
             outcome
                 .with(has_no_end)
-                .then(|| view! { <AskAgain state question=question.clone() is_comparing/> })
+                .then(|| view! { <AskAgain state turn=turn.clone()/> })
         }
     };
     let said = {
@@ -133,7 +122,7 @@ fn Answer(state: State, turn: LiveTurn) -> impl IntoView {
         {match bars {
             Some(bars) => Either::Left(bars),
             None => Either::Right(view! {
-                <p class="answer" class:coming=is_coming dir="auto" hidden=is_empty>{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
+                <p class="answer" class:coming=is_coming lang="en" dir="auto" hidden=is_empty>{move || answer.with(|answer| answer.trim_start().to_owned())}</p>
             }),
         }}
         {waiting}
@@ -151,12 +140,12 @@ fn Waiting(state: State, beams: usize, is_empty: bool) -> impl IntoView {
         state
             .progress
             .get()
-            .filter(|progress| is_empty || progress != ANSWERING)
+            .filter(|progress| is_empty || progress != t("progress.answering"))
     };
     view! {
         <div class="waiting" aria-hidden="true" hidden=move || progress().is_none()>
             <p><strong>{progress}</strong></p>
-            {(is_empty && beams > 1).then(|| view! { <p><span>"The answer comes whole, when all beams are complete."</span></p> })}
+            {(is_empty && beams > 1).then(|| view! { <p><span>{t("answer.whole")}</span></p> })}
         </div>
     }
 }
@@ -165,8 +154,8 @@ fn Waiting(state: State, beams: usize, is_empty: bool) -> impl IntoView {
 fn further_list(answers: &[String]) -> impl IntoView + use<> {
     let items = answers.iter().map(|answer| answer.trim().to_owned());
     view! {
-        <ul class="further" aria-label="Further answers">
-            {items.map(|answer| view! { <li dir="auto">{answer}</li> }).collect_view()}
+        <ul class="further" aria-label=t("answer.further")>
+            {items.map(|answer| view! { <li lang="en" dir="auto">{answer}</li> }).collect_view()}
         </ul>
     }
 }
@@ -184,9 +173,10 @@ fn has_no_end(state: &TurnState) -> bool {
 
 /// The way out of an answer that broke off.
 #[component]
-fn AskAgain(state: State, question: String, is_comparing: bool) -> impl IntoView {
-    let is_caption = question.is_empty();
-    let click = move |_| ask_again(state, question.clone(), is_comparing);
+fn AskAgain(state: State, turn: LiveTurn) -> impl IntoView {
+    let is_comparing = turn.scores.is_some();
+    let is_caption = turn.question.is_empty();
+    let click = move |_| ask_again(state, &turn);
     // The model that is chosen by now may be for something else.
     let is_offered = move || {
         let offers = state.models.offers();
@@ -196,7 +186,11 @@ fn AskAgain(state: State, question: String, is_comparing: bool) -> impl IntoView
             (false, false) => offers.questions,
         }
     };
-    let label = if is_comparing { "Match again" } else { "Ask again" };
+    let label = if is_comparing {
+        t("answer.match_again")
+    } else {
+        t("answer.again")
+    };
     view! {
         <button
             type="button"
@@ -222,16 +216,13 @@ fn note(state: &TurnState, is_empty: bool, is_caption: bool) -> Option<String> {
         } => None,
         TurnState::Done {
             finish_reason: FinishReason::Cancelled,
-        } => Some("Stopped".to_owned()),
+        } => Some(t("answer.stopped").to_owned()),
         TurnState::Done {
             finish_reason: FinishReason::Interrupted,
-        } => Some(
-            "Interrupted: the server ended in the middle of this answer, or nobody was connected any more. Ask again."
-                .to_owned(),
-        ),
+        } => Some(t("answer.interrupted").to_owned()),
         TurnState::Done {
             finish_reason: FinishReason::Length,
-        } => Some("As long as allowed".to_owned()),
+        } => Some(t("answer.as_long").to_owned()),
         TurnState::Failed { error } => Some(error.message.clone()),
     }
 }
@@ -239,9 +230,9 @@ fn note(state: &TurnState, is_empty: bool, is_caption: bool) -> Option<String> {
 /// In the place of an answer without words.
 fn no_answer(is_caption: bool) -> &'static str {
     if is_caption {
-        "The model gave no answer. A question may help, or more Min new tokens in the settings."
+        t("answer.no_caption")
     } else {
-        "The model gave no answer. Another wording may help, more Min new tokens in the settings, or Describe."
+        t("answer.none")
     }
 }
 

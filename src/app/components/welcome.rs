@@ -4,33 +4,26 @@ use leptos::either::Either;
 use leptos::prelude::*;
 
 use super::about_model::AboutModel;
-use crate::api::Offers;
-use crate::app::actions::{ask_again, describe};
+use super::suggestions::Suggestions;
+use crate::api::{Offers, t};
 use crate::app::state::State;
 
 fn title(offers: Offers) -> &'static str {
     match offers {
-        Offers { matching: true, .. } => "Match texts with a picture",
-        Offers { questions: false, .. } => "Have a picture described",
-        _ => "Ask a picture anything",
+        Offers { matching: true, .. } => t("welcome.title_match"),
+        Offers { questions: false, .. } => t("welcome.title_describe"),
+        _ => t("welcome.title"),
     }
 }
 
 fn introduction(offers: Offers) -> &'static str {
     match offers {
-        Offers { matching: true, .. } => "Put one in, then see how well texts fit it.",
-        Offers { questions: false, .. } => "Put one in, and read what the model sees.",
-        Offers { captions: false, .. } => "Put one in, then ask what you\u{2019}d like to know.",
-        _ => "Put one in, then ask what you\u{2019}d like to know. Or have it described.",
+        Offers { matching: true, .. } => t("welcome.intro_match"),
+        Offers { questions: false, .. } => t("welcome.intro_describe"),
+        Offers { captions: false, .. } => t("welcome.intro_ask"),
+        _ => t("welcome.intro"),
     }
 }
-
-/// Questions that go with any picture.
-const QUESTIONS: [&str; 3] = [
-    "What is in the picture?",
-    "How many things are there?",
-    "What is on the left?",
-];
 
 #[component]
 pub fn Welcome(state: State, is_begun: Memo<bool>, description: Option<String>) -> impl IntoView {
@@ -56,20 +49,10 @@ pub fn Welcome(state: State, is_begun: Memo<bool>, description: Option<String>) 
 #[component]
 fn Start(state: State) -> impl IntoView {
     let offers = move || state.models.offers();
-    let question = move |question: &'static str| {
-        view! {
-            <button type="button" on:click=move |_| ask_again(state, question.to_owned(), false)>{question}</button>
-        }
-    };
     view! {
         <div class="start">
-            <h2>{move || if offers().matching { "What might it show?" } else { "What would you like to know?" }}</h2>
-            <div class="suggestions">
-                <Show when=move || offers().captions>
-                    <button type="button" on:click=move |_| describe(state)>"Describe the picture"</button>
-                </Show>
-                <Show when=move || offers().questions>{QUESTIONS.map(question).collect_view()}</Show>
-            </div>
+            <h2>{move || if offers().matching { t("start.match") } else { t("start.ask") }}</h2>
+            <Suggestions state/>
         </div>
     }
 }

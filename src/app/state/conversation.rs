@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::turn::LiveTurn;
-use crate::api::{Base, Conversation, ConversationId};
+use crate::api::{Base, Conversation, ConversationId, TurnId, t};
 
 /// What was said about one picture.
 #[derive(Clone, Copy)]
@@ -11,7 +11,16 @@ pub struct ConversationState {
     /// None before a picture is in.
     pub id: RwSignal<Option<ConversationId>>,
     pub picture: RwSignal<Option<ShownPicture>>,
+    /// What is shown of it: of turns that follow the same one, one, and what follows that.
     pub turns: RwSignal<Vec<LiveTurn>>,
+    /// All of them, in the order in which they began.
+    pub all: RwSignal<Vec<LiveTurn>>,
+}
+
+/// What was there before a turn was begun.
+pub struct Before {
+    turns: Vec<LiveTurn>,
+    all: Vec<LiveTurn>,
 }
 
 /// A picture on the page.
@@ -28,18 +37,31 @@ impl ConversationState {
             id: RwSignal::new(None),
             picture: RwSignal::new(None),
             turns: RwSignal::new(Vec::new()),
+            all: RwSignal::new(Vec::new()),
         }
+    }
+
+    /// Whether anything was asked.
+    pub fn has_turns(self) -> bool {
+        self.turns.with(|turns| !turns.is_empty())
     }
 
     /// Whether an answer is coming.
     pub fn is_answering(self) -> bool {
-        self.turns
-            .with(|turns| turns.last().is_some_and(LiveTurn::is_answering))
+        // Each is looked at, so that a change of any of them is seen.
+        let is_coming = |turn: &&LiveTurn| turn.is_answering();
+        self.all.with(|turns| turns.iter().filter(is_coming).count() > 0)
     }
 
-    /// Whether a turn is still on the page.
-    pub fn has(self, turn: &LiveTurn) -> bool {
+    /// The last turn of those that are shown which the server knows.
+    pub fn last_known(self) -> Option<TurnId> {
         self.turns
+            .with_untracked(|turns| turns.iter().rev().find_map(LiveTurn::turn_id))
+    }
+
+    /// Whether a turn is still one of this conversation.
+    pub fn has(self, turn: &LiveTurn) -> bool {
+        self.all
             .with_untracked(|turns| turns.iter().any(|other| other.contains(turn.key)))
     }
 
@@ -49,21 +71,78 @@ impl ConversationState {
             .with_untracked(|turns| turns.last().is_some_and(|last| last.contains(turn.key)))
     }
 
+    /// The turn that an answer belongs to.
+    pub fn turn_of(self, answer: &LiveTurn) -> Option<LiveTurn> {
+        let is_it = |turn: &&LiveTurn| turn.contains(answer.key) || turn.earlier.iter().any(|it| it.key == answer.key);
+        self.turns.with_untracked(|turns| turns.iter().find(is_it).cloned())
+    }
+
     /// Shows a conversation, or none, in the place of what is there.
     pub fn show(self, conversation: Option<Conversation>) {
         let Some(conversation) = conversation else {
             self.id.set(None);
             self.picture.set(None);
+            self.all.set(Vec::new());
             self.turns.set(Vec::new());
             return;
         };
         self.id.set(Some(conversation.id));
         self.picture.set(Some(ShownPicture {
             url: Base::current().at(&conversation.picture.url),
-            alt: "The picture".to_owned(),
+            alt: t("picture.alt").to_owned(),
         }));
-        self.turns
-            .set(conversation.turns.into_iter().map(LiveTurn::new).collect());
+        let turns: Vec<LiveTurn> = conversation.turns.into_iter().map(LiveTurn::new).collect();
+        let shown = path(&turns, turns.last());
+        self.all.set(turns);
+        self.turns.set(shown);
+    }
+
+    /// Shows a turn that is about to be asked: behind those that are shown, in the place of one that it is another
+    /// answer to (`instead`), or of one and what follows it, as another branch. Gives what was there, to be
+    /// [taken back](Self::take_back) to.
+    pub fn begin(self, turn: &LiveTurn, instead: Option<&LiveTurn>) -> Before {
+        let before = self.turns.get_untracked();
+        let all = self.all.get_untracked();
+        let is_again = !turn.earlier.is_empty();
+        let place = instead.and_then(|instead| before.iter().position(|other| other.key == instead.key));
+        let mut turns = before.clone();
+        match place {
+            Some(place) if is_again => turns[place] = turn.clone(),
+            place => {
+                turns.truncate(place.unwrap_or(turns.len()));
+                turns.push(turn.clone());
+            }
+        }
+        self.all.update(|all| match instead.filter(|_| is_again) {
+            Some(instead) => all
+                .iter_mut()
+                .filter(|other| other.key == instead.key)
+                .for_each(|other| *other = turn.clone()),
+            None => all.push(turn.clone()),
+        });
+        self.turns.set(turns);
+        Before { turns: before, all }
+    }
+
+    /// Takes back a turn that was begun.
+    pub fn take_back(self, before: Before) {
+        self.all.set(before.all);
+        self.turns.set(before.turns);
+    }
+
+    /// The turns that follow the same one as this, itself among them, in the order in which they began.
+    pub fn branches(self, turn: &LiveTurn) -> Vec<LiveTurn> {
+        // One that never came to the server is none.
+        let is_there = |other: &LiveTurn| other.key == turn.key || other.turn_id().is_some();
+        let is_branch = |other: &&LiveTurn| other.parent == turn.parent && is_there(other);
+        self.all
+            .with_untracked(|all| all.iter().filter(is_branch).cloned().collect())
+    }
+
+    /// Shows a turn, and what follows it.
+    pub fn show_branch(self, turn: &LiveTurn) {
+        let path = self.all.with_untracked(|all| path(all, Some(turn)));
+        self.turns.set(path);
     }
 
     /// Brings the conversation that is shown up to the server's account of it. Turns that are
@@ -75,20 +154,49 @@ impl ConversationState {
         }
         let shown = self.turns.get_untracked();
         let keys = |turns: &[LiveTurn]| turns.iter().map(|turn| turn.key).collect::<Vec<_>>();
-        let turns: Vec<LiveTurn> = known
+        let here = self.all.get_untracked();
+        let all: Vec<LiveTurn> = known
             .turns
             .into_iter()
-            .enumerate()
-            .map(|(index, turn)| match shown.get(index) {
-                Some(live) if live.may_be(&turn) => {
+            .map(|turn| match here.iter().find(|live| live.may_be(&turn)) {
+                Some(live) => {
                     live.update(turn);
                     live.clone()
                 }
-                _ => LiveTurn::new(turn),
+                None => LiveTurn::new(turn),
             })
             .collect();
+        // The branch that is shown, as long as it is there.
+        let id = shown.last().and_then(LiveTurn::turn_id);
+        let last = all.iter().find(|turn| id.is_some() && turn.turn_id() == id);
+        let turns = path(&all, last.or(all.last()));
+        self.all.set(all);
         if keys(&turns) != keys(&shown) {
             self.turns.set(turns);
+        }
+    }
+}
+
+/// The turns that a turn follows, it, and behind it the latest that follow.
+fn path(all: &[LiveTurn], through: Option<&LiveTurn>) -> Vec<LiveTurn> {
+    let Some(through) = through else {
+        return Vec::new();
+    };
+    let mut path = vec![through.clone()];
+    let mut parent = through.parent.clone();
+    // Each begins before those that follow it, so that none is found twice.
+    for turn in all.iter().rev() {
+        if parent.is_some() && turn.turn_id() == parent {
+            parent.clone_from(&turn.parent);
+            path.push(turn.clone());
+        }
+    }
+    path.reverse();
+    loop {
+        let last = path.last().and_then(LiveTurn::turn_id);
+        match all.iter().rfind(|turn| last.is_some() && turn.parent == last) {
+            Some(next) => path.push(next.clone()),
+            None => return path,
         }
     }
 }
@@ -96,7 +204,7 @@ impl ConversationState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{AnswerId, FinishReason, PictureInfo, Turn, TurnId, TurnState};
+    use crate::api::{AnswerId, FinishReason, PictureInfo, Turn, TurnState};
 
     fn turn(question: &str, answer: &str, is_done: bool) -> Turn {
         Turn {
@@ -111,6 +219,8 @@ mod tests {
             model: "one".to_owned(),
             total_ms: None,
             tokens: None,
+            parent: None,
+            earlier: Vec::new(),
             compared: Vec::new(),
             state: if is_done {
                 TurnState::Done {

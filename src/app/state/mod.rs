@@ -14,11 +14,11 @@ use leptos::prelude::*;
 
 use crate::api::{Conversation, PageLimits, PageState};
 
-pub use conversation::{ConversationState, ShownPicture};
+pub use conversation::{Before, ConversationState, ShownPicture};
 pub use history::{Doing, HistoryState};
 pub use looked::LookedState;
 pub use models::ModelsState;
-pub use opening::{KeptPicture, NewQuestion, OpeningState};
+pub use opening::{KeptPicture, NewQuestion, OpeningState, Place};
 pub use settings::SettingsState;
 pub use texts::{TextRow, TextsState};
 pub use turn::LiveTurn;
@@ -55,9 +55,6 @@ pub struct State {
     /// Which model is asked, and what it can be asked.
     pub models: ModelsState,
 }
-
-/// What goes on while words come: they say it themselves.
-pub const ANSWERING: &str = "Answering";
 
 /// Why the question box may want the focus.
 #[derive(Clone, Copy, PartialEq)]

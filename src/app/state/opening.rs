@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 
 use super::conversation::ShownPicture;
+use super::turn::LiveTurn;
 
 /// What happens until the server has the picture that was put in.
 #[derive(Clone, Copy)]
@@ -37,20 +38,57 @@ pub struct NewQuestion {
     pub texts: Vec<String>,
     /// It stands in the question box, which is empty once the question is on its way.
     pub is_draft: bool,
+    /// Where it belongs.
+    pub place: Place,
+}
+
+/// Where a question belongs on the page.
+#[derive(Clone)]
+pub enum Place {
+    /// Behind all that is shown.
+    Next,
+    /// In the place of this turn and what follows it, which stay to be leafed through.
+    Instead(LiveTurn),
+    /// Beside the answers of this turn, as another one.
+    Again(LiveTurn),
+    /// The same, as the last of them with more room.
+    Longer(LiveTurn),
 }
 
 impl NewQuestion {
     /// A question, or a caption where it is empty.
     pub fn new(text: String, is_draft: bool) -> Self {
-        let texts = Vec::new();
-        Self { text, texts, is_draft }
+        Self {
+            text,
+            texts: Vec::new(),
+            is_draft,
+            place: Place::Next,
+        }
     }
 
     /// Texts that are to be compared; they stay in their boxes, for the next picture.
     pub fn comparing(texts: Vec<String>) -> Self {
-        let text = texts.join("\n");
-        let is_draft = false;
-        Self { text, texts, is_draft }
+        Self {
+            text: texts.join("\n"),
+            texts,
+            is_draft: false,
+            place: Place::Next,
+        }
+    }
+
+    /// What was asked in an earlier turn: a question, which may be a caption, or texts.
+    pub fn of(turn: &LiveTurn) -> Self {
+        match turn.scores {
+            Some(_) => Self::comparing(turn.question.lines().map(str::to_owned).collect()),
+            None => Self::new(turn.question.clone(), false),
+        }
+    }
+
+    /// The same elsewhere.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = place;
+        self
     }
 }
 

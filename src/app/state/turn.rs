@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use leptos::prelude::*;
 
-use crate::api::{AnswerId, TextScore, Turn, TurnId, TurnState};
+use crate::api::{AnswerId, FinishReason, TextScore, Turn, TurnId, TurnState};
 
 /// A turn whose answer may still grow.
 #[derive(Clone)]
@@ -34,6 +34,10 @@ pub struct LiveTurn {
     pub tokens: ArcRwSignal<Option<usize>>,
     /// The same question to other models.
     pub beside: Vec<LiveTurn>,
+    /// The turn that it follows; several that follow the same one are branches.
+    pub parent: Option<TurnId>,
+    /// Earlier answers to the same question, the first first.
+    pub earlier: Vec<LiveTurn>,
 }
 
 impl LiveTurn {
@@ -56,6 +60,8 @@ impl LiveTurn {
             total_ms: ArcRwSignal::new(None),
             tokens: ArcRwSignal::new(None),
             beside: Vec::new(),
+            parent: None,
+            earlier: Vec::new(),
         }
     }
 
@@ -66,10 +72,20 @@ impl LiveTurn {
         self
     }
 
+    /// Makes this another answer to what was asked in a turn.
+    pub fn follow_attempts_of(&mut self, turn: &Self) {
+        let mut last = turn.clone();
+        self.parent.clone_from(&turn.parent);
+        self.earlier = std::mem::take(&mut last.earlier);
+        self.earlier.push(last);
+    }
+
     /// A turn that the server knows.
     pub fn new(turn: Turn) -> Self {
         let mut live = Self::asked(turn.question.clone(), None, turn.model.clone());
         live.scores = turn.scores.as_ref().map(|_| ArcRwSignal::default());
+        live.parent.clone_from(&turn.parent);
+        live.earlier = turn.earlier.iter().cloned().map(Self::new).collect();
         live.beside = turn.compared.iter().cloned().map(Self::new).collect();
         live.update(turn);
         live
@@ -80,6 +96,7 @@ impl LiveTurn {
         let is_named = |(id, _): &(TurnId, AnswerId)| *id == turn.id;
         let is_it = self.ids.with_value(|ids| ids.as_ref().map(is_named));
         self.beside.len() == turn.compared.len()
+            && self.earlier.len() == turn.earlier.len()
             && self.scores.is_some() == turn.scores.is_some()
             && is_it.unwrap_or(self.question == turn.question)
     }
@@ -96,9 +113,14 @@ impl LiveTurn {
 
     /// What its element is called, where one is made of it now.
     pub fn element_id(&self) -> String {
-        let known = self.ids.with_value(|ids| ids.as_ref().map(|(turn, _)| turn.0.clone()));
         // The server counts its turns by itself.
-        "turn-".to_owned() + &known.unwrap_or_else(|| self.key.to_string())
+        let known = self.turn_id().map_or_else(|| self.key.to_string(), |turn| turn.0);
+        ["turn-", &known].concat()
+    }
+
+    /// The turn's name, once it is known.
+    pub fn turn_id(&self) -> Option<TurnId> {
+        self.ids.with_value(|ids| ids.as_ref().map(|(turn, _)| turn.clone()))
     }
 
     /// The answer's name, once it is known.
@@ -135,6 +157,12 @@ impl LiveTurn {
     pub fn can_be_explained(&self) -> bool {
         let is_text = self.scores.is_none() && self.answer.with(|answer| !answer.trim().is_empty());
         is_text && self.state.with(|state| matches!(state, TurnState::Done { .. }))
+    }
+
+    /// Whether its answer ended as it had reached its length.
+    pub fn is_cut_off(&self) -> bool {
+        let finish_reason = FinishReason::Length;
+        self.state.with(|state| *state == TurnState::Done { finish_reason })
     }
 
     /// Whether its own answer is coming.

@@ -18,6 +18,7 @@
 //! | `glimpse_upload_bytes_total` | counter | bytes | | their files |
 //! | `glimpse_picture_memory_held_bytes` | gauge | bytes | | memory that is held for bodies and pictures |
 //! | `glimpse_picture_memory_limit_bytes` | gauge | bytes | | how much may be (`--max-picture-memory`) |
+//! | `glimpse_process_memory_bytes` | gauge | bytes | | memory of the process, in which a model on the CPU lies; Linux alone tells |
 //! | `glimpse_http_requests_total` | counter | | `status`: `1xx` … `5xx` | requests, by the class of their answer |
 //! | `glimpse_errors_total` | counter | | `code`: of [`api::ErrorCode`](crate::api::ErrorCode) | errors that requests of any kind were answered with |
 //! | `glimpse_ready` | gauge | | | 1 where the model answers, 0 where it is being loaded or has failed |
@@ -68,7 +69,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What there is, in Prometheus' own terms: type, name, unit and help.
-const ALL: [(Kind, &str, Option<Unit>, &str); 25] = [
+const ALL: [(Kind, &str, Option<Unit>, &str); 26] = [
     (
         Kind::Counter,
         "glimpse_questions_total",
@@ -134,6 +135,12 @@ const ALL: [(Kind, &str, Option<Unit>, &str); 25] = [
         "glimpse_picture_memory_limit_bytes",
         Some(Unit::Bytes),
         "Memory that may be held for bodies and pictures.",
+    ),
+    (
+        Kind::Gauge,
+        "glimpse_process_memory_bytes",
+        Some(Unit::Bytes),
+        "Memory of the process.",
     ),
     (
         Kind::Counter,
@@ -297,6 +304,9 @@ pub async fn serve(State(service): State<Arc<Service>>) -> Response {
     gauge!("glimpse_answers_running").set(queue.running as f64);
     gauge!("glimpse_picture_memory_held_bytes").set(held as f64);
     gauge!("glimpse_picture_memory_limit_bytes").set(limit as f64);
+    if let Some(bytes) = process_memory() {
+        gauge!("glimpse_process_memory_bytes").set(bytes as f64);
+    }
     let age = service.steps().running.map_or(Duration::ZERO, |step| step.age);
     gauge!("glimpse_running_step_seconds").set(age.as_secs_f64());
     let is_ready = service.health() == Health::Ready;
@@ -310,6 +320,14 @@ pub async fn serve(State(service): State<Arc<Service>>) -> Response {
         gauge!("glimpse_model_loaded", "model" => model.name.clone()).set(f64::from(u8::from(is_loaded)));
     }
     text(recorded)
+}
+
+/// Bytes of the process that are in memory, those of mapped files included, where the system tells.
+fn process_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 /// `GET /metrics` before the model is there.

@@ -15,7 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::status::{escaped, list};
-use crate::api::Base;
+use crate::api::{Base, Language};
 use crate::engine::Description;
 use crate::models::auto::{Machine, QUICK_BYTES, licence};
 use crate::models::inventory::parameters;
@@ -105,7 +105,8 @@ pub async fn guard(request: Request<Body>, next: Next) -> Response {
         return next.run(request).await;
     }
     let reader = Reader::of(request.headers(), request.extensions());
-    errors::page(StatusCode::FORBIDDEN, "Not from here", SENTENCE, &reader)
+    // As what it stands in front of.
+    Language::English.speak(|| errors::page(StatusCode::FORBIDDEN, "Not from here", SENTENCE, &reader))
 }
 
 pub async fn serve(State(state): State<AppState>, request: Request) -> Response {
@@ -122,6 +123,7 @@ pub async fn serve(State(state): State<AppState>, request: Request) -> Response 
     };
     let page = PlainPage {
         base: &base,
+        language: Language::English,
         title: "Set up Glimpse",
         head: "",
         style: STYLE,

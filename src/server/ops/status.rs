@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::model_states::ModelStates;
 use super::plots::Plot;
-use crate::api::Base;
+use crate::api::{Base, Language};
 use crate::engine::{Health, Steps};
 use crate::server::plain_page::PlainPage;
 use crate::service::{LastHour, MINUTES, Minute, Service};
@@ -62,6 +62,7 @@ pub async fn serve(State(service): State<Arc<Service>>, request: Request) -> Res
     .concat();
     let page = PlainPage {
         base: &base,
+        language: Language::English,
         title: "Status",
         head: "",
         style: STYLE,

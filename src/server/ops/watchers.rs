@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use crate::api::Language;
 use crate::server::client_address::{ClientAddress, Network, Proxied, TrustedProxies};
 use crate::server::errors::{self, Reader};
 
@@ -112,7 +113,8 @@ pub async fn let_in(State(watchers): State<Arc<Watchers>>, request: Request<Body
     }
     tracing::info!(flag = "--metrics-from", "{SENTENCE}");
     let reader = Reader::of(request.headers(), request.extensions());
-    errors::page(StatusCode::FORBIDDEN, "Not for everybody", SENTENCE, &reader)
+    // As what it stands in front of.
+    Language::English.speak(|| errors::page(StatusCode::FORBIDDEN, "Not for everybody", SENTENCE, &reader))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt};
 use leptos::server_fn::codec::ByteStream;
 
 use super::conversions;
-use crate::api::{AnswerEvent, AnswerLine, ApiError};
+use crate::api::{AnswerEvent, AnswerLine, ApiError, Language};
 use crate::chat::{Answer, TurnId};
 use crate::service::InFlightAnswer;
 
@@ -19,9 +19,11 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// An answer's events from `after` on, one line of JSON each, with a heartbeat where it is silent.
 pub fn lines(answer: &Arc<InFlightAnswer>, after: u64) -> ByteStream<ApiError> {
     let said = Arc::clone(answer);
+    // It is read when the request is long over.
+    let language = Language::current();
     let events = answer.follow(after).map(move |event| AnswerLine {
         seq: event.seq,
-        event: conversions::event(&said, event.kind),
+        event: language.speak(|| conversions::event(&said, event.kind)),
     });
     let lines = with_heartbeat(events, after, HEARTBEAT);
     ByteStream::new(lines.map(|line| Ok::<_, ApiError>(json_line(&line))))

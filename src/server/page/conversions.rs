@@ -1,10 +1,10 @@
 //! The words of [`chat`](crate::chat) in those that the page and its server exchange.
 
 use super::{heat_map, presets};
-use crate::api;
+use crate::api::{self, t};
 use crate::chat::{
-    Answer, AnswerState, Conversation, ConversationEntry, Error, EventKind, ExplainedWord, Explanation, FinishReason,
-    Other, TextScore, Timings, Turn, TurnId,
+    Answer, AnswerId, AnswerState, Conversation, ConversationEntry, Error, EventKind, ExplainedWord, Explanation,
+    FinishReason, Missing, Other, Place, TextScore, Timings, Turn, TurnId,
 };
 use crate::engine::{Description, Purpose};
 use crate::service::{InFlightAnswer, NumberLimit, Service};
@@ -24,22 +24,48 @@ impl From<Conversation> for api::Conversation {
     }
 }
 
-/// A turn with the last answer of each model, which are those that the page shows.
+/// A turn with the last answer of each model, and those that the same gave before.
 fn turn(turn: Turn) -> Option<api::Turn> {
     let Turn {
-        id, question, answers, ..
+        id,
+        parent,
+        question,
+        answers,
     } = turn;
-    let mut shown: Vec<Answer> = Vec::new();
+    let mut shown: Vec<api::Turn> = Vec::new();
     for answer in answers {
+        let mut answer = answered(&id, &question, answer);
         match shown.iter_mut().find(|other| other.model == answer.model) {
-            Some(earlier) => *earlier = answer,
+            Some(last) => {
+                answer.earlier = std::mem::take(&mut last.earlier);
+                let before = std::mem::replace(last, answer);
+                last.earlier.push(before);
+            }
             None => shown.push(answer),
         }
     }
-    let mut turns = shown.into_iter().map(|answer| answered(&id, &question, answer));
+    let mut turns = shown.into_iter();
     let mut first = turns.next()?;
+    first.parent = parent.map(|parent| api::TurnId(parent.to_string()));
     first.compared = turns.collect();
     Some(first)
+}
+
+impl TryFrom<api::Place> for Place {
+    type Error = Error;
+
+    /// What is no id names nothing.
+    fn try_from(place: api::Place) -> Result<Self, Error> {
+        let turn = |id: api::TurnId| TurnId::parse(&id.0).ok_or(Error::NotFound { what: Missing::Turn });
+        Ok(match place {
+            api::Place::After(parent) => Self::After(parent.map(turn).transpose()?),
+            api::Place::Again(id) => Self::Again(turn(id)?),
+            api::Place::Longer(answer) => {
+                let answer = AnswerId::parse(&answer.0).ok_or(Error::NotFound { what: Missing::Answer });
+                Self::Longer(answer?)
+            }
+        })
+    }
 }
 
 fn answered(id: &TurnId, question: &str, answer: Answer) -> api::Turn {
@@ -56,6 +82,8 @@ fn answered(id: &TurnId, question: &str, answer: Answer) -> api::Turn {
         model: answer.model,
         total_ms: answer.timings.map(|timings| timings.total),
         tokens: Some(answer.token_ids.len()).filter(|tokens| *tokens > 0),
+        parent: None,
+        earlier: Vec::new(),
         compared: Vec::new(),
     }
 }
@@ -111,7 +139,7 @@ impl From<Timings> for api::Timings {
 impl From<ConversationEntry> for api::ConversationEntry {
     fn from(entry: ConversationEntry) -> Self {
         let asked = entry.first_question.map(|question| match question.as_str() {
-            "" => "Describe the picture".to_owned(),
+            "" => t("conversation.describe").to_owned(),
             // Texts that were compared are one a line.
             _ => question.replace('\n', " \u{b7} "),
         });

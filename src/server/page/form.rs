@@ -14,9 +14,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use leptos::prelude::provide_context;
 
 use super::functions;
-use crate::api::{self, ApiError, AskRequest, Base, Conversation, ConversationId, Fields, Offers};
+use crate::api::{self, ApiError, AskRequest, Base, Conversation, ConversationId, Fields, Language, Offers};
 use crate::app;
-use crate::chat::{Error, Missing, RequestId, Visitor};
+use crate::chat::{Detail, Error, Missing, RequestId, Visitor};
 use crate::remote::address;
 use crate::server::body::{self, BodyError};
 use crate::server::errors;
@@ -113,7 +113,13 @@ pub async fn share(
     let cookies = cookies(&request);
     let mut room = state.service.room(visitor.network);
     let shared = Form::read(&state.service, request, &mut room).await.and_then(|form| {
-        let none = || bad_request("There is no picture in what was shared. Share a picture.".into());
+        let none = || {
+            bad_request(
+                "nothing_shared",
+                "There is no picture in what was shared. Share a picture.",
+                [],
+            )
+        };
         form.picture.unwrap_or_else(|| Err(none()))
     });
     let begun = match shared {
@@ -150,7 +156,7 @@ impl Form {
         let most = 8 * service.limits().question_chars.max(20_000);
         let limits = FormLimits::new(most + body::FORM_BYTES);
         let (request, verdict) = multipart::guarded(request, limits)
-            .ok_or_else(|| bad_request("This is not the page's form. Load the page again.".into()))?;
+            .ok_or_else(|| bad_request("no_form", "This is not the page's form. Load the page again.", []))?;
         let form = Self::read_fields(service, request, most, room).await;
         // What has been told of it was made of what is left.
         verdict.error().map_or(form, |error| Err(error.into()))
@@ -162,9 +168,10 @@ impl Form {
         most: usize,
         room: &mut Reservation,
     ) -> Result<Self, Error> {
-        let mut fields = Multipart::from_request(request, &())
-            .await
-            .map_err(|error| bad_request(format!("The form was not understood ({error}). Load the page again.")))?;
+        let mut fields = Multipart::from_request(request, &()).await.map_err(|error| {
+            let text = format!("The form was not understood ({error}). Load the page again.");
+            bad_request("form_not_understood", text, [("reason", error.to_string())])
+        })?;
         let mut form = Self::default();
         while let Some(field) = fields.next_field().await.map_err(broken)? {
             match field.name().unwrap_or_default() {
@@ -291,11 +298,15 @@ impl Form {
         } else if !self.address.is_empty() {
             service.begin_from_address(visitor, self.address.clone(), room).await
         } else if self.action == Action::Open {
-            Err(bad_request("Give the address of a picture, or choose a file.".into()))
+            Err(bad_request(
+                "no_address",
+                "Give the address of a picture, or choose a file.",
+                [],
+            ))
         } else if let Some(id) = &self.conversation {
             return Ok(id.clone());
         } else {
-            Err(bad_request("Choose a picture first.".into()))
+            Err(bad_request("no_picture", "Choose a picture first.", []))
         };
         begun.map(|conversation| ConversationId(conversation.id.to_string()))
     }
@@ -318,6 +329,7 @@ impl Form {
             texts,
             model: self.model.clone(),
             compare_with: self.compare_with.clone(),
+            place: None,
             fields: self.settings.clone(),
             settings: Default::default(),
         };
@@ -333,9 +345,11 @@ async fn text(field: Field<'_>, limit: usize, room: &mut Reservation) -> Result<
     let bytes = body::read_limited(field, limit, room)
         .await
         .map_err(|error| match error {
-            BodyError::TooLarge { limit, .. } => bad_request(format!(
-                "The field `{name}` has more than the {limit} bytes that are accepted. Send less."
-            )),
+            BodyError::TooLarge { limit, .. } => bad_request(
+                "form_field",
+                format!("The field `{name}` has more than the {limit} bytes that are accepted. Send less."),
+                [("field", name), ("limit", limit.to_string())],
+            ),
             broken_off => functions::upload_error(broken_off),
         })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -368,6 +382,7 @@ async fn page(
     );
     let mut request = Request::new(Body::empty());
     request.extensions_mut().insert(base);
+    request.extensions_mut().insert(Language::current());
     for cookie in cookies {
         request.headers_mut().append(header::COOKIE, cookie);
     }
@@ -383,9 +398,12 @@ async fn page(
 }
 
 fn broken(error: MultipartError) -> Error {
-    bad_request(format!("The form broke off on its way ({error}). Send it again."))
+    let text = format!("The form broke off on its way ({error}). Send it again.");
+    bad_request("form_broke_off", text, [("reason", error.to_string())])
 }
 
-fn bad_request(detail: String) -> Error {
-    Error::BadRequest { detail }
+fn bad_request<const N: usize>(reason: &str, text: impl Into<String>, values: [(&str, String); N]) -> Error {
+    Error::BadRequest {
+        detail: Detail::new(reason, text, values),
+    }
 }

@@ -11,7 +11,7 @@ use leptos_axum::ResponseOptions;
 use super::form::FailedForm;
 use super::{answer_stream, conversions, settings};
 use crate::api::{self, AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState, SettingsPanel};
-use crate::chat::{self, Error, Missing, RequestId, Visitor};
+use crate::chat::{self, Detail, Error, Missing, Place, RequestId, Visitor};
 use crate::server::body::{self, BodyError};
 use crate::server::customization::Customization;
 use crate::server::errors;
@@ -97,13 +97,18 @@ pub async fn upload_picture(data: MultipartData) -> Result<Conversation, ApiErro
 
 fn no_picture() -> Error {
     Error::BadRequest {
-        detail: "The upload holds no picture. Choose one and try again.".into(),
+        detail: Detail::new(
+            "no_upload",
+            "The upload holds no picture. Choose one and try again.",
+            [],
+        ),
     }
 }
 
 fn broken_off(reason: &dyn std::fmt::Display) -> Error {
+    let text = format!("The upload broke off ({reason}). Try it again.");
     Error::BadRequest {
-        detail: format!("The upload broke off ({reason}). Try it again."),
+        detail: Detail::new("upload_broke_off", text, [("reason", reason.to_string())]),
     }
 }
 
@@ -183,6 +188,7 @@ pub async fn begin_answer(
         question: request.question,
         texts: request.texts,
         settings,
+        place: request.place.map_or(Ok(Place::Last), TryInto::try_into)?,
         models: request.model.into_iter().chain(request.compare_with).collect(),
     };
     service.ask(visitor, request, called).await

@@ -29,7 +29,7 @@ use super::accent::Accent;
 use super::assets;
 use super::csp;
 use super::customization::Customization;
-use crate::api::{Base, FileAddress, PageStyle, THEME, Theme};
+use crate::api::{Base, FileAddress, Language, PageStyle, THEME, Theme};
 use crate::service::Service;
 
 /// Where pictures are shared to, from other programs.
@@ -43,14 +43,13 @@ pub fn provide_contexts(service: &Arc<Service>, customization: &Arc<Customizatio
     provide_context(PageStyle(customization.accent.as_ref().map(Accent::style)));
     provide_context(FileAddress(assets::address));
     let request = use_context::<Parts>();
-    provide_context(
-        request
-            .as_ref()
-            .map(|request| theme(&request.headers))
-            .unwrap_or_default(),
-    );
-    let base = request.and_then(|request| request.extensions.get::<Base>().cloned());
+    let theme = request.as_ref().map(|request| theme(&request.headers));
+    provide_context(theme.unwrap_or_default());
+    let extensions = request.as_ref().map(|request| &request.extensions);
+    let base = extensions.and_then(|extensions| extensions.get::<Base>().cloned());
     provide_context(base.unwrap_or_default());
+    let language = extensions.and_then(|extensions| extensions.get::<Language>().copied());
+    provide_context(language.unwrap_or_default());
     if let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) {
         response.insert_header(
             header::CONTENT_SECURITY_POLICY,

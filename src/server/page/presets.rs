@@ -1,6 +1,6 @@
 //! How the originals generate answers, as settings of the page.
 
-use crate::api::{Fields, Preset};
+use crate::api::{Fields, Preset, t_with};
 use crate::engine::{Asked, Description, Original, Purpose};
 use crate::service::Service;
 
@@ -35,8 +35,8 @@ pub fn of(service: &Service, model: &Description) -> Vec<Preset> {
                 presets.push(Preset {
                     name: match (is_one, asked) {
                         (true, _) => title.to_owned(),
-                        (false, Asked::Caption) => format!("{title}: captions"),
-                        (false, Asked::Answer) => format!("{title}: answers"),
+                        (false, Asked::Caption) => t_with("setting.preset_captions", &[("preset", title)]),
+                        (false, Asked::Answer) => t_with("setting.preset_answers", &[("preset", title)]),
                     },
                     fields,
                 });

@@ -58,7 +58,10 @@ pub fn understood(settings: &Map<String, Value>) -> Result<Settings, Error> {
         };
         let sentence = settings.iter().find_map(alone);
         let detail = sentence.unwrap_or_else(|| format!("The settings were not understood: {error}. Mend them."));
-        Error::SettingRefused { detail, flag: None }
+        Error::SettingRefused {
+            detail: detail.into(),
+            flag: None,
+        }
     })
 }
 

@@ -258,9 +258,9 @@ fn state(older: OlderState) -> AnswerState {
 fn code(OlderError { kind, message }: OlderError) -> Error {
     let seconds = message.split(' ').find_map(|word| word.parse().ok());
     match (kind.as_str(), seconds) {
-        ("question_refused", _) => Error::QuestionRefused { detail: message },
+        ("question_refused", _) => Error::QuestionRefused { detail: message.into() },
         ("bad_request", _) => Error::SettingRefused {
-            detail: message,
+            detail: message.into(),
             flag: None,
         },
         ("overloaded", Some(seconds)) => Error::TooSlow { seconds },

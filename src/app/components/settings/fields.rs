@@ -7,7 +7,7 @@
 use leptos::prelude::*;
 use leptos::web_sys::Element;
 
-use crate::api::{NumberSetting, label};
+use crate::api::{NumberSetting, drawn, label, t_with};
 use crate::app::browser::form_fields::Control;
 use crate::app::components::text_box::as_html;
 use crate::app::state::SettingsState;
@@ -109,7 +109,10 @@ pub fn number(settings: SettingsState, name: &'static str, hint: &'static str) -
         ..
     } = settings.number(name);
     let hint = if max < ENDLESS {
-        format!("{min} to {max}. {hint}")
+        t_with(
+            "hint.range",
+            &[("min", &min.to_string()), ("max", &max.to_string()), ("hint", hint)],
+        )
     } else {
         hint.to_owned()
     };
@@ -126,7 +129,7 @@ pub fn number(settings: SettingsState, name: &'static str, hint: &'static str) -
             (false, true) => "numeric",
             (false, false) => "decimal",
         }),
-        placeholder: Some(default.map_or_else(|| "automatic".to_owned(), |default| default.to_string())),
+        placeholder: Some(default.map_or_else(|| drawn("setting.automatic").to_owned(), |default| default.to_string())),
         ..Input::default()
     };
     field(name, hint, input.view(settings))
@@ -167,16 +170,16 @@ pub fn early_stopping(settings: SettingsState) -> impl IntoView {
         view! { <option value=value selected=is_chosen>{words}</option> }
     };
     let choices = [
-        choice("", "Automatic"),
-        choice("never", "Never"),
-        choice("true", "At once"),
+        choice("", drawn("setting.early_stopping_automatic")),
+        choice("never", drawn("setting.early_stopping_never")),
+        choice("true", drawn("setting.early_stopping_at_once")),
     ];
     let control = view! {
         <select name=name form="ask" aria-describedby=hint_id(name) use:bound=settings>
             {choices}
         </select>
     };
-    let hint = "Automatic: when no better answer is likely.";
+    let hint = drawn("hint.early_stopping");
     field(name, hint.to_owned(), control)
 }
 
@@ -194,6 +197,6 @@ pub fn stop_strings(settings: SettingsState) -> impl IntoView {
             use:bound=settings
         ></textarea>
     };
-    let hint = "An answer ends behind one of these; one a line.";
+    let hint = drawn("hint.stop_strings");
     field(name, hint.to_owned(), control)
 }

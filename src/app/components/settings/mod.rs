@@ -5,6 +5,7 @@
 
 mod appearance;
 mod fields;
+mod language;
 mod panel;
 mod presets;
 
@@ -15,7 +16,7 @@ use leptos::prelude::*;
 use self::panel::Panel;
 use super::icon::{SETTINGS, face};
 use super::tool::drawer_head;
-use crate::api::{Fields, is_setting};
+use crate::api::{Fields, drawn, is_setting, t};
 use crate::app::browser::form_fields::Control;
 use crate::app::browser::{focus, storage};
 use crate::app::state::State;
@@ -27,11 +28,11 @@ pub fn SettingsButton(is_open: RwSignal<bool>) -> impl IntoView {
         <button
             type="button"
             class="tool wordy settings-button"
-            title="Settings"
+            title=t("settings")
             popovertarget="settings"
             aria-controls="settings"
             aria-expanded=move || if is_open.get() { "true" } else { "false" }
-            inner_html=face(SETTINGS, "Settings")
+            inner_html=face(SETTINGS, t("settings"))
         ></button>
     }
 }
@@ -79,11 +80,15 @@ pub fn Settings(state: State, is_open: RwSignal<bool>) -> impl IntoView {
             on:toggle=toggled
             on:input=changed
         >
-            {drawer_head("settings", "Settings")}
-            <div class="drawer-body"><Panel settings models=state.models/></div>
+            {drawer_head("settings", t("settings"))}
+            <div class="drawer-body">
+                <Panel settings models=state.models/>
+                // Sent to the address that the page is at.
+                <form class="field language" method="get" inner_html=language::fields()></form>
+            </div>
             <div class="drawer-foot" hidden=move || state.models.offers().matching>
-                <p class="hint">"Kept in this browser."</p>
-                <button type="button" class="reset" on:click=reset>"Reset"</button>
+                <p class="hint">{drawn("hint.kept")}</p>
+                <button type="button" class="reset" on:click=reset>{t("settings.reset")}</button>
             </div>
         </div>
     }

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::api::{Fields, Preset};
+use crate::api::{Fields, Preset, drawn, t};
 use crate::app::state::{ModelsState, SettingsState};
 
 /// What is chosen where nothing is set, and where what is set is no preset.
@@ -20,28 +20,28 @@ pub fn Presets(settings: SettingsState, models: ModelsState) -> impl IntoView {
         let chosen = untrack(presets).into_iter().find(|preset| preset.name == name);
         settings.replace(chosen.map_or_else(Fields::new, |preset| preset.fields));
     };
-    let option = move |name: String, is_hidden: bool| {
+    let option = move |name: String, words: String, is_hidden: bool| {
         let is_active = {
             let name = name.clone();
             move || active.with(|active| *active == name)
         };
         view! {
             <option value=name.clone() hidden=is_hidden selected=is_active.clone() prop:selected=is_active>
-                {name.clone()}
+                {words}
             </option>
         }
     };
     view! {
         <div class="field presets" hidden=move || presets().is_empty()>
             <label>
-                <span>"Preset"</span>
+                <span>{drawn("setting.preset")}</span>
                 <select autocomplete="off" aria-describedby="hint-preset" on:change=choose>
-                    {option(OWN.to_owned(), false)}
-                    {option(CUSTOM.to_owned(), true)}
-                    {move || presets().into_iter().map(|preset| option(preset.name, false)).collect_view()}
+                    {option(OWN.to_owned(), OWN.to_owned(), false)}
+                    {option(CUSTOM.to_owned(), t("presets.custom").to_owned(), true)}
+                    {move || presets().into_iter().map(|preset| option(preset.name.clone(), preset.name, false)).collect_view()}
                 </select>
             </label>
-            <p class="hint" id="hint-preset">"Fills in the settings as others have them."</p>
+            <p class="hint" id="hint-preset">{drawn("hint.preset")}</p>
         </div>
     }
 }

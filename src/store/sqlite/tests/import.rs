@@ -163,7 +163,7 @@ async fn what_an_older_answer_came_to_is_said_in_a_code() {
         AnswerState::Failed(Error::TooSlow { seconds: 600 }),
         AnswerState::Failed(Error::model_failed()),
         AnswerState::Failed(Error::QuestionRefused {
-            detail: "It is too long.".into(),
+            detail: "It is too long.".to_owned().into(),
         }),
     ];
     assert_eq!(states, expected);
