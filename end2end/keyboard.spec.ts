@@ -48,3 +48,56 @@ test('every control has a name', async ({ glimpse }) => {
   await expect(glimpse.page.getByRole('heading', { level: 1 })).toHaveText('Glimpse')
   await expect(glimpse.page.getByRole('main')).toBeVisible()
 })
+
+test('the keys are listed at a question mark, but where one is typed', async ({ glimpse }) => {
+  const { page } = glimpse
+  await glimpse.open()
+  const keys = page.getByRole('dialog', { name: 'Keys' })
+  await expect(keys).toBeHidden()
+  await glimpse.question.click()
+  await page.keyboard.type('What?')
+  await expect(glimpse.question).toHaveValue('What?')
+  await expect(keys).toBeHidden()
+  await glimpse.settings.focus()
+  await page.keyboard.press('?')
+  await expect(keys).toBeVisible()
+  await expect(keys).toContainText('This list')
+  await page.keyboard.press('Escape')
+  await expect(keys).toBeHidden()
+  await expect(glimpse.settings).toBeFocused()
+  await page.keyboard.press('?')
+  await expect(keys).toBeVisible()
+  await page.keyboard.press('?')
+  await expect(keys).toBeHidden()
+})
+
+test('arrows go from turn to turn where the conversation has the focus', async ({ glimpse }) => {
+  const { page } = glimpse
+  await glimpse.open()
+  await glimpse.examples.first().click()
+  await glimpse.answered(1)
+  for (const [index, question] of ['What is this?', 'What else?'].entries()) {
+    await glimpse.question.fill(question)
+    await glimpse.ask.click()
+    await glimpse.answered(index + 2)
+  }
+  // In the box they are the box's.
+  await glimpse.question.fill('one')
+  await page.keyboard.press('ArrowUp')
+  await expect(glimpse.question).toBeFocused()
+  await glimpse.log.focus()
+  for (const [key, turn] of [
+    ['ArrowUp', 2], ['ArrowUp', 1], ['ArrowUp', 0], ['ArrowUp', 0], ['ArrowDown', 1],
+    ['End', 2], ['ArrowDown', 2], ['Home', 0],
+  ] as const) {
+    await page.keyboard.press(key)
+    await expect(glimpse.turns.nth(turn)).toBeFocused()
+    await expect(glimpse.turns.nth(turn)).toBeInViewport()
+  }
+  const ring = await glimpse.turns.first().evaluate((turn) => getComputedStyle(turn).outlineStyle)
+  expect(ring).toBe('solid')
+  // From a button of a turn to the next turn.
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('ArrowDown')
+  await expect(glimpse.turns.nth(1)).toBeFocused()
+})

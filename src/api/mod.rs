@@ -7,6 +7,7 @@ mod error;
 mod functions;
 mod language;
 mod settings;
+mod theme;
 mod types;
 
 pub use base_path::Base;
@@ -17,4 +18,5 @@ pub use functions::*;
 pub use language::{LANGUAGE_FIELD, Language, find_with};
 pub use language::{LANGUAGE_HEADER, WORDS_ID, drawn, t, t_count, t_with};
 pub use settings::*;
+pub use theme::{THEME, Theme};
 pub use types::*;

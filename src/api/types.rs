@@ -407,6 +407,36 @@ impl Example {
     }
 }
 
+/// What the page is called, and what it says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Branding {
+    pub title: String,
+    /// In the place of the page's own welcome.
+    pub description: Option<String>,
+    /// A quiet line, where the host has something to say.
+    pub notice: Option<String>,
+}
+
+impl Default for Branding {
+    fn default() -> Self {
+        Self {
+            title: "Glimpse".to_owned(),
+            description: None,
+            notice: None,
+        }
+    }
+}
+
+/// Rules of style that a page carries beside its stylesheet.
+#[cfg(feature = "ssr")]
+#[derive(Clone, Debug, Default)]
+pub struct PageStyle(pub Option<String>);
+
+/// Gives a file of the page the address by which it is kept: with the hash of its bytes.
+#[cfg(feature = "ssr")]
+#[derive(Clone, Copy)]
+pub struct FileAddress(pub fn(&str) -> String);
+
 /// Everything the page needs to render itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PageState {
@@ -416,6 +446,9 @@ pub struct PageState {
     pub models: Vec<ModelInfo>,
     /// The models that a failed form asked.
     pub chosen: Vec<String>,
+    pub branding: Branding,
+    /// Whether whoever looks sits at the server's own machine, and may set it up.
+    pub may_set_up: bool,
     pub examples: Vec<Example>,
     /// The conversation that the address names.
     pub conversation: Option<Conversation>,

@@ -12,67 +12,21 @@
 mod actions;
 mod browser;
 mod components;
+#[cfg(feature = "ssr")]
+mod document;
 mod state;
 
 #[cfg(feature = "hydrate")]
 pub use browser::storage::visitor_secret;
 use components::Page;
 #[cfg(feature = "ssr")]
-use leptos::nonce::use_nonce;
+pub use document::GROUNDS;
 use leptos::prelude::*;
 
-#[cfg(feature = "ssr")]
-use crate::api::{Base, Language, WORDS_ID, t};
-
-/// Keeps the language that was chosen where there are no cookies too, as in frames of other sites, and sends the
-/// choice as soon as it is made. Before the page is seen, so that it is not seen in two languages.
-#[cfg(feature = "ssr")]
-const KEEPS_LANGUAGE: &str = r#"{
-  const html = document.documentElement, address = new URL(location), asked = address.searchParams
-  const key = "glimpse-language", code = html.lang.split("-")[0]
-  try {
-    const kept = localStorage.getItem(key)
-    if (asked.has("language")) {
-      localStorage.setItem(key, code)
-      asked.delete("language")
-      history.replaceState(null, "", address)
-    } else if (kept && kept !== code) {
-      asked.set("language", kept)
-      location.replace(address)
-    }
-  } catch {}
-  addEventListener("change", ({ target }) => target.id === "language" && target.form.submit())
-}"#;
-
-/// The HTML document around the page.
+/// The HTML document around the page, which the server alone makes.
 #[cfg(feature = "ssr")]
 pub fn shell(options: LeptosOptions) -> impl IntoView {
-    let base = Base::current();
-    let root = base.as_str().to_owned();
-    let language = Language::current();
-    view! {
-        <!DOCTYPE html>
-        <html lang=language.tag() dir=language.direction() data-base=base.as_str().to_owned()>
-            <head>
-                <meta charset="utf-8"/>
-                <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content"/>
-                <title>"Glimpse"</title>
-                <meta name="description" content=t("page.description")/>
-                <meta name="color-scheme" content="light dark"/>
-                <script nonce=use_nonce() inner_html=KEEPS_LANGUAGE></script>
-                <link rel="icon" href=base.at("/favicon.ico") sizes="32x32"/>
-                <link rel="icon" href=base.at("/favicon.svg") type="image/svg+xml"/>
-                <link rel="stylesheet" href=base.at("/pkg/glimpse.css")/>
-                // Data, which no policy keeps from being there.
-                <script type="application/json" id=WORDS_ID inner_html=language.words_of_page()></script>
-                <AutoReload options=options.clone()/>
-                <HydrationScripts options root/>
-            </head>
-            <body>
-                <App/>
-            </body>
-        </html>
-    }
+    document::document(options, || view! { <App/> })
 }
 
 /// The page, at all its addresses. One view serves them all and stays while the

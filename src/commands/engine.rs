@@ -11,7 +11,7 @@ use super::UsageError;
 use super::options::{ModelArgs, open};
 use super::several_models::SeveralModelsArgs;
 use crate::engine::scripted::{Gates, Script, serve_control};
-use crate::engine::{BatchLimits, Engines, LoadFailure, LocalEngine, Pictures, QueueLimits, ScriptedEngine};
+use crate::engine::{BatchLimits, Engines, LoadFailure, LocalEngine, PictureSource, QueueLimits, ScriptedEngine};
 use crate::models::ModelRequest;
 use crate::models::auto::Asked;
 
@@ -74,7 +74,7 @@ impl EngineArgs {
         models: StartedModels,
         limits: QueueLimits,
         batches: BatchLimits,
-        pictures: fn() -> Pictures,
+        pictures: PictureSource,
     ) -> Result<Engines, LoadFailure> {
         match (self.engine, self.script_control) {
             (EngineChoice::Local, None) => models.start(limits, batches, pictures),
@@ -104,12 +104,7 @@ pub struct StartedModels {
 }
 
 impl StartedModels {
-    fn start(
-        self,
-        limits: QueueLimits,
-        batches: BatchLimits,
-        pictures: fn() -> Pictures,
-    ) -> Result<Engines, LoadFailure> {
+    fn start(self, limits: QueueLimits, batches: BatchLimits, pictures: PictureSource) -> Result<Engines, LoadFailure> {
         let memory = self.several.model_memory.map(|size| size.0).or(self.memory);
         let mut requests = self.requests;
         if requests.len() > 1 {

@@ -15,6 +15,7 @@ mod caption_files;
 mod caption_table;
 mod check;
 mod compared_models;
+mod customization;
 mod embed;
 mod engine;
 mod export;

@@ -15,7 +15,7 @@ use super::{UsageError, auto_model, progress};
 use crate::checkpoint::Source;
 use crate::engine::LoadFailure;
 use crate::generation::{EarlyStopping, GenerationOptions, bounds};
-use crate::models::auto::Asked;
+use crate::models::auto::{Asked, Machine};
 use crate::models::{
     self, DeviceChoice, DeviceError, DtypeChoice, LoadError, MemoryLimit, ModelRequest, OpenModel, Precision,
     available_memory, offered_precisions,
@@ -134,6 +134,17 @@ impl ModelArgs {
                 .map(str::trim)
                 .filter(|name| !name.is_empty())
                 .collect(),
+        })
+    }
+
+    /// What else could be run there; none where the device is not there.
+    pub fn machine(&self) -> Option<Machine> {
+        let device = self.compute.place.device.open().ok()?;
+        Some(Machine {
+            asked: Asked::Anything,
+            limit: self.compute.place.limit(&device),
+            device,
+            dtype: self.compute.dtype,
         })
     }
 

@@ -12,6 +12,7 @@ use clap::builder::BoolishValueParser;
 use url::Url;
 
 use super::addr::Listen;
+use super::customization::CustomizationArgs;
 use super::engine::{EngineArgs, StartedModels};
 use super::log::LogFormat;
 use super::number_args::{Bytes, of, whole};
@@ -19,12 +20,11 @@ use super::options::ModelArgs;
 use super::picture::PictureLimitArgs;
 use super::several_models::SeveralModelsArgs;
 use super::{CommandResult, UsageError};
-use crate::engine::{BatchLimits, QueueLimits};
+use crate::engine::{BatchLimits, PictureSource, QueueLimits};
 use crate::generation::bounds;
 use crate::models::available_memory;
 use crate::processor::PictureLimits;
 use crate::remote::{FetchLimits, Fetcher, Reach};
-use crate::server::page::examples;
 use crate::server::{
     self, HostName, Hosts, Limits, Network, Pace, Placement, RootPath, TrustedProxies, Watcher, Watchers,
 };
@@ -113,6 +113,9 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     metrics_from: Vec<Watcher>,
+
+    #[command(flatten)]
+    customization: CustomizationArgs,
 
     #[command(flatten)]
     picture: PictureLimitArgs,
@@ -401,6 +404,8 @@ pub fn run(args: ServeArgs) -> CommandResult {
     }
     let fetcher = args.fetcher()?;
     let root_path = args.root_path()?;
+    let customization = args.customization.read(args.picture.limits())?;
+    let examples = customization.examples.clone();
     let (connections, queue) = (args.limits.of_connections(), args.limits.of_queue());
     let batches = args.limits.of_batches();
     let proxies: TrustedProxies = args.trusted_proxies.into_iter().collect();
@@ -415,6 +420,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
         root_path,
     };
     let mut model = args.model;
+    let machine = model.machine();
     if let Some(folder) = &args.data {
         model.packed_weights_default(folder.join("packed"));
     }
@@ -438,10 +444,8 @@ pub fn run(args: ServeArgs) -> CommandResult {
                 None => SqliteStore::temporary(std::env::temp_dir(), &kept).await?,
             };
             // It takes a while: not on a thread that should be watching connections.
-            let start = move || {
-                args.engine
-                    .start(models, queue, batches, || Box::new(examples::pictures()))
-            };
+            let pictures: PictureSource = Arc::new(move || Box::new(examples.pictures()));
+            let start = move || args.engine.start(models, queue, batches, pictures);
             let engines = tokio::task::spawn_blocking(start).await??;
             // How much memory is free turns out when the model is loaded.
             let memory = args.max_picture_memory.bytes();
@@ -452,7 +456,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
             let visitors = args.limits.of_visitors(args.picture.limits(), memory);
             Ok(Service::new(engines, Arc::new(store), visitors, fetcher))
         };
-        server::serve(listeners, loading, connections, placement).await
+        server::serve(listeners, loading, connections, placement, customization, machine).await
     });
     // A picture that is still being decoded is nobody's any more.
     runtime.shutdown_background();

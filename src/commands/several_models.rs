@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use super::UsageError;
 use super::number_args::Bytes;
 use crate::engine::{
-    BatchLimits, Engines, LoadFailure, LocalLoader, ModelLoader, Pictures, PoolLimits, QueueLimits, start_pool,
+    BatchLimits, Engines, LoadFailure, LocalLoader, ModelLoader, PictureSource, PoolLimits, QueueLimits, start_pool,
 };
 use crate::models::ModelRequest;
 
@@ -42,7 +42,7 @@ impl SeveralModelsArgs {
         memory: u64,
         queue: QueueLimits,
         batches: BatchLimits,
-        pictures: fn() -> Pictures,
+        pictures: PictureSource,
     ) -> Result<Engines, LoadFailure> {
         let batches = BatchLimits {
             picture_cache: batches.picture_cache / requests.len().max(1) as u64,
@@ -54,7 +54,7 @@ impl SeveralModelsArgs {
                 let sentence = format!("--model (GLIMPSE_MODEL) names {} twice. Name it once.", request.source);
                 return Err(UsageError(sentence).into());
             }
-            let mut loader = LocalLoader::find(request.clone(), queue, batches, pictures)?;
+            let mut loader = LocalLoader::find(request.clone(), queue, batches, Arc::clone(&pictures))?;
             if let Some(name) = other_name(&loader, &loaders) {
                 loader.rename(name);
             }

@@ -71,6 +71,9 @@ impl Ended {
 /// The pictures that a model encodes while nobody asks anything.
 pub type Pictures = Box<dyn Iterator<Item = Picture> + Send>;
 
+/// Gives each model its own.
+pub type PictureSource = Arc<dyn Fn() -> Pictures + Send + Sync>;
+
 /// Loads a model on this machine.
 pub struct LocalLoader {
     request: ModelRequest,
@@ -79,7 +82,7 @@ pub struct LocalLoader {
     image: ImageProcessor,
     queue: QueueLimits,
     batches: BatchLimits,
-    pictures: fn() -> Pictures,
+    pictures: PictureSource,
 }
 
 impl LocalLoader {
@@ -91,7 +94,7 @@ impl LocalLoader {
         request: ModelRequest,
         queue: QueueLimits,
         batches: BatchLimits,
-        pictures: fn() -> Pictures,
+        pictures: PictureSource,
     ) -> Result<Self, LoadFailure> {
         let plan = ModelPlan::of(&request)?;
         Ok(Self {

@@ -51,7 +51,7 @@ pub use event::{Event, Events, Summary, Timings, WrittenAnswer};
 pub use explainer::{ExplainedToken, Explainer, Explanation};
 pub use health::Health;
 pub use job::Job;
-pub use loader::{LoadFailure, LoadedModel, LocalLoader, ModelLoader, Pictures};
+pub use loader::{LoadFailure, LoadedModel, LocalLoader, ModelLoader, PictureSource, Pictures};
 pub use local::LocalEngine;
 pub use original::{Asked, Length, Original};
 pub use pool::{PoolLimits, start_pool};

@@ -118,7 +118,7 @@ impl Machine {
     }
 
     /// The dtype in which a model fits, and what it needs in that.
-    fn fit(&self, config: &ModelConfig) -> Option<(DtypeChoice, MemoryEstimate)> {
+    pub fn fit(&self, config: &ModelConfig) -> Option<(DtypeChoice, MemoryEstimate)> {
         let head = config.expects_head();
         let meant = self.dtype.resolve(&self.device, config).ok()?;
         let needed = |format| {
@@ -135,6 +135,13 @@ impl Machine {
             let format = smaller.find(|format| fits(&needed(*format)))?;
             Some((DtypeChoice::Format(format), needed(format)))
         })
+    }
+
+    /// What a model needs in a dtype; none where there is no such here.
+    pub fn needed(&self, config: &ModelConfig, dtype: DtypeChoice) -> Option<MemoryEstimate> {
+        let format = dtype.resolve(&self.device, config).ok()?;
+        let precision = Precision::new(format, Kernels::of(&self.device), &self.device);
+        Some(estimate(config, config.expects_head(), precision))
     }
 
     /// More is better.

@@ -10,9 +10,11 @@ pub fn strict() -> HeaderValue {
     policy("", "")
 }
 
-/// Of a page that the router renders, whose scripts Leptos gives this nonce.
-pub fn with_scripts(nonce: &str) -> HeaderValue {
-    policy(&format!(" 'nonce-{nonce}'"), "")
+/// Of a page that the router renders, whose scripts Leptos gives this nonce; its own style may have it too.
+pub fn with_scripts(nonce: &str, has_style: bool) -> HeaderValue {
+    let source = format!(" 'nonce-{nonce}'");
+    let styles = if has_style { &*source } else { "" };
+    policy(&source, styles)
 }
 
 /// Of a page with a style of its own, and maybe a script, and the nonce that these have to carry.

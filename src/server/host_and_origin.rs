@@ -175,6 +175,12 @@ fn first<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     Some(first).filter(|first| !first.is_empty())
 }
 
+/// Whether a request names this machine as it calls itself, whatever other names the server has.
+pub fn asks_this_machine(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    host.is_some_and(|host| is_this_machine(name(host)))
+}
+
 /// The hosts that we and the proxies before us were asked for.
 fn asked_for(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     [header::HOST.as_str(), "x-forwarded-host"]

@@ -6,6 +6,7 @@
 //! `connections` bounds how many there may be, `visitor` finds out who asks, and errors become a
 //! status and a sentence in `errors`. What is asked is done by [`service`](crate::service).
 
+mod accent;
 mod access_log;
 mod assets;
 mod body;
@@ -15,6 +16,7 @@ mod connections;
 mod connections_per_address;
 mod cookie;
 mod csp;
+mod customization;
 mod errors;
 mod host_and_origin;
 mod language;
@@ -41,16 +43,21 @@ use signals::Ending;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use accent::Accent;
 pub use assets::has_page;
 pub use body_rate::Pace;
 pub use client_address::{Network, TrustedProxies};
+pub use customization::Customization;
+
+pub use crate::api::Branding;
 pub use host_and_origin::{HostName, Hosts};
 pub use limits::Limits;
 pub use listening::Listeners;
-pub use ops::{ModelState, ModelStates, Watcher, Watchers};
+pub use ops::{Installation, ModelState, ModelStates, Watcher, Watchers};
 pub use root_path::RootPath;
 pub use state::AppState;
 
+use crate::models::auto::Machine;
 use crate::service::Service;
 
 /// How long connections may go on after the last answer, when the process was asked to end.
@@ -87,6 +94,8 @@ pub async fn serve<E: From<std::io::Error>>(
     loading: impl Future<Output = Result<Service, E>>,
     limits: Limits,
     placement: Placement,
+    customization: Customization,
+    machine: Option<Machine>,
 ) -> Result<(), E> {
     let address = listeners.local_addr()?;
     let ending = Ending::listen()?;
@@ -107,9 +116,20 @@ pub async fn serve<E: From<std::io::Error>>(
         loaded = loading => Arc::new(loaded?),
         () = ending.asked.cancelled() => return Ok(()),
     };
-    let state = AppState::new(Arc::clone(&service), limits, address);
+    let installation = Installation {
+        address,
+        is_local: hosts.is_local,
+        machine,
+    };
+    let state = AppState::new(Arc::clone(&service), limits, customization, installation);
     drop(answering.send_replace(router::router(state, hosts, watchers)));
     tracing::info!("open http://{} in a browser", browsable(address));
+    if address.ip().is_unspecified() || address.ip().is_loopback() {
+        tracing::info!(
+            "on this machine http://{}/setup has more models, and how to make the page your own",
+            browsable(address)
+        );
+    }
     ending.asked.cancelled().await;
     drain(&service, limits.drain_time, &ending).await;
     tracing::info!("ending: answers stop here");

@@ -4,7 +4,7 @@
 use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 
-use super::csp;
+use super::{assets, csp};
 use crate::api::{Base, Language};
 
 /// A page. Nothing in it is escaped: whoever makes one has escaped what is not our own.
@@ -41,7 +41,7 @@ impl IntoResponse for PlainPage<'_> {
             script => format!("<script nonce=\"{nonce}\">\n{script}\n</script>\n"),
         };
         let (lang, direction) = (language.tag(), language.direction());
-        let icon = base.at("/favicon.svg");
+        let icon = base.at(&assets::address("/favicon.svg"));
         let html = format!(
             r#"<!DOCTYPE html>
 <html lang="{lang}" dir="{direction}">

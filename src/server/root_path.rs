@@ -8,7 +8,7 @@ use crate::api::Base;
 
 /// Paths of our own: a request for one of them, from which a proxy has stripped the root path
 /// already, must not look as if it had not.
-const OWN: [&str; 13] = [
+const OWN: [&str; 17] = [
     "/api/page",
     "/ask",
     "/c",
@@ -16,11 +16,15 @@ const OWN: [&str; 13] = [
     "/favicon.ico",
     "/favicon.svg",
     "/healthz",
+    "/icons",
+    "/manifest.webmanifest",
     "/metrics",
     "/pictures",
     "/pkg",
     "/readyz",
     "/s",
+    "/setup",
+    "/share",
     "/status",
 ];
 

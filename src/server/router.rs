@@ -65,17 +65,21 @@ pub fn router(state: AppState, hosts: Hosts, watchers: Arc<Watchers>) -> Router 
     let most = max_body_bytes(state.service.limits().picture.max_bytes);
     let routes = generate_route_list(App);
     let service = Arc::clone(&state.service);
-    let context = move || page::provide_contexts(&service);
+    let customization = Arc::clone(&state.customization);
+    let context = move || page::provide_contexts(&service, &customization);
     let leptos = state.leptos.clone();
     let routes = Router::new()
         .leptos_routes_with_context(&state, routes, context, move || shell(leptos.clone()))
         .route("/ask", post(form::post))
+        .route(page::SHARE, post(form::share).get(form::shared_already))
+        .route("/manifest.webmanifest", get(page::serve_manifest))
         .route("/pictures/{key}", get(pictures::serve))
         .route("/c/{id}/share", post(shared::share))
         .route("/c/{id}/unshare", post(shared::unshare))
         .route("/c/{id}/{file}", get(export::serve))
         .route("/s/{id}", get(shared::page))
         .route("/s/{id}/picture.jpg", get(shared::picture))
+        .route(&[page::OWN_EXAMPLES, "{name}"].concat(), get(page::example_thumbnail))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .merge(ops::routes(watchers))

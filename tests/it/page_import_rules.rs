@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The rooms of the page, and what each may use of the others.
-const ALLOWED: [(&str, &[&str]); 4] = [
+const ALLOWED: [(&str, &[&str]); 5] = [
     ("state", &[]),
     ("browser", &[]),
     ("actions", &["state", "browser"]),
     ("components", &["state", "browser", "actions"]),
+    ("document", &[]),
 ];
 
 /// The files below `src/app` by the path of their module, `a::b`; the root is the empty path.

@@ -110,8 +110,14 @@ fn begin(state: State, conversation: Conversation, shown: ShownPicture) {
     let picture = state.conversation.picture;
     picture.with_untracked(|old| old.as_ref().map(forget));
     state.show(Some(conversation));
-    if !shown.url.is_empty() {
-        picture.set(Some(shown));
+    // The visitor's own file is as good as the server's copy; what an example shows is a smaller one.
+    match shown.url.starts_with("blob:") {
+        true => picture.set(Some(shown)),
+        false => picture.update(|picture| {
+            if let Some(picture) = picture.as_mut().filter(|_| !shown.alt.is_empty()) {
+                picture.alt = shown.alt;
+            }
+        }),
     }
     state.conversation.id.with_untracked(|id| history::go(id.as_ref()));
     state.focus.set(Some(FocusQuestion::Next));

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use leptos::wasm_bindgen::JsCast;
-use leptos::web_sys::{Element, EventTarget, HtmlBodyElement, HtmlSelectElement};
+use leptos::web_sys::{Element, EventTarget, HtmlBodyElement, HtmlElement, HtmlSelectElement};
 
 use super::form_fields::takes_text;
 
@@ -28,6 +28,28 @@ pub fn is_free_or_on_button(selector: &str) -> bool {
         element.has_type::<HtmlBodyElement>()
             || (element.tag_name() == "BUTTON" && element.closest(selector).is_ok_and(|within| within.is_some()))
     })
+}
+
+/// Goes to another of the elements that `selector` finds within what `around` does, where the focus is there:
+/// `next` is told which of them has the focus, if one has, and which is the last, by number. Whether there was
+/// one to go to.
+pub fn go_among(around: &str, selector: &str, next: fn(Option<u32>, u32) -> u32) -> bool {
+    let Some(element) = document().active_element() else {
+        return false;
+    };
+    let closest = |selector: &str| element.closest(selector).ok().flatten();
+    let Some(all) = closest(around).and_then(|around| around.query_selector_all(selector).ok()) else {
+        return false;
+    };
+    let Some(last) = all.length().checked_sub(1) else {
+        return false;
+    };
+    let own = closest(selector);
+    let number = (0..=last).find(|number| own.is_some() && all.get(*number).as_ref() == own.as_deref());
+    let found = all
+        .get(next(number, last))
+        .and_then(|node| node.dyn_into::<HtmlElement>().ok());
+    found.is_some_and(|found| found.focus().is_ok())
 }
 
 /// The element that an event is about.

@@ -7,6 +7,7 @@ pub mod form_fields;
 pub mod history;
 pub mod popover;
 pub mod storage;
+pub mod theme;
 pub mod time;
 
 use leptos::prelude::document;

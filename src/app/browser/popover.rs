@@ -32,6 +32,20 @@ pub fn select(id: &str) {
     }
 }
 
+/// Opens a popover, or closes it.
+pub fn toggle(id: &str) {
+    if let Some(panel) = find(id) {
+        let _ = panel.toggle_popover();
+    }
+}
+
+/// Whether one is open, which the browser closes by itself.
+pub fn is_any_open() -> bool {
+    document()
+        .query_selector(":popover-open")
+        .is_ok_and(|open| open.is_some())
+}
+
 fn find(id: &str) -> Option<HtmlElement> {
     document().get_element_by_id(id)?.dyn_into().ok()
 }

@@ -3,7 +3,7 @@
 use leptos::prelude::window;
 use leptos::web_sys::Storage;
 
-use crate::api::Fields;
+use crate::api::{Fields, THEME};
 
 /// Where the settings are kept.
 const SETTINGS: &str = "glimpse-settings";
@@ -52,6 +52,15 @@ pub fn remember(settings: &Fields) {
 pub fn remembered() -> Option<Fields> {
     let json = storage()?.get_item(SETTINGS).ok()??;
     serde_json::from_str(&json).ok()
+}
+
+/// Keeps how the page looks; an empty name is nothing.
+pub fn remember_theme(name: &str) {
+    let Some(storage) = storage() else { return };
+    let _ = match name {
+        "" => storage.remove_item(THEME),
+        name => storage.set_item(THEME, name),
+    };
 }
 
 /// None in a frame that may not store anything.

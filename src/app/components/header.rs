@@ -8,12 +8,13 @@ use super::icon::{MARK, NEW, face};
 use super::model_choice::ModelChoice;
 use super::settings::SettingsButton;
 use super::share::ShareButton;
+use super::text_box::as_html;
 use crate::api::{Base, t};
 use crate::app::actions;
 use crate::app::state::State;
 
 #[component]
-pub fn Header(state: State, settings_are_open: RwSignal<bool>) -> impl IntoView {
+pub fn Header(state: State, title: String, settings_are_open: RwSignal<bool>) -> impl IntoView {
     let begin_anew = move |event: leptos::ev::MouseEvent| {
         event.prevent_default();
         actions::begin_anew(state);
@@ -21,7 +22,7 @@ pub fn Header(state: State, settings_are_open: RwSignal<bool>) -> impl IntoView 
     view! {
         <header class="top">
             <HistoryButton/>
-            <h1 class="brand" inner_html=[MARK, "<span>Glimpse</span>"].concat()></h1>
+            <h1 class="brand" inner_html=[MARK, "<span>", &as_html(&title), "</span>"].concat()></h1>
             {state.models.are_several().then(|| view! { <ModelChoice state/> })}
             // Where there are several, their choice says it.
             {(!state.models.are_several()).then(|| view! {

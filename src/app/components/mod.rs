@@ -12,6 +12,7 @@ mod from_address;
 mod header;
 mod history;
 mod icon;
+mod keys;
 mod leaf;
 mod looked;
 mod matches;

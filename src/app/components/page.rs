@@ -11,13 +11,14 @@ use super::examples::{Examples, ExamplesFloat};
 use super::header::Header;
 use super::history::History;
 use super::icon::MARK;
+use super::keys::{self, Keys};
 use super::paste_and_drop::listen;
 use super::picture::Picture;
 use super::settings::Settings;
 use super::share::Share;
 use super::transcript::Transcript;
 use super::welcome::Welcome;
-use crate::api::{self, Base, PageState, t, t_count};
+use crate::api::{self, Base, PageState, Theme, drawn, t, t_count};
 use crate::app::actions::{arrive, travel};
 use crate::app::browser::{self, history};
 use crate::app::state::{LiveTurn, State};
@@ -46,28 +47,33 @@ fn Desk(page: PageState) -> impl IntoView {
     let over = RwSignal::new(false);
     // Takes the page over from the server.
     Effect::new(move || {
-        if history::current() == "/ask" {
+        if matches!(history::current().as_str(), "/ask" | "/share") {
             state.conversation.id.with_untracked(|id| history::correct(id.as_ref()));
         }
         arrive(state);
         listen(state, over);
+        keys::listen(state);
+        // Where no cookie came along, the document's own script has found what was chosen.
+        browser::theme::show(Theme::current());
         window_event_listener(ev::popstate, move |_| travel(state));
         browser::mark_hydrated();
     });
     // The picture gets its room at once, while the visitor expects the page to move.
     let is_opening = move || state.opening.is_open() || state.opening.kept.with(Option::is_some);
     let begun = Memo::new(move |_| is_opening() || state.conversation.picture.with(Option::is_some));
+    let branding = page.branding;
     let examples = StoredValue::new(page.examples);
+    let description = StoredValue::new(branding.description);
     let settings_are_open = RwSignal::new(false);
     view! {
         <div class="page" data-begun=move || begun.get().then_some("")>
-            <Header state settings_are_open/>
+            <Header state title=branding.title settings_are_open/>
             <main class="desk">
                 <Picture state is_begun=begun/>
                 <section class="chat">
                     <div class="said">
                         <Show when=move || state.conversation.turns.with(Vec::is_empty)>
-                            <Welcome state is_begun=begun/>
+                            <Welcome state is_begun=begun description=description.get_value()/>
                         </Show>
                         <Transcript state/>
                     </div>
@@ -78,6 +84,10 @@ fn Desk(page: PageState) -> impl IntoView {
                     <Alert state/>
                     <p class="hint left">{move || left(state)}</p>
                     <Composer state is_begun=begun/>
+                    {page.may_set_up.then(|| view! {
+                        <p class="notice set-up"><a href=Base::current().at("/setup")>{drawn("setting.set_up")}</a></p>
+                    })}
+                    {branding.notice.map(|notice| view! { <p class="notice">{notice}</p> })}
                 </section>
             </main>
             <p class="unseen" role="status">{move || state.progress.get()}</p>
@@ -85,6 +95,7 @@ fn Desk(page: PageState) -> impl IntoView {
         <Settings state is_open=settings_are_open/>
         <History state/>
         <Share state/>
+        <Keys/>
         <Show when=move || begun.get()>
             <ExamplesFloat state examples=examples.get_value()/>
         </Show>

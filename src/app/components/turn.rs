@@ -25,7 +25,7 @@ pub fn TurnArticle(state: State, turn: LiveTurn) -> impl IntoView {
     };
     let name = turn.element_id();
     view! {
-        <article class="turn" aria-busy=busy aria-labelledby=name>
+        <article class="turn" tabindex="-1" aria-busy=busy aria-labelledby=name>
             <Asked state turn=turn.clone()/>
             {match turn.beside.is_empty() {
                 true => Either::Left(view! {

@@ -26,14 +26,19 @@ fn introduction(offers: Offers) -> &'static str {
 }
 
 #[component]
-pub fn Welcome(state: State, is_begun: Memo<bool>) -> impl IntoView {
+pub fn Welcome(state: State, is_begun: Memo<bool>, description: Option<String>) -> impl IntoView {
     let models = state.models;
+    let intro = move || {
+        description
+            .clone()
+            .unwrap_or_else(|| introduction(models.offers()).to_owned())
+    };
     move || match is_begun.get() {
         true => Either::Left(view! { <Start state/> }),
         false => Either::Right(view! {
             <div class="welcome">
                 <h2>{move || title(models.offers())}</h2>
-                <p class="intro">{move || introduction(models.offers())}</p>
+                <p class="intro">{intro.clone()}</p>
                 {move || view! { <AboutModel model=models.info()/> }}
             </div>
         }),

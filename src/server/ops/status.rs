@@ -270,7 +270,7 @@ fn tokens_a_second(hour: &LastHour) -> Vec<f64> {
 }
 
 /// Names with what they have.
-fn list(pairs: &[(&str, String)]) -> String {
+pub(super) fn list(pairs: &[(&str, String)]) -> String {
     let pairs = pairs.iter();
     let lines = pairs.map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>\n", escaped(value)));
     format!("<dl>\n{}</dl>\n", lines.collect::<String>())
@@ -297,7 +297,7 @@ fn long(duration: Duration) -> String {
 }
 
 /// Text that is not ours, such as the name of a folder.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{Extension, FromRequest, State};
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use leptos::prelude::provide_context;
 
-use super::{examples, functions};
+use super::functions;
 use crate::api::{self, ApiError, AskRequest, Base, Conversation, ConversationId, Fields, Language, Offers};
 use crate::app;
 use crate::chat::{Detail, Error, Missing, RequestId, Visitor};
@@ -83,8 +83,9 @@ pub async fn post(
 ) -> Response {
     let base: Base = request.extensions().get().cloned().unwrap_or_default();
     let mut room = state.service.room(visitor.network);
+    let cookies = cookies(&request);
     let failed = match Form::read(&state.service, request, &mut room).await {
-        Ok(form) => match form.answer(&state.service, &visitor, room).await {
+        Ok(form) => match form.answer(&state, &visitor, room).await {
             Ok(id) => return Redirect::to(&base.at(&format!("/c/{id}"))).into_response(),
             Err(failed) => *failed,
         },
@@ -93,7 +94,59 @@ pub async fn post(
             ..FailedForm::default()
         },
     };
-    page(&state, base, visitor, id, failed).await
+    page(&state, (base, cookies), visitor, id, failed).await
+}
+
+/// `POST /share`: a picture that another program of the visitor's device shares with the page, once that is
+/// installed. It begins a conversation, in which nothing is asked yet.
+///
+/// The browser itself sends it, for no page: with `Sec-Fetch-Site: none`, which no page can have it say, and with
+/// the `Origin` `null`. What another site's page posts here is refused as any form is
+/// ([`is_from_another_site`](crate::server::Hosts::is_from_another_site)).
+pub async fn share(
+    State(state): State<AppState>,
+    Extension(visitor): Extension<Visitor>,
+    Extension(id): Extension<RequestId>,
+    request: Request<Body>,
+) -> Response {
+    let base: Base = request.extensions().get().cloned().unwrap_or_default();
+    let cookies = cookies(&request);
+    let mut room = state.service.room(visitor.network);
+    let shared = Form::read(&state.service, request, &mut room).await.and_then(|form| {
+        let none = || {
+            bad_request(
+                "nothing_shared",
+                "There is no picture in what was shared. Share a picture.",
+                [],
+            )
+        };
+        form.picture.unwrap_or_else(|| Err(none()))
+    });
+    let begun = match shared {
+        Ok(file) => state.service.begin_conversation(&visitor, file, room).await,
+        Err(error) => Err(error),
+    };
+    match begun {
+        Ok(conversation) => Redirect::to(&base.at(&format!("/c/{}", conversation.id))).into_response(),
+        Err(error) => {
+            let failed = FailedForm {
+                error: Some(error.into()),
+                ..FailedForm::default()
+            };
+            page(&state, (base, cookies), visitor, id, failed).await
+        }
+    }
+}
+
+/// `GET /share`: a page that said what was wrong with what was shared is loaded again.
+pub async fn shared_already(request: Request<Body>) -> Redirect {
+    let base: Base = request.extensions().get().cloned().unwrap_or_default();
+    Redirect::to(&base.at("/"))
+}
+
+/// By which the page that answers looks as the visitor has chosen.
+fn cookies(request: &Request<Body>) -> Vec<HeaderValue> {
+    request.headers().get_all(header::COOKIE).iter().cloned().collect()
 }
 
 impl Form {
@@ -169,11 +222,12 @@ impl Form {
     /// conversation as far as it got.
     async fn answer(
         mut self,
-        service: &Service,
+        state: &AppState,
         visitor: &Visitor,
         room: Reservation,
     ) -> Result<ConversationId, Box<FailedForm>> {
-        let answered = match self.begin(service, visitor, room).await {
+        let service = &*state.service;
+        let answered = match self.begin(state, visitor, room).await {
             Ok(id) => {
                 // From now on the form is about that conversation.
                 self.address.clear();
@@ -221,18 +275,15 @@ impl Form {
     }
 
     /// The conversation that the form is about, begun if it brings a picture.
-    async fn begin(
-        &mut self,
-        service: &Service,
-        visitor: &Visitor,
-        room: Reservation,
-    ) -> Result<ConversationId, Error> {
+    async fn begin(&mut self, state: &AppState, visitor: &Visitor, room: Reservation) -> Result<ConversationId, Error> {
+        let service = &*state.service;
         let begun = if let (Action::Stop, Some(id)) = (self.action, &self.conversation) {
             // Whatever else the form has is for later.
             return Ok(id.clone());
         } else if let Some(index) = self.example {
             let missing = Error::NotFound { what: Missing::Example };
-            let (file, example) = examples::open(index).ok_or(missing)?;
+            let read = functions::read_example(&state.customization, index).await;
+            let (file, example) = read.ok_or(missing)?;
             let offers = self.offers(service);
             self.question = example.question_for(offers).to_owned();
             self.texts = example.texts_for(offers).to_vec();
@@ -305,7 +356,13 @@ async fn text(field: Field<'_>, limit: usize, room: &mut Reservation) -> Result<
 }
 
 /// The page at `/ask`, with what went wrong.
-async fn page(state: &AppState, base: Base, visitor: Visitor, id: RequestId, failed: FailedForm) -> Response {
+async fn page(
+    state: &AppState,
+    (base, cookies): (Base, Vec<HeaderValue>),
+    visitor: Visitor,
+    id: RequestId,
+    failed: FailedForm,
+) -> Response {
     let status = failed
         .error
         .as_ref()
@@ -314,11 +371,11 @@ async fn page(state: &AppState, base: Base, visitor: Visitor, id: RequestId, fai
         count_error(error.code);
     }
     let retry_after = failed.error.as_ref().and_then(errors::retry_after);
-    let service = Arc::clone(&state.service);
+    let (service, customization) = (Arc::clone(&state.service), Arc::clone(&state.customization));
     let leptos = state.leptos.clone();
     let render = leptos_axum::render_app_async_with_context(
         move || {
-            super::provide_contexts(&service);
+            super::provide_contexts(&service, &customization);
             provide_context(failed.clone());
         },
         move || app::shell(leptos.clone()),
@@ -326,6 +383,9 @@ async fn page(state: &AppState, base: Base, visitor: Visitor, id: RequestId, fai
     let mut request = Request::new(Body::empty());
     request.extensions_mut().insert(base);
     request.extensions_mut().insert(Language::current());
+    for cookie in cookies {
+        request.headers_mut().append(header::COOKIE, cookie);
+    }
     *request.uri_mut() = axum::http::Uri::from_static("/ask");
     request.extensions_mut().insert(visitor);
     request.extensions_mut().insert(id);

@@ -10,14 +10,16 @@ use leptos_axum::ResponseOptions;
 
 use super::export::{self, Format};
 use super::form::FailedForm;
-use super::{answer_stream, conversions, examples, settings, shared};
+use super::{answer_stream, conversions, settings, shared};
 use crate::api::{
     self, AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState, SettingsPanel, TurnId,
 };
 use crate::chat::{self, Detail, Error, Missing, Place, RequestId, Visitor};
 use crate::server::body::{self, BodyError};
+use crate::server::customization::Customization;
 use crate::server::errors;
 use crate::server::ops::metrics::count_error;
+use crate::server::ops::setup;
 use crate::service::{InFlightAnswer, Request, Service};
 
 /// What `upload_picture` calls its file.
@@ -31,6 +33,7 @@ pub const PICTURE_FIELD: &str = "picture";
 /// Called without a service or a visitor, which the router provides.
 pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiError> {
     let (service, visitor) = (service()?, visitor()?);
+    let customization = customization()?;
     let failed = use_context::<FailedForm>().unwrap_or_default();
     let mut state = PageState {
         model: conversions::model(&service, service.model()),
@@ -39,7 +42,9 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
             .map(|engine| conversions::model(&service, engine.description()))
             .collect(),
         chosen: failed.models,
-        examples: examples::all(),
+        may_set_up: use_context::<Parts>().is_some_and(|parts| setup::is_for(&parts.headers, &parts.extensions)),
+        branding: customization.branding.clone(),
+        examples: customization.examples.all(),
         conversation: failed.conversation,
         error: failed.error,
         draft: failed.draft,
@@ -131,10 +136,18 @@ pub fn upload_error(error: BodyError) -> Error {
 pub async fn open_example(index: usize) -> Result<Conversation, ApiError> {
     let missing = || refuse(Error::NotFound { what: Missing::Example });
     let (service, visitor) = (service()?, visitor()?);
-    let file = examples::open(index).ok_or_else(missing)?.0;
+    let file = read_example(&customization()?, index).await.ok_or_else(missing)?.0;
     let room = service.room(visitor.network);
     let begun = service.begin_conversation(&visitor, file, room).await;
     begun.map(Into::into).map_err(refuse)
+}
+
+/// An example's picture, and what is asked about it; a host's own is a file.
+pub async fn read_example(customization: &Arc<Customization>, index: usize) -> Option<(Vec<u8>, api::Example)> {
+    let customization = Arc::clone(customization);
+    let read = tokio::task::spawn_blocking(move || customization.examples.open(index));
+    // A panic is a fault of ours; then there is no example.
+    read.await.ok().flatten()
 }
 
 /// Has the picture fetched by this server, which [`remote`](crate::remote) guards.
@@ -368,6 +381,11 @@ fn parse_answer(id: &AnswerId) -> Result<chat::AnswerId, Error> {
 /// The router provides it.
 fn service() -> Result<Arc<Service>, ApiError> {
     use_context().ok_or_else(|| refuse(unprovided("service")))
+}
+
+/// The router provides it too.
+fn customization() -> Result<Arc<Customization>, ApiError> {
+    use_context().ok_or_else(|| refuse(unprovided("customization")))
 }
 
 /// Who asks, as the layers before have found out.

@@ -3,6 +3,7 @@
 //! What is typed and chosen is in [`SettingsState`](crate::app::state::SettingsState), and
 //! remembered by the browser. The server alone checks what it says.
 
+mod appearance;
 mod fields;
 mod language;
 mod panel;

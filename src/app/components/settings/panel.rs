@@ -3,6 +3,7 @@
 
 use leptos::prelude::*;
 
+use super::appearance::Appearance;
 use super::fields;
 use super::presets::Presets;
 use crate::api::drawn;
@@ -59,6 +60,7 @@ pub fn Panel(settings: SettingsState, models: ModelsState) -> impl IntoView {
                 {fields::check(settings, "raw", drawn("hint.raw"))}
             </details>
         </div>
+        <Appearance/>
         {move || view! { <AboutModel model=models.info()/> }}
     }
 }
