@@ -8,6 +8,7 @@ mod functions;
 mod language;
 mod settings;
 mod types;
+mod upload;
 
 pub use base_path::Base;
 pub use client::{VISITOR_HEADER, set_base, set_visitor};
@@ -18,3 +19,4 @@ pub use language::{LANGUAGE_FIELD, Language, find_with};
 pub use language::{LANGUAGE_HEADER, WORDS_ID, drawn, t, t_count, t_with};
 pub use settings::*;
 pub use types::*;
+pub use upload::{send_picture, stop_sending};

@@ -65,6 +65,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <link rel="stylesheet" href=base.at("/pkg/glimpse.css")/>
                 // Data, which no policy keeps from being there.
                 <script type="application/json" id=WORDS_ID inner_html=language.words_of_page()></script>
+                <link rel="modulepreload" href=base.at("/js/picture.js")/>
                 <AutoReload options=options.clone()/>
                 <HydrationScripts options root/>
             </head>

@@ -8,7 +8,7 @@ use crate::api::Base;
 
 /// Paths of our own: a request for one of them, from which a proxy has stripped the root path
 /// already, must not look as if it had not.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "/api/page",
     "/ask",
     "/c",
@@ -16,6 +16,7 @@ const OWN: [&str; 12] = [
     "/favicon.ico",
     "/favicon.svg",
     "/healthz",
+    "/js",
     "/metrics",
     "/pictures",
     "/pkg",
