@@ -5,6 +5,7 @@ use leptos::ev;
 use leptos::prelude::*;
 
 use super::alert::Alert;
+use super::camera::Camera;
 use super::composer::Composer;
 use super::dropping::Dropping;
 use super::examples::{Examples, ExamplesFloat};
@@ -65,6 +66,7 @@ fn Desk(page: PageState) -> impl IntoView {
                 <Picture state is_begun=begun/>
                 <section class="chat">
                     <div class="said">
+                        <p class="replaced" hidden=move || !state.opening.has_replaced.get()>{t("picture.replaced")}</p>
                         <Show when=move || state.conversation.turns.with(Vec::is_empty)>
                             <Welcome state is_begun=begun/>
                         </Show>
@@ -82,6 +84,7 @@ fn Desk(page: PageState) -> impl IntoView {
         </div>
         <Settings state is_open=settings_are_open/>
         <History state/>
+        <Camera/>
         <Show when=move || begun.get()>
             <ExamplesFloat state examples=examples.get_value()/>
         </Show>
