@@ -1,6 +1,6 @@
 // node scripts/compress.mjs PUBLIC SITE
 //
-// Makes SITE hold what PUBLIC holds (SITE/pkg is left alone), and lays a .br and
+// Makes SITE hold what PUBLIC holds (what is built, SITE/pkg/glimpse…, is left alone), and lays a .br and
 // a .gz beside every file that shrinks, so that the server compresses nothing
 // twice. Only what is not up to date is done again.
 
@@ -33,7 +33,7 @@ for (const name of wanted) {
 
 for (const name of files(site)) {
   const origin = made.has(extname(name)) ? name.slice(0, -3) : name
-  const kept = name.startsWith('pkg/') ? existsSync(join(site, origin)) : wanted.has(origin)
+  const kept = name.startsWith('pkg/glimpse') ? existsSync(join(site, origin)) : wanted.has(origin)
   if (!kept) {
     rmSync(join(site, name))
     count.removed += 1

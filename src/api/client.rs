@@ -118,8 +118,14 @@ impl ClientRes<ApiError> for Reply {
     }
 }
 
+/// The visitor's secret, as [`set_visitor`] was told.
+#[cfg(feature = "hydrate")]
+pub(super) fn visitor() -> String {
+    VISITOR.with(|visitor| visitor.get().cloned().unwrap_or_default())
+}
+
 /// What a status means that did not come from our server.
-fn by_status(status: u16) -> ApiError {
+pub(super) fn by_status(status: u16) -> ApiError {
     let (kind, sentence) = match status {
         401 | 403 | 407 => (ErrorCode::BadRequest, t("alert.login")),
         408 | 502..=504 | 520..=524 => (ErrorCode::Unreachable, t("alert.not_now")),

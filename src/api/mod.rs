@@ -9,6 +9,7 @@ mod language;
 mod settings;
 mod theme;
 mod types;
+mod upload;
 
 pub use base_path::Base;
 pub use client::{VISITOR_HEADER, set_base, set_visitor};
@@ -20,3 +21,4 @@ pub use language::{LANGUAGE_HEADER, WORDS_ID, drawn, t, t_count, t_with};
 pub use settings::*;
 pub use theme::{THEME, Theme};
 pub use types::*;
+pub use upload::{send_picture, stop_sending};

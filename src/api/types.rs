@@ -473,6 +473,8 @@ pub struct PageState {
 pub struct PageLimits {
     /// Of a picture's file; a larger one is refused before it is sent.
     pub upload_bytes: usize,
+    /// Pixels of a photo's shorter side: a browser makes a large one so small before it sends it. 0: none.
+    pub photo_side: usize,
     /// For how long an answer can be taken up after its end.
     pub keep_answers_seconds: u64,
     /// Characters, counted as the server counts them.

@@ -22,6 +22,7 @@ use image::ImageFormat;
 use image::metadata::Orientation;
 use sha2::{Digest, Sha256};
 
+use super::error::{HEIC, SVG};
 use super::{PictureError, bmp, gif, jpeg, orientation, png, tiff, webp};
 
 /// A decoded picture: 8-bit RGB, row by row from the top left.
@@ -231,7 +232,7 @@ fn other_format(bytes: &[u8]) -> PictureError {
         _ if bytes.starts_with(b"FUJIFILM") => "a camera's raw file",
         [b'8', b'B', b'P', b'S', ..] => "a Photoshop document",
         [b'%', b'P', b'D', b'F', ..] => "a PDF document",
-        _ if is_svg(bytes) => "an SVG drawing",
+        _ if is_svg(bytes) => SVG,
         _ => return PictureError::NotAPicture,
     };
     PictureError::OtherFormat { name }
@@ -247,7 +248,7 @@ fn film_or_still(brands: &[u8]) -> &'static str {
     } else if names().any(|name| name == b"crx ") {
         "a camera's raw file"
     } else if names().any(|name| STILLS.contains(&name)) {
-        "a HEIC picture"
+        HEIC
     } else {
         "a video"
     }

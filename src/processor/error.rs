@@ -15,7 +15,10 @@ pub enum PictureError {
     #[error("This is not a picture that can be read here. Choose a JPEG, PNG, WebP, GIF, BMP or TIFF file.")]
     NotAPicture,
     /// Recognised, but not one of the formats that are read.
-    #[error("This is {name}, which cannot be read here. Save it as JPEG or PNG and choose that file.")]
+    #[error(
+        "This is {name}, which cannot be read here. Save it as JPEG or PNG and choose that file.{}",
+        advice(name)
+    )]
     OtherFormat {
         /// What the file seems to be, with its article: "a HEIC picture".
         name: &'static str,
@@ -74,6 +77,24 @@ pub enum PictureError {
         /// The limit that it passes.
         max_side: u64,
     },
+}
+
+/// What a HEIC file is called.
+pub const HEIC: &str = "a HEIC picture";
+
+/// What an SVG drawing is called.
+pub const SVG: &str = "an SVG drawing";
+
+/// More for what people put in without having chosen its format.
+fn advice(name: &str) -> &'static str {
+    match name {
+        HEIC => {
+            " An iPhone takes JPEG photos with Settings > Camera > Formats > Most Compatible, and a screenshot of \
+             the photo will do."
+        }
+        SVG => " A screenshot of it will do.",
+        _ => "",
+    }
 }
 
 /// Why a checkpoint's description of its picture processing cannot be used.

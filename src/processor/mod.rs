@@ -51,7 +51,7 @@ pub mod wordpiece;
 
 pub use bert::BertTokenizer;
 pub use decode::{Picture, PictureLimits};
-pub use error::{PictureError, ProcessorError};
+pub use error::{HEIC, PictureError, ProcessorError, SVG};
 pub use image_processor::ImageProcessor;
 pub use preview::EncodeError;
 pub use resize::Resample;

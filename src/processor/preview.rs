@@ -8,7 +8,7 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use super::Picture;
 
 /// Longer side of a preview in pixels.
-const LONGEST_SIDE: usize = 1280;
+pub const LONGEST_SIDE: usize = 1280;
 
 /// At 90 there are no blocks to be seen.
 const QUALITY: u8 = 90;

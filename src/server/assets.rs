@@ -45,10 +45,11 @@ pub fn package() -> &'static str {
         if IS_READ_EACH_TIME {
             return PACKAGE_FOLDER.to_owned();
         }
-        let names = ["glimpse.js", "glimpse_bg.wasm", "glimpse.css"];
-        let files = names
-            .iter()
-            .filter_map(|name| Site::get(&format!("{PACKAGE_FOLDER}/{name}")));
+        let is_of_it =
+            |name: &str| name.starts_with(PACKAGE_FOLDER) && !name.ends_with(".br") && !name.ends_with(".gz");
+        let files = Site::iter()
+            .filter(|name| is_of_it(name))
+            .filter_map(|name| Site::get(&name));
         let all: Vec<u8> = files.flat_map(|file| file.metadata.sha256_hash()).collect();
         format!("{PACKAGE_FOLDER}/{}", hex(&Sha256::digest(all)[..HASH_BYTES]))
     });

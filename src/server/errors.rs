@@ -369,6 +369,8 @@ mod tests {
             PictureError::Empty,
             PictureError::NotAPicture,
             PictureError::OtherFormat { name: "a HEIC picture" },
+            PictureError::OtherFormat { name: "an SVG drawing" },
+            PictureError::OtherFormat { name: "a video" },
             PictureError::Truncated { format },
             PictureError::Damaged {
                 format,

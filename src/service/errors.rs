@@ -5,7 +5,7 @@ use super::memory::MemoryError;
 use crate::chat::{Detail, Error, Missing, PictureLimit};
 use crate::engine::EngineError;
 use crate::generation::{GenerationError, OptionsError};
-use crate::processor::{PictureError, TextError};
+use crate::processor::{HEIC, PictureError, SVG, TextError};
 use crate::remote::RemoteError;
 use crate::store::StoreError;
 
@@ -44,7 +44,14 @@ fn unreadable(error: &PictureError) -> Detail {
     match error {
         PictureError::Empty => Detail::new("picture_empty", text, []),
         PictureError::NotAPicture => Detail::new("picture_none", text, []),
-        PictureError::OtherFormat { name } => Detail::new("picture_other", text, [("name", (*name).to_owned())]),
+        PictureError::OtherFormat { name } => {
+            let reason = match *name {
+                HEIC => "picture_heic",
+                SVG => "picture_svg",
+                _ => "picture_other",
+            };
+            Detail::new(reason, text, [("name", (*name).to_owned())])
+        }
         PictureError::Truncated { format } => of_format("picture_truncated", format),
         PictureError::Damaged { format, reason } => because("picture_damaged", format, reason),
         PictureError::Unsupported { format, reason } => because("picture_variety", format, reason),

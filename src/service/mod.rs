@@ -95,6 +95,8 @@ pub struct Service {
     /// One answer is explained at a time.
     explaining: Arc<Semaphore>,
     limits: Limits,
+    /// See [`Self::photo_side`].
+    photo_side: usize,
 }
 
 impl Service {
@@ -107,6 +109,7 @@ impl Service {
             pictures: Pictures::new(first, Arc::clone(&store), &limits, fetcher),
             quotas: Quotas::new(&limits),
             explaining: Arc::new(Semaphore::new(1)),
+            photo_side: pictures::photo_side(&engines),
             engines,
             store,
             limits,
@@ -151,6 +154,12 @@ impl Service {
     /// As they were given: what a request is measured by, and what the page is told.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Pixels of a photo's shorter side with which all that models and visitors see of it stays the same; 0 where
+    /// a model sees pictures of any size.
+    pub fn photo_side(&self) -> usize {
+        self.photo_side
     }
 
     /// Whether pictures may be put in from addresses.

@@ -12,7 +12,7 @@ use super::known_files::{FileHash, KnownFile, KnownFiles};
 use super::memory::{MemoryBudget, Reservation};
 use super::{Limits, Result, Service};
 use crate::chat::{Conversation, Error, PictureId, PictureInfo, Visitor};
-use crate::engine::Engine;
+use crate::engine::{Engine, Engines};
 use crate::models::give_freed_memory_back;
 use crate::processor::{Picture, PictureError, PictureLimits, preview};
 use crate::remote::Fetcher;
@@ -260,6 +260,25 @@ fn decoded(picture: &Picture, engine: &dyn Engine) -> Result<(KnownFile, Picture
     Ok((known, engine.prepare(picture)))
 }
 
+/// As many pixels of a photo go into one that a model sees, along a side, as a browser leaves of it at least.
+const PHOTO_TO_MODEL: usize = 4;
+
+/// See [`Service::photo_side`].
+pub fn photo_side(engines: &Engines) -> usize {
+    let pixel = Picture {
+        width: 1,
+        height: 1,
+        rgb: vec![0; 3],
+    };
+    let side = |engine: &Arc<dyn Engine>| engine.prepare(&pixel).width;
+    let sides: Vec<usize> = engines.iter().map(side).collect();
+    match sides.iter().max() {
+        // One that resizes nothing gives the pixel back.
+        Some(largest) if !sides.contains(&1) => (PHOTO_TO_MODEL * largest).max(preview::LONGEST_SIDE),
+        _ => 0,
+    }
+}
+
 /// What takes memory beside pixels: the preview's file, and the picture as the model sees it.
 const SMALL_COPIES: u64 = 8 << 20;
 
@@ -308,6 +327,25 @@ mod tests {
             ..limits
         };
         assert_eq!(work_bytes(&png, &fewer), Ok(0));
+    }
+
+    #[test]
+    fn a_photo_keeps_what_visitors_and_models_see_of_it() {
+        let queue = QueueLimits {
+            waiting: 1,
+            waiting_per_client: 1,
+        };
+        let engine = ScriptedEngine::start(Script::default(), queue, Gates::opened()).expect("there are threads");
+        let seen = engine.prepare(&Picture {
+            width: 2,
+            height: 1,
+            rgb: vec![0; 6],
+        });
+        let side = photo_side(&Engines::from(Arc::new(engine)));
+        assert!(
+            side >= PHOTO_TO_MODEL * seen.height && side >= preview::LONGEST_SIDE,
+            "{side}"
+        );
     }
 
     #[tokio::test]

@@ -303,6 +303,7 @@ fn what_is_no_picture_is_called_what_it_is() {
             sentence.contains(name) && sentence.contains("Save it as JPEG or PNG"),
             "{sentence}"
         );
+        assert_eq!(sentence.contains("iPhone"), name == "a HEIC picture", "{sentence}");
     }
     assert_eq!(
         error(b"<html><p>no picture</p></html>"),

@@ -17,5 +17,5 @@ pub use cancel::cancel;
 pub use explain::explain;
 pub use history::{load_history, open_conversation, pin, remove, rename};
 pub use navigation::{arrive, begin_anew, travel};
-pub use open::{open_address, open_example, open_file};
+pub use open::{cancel_opening, open_address, open_example, open_file, remove_picture};
 pub use share::{PANEL as SHARE_PANEL, export, load_shares, rate, share, unshare};

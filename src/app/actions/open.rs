@@ -2,36 +2,47 @@
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use leptos::web_sys::{File, FormData, Url};
+use leptos::web_sys::{File, Url};
 
 use super::ask::ask;
 use super::cancel::cancel_unseen;
-use crate::api::{self, ApiError, Base, Conversation, Example, t, t_with};
+use super::history::remove;
+use super::navigation::begin_anew;
+use crate::api::{self, ApiError, Base, Conversation, Example, t};
 use crate::app::browser::history;
 use crate::app::state::{FocusQuestion, KeptPicture, NewQuestion, ShownPicture, State};
 
+/// Lets go of the picture that is on its way; what was there before is there again.
+pub fn cancel_opening(state: State) {
+    state.opening.cancel();
+    state.progress.set(None);
+}
+
+/// Takes the picture away. A conversation in which something was said stays in the history.
+pub fn remove_picture(state: State) {
+    let id = state.conversation.id.get_untracked();
+    let is_empty = state.conversation.turns.with_untracked(Vec::is_empty);
+    let draft = state.draft.get_untracked();
+    match id.filter(|_| is_empty) {
+        Some(id) => remove(state, Some(id)),
+        None => begin_anew(state),
+    }
+    state.draft.set(draft);
+}
+
 /// Sends a file to the server and shows it meanwhile.
 pub fn open_file(state: State, file: File) {
-    let most = state.limits.upload_bytes;
-    // Sizes are whole numbers, below 2^53.
-    if file.size() as u64 > most as u64 {
-        return state.refuse_picture(t_with("alert.large_picture", &[("size", &megabytes(most))]));
-    }
     send_file(state, file, None);
 }
 
 /// Sends a file, and then asks about it what is to be asked.
 fn send_file(state: State, file: File, question: Option<NewQuestion>) {
-    let form = FormData::new().and_then(|form| {
-        form.append_with_blob_and_filename("picture", &file, &file.name())
-            .map(|()| form)
-    });
-    let (Ok(form), Ok(url)) = (form, Url::create_object_url_with_blob(&file)) else {
+    let Ok(url) = Url::create_object_url_with_blob(&file) else {
         return state.refuse_picture(t("alert.unread_file").to_owned());
     };
     let shown = ShownPicture { url, alt: file.name() };
+    let upload = api::send_picture(file.clone(), state.limits);
     let again = UnsyncCallback::new(move |question| send_file(state, file.clone(), Some(question)));
-    let upload = async move { api::upload_picture(form.into()).await };
     open(state, shown, question, Some(again), upload);
 }
 
@@ -81,6 +92,7 @@ fn open(
     state.alert.set(None);
     let kept = state.opening.kept.get_untracked();
     kept.iter().for_each(|kept| forget(&kept.shown));
+    state.progress.set(None);
     let number = state.opening.begin(shown.clone(), question);
     spawn_local(async move {
         let conversation = conversation.await;
@@ -108,8 +120,15 @@ fn begin(state: State, conversation: Conversation, shown: ShownPicture) {
     let question = state.opening.take_question();
     cancel_unseen(state);
     let picture = state.conversation.picture;
+    let has_replaced = picture.with_untracked(Option::is_some);
     picture.with_untracked(|old| old.as_ref().map(forget));
     state.show(Some(conversation));
+    if has_replaced {
+        state.opening.has_replaced.set(true);
+        if question.is_none() {
+            state.progress.set(Some(t("picture.replaced").to_owned())); // a screen reader says it
+        }
+    }
     // The visitor's own file is as good as the server's copy; what an example shows is a smaller one.
     match shown.url.starts_with("blob:") {
         true => picture.set(Some(shown)),
@@ -130,13 +149,5 @@ fn begin(state: State, conversation: Conversation, shown: ShownPicture) {
 fn forget(shown: &ShownPicture) {
     if shown.url.starts_with("blob:") {
         let _ = Url::revoke_object_url(&shown.url);
-    }
-}
-
-fn megabytes(bytes: usize) -> String {
-    if bytes.is_multiple_of(1_000_000) {
-        format!("{} MB", bytes / 1_000_000)
-    } else {
-        format!("{} MiB", bytes >> 20)
     }
 }

@@ -6,6 +6,7 @@ use icondata_lu as lucide;
 pub type Icon = &'static str;
 
 pub const ASK: Icon = lucide::LuArrowUp.data;
+pub const CAMERA: Icon = lucide::LuCamera.data;
 pub const CHOOSE: Icon = lucide::LuImage.data;
 pub const CLOSE: Icon = lucide::LuX.data;
 pub const COMPARE: Icon = lucide::LuColumns2.data;
@@ -33,6 +34,7 @@ pub const SHARE: Icon = lucide::LuShare2.data;
 pub const SETTINGS: Icon = lucide::LuSlidersHorizontal.data;
 pub const STOP: Icon = lucide::LuSquare.data;
 pub const WARNING: Icon = lucide::LuTriangleAlert.data;
+pub const ZOOM: Icon = lucide::LuZoomIn.data;
 
 /// The eye of Glimpse.
 pub const MARK: &str = "<svg class=\"mark\" viewBox=\"0 0 32 32\" aria-hidden=\"true\"><path d=\"M2 16C7 7 25 7 30 16 25 25 7 25 2 16Z\"/>\

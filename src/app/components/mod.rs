@@ -5,6 +5,8 @@ mod alert;
 mod answer_tools;
 mod asked;
 mod attempts;
+mod camera;
+mod choice;
 mod composer;
 mod dropping;
 mod examples;

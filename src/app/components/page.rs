@@ -5,6 +5,7 @@ use leptos::ev;
 use leptos::prelude::*;
 
 use super::alert::Alert;
+use super::camera::Camera;
 use super::composer::Composer;
 use super::dropping::Dropping;
 use super::examples::{Examples, ExamplesFloat};
@@ -72,6 +73,7 @@ fn Desk(page: PageState) -> impl IntoView {
                 <Picture state is_begun=begun/>
                 <section class="chat">
                     <div class="said">
+                        <p class="replaced" hidden=move || !state.opening.has_replaced.get()>{t("picture.replaced")}</p>
                         <Show when=move || state.conversation.turns.with(Vec::is_empty)>
                             <Welcome state is_begun=begun description=description.get_value()/>
                         </Show>
@@ -96,6 +98,7 @@ fn Desk(page: PageState) -> impl IntoView {
         <History state/>
         <Share state/>
         <Keys/>
+        <Camera/>
         <Show when=move || begun.get()>
             <ExamplesFloat state examples=examples.get_value()/>
         </Show>

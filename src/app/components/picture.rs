@@ -4,11 +4,14 @@ use leptos::either::Either;
 use leptos::html::Input;
 use leptos::prelude::*;
 
+use super::camera::camera_button;
+use super::choice::Choice;
 use super::from_address::FromAddressButton;
-use super::icon::{CHOOSE, DOWNLOAD, LINK, LOOK, REPLACE, face, quiet_face};
+use super::icon::{CAMERA, CHOOSE, DOWNLOAD, LINK, LOOK, REMOVE, REPLACE, ZOOM, face, quiet_face};
 use super::looked::{Looked, map};
+use super::tool::tool;
 use crate::api::t;
-use crate::app::actions::{explain, open_file};
+use crate::app::actions::{cancel_opening, explain, open_file, remove_picture};
 use crate::app::browser::clipboard_and_drag::first_file;
 use crate::app::state::{LiveTurn, ShownPicture, State};
 
@@ -49,19 +52,40 @@ pub fn Picture(state: State, is_begun: Memo<bool>) -> impl IntoView {
             />
             {move || if is_begun.get() {
                 Either::Left(view! {
-                    <div class="view">
+                    <div
+                        class="view"
+                        tabindex="0"
+                        role="group"
+                        aria-label=t("picture.zoomable")
+                        data-zoom
+                    >
                         <div class="frame">{move || shown().map(|picture| framed(state, picture))}</div>
                     </div>
-                    <p class="uploading" aria-hidden="true" hidden=move || !state.opening.is_open()>
-                        {move || state.progress.get().unwrap_or_else(|| t("picture.sending").to_owned())}
-                    </p>
+                    <Uploading state/>
                     <Looked state/>
                     <Tools state/>
                 })
             } else {
                 Either::Right(view! { <Invitation takes_addresses=state.takes_addresses/> })
             }}
+            <Choice/>
         </section>
+    }
+}
+
+/// How far the picture is on its way, which `public/pkg/picture.js` writes down.
+#[component]
+fn Uploading(state: State) -> impl IntoView {
+    let words = move || state.progress.get().unwrap_or_else(|| t("picture.sending").to_owned());
+    view! {
+        <div class="uploading" hidden=move || !state.opening.is_open()>
+            <span aria-hidden="true">{words}</span>
+            <output aria-live="off"></output>
+            <progress aria-label=t("picture.sending")></progress>
+            <button type="button" class="quiet" on:click=move |_| cancel_opening(state)>
+                {t("cancel")}
+            </button>
+        </div>
     }
 }
 
@@ -71,7 +95,7 @@ fn framed(state: State, picture: ShownPicture) -> impl IntoView {
     // all of it.
     let dense = picture.url.clone() + " 0.1x";
     view! {
-        <img srcset=dense alt=picture.alt/>
+        <img srcset=dense alt=move || state.conversation.caption().filter(|_| !state.opening.is_open()).unwrap_or_else(|| picture.alt.clone())/>
         {move || map(state).map(|map| view! { <img class="heat" src=map alt="" aria-hidden="true"/> })}
     }
 }
@@ -90,7 +114,7 @@ fn Tools(state: State) -> impl IntoView {
         Some(turn) if !untrack(is_looking) => explain(state, turn),
         _ => state.looked.close(),
     };
-    let caption = move || picture.with(|picture| picture.as_ref().map(|picture| picture.alt.clone()));
+    let caption = move || state.conversation.caption();
     let address = move || picture.with(|picture| picture.as_ref().map(|picture| picture.url.clone()));
     view! {
         <div class="picture-tools" role="group" aria-label=t("picture.tools")>
@@ -104,12 +128,21 @@ fn Tools(state: State) -> impl IntoView {
                 on:click=look
                 inner_html=quiet_face(LOOK, t("look"))
             ></button>
+            <button
+                type="button"
+                class="tool of-zoom"
+                title=t("picture.zoom")
+                aria-pressed="false"
+                data-zoom
+                inner_html=quiet_face(ZOOM, t("picture.zoom"))
+            ></button>
             <label
                 for="picture"
                 class="tool"
                 title=t("picture.replace")
                 inner_html=quiet_face(REPLACE, t("picture.replace"))
             ></label>
+            {camera_button(quiet_face(CAMERA, t("camera")))}
             {state.takes_addresses.then(|| view! { <FromAddressButton face=quiet_face(LINK, t("address"))/> })}
             <a
                 class="tool save"
@@ -118,6 +151,7 @@ fn Tools(state: State) -> impl IntoView {
                 title=t("picture.download")
                 inner_html=quiet_face(DOWNLOAD, t("picture.download"))
             ></a>
+            {tool(REMOVE, t("picture.remove"), move |_| remove_picture(state))}
         </div>
     }
 }
@@ -136,6 +170,7 @@ fn Invitation(takes_addresses: bool) -> impl IntoView {
             <div inner_html=PICTURES></div>
             <div class="sources">
                 <label for="picture" class="primary" inner_html=face(CHOOSE, t("picture.choose"))></label>
+                {camera_button(face(CAMERA, t("camera")))}
                 {takes_addresses.then(|| view! { <FromAddressButton face=face(LINK, t("address"))/> })}
             </div>
             <p class="ways">{t("picture.ways")}</p>

@@ -46,6 +46,17 @@ impl ConversationState {
         self.turns.with(|turns| !turns.is_empty())
     }
 
+    /// What the picture shows in words: what a model wrote where it was asked for a caption, or else what is known
+    /// of the file.
+    pub fn caption(self) -> Option<String> {
+        let caption = |turn: &LiveTurn| turn.is_caption().then(|| turn.answer.get().trim().to_owned());
+        let written = self.turns.with(|turns| turns.iter().find_map(caption));
+        written.or_else(|| {
+            self.picture
+                .with(|picture| picture.as_ref().map(|picture| picture.alt.clone()))
+        })
+    }
+
     /// Whether an answer is coming.
     pub fn is_answering(self) -> bool {
         // Each is looked at, so that a change of any of them is seen.

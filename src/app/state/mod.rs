@@ -99,6 +99,7 @@ impl State {
     /// Shows a conversation, or none, in the place of what is there.
     pub fn show(self, conversation: Option<Conversation>) {
         self.opening.cancel();
+        self.opening.has_replaced.set(false);
         self.looked.close();
         self.sharing.forget();
         self.progress.set(None);

@@ -4,6 +4,7 @@ use leptos::prelude::*;
 
 use super::conversation::ShownPicture;
 use super::turn::LiveTurn;
+use crate::api;
 
 /// What happens until the server has the picture that was put in.
 #[derive(Clone, Copy)]
@@ -17,6 +18,8 @@ pub struct OpeningState {
     pub question: StoredValue<Option<NewQuestion>>,
     /// Why the last picture was not taken, until another one is put in.
     pub refusal: StoredValue<Option<String>>,
+    /// Whether the conversation that is shown has taken the place of another.
+    pub has_replaced: RwSignal<bool>,
     /// Counts the pictures that were put in, so that only the last one is opened.
     count: StoredValue<usize>,
 }
@@ -99,6 +102,7 @@ impl OpeningState {
             kept: RwSignal::new(None),
             question: StoredValue::new(None),
             refusal: StoredValue::new(None),
+            has_replaced: RwSignal::new(false),
             count: StoredValue::new(0),
         }
     }
@@ -128,6 +132,7 @@ impl OpeningState {
 
     /// Lets the picture that is on its way arrive in vain.
     pub fn cancel(self) {
+        api::stop_sending();
         self.count.update_value(|count| *count += 1);
         self.question.set_value(None);
         self.refusal.set_value(None);

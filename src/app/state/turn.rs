@@ -169,6 +169,11 @@ impl LiveTurn {
         self.state.with(|state| *state == TurnState::Done { finish_reason })
     }
 
+    /// Whether it is a caption that is whole.
+    pub fn is_caption(&self) -> bool {
+        self.question.is_empty() && self.can_be_explained()
+    }
+
     /// Whether its own answer is coming.
     pub fn is_answering_itself(&self) -> bool {
         self.state.with(|state| matches!(state, TurnState::Answering))

@@ -57,6 +57,7 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
         takes_addresses: service.takes_addresses(),
         limits: api::PageLimits {
             upload_bytes: service.limits().picture.max_bytes,
+            photo_side: service.photo_side(),
             keep_answers_seconds: service.limits().keep_answers.as_secs(),
             question_chars: service.limits().question_chars,
             texts: service.limits().texts,
