@@ -378,7 +378,7 @@ impl Offers {
 /// A picture with a question that goes well with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Example {
-    /// Where the picture is served.
+    /// Where a small copy of the picture is served.
     pub url: String,
     /// What the picture shows, in words.
     pub alt: String,

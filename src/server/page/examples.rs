@@ -25,6 +25,9 @@ pub const OWN: &str = "/examples/own/";
 #[derive(Clone, Debug, Deserialize)]
 struct Entry {
     file: String,
+    /// A small one of it, of those that ship with the page; others are made small at the start.
+    #[serde(default)]
+    small: Option<String>,
     /// Empty asks for a caption.
     #[serde(default)]
     question: String,
@@ -79,7 +82,10 @@ impl Default for Examples {
         let entries: Vec<Entry> = assets::text("examples/examples.json")
             .and_then(|json| serde_json::from_str(&json).ok())
             .unwrap_or_default();
-        let url = |entry: &Entry| assets::address(&format!("/examples/{}", entry.file));
+        let url = |entry: &Entry| {
+            let file = entry.small.as_ref().unwrap_or(&entry.file);
+            assets::address(&format!("/examples/{file}"))
+        };
         let urls = entries.iter().map(url).collect();
         let places = entries.iter().map(|entry| Place::BuiltIn(entry.file.clone())).collect();
         Self::new(&entries, urls, places, PictureLimits::default())

@@ -131,6 +131,7 @@ fn found(folder: &Path) -> Result<Vec<Entry>, ExamplesError> {
             question: question(&words),
             alt: words,
             file,
+            small: None,
         }
     };
     Ok(names.into_iter().map(entry).collect())
