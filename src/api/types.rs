@@ -440,6 +440,8 @@ pub struct FileAddress(pub fn(&str) -> String);
 /// Everything the page needs to render itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PageState {
+    /// Of the page's code that this server has: a page with another one was loaded from an older or a newer Glimpse.
+    pub version: String,
     /// That of whoever chooses none.
     pub model: ModelInfo,
     /// All that answer, that one first.

@@ -8,6 +8,7 @@ use leptos::server_fn::codec::ByteStream;
 use leptos::task::spawn_local;
 
 use super::events::{End, read};
+use super::navigation::load_state;
 use crate::api::{self, ApiError, Conversation, ConversationId, ErrorCode, PageState, TurnState, t};
 use crate::app::browser::time;
 use crate::app::state::{FocusQuestion, LiveTurn, State};
@@ -63,7 +64,13 @@ pub async fn follow(state: State, conversation: ConversationId, turn: LiveTurn, 
                 state.progress.set(Some(t("progress.lost").to_owned()));
                 time::sleep_or_wake(FIRST_WAIT).await;
                 match reconnect(state, &conversation, &turn).await {
-                    Some(again) => stream = again,
+                    Some(again) => {
+                        stream = again;
+                        // It may have ended to be another one.
+                        spawn_local(async move {
+                            let _ = load_state(state, None).await;
+                        });
+                    }
                     None => return,
                 }
             }
@@ -101,7 +108,7 @@ async fn reconnect(state: State, conversation: &ConversationId, turn: &LiveTurn)
             }
             Err(error) if error.code == ErrorCode::Unreachable => last = error,
             // The answer is not kept any more, was never begun, or the conversation is gone.
-            Err(error) => match within_try(api::page_state(Some(conversation.clone()))).await {
+            Err(error) => match within_try(load_state(state, Some(conversation.clone()))).await {
                 _ if !state.conversation.has(turn) => return None,
                 Ok(PageState {
                     conversation: Some(known),
@@ -170,7 +177,7 @@ pub async fn catch_up(state: State, conversation: &ConversationId) {
     if let Ok(PageState {
         conversation: Some(known),
         ..
-    }) = within(LOOK_TAKES, api::page_state(Some(conversation.clone()))).await
+    }) = within(LOOK_TAKES, load_state(state, Some(conversation.clone()))).await
         && state.conversation.id.get_untracked().as_ref() == Some(conversation)
     {
         state.conversation.update(known);

@@ -79,3 +79,9 @@ mod tests {
         assert_eq!(conversation("/ask"), None);
     }
 }
+
+/// Loads the page anew.
+pub fn reload() {
+    // A browser that refuses shows what it has.
+    let _ = window().location().reload();
+}

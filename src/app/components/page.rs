@@ -4,7 +4,7 @@ use leptos::either::Either;
 use leptos::ev;
 use leptos::prelude::*;
 
-use super::alert::Alert;
+use super::alert::{Alert, Outdated};
 use super::camera::Camera;
 use super::composer::Composer;
 use super::dropping::Dropping;
@@ -83,6 +83,7 @@ fn Desk(page: PageState) -> impl IntoView {
                     <Show when=move || !begun.get()>
                         <Examples state examples=examples.get_value()/>
                     </Show>
+                    <Outdated state/>
                     <Alert state/>
                     <p class="hint left">{move || left(state)}</p>
                     <Composer state is_begun=begun/>

@@ -48,6 +48,10 @@ pub struct State {
     pub settings: SettingsState,
     /// What went wrong, in a sentence; what a turn says of itself is not repeated here.
     pub alert: RwSignal<Option<String>>,
+    /// Of the code that this page was loaded with.
+    version: StoredValue<String>,
+    /// Whether the server has another one by now.
+    pub is_outdated: RwSignal<bool>,
     /// What goes on, in a few words.
     pub progress: RwSignal<Option<String>>,
     /// Set each time that the question box may want the focus.
@@ -82,6 +86,8 @@ impl State {
             address: RwSignal::new(page.draft_address.clone()),
             settings: SettingsState::new(&page.settings),
             alert: RwSignal::new(page.error.as_ref().map(|error| error.message.clone())),
+            version: StoredValue::new(page.version.clone()),
+            is_outdated: RwSignal::new(false),
             progress: RwSignal::new(None),
             focus: RwSignal::new(None),
             limits: page.limits,
@@ -108,6 +114,13 @@ impl State {
             self.texts.go_on(conversation);
         }
         self.conversation.show(conversation);
+    }
+
+    /// Notes whether the server has other code for the page by now.
+    pub fn compare_version(self, page: &PageState) {
+        if self.version.with_value(|version| *version != page.version) {
+            self.is_outdated.set(true);
+        }
     }
 
     /// Says why a picture is not taken; asked without one, the page says it again.

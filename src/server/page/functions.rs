@@ -15,6 +15,7 @@ use crate::api::{
     self, AnswerId, ApiError, AskRequest, Conversation, ConversationId, PageState, SettingsPanel, TurnId,
 };
 use crate::chat::{self, Detail, Error, Missing, Place, RequestId, Visitor};
+use crate::server::assets;
 use crate::server::body::{self, BodyError};
 use crate::server::customization::Customization;
 use crate::server::errors;
@@ -36,6 +37,7 @@ pub async fn page_state(id: Option<ConversationId>) -> Result<PageState, ApiErro
     let customization = customization()?;
     let failed = use_context::<FailedForm>().unwrap_or_default();
     let mut state = PageState {
+        version: assets::package().to_owned(),
         model: conversions::model(&service, service.model()),
         models: service
             .models()
