@@ -426,7 +426,7 @@ mod tests {
             value,
             min: 0.0,
             max: 1.0,
-            is_whole: value < 2.0,
+            is_whole: value != 2.5,
         };
         let settings = [
             range(1.5),

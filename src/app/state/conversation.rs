@@ -244,7 +244,11 @@ mod tests {
         }
     }
 
-    fn conversation(turns: Vec<Turn>) -> Conversation {
+    /// Each of them follows the one before it.
+    fn conversation(mut turns: Vec<Turn>) -> Conversation {
+        for index in 1..turns.len() {
+            turns[index].parent = Some(turns[index - 1].id.clone());
+        }
         Conversation {
             id: ConversationId("1".to_owned()),
             picture: PictureInfo {
