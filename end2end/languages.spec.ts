@@ -84,17 +84,21 @@ test('it stays in a conversation', async ({ glimpse, page }) => {
   await expect(glimpse.shown).toBeVisible()
 })
 
-test('it stays where there are no cookies, and errors are told in it', async ({ glimpse, page }) => {
-  await glimpse.open()
-  await choose(page, english, german)
-  await speaks(page, german)
-  await page.context().clearCookies()
-  await page.goto('/')
-  await speaks(page, german)
-  await glimpse.hydrated()
-  await page.context().clearCookies()
-  await page.getByLabel(german.picture, { exact: true }).setInputFiles(asFile(Buffer.alloc(0)))
-  await expect(glimpse.alert).toContainText('Die Datei ist leer.')
+test.describe(() => {
+  test.use({ refusals: true })
+
+  test('it stays where there are no cookies, and errors are told in it', async ({ glimpse, page }) => {
+    await glimpse.open()
+    await choose(page, english, german)
+    await speaks(page, german)
+    await page.context().clearCookies()
+    await page.goto('/')
+    await speaks(page, german)
+    await glimpse.hydrated()
+    await page.context().clearCookies()
+    await page.getByLabel(german.picture, { exact: true }).setInputFiles(asFile(Buffer.alloc(0)))
+    await expect(glimpse.alert).toContainText('Die Datei ist leer.')
+  })
 })
 
 test.describe('without JavaScript', () => {
