@@ -2,7 +2,7 @@
 
 import AxeBuilder from '@axe-core/playwright'
 import type { Page } from '@playwright/test'
-import { expect, Glimpse, test } from './glimpse'
+import { expect, test } from './glimpse'
 import { asFile, red, square } from './pictures'
 
 /** Each with what a few buttons are called in it, and what is said of a file that is no picture. */
