@@ -3,9 +3,10 @@
 use leptos::either::Either;
 use leptos::prelude::*;
 
+use super::answer::Answer;
 use super::icon::{COMPARE, quiet_face};
 use super::leaf::leaf;
-use super::turn::Answer;
+
 use crate::api::{t, t_with};
 use crate::app::state::{LiveTurn, State};
 

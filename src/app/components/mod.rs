@@ -2,6 +2,7 @@
 
 mod about_model;
 mod alert;
+mod answer;
 mod answer_tools;
 mod asked;
 mod attempts;

@@ -39,7 +39,7 @@ pub fn ModelChoice(state: State) -> impl IntoView {
                 disabled=move || models.comparable().is_empty()
                 inner_html=face(COMPARE, t("compare"))
             ></button>
-            <div class="float compare" id=PANEL popover="auto" role="dialog" aria-label=t("compare.two")>
+            <div class="float compare" id=PANEL popover="auto" role="dialog" aria-label=t("compare.panel")>
                 <p>{t("compare.about")}</p>
                 <label>
                     <span>{t("compare.with")}</span>
