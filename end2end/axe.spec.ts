@@ -45,6 +45,25 @@ const states: Record<string, Step> = {
     await glimpse.open()
     await glimpse.put(asFile(square(red)))
   },
+  'a picture on its way, and others to choose from': async (glimpse) => {
+    await glimpse.open()
+    await glimpse.page.route('**/api/page/upload', () => {})
+    const files = ['a.png', 'b.png', 'c.png'].map((name) => asFile(square(red), name))
+    await glimpse.picture.setInputFiles(files)
+    await glimpse.page.getByRole('button', { name: 'a.png' }).click()
+    await expect(glimpse.page.getByRole('button', { name: 'Cancel' })).toBeVisible()
+  },
+  'a camera that is not there': async (glimpse) => {
+    await glimpse.open()
+    await glimpse.page.getByRole('button', { name: 'Camera', exact: true }).click()
+    await expect(glimpse.page.getByRole('dialog', { name: 'Camera' }).getByRole('alert')).toHaveText(/\S/)
+  },
+  'a picture close up': async (glimpse) => {
+    await glimpse.open()
+    await glimpse.put(asFile(square(red)))
+    await glimpse.page.getByRole('button', { name: 'Zoom' }).click()
+    await expect(glimpse.page.getByRole('button', { name: 'Zoom' })).toHaveAttribute('aria-pressed', 'true')
+  },
   'a question that waits': asked,
   'an answer that comes': answering,
   'an answer that is complete, with its prompt': async (glimpse, scripted) => {

@@ -13,12 +13,12 @@ pub fn Choice() -> impl IntoView {
         t("choice.close"),
         "\">",
         &quiet_face(CLOSE, t("choice.close")),
-        "</button><div class=\"choice-strip\"></div>",
+        "</button><div class=\"several-strip\"></div>",
     ];
     view! {
         <div
             id="choice"
-            class="choice"
+            class="several"
             role="group"
             aria-label=t("choice")
             data-several=t("choice.several")
