@@ -165,7 +165,10 @@ fn files(page: &str) -> Vec<String> {
             .iter()
             .any(|folder| part.starts_with(folder))
     };
-    quoted.filter(is_file).map(|part| part.replace("&amp;", "&")).collect()
+    quoted
+        .filter(is_file)
+        .map(|part| part.trim_end_matches('\\').replace("&amp;", "&"))
+        .collect()
 }
 
 #[test]
