@@ -1,4 +1,4 @@
-//! Several pictures that were put in at once: the visitor says which one. `public/js/choice.js` does what it does;
+//! Several pictures that were put in at once: the visitor says which one. `public/pkg/choice.js` does what it does;
 //! here are its words.
 
 use leptos::prelude::*;
