@@ -49,7 +49,7 @@ for (const scheme of ['light', 'dark'] as const) {
     await glimpse.answered(1)
     await expect(glimpse.last).toContainText('What is red?')
     // Not the small copy.
-    await expect(glimpse.shown).toHaveAttribute('src', /\/pictures\//)
+    await expect(glimpse.shown).toHaveAttribute('srcset', /\/pictures\//)
     expect(complaints).toEqual([])
     await context.close()
   })
