@@ -71,8 +71,8 @@ pub fn document<V: IntoView>(options: LeptosOptions, page: impl FnOnce() -> V) -
                 <link rel="manifest" href=base.at("/manifest.webmanifest")/>
                 <link rel="stylesheet" href=css/>
                 {style.map(|style| view! { <style nonce=use_nonce() inner_html=style></style> })}
-                // Data, which no policy keeps from being there.
-                <script type="application/json" id=WORDS_ID inner_html=language.words_of_page()></script>
+                // Data; a nonce as the others have, so that whoever counts finds none without.
+                <script type="application/json" nonce=use_nonce() id=WORDS_ID inner_html=language.words_of_page()></script>
                 // The WebAssembly's loader asks for it: here, so that it is on its way before.
                 <link rel="modulepreload" href=format!("{root}/{}/picture.js", options.site_pkg_dir)/>
                 <AutoReload options=options.clone()/>
