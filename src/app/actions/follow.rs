@@ -8,7 +8,7 @@ use leptos::server_fn::codec::ByteStream;
 use leptos::task::spawn_local;
 
 use super::events::{End, read};
-use super::navigation::load_state;
+use super::load_state::load_state;
 use crate::api::{self, ApiError, Conversation, ConversationId, ErrorCode, PageState, TurnState, t};
 use crate::app::browser::time;
 use crate::app::state::{FocusQuestion, LiveTurn, State};

@@ -8,6 +8,7 @@ mod explain;
 mod follow;
 mod history;
 mod lines;
+mod load_state;
 mod navigation;
 mod open;
 mod share;

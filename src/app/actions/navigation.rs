@@ -5,7 +5,7 @@ use leptos::task::spawn_local;
 
 use super::cancel::cancel_unseen;
 use super::follow::take_up;
-use crate::api::{self, ApiError, ConversationId, PageState};
+use super::load_state::load_state;
 use crate::app::browser::history;
 use crate::app::state::{FocusQuestion, State};
 
@@ -57,13 +57,4 @@ pub fn travel(state: State) {
             Err(error) => state.alert.set(Some(error.message)),
         }
     });
-}
-
-/// What the server knows, and whether it is another Glimpse by now.
-pub async fn load_state(state: State, id: Option<ConversationId>) -> Result<PageState, ApiError> {
-    let page = api::page_state(id).await;
-    if let Ok(page) = &page {
-        state.compare_version(page);
-    }
-    page
 }
