@@ -123,6 +123,11 @@ impl Hosts {
         };
         let asked = || first(headers, header::HOST.as_str()).map(str::to_owned);
         let origin = |host: String| {
+            // An address lets more pass than is a name, and this one is written into pages.
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+            if !host.bytes().all(is_plain) {
+                return None;
+            }
             let url = Url::parse(&format!("{scheme}://{host}")).ok()?;
             let is_bare =
                 url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();

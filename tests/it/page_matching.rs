@@ -186,7 +186,7 @@ fn a_browser_without_javascript_compares_texts() {
     );
     assert_eq!(status, 200, "{page}");
     assert!(page.contains("Match 2 texts"), "{page}");
-    assert_eq!(page.matches("cosine ").count(), 2, "{page}");
+    assert_eq!(page.matches("class=\"cosine\"").count(), 2, "{page}");
     assert!(
         page.contains("a &lt;b&gt;dog&lt;/b&gt;") && page.contains("name=\"text\""),
         "{page}"

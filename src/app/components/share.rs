@@ -60,8 +60,10 @@ pub fn Share(state: State) -> impl IntoView {
         }
     };
     let inside = move || {
-        let id = state.conversation.id.get().map(|id| id.0).unwrap_or_default();
-        let base = Base::current().at(&["/c/", &id].concat());
+        let Some(id) = state.conversation.id.get() else {
+            return String::new(); // the button is away
+        };
+        let base = Base::current().at(&["/c/", &id.0].concat());
         sharing
             .address
             .with(|address| html(&base, address.as_deref(), sharing.count.get()))

@@ -289,7 +289,8 @@ impl Pair {
     async fn compare(&self) {
         for id in &self.begun {
             let kept = match self.store.conversation(id).await {
-                Ok(kept) => Some(kept),
+                // When it began is the clock's business.
+                Ok(kept) => Some(Conversation { created: 0, ..kept }),
                 Err(StoreError::NotFound) => None,
                 Err(error) => panic!("{error:?}"),
             };
