@@ -83,7 +83,7 @@ test('what is small, moves or shines through stays as it is', async ({ glimpse }
   const small = await photo(glimpse.page, 1000, 800)
   expect(await arrived(glimpse, small)).toEqual([1000, 800])
   const kept = await glimpse.page.evaluate(async () => {
-    const { shrink } = await import(`${location.origin}/js/shrink.js`)
+    const { shrink } = await import(document.querySelector<HTMLLinkElement>('link[rel=modulepreload][href$="/picture.js"]')!.href.replace('picture.js', 'shrink.js'))
     const canvas = Object.assign(document.createElement('canvas'), { width: 2400, height: 2000 })
     const context = canvas.getContext('2d')!
     context.fillRect(0, 0, 2400, 1200)
@@ -115,7 +115,7 @@ test('the model sees the same of a photo that was made smaller, to a grey level 
   const jpeg = await photo(glimpse.page)
   const { mean, most, saved } = await glimpse.page.evaluate(
     async ([base64, side, kept]) => {
-      const { shrink } = await import(`${location.origin}/js/shrink.js`)
+      const { shrink } = await import(document.querySelector<HTMLLinkElement>('link[rel=modulepreload][href$="/picture.js"]')!.href.replace('picture.js', 'shrink.js'))
       const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0))
       const file = new File([bytes], 'photo.jpg', { type: 'image/jpeg' })
       const smaller: Blob = await shrink(file, kept)

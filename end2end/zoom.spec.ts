@@ -17,7 +17,7 @@ async function begun(glimpse: Glimpse) {
 test('by the wheel, with Ctrl first, and moved by the mouse', async ({ glimpse }) => {
   await begun(glimpse)
   const whole = await width(glimpse)
-  const loaded = glimpse.page.waitForFunction(() => performance.getEntriesByName(`${location.origin}/js/zoom.js`).length)
+  const loaded = glimpse.page.waitForFunction(() => performance.getEntriesByType('resource').some(({ name }) => name.endsWith('/zoom.js')))
   await loaded
   await glimpse.page.mouse.wheel(0, -200)
   expect(await width(glimpse)).toBeCloseTo(whole)

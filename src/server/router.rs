@@ -13,12 +13,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::FutureExt;
 use leptos_axum::{LeptosRoutes, generate_route_list};
+use tower_http::compression::CompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
@@ -84,12 +85,19 @@ pub fn router(state: AppState, hosts: Hosts, watchers: Arc<Watchers>) -> Router 
         .route("/readyz", get(health::readyz))
         .merge(ops::routes(watchers))
         .route("/{*path}", get(assets::serve))
+        .layer(CompressionLayer::new().compress_when(is_document))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(axum::Extension(Arc::new(hosts.clone())))
         .layer(from_fn_with_state(Arc::clone(&state.service), guard_functions))
         .layer(from_fn_with_state(Arc::new(hosts.clone()), visitor::identify))
         .with_state(state);
     behind_edge(routes, hosts, most, limits.pace)
+}
+
+/// Whether it is a page: files are compressed already, streams are to come at once, and calls are short.
+fn is_document(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
 }
 
 /// The layers that are around whatever answers.
