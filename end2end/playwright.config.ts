@@ -18,6 +18,7 @@ export default defineConfig({
   // Those have a configuration of their own: `make nginx-check`, `make firefox-check`.
   testIgnore: [join(__dirname, 'nginx/**'), join(__dirname, 'firefox/**')],
   outputDir: 'results/failures',
+  snapshotPathTemplate: '{testDir}/kept/{arg}{ext}',
   fullyParallel: true,
   forbidOnly: true,
   workers: 2,
