@@ -12,7 +12,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { chromium } from '@playwright/test'
@@ -53,20 +52,14 @@ async function reachable(url) {
 
 async function glimpse(environment = {}) {
   const data = mkdtempSync(join(folder, 'data-'))
-  const program = join(root, 'target/release/glimpse')
-  const server = spawn(program, ['serve', '--addr', '127.0.0.1:0', '--data', data], {
+  const port = await freePort()
+  const server = spawn(join(root, 'target/release/glimpse'), ['serve', '--addr', `127.0.0.1:${port}`, '--data', data], {
     env: { ...process.env, ...environment },
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: 'ignore',
   })
   started.push(server)
-  for await (const line of createInterface(server.stderr)) {
-    const url = /open http:\/\/[^:]+:(\d+)/.exec(line)?.[1]
-    if (url) {
-      server.stderr.resume()
-      return reachable(`http://127.0.0.1:${url}/readyz`).then((ready) => ready.replace('/readyz', '/'))
-    }
-  }
-  throw new Error('Glimpse does not start: run make build')
+  await reachable(`http://127.0.0.1:${port}/readyz`)
+  return `http://127.0.0.1:${port}/`
 }
 
 async function gradio() {
@@ -82,8 +75,6 @@ async function gradio() {
 /** Opens a page in a new profile: milliseconds until `ready`, requests, and bytes on the wire. */
 async function visit(browser, url, ready, again = false) {
   const context = await browser.newContext()
-  // Nothing is fetched from elsewhere: there may be no network, and it would only be slower.
-  await context.route((address) => address.origin !== new URL(url).origin, (route) => route.abort())
   const page = await context.newPage()
   const session = await context.newCDPSession(page)
   await session.send('Network.enable')
@@ -97,8 +88,11 @@ async function visit(browser, url, ready, again = false) {
     await page.waitForLoadState('networkidle')
     return { ...seen, time }
   }
-  session.on('Network.responseReceived', ({ response }) => {
-    if (!response.fromDiskCache && !response.fromPrefetchCache && response.url.startsWith('http')) seen.requests += 1
+  const kept = new Set()
+  session.on('Network.requestServedFromCache', ({ requestId }) => kept.add(requestId))
+  session.on('Network.responseReceived', ({ requestId, response }) => {
+    const isKept = response.fromDiskCache || kept.has(requestId)
+    if (!isKept && response.url.startsWith('http')) seen.requests += 1
   })
   session.on('Network.loadingFinished', ({ encodedDataLength }) => (seen.bytes += encodedDataLength))
   const first = await load()
@@ -127,7 +121,7 @@ async function shown(browser) {
       () =>
         new Promise((resolve) => {
           const look = () => {
-            if (!document.querySelector('.turn:last-child .answer')?.textContent) return
+            if (!document.querySelector('.turn:last-of-type .answer')?.textContent) return
             observer.disconnect()
             resolve(performance.timeOrigin + performance.now())
           }
@@ -140,7 +134,7 @@ async function shown(browser) {
     await post('release')
     times.push((await told) - begin)
     await post('release?tokens=all')
-    await page.locator('.turn:last-child[aria-busy=false]').waitFor()
+    await page.locator('.turn:last-of-type[aria-busy=false]').waitFor()
     await page.getByRole('button', { name: 'New conversation' }).click()
     await page.waitForURL(url)
   }
@@ -148,8 +142,10 @@ async function shown(browser) {
 }
 
 try {
+  // Nothing is fetched from elsewhere: there may be no network, and it would only be slower.
+  const args = ['--no-sandbox', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1']
   const executablePath = execFileSync(join(root, 'scripts/browser.sh'), { encoding: 'utf8' }).trim()
-  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
+  const browser = await chromium.launch({ executablePath, args })
   const [ours, theirs] = [await glimpse(), await gradio()]
   const [times, others] = [[], []]
   let light, heavy

@@ -27,7 +27,7 @@ pub fn Transcript(state: State) -> impl IntoView {
             if let Some((_, true)) = last {
                 // Of a list that is longer than the log, the best is in front.
                 request_animation_frame(move || {
-                    if let Ok(Some(turn)) = log.query_selector(".turn:last-child") {
+                    if let Ok(Some(turn)) = log.query_selector(".turn:last-of-type") {
                         turn.scroll_into_view_with_bool(true);
                     }
                 });
