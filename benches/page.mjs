@@ -117,22 +117,21 @@ async function shown(browser) {
     await page.getByRole('group', { name: 'Examples' }).getByRole('button').first().click()
     await page.waitForURL(/\/c\//)
     await fetch(`http://${control}/wait?waiting=1`)
-    const told = page.evaluate(
-      () =>
-        new Promise((resolve) => {
-          const look = () => {
-            if (!document.querySelector('.turn:last-of-type .answer')?.textContent) return
-            observer.disconnect()
-            resolve(performance.timeOrigin + performance.now())
-          }
-          const observer = new MutationObserver(look)
-          observer.observe(document.body, { childList: true, subtree: true, characterData: true })
-        }),
-    )
+    await page.evaluate(() => {
+      window.shown = new Promise((resolve) => {
+        const look = () => {
+          if (!document.querySelector('.turn:last-of-type .answer')?.textContent) return
+          observer.disconnect()
+          resolve(performance.timeOrigin + performance.now())
+        }
+        const observer = new MutationObserver(look)
+        observer.observe(document.body, { childList: true, subtree: true, characterData: true })
+      })
+    })
     await post('begin')
     const begin = performance.timeOrigin + performance.now()
     await post('release')
-    times.push((await told) - begin)
+    times.push((await page.evaluate(() => window.shown)) - begin)
     await post('release?tokens=all')
     await page.locator('.turn:last-of-type[aria-busy=false]').waitFor()
     await page.getByRole('button', { name: 'New conversation' }).click()

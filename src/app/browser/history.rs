@@ -67,6 +67,12 @@ fn write(conversation: Option<&ConversationId>, put: impl FnOnce(&History, &str)
     }
 }
 
+/// Loads the page anew.
+pub fn reload() {
+    // A browser that refuses shows what it has.
+    let _ = window().location().reload();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,10 +84,4 @@ mod tests {
         assert_eq!(conversation("/c/"), None);
         assert_eq!(conversation("/ask"), None);
     }
-}
-
-/// Loads the page anew.
-pub fn reload() {
-    // A browser that refuses shows what it has.
-    let _ = window().location().reload();
 }
