@@ -20,7 +20,7 @@ test('by the wheel, with Ctrl first, and moved by the mouse', async ({ glimpse }
   const loaded = glimpse.page.waitForFunction(() => performance.getEntriesByType('resource').some(({ name }) => name.endsWith('/zoom.js')))
   await loaded
   await glimpse.page.mouse.wheel(0, -200)
-  expect(await width(glimpse)).toBeCloseTo(whole)
+  await expect.poll(() => width(glimpse)).toBeCloseTo(whole)
   await expect
     .poll(async () => {
       await glimpse.page.keyboard.down('Control')
@@ -34,10 +34,10 @@ test('by the wheel, with Ctrl first, and moved by the mouse', async ({ glimpse }
   await glimpse.page.mouse.down()
   await glimpse.page.mouse.move(...(await away(glimpse)))
   await glimpse.page.mouse.up()
-  expect(await left(glimpse)).toBeCloseTo(at - 30, 0)
+  await expect.poll(() => left(glimpse)).toBeCloseTo(at - 30, 0)
   expect(await width(glimpse)).toBeCloseTo(large)
   await button(glimpse).click()
-  expect(await width(glimpse)).toBeCloseTo(whole)
+  await expect.poll(() => width(glimpse)).toBeCloseTo(whole)
 })
 
 /** 30 pixels to the left of the picture's middle. */
@@ -54,7 +54,7 @@ test('by double click, and by it all of the picture again', async ({ glimpse }) 
     return width(glimpse)
   }).toBeCloseTo(2.5 * whole)
   await view(glimpse).dblclick()
-  expect(await width(glimpse)).toBeCloseTo(whole)
+  await expect.poll(() => width(glimpse)).toBeCloseTo(whole)
 })
 
 test('by keys, which leave the page alone elsewhere', async ({ glimpse }) => {
@@ -72,7 +72,7 @@ test('by keys, which leave the page alone elsewhere', async ({ glimpse }) => {
   expect(await left(glimpse)).toBeLessThan(at)
   await view(glimpse).press('-')
   await view(glimpse).press('0')
-  expect(await width(glimpse)).toBeCloseTo(whole)
+  await expect.poll(() => width(glimpse)).toBeCloseTo(whole)
 })
 
 test('the map stays on the picture, which is what a pointer is on; another one begins whole', async ({ glimpse }) => {
