@@ -20,6 +20,14 @@ pub struct Conversation {
 }
 
 impl Conversation {
+    /// What it is called: by its owner, or else by what was asked first; texts that were compared are one a line
+    /// there. `None` where a caption was asked for first, or nothing yet.
+    pub fn name(&self) -> Option<String> {
+        let asked = || Some(self.turns.first()?.question.replace('\n', " \u{b7} "));
+        let name = self.title.clone().or_else(asked);
+        name.filter(|name| !name.is_empty())
+    }
+
     /// What was said up to a turn: it and those that it follows, the first first.
     pub fn path_to<'a>(&'a self, last: Option<&'a TurnId>) -> Vec<&'a Turn> {
         let mut path = Vec::new();
@@ -216,20 +224,16 @@ pub struct Timings {
     pub total: f64,
 }
 
-impl Conversation {
-    /// What it is called: by its owner, or else by what was asked first; texts that were compared are one a line
-    /// there. `None` where a caption was asked for first, or nothing yet.
-    pub fn name(&self) -> Option<String> {
-        let asked = || Some(self.turns.first()?.question.replace('\n', " \u{b7} "));
-        let name = self.title.clone().or_else(asked);
-        name.filter(|name| !name.is_empty())
-    }
-}
-
 impl Turn {
     /// The answer that counts: the last that was asked for.
     pub fn answer(&self) -> Option<&Answer> {
         self.answers.last()
+    }
+
+    /// The texts that were compared with the picture, where that was asked.
+    pub fn texts(&self) -> Option<Vec<String>> {
+        let compares = self.answers.iter().any(|answer| answer.scores.is_some());
+        compares.then(|| self.question.lines().map(str::to_owned).collect())
     }
 
     /// The last answer of each model, in the order in which they were first asked.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::answers::{Asked, InFlightAnswer};
+use super::conversations::in_one_line;
 use super::errors::internal;
 use super::errors::refused_setting;
 use super::{Result, Service};
@@ -360,7 +361,7 @@ impl Service {
     fn checked_texts(&self, texts: &[String]) -> Result<Vec<String>> {
         let limit = self.limits.question_chars;
         let checked = |(index, text): (usize, &String)| {
-            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let text = in_one_line(text);
             let (number, chars) = (index + 1, text.chars().count());
             match chars > limit {
                 true => Err(Error::TextTooLong { number, chars, limit }),
@@ -426,10 +427,9 @@ fn again(request: Request, turn: &Turn) -> Result<Request> {
         let detail = Detail::new("one_model", "Another answer is one model's. Name one.", []);
         return Err(Error::BadRequest { detail });
     }
-    let are_texts = turn.answers.iter().any(|answer| answer.scores.is_some());
-    let (question, texts) = match are_texts {
-        true => (None, turn.question.lines().map(str::to_owned).collect()),
-        false => (
+    let (question, texts) = match turn.texts() {
+        Some(texts) => (None, texts),
+        None => (
             Some(turn.question.clone()).filter(|question| !question.is_empty()),
             Vec::new(),
         ),

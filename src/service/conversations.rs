@@ -49,7 +49,7 @@ impl Service {
     /// # Errors
     /// It is not his, or the title is longer than a question may be.
     pub async fn rename(&self, visitor: &Visitor, id: &ConversationId, title: &str) -> Result<()> {
-        let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
+        let title = in_one_line(title);
         let (chars, limit) = (title.chars().count(), self.limits.question_chars.min(MOST_OF_TITLE));
         if chars > limit {
             let text = format!("A title has at most {limit} characters, and this one has {chars}. Shorten it.");
@@ -104,4 +104,9 @@ impl Service {
             other => other.into(),
         })
     }
+}
+
+/// Words with one space between them.
+pub(super) fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

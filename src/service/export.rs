@@ -139,11 +139,11 @@ impl ExportedConversation {
 }
 
 fn exported(turn: Turn, ids: &[TurnId]) -> ExportedTurn {
-    let compares = turn.answers.iter().any(|answer| answer.scores.is_some());
-    let is_question = !compares && !turn.question.is_empty();
+    let texts = turn.texts();
+    let is_question = texts.is_none() && !turn.question.is_empty();
     ExportedTurn {
         follows: ids.iter().position(|id| turn.parent.as_ref() == Some(id)),
-        texts: compares.then(|| turn.question.lines().map(str::to_owned).collect()),
+        texts,
         question: is_question.then_some(turn.question),
         answers: turn.answers.into_iter().map(Into::into).collect(),
     }

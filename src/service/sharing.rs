@@ -2,6 +2,7 @@
 
 use tokio_util::bytes::Bytes;
 
+use super::conversations::in_one_line;
 use super::{Result, Service};
 use crate::chat::{AnswerId, ConversationId, Detail, Error, Feedback, Missing, ShareId, Shared, TurnId, Visitor};
 use crate::store::StoreError;
@@ -98,8 +99,7 @@ impl Service {
 
 /// With a note in one line, or none.
 fn tidied(feedback: Feedback) -> Result<Feedback> {
-    let note = feedback.note.unwrap_or_default();
-    let note = note.split_whitespace().collect::<Vec<_>>().join(" ");
+    let note = in_one_line(&feedback.note.unwrap_or_default());
     let chars = note.chars().count();
     if chars > MOST_OF_NOTE {
         let text =

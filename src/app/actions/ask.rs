@@ -85,11 +85,7 @@ pub fn go_on(state: State, turn: &LiveTurn) {
 
 /// Asks something else in the place of a question: what followed it stays, as another branch.
 pub fn ask_instead(state: State, turn: &LiveTurn, text: String) {
-    let asked = match turn.scores {
-        Some(_) => NewQuestion::comparing(text.lines().map(str::to_owned).collect()),
-        None => NewQuestion::new(text, false),
-    };
-    ask(state, asked.at(Place::Instead(turn.clone())));
+    ask(state, NewQuestion::new(text, false).at(Place::Instead(turn.clone())));
 }
 
 /// Asks, if nothing is in the way; says so otherwise.

@@ -91,11 +91,10 @@ pub fn document(conversation: &Conversation, frame: &Frame) -> String {
 
 /// What was asked, in words.
 pub fn asked(turn: &Turn) -> String {
-    let compares = turn.answers.iter().any(|answer| answer.scores.is_some());
-    match turn.question.as_str() {
-        texts if compares => t_count("match_texts", texts.lines().count(), &[]),
-        "" => t("conversation.describe").to_owned(),
-        question => question.to_owned(),
+    match (turn.texts(), turn.question.as_str()) {
+        (Some(texts), _) => t_count("match_texts", texts.len(), &[]),
+        (None, "") => t("conversation.describe").to_owned(),
+        (None, question) => question.to_owned(),
     }
 }
 

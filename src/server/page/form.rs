@@ -41,6 +41,16 @@ pub struct FailedForm {
     pub models: Vec<String>,
 }
 
+impl From<Error> for FailedForm {
+    /// One of which nothing but what went wrong is known.
+    fn from(error: Error) -> Self {
+        Self {
+            error: Some(error.into()),
+            ..Self::default()
+        }
+    }
+}
+
 /// The form's fields.
 #[derive(Default)]
 struct Form {
@@ -89,10 +99,7 @@ pub async fn post(
             Ok(id) => return Redirect::to(&base.at(&format!("/c/{id}"))).into_response(),
             Err(failed) => *failed,
         },
-        Err(error) => FailedForm {
-            error: Some(error.into()),
-            ..FailedForm::default()
-        },
+        Err(error) => error.into(),
     };
     page(&state, (base, cookies), visitor, id, failed).await
 }
@@ -128,13 +135,7 @@ pub async fn share(
     };
     match begun {
         Ok(conversation) => Redirect::to(&base.at(&format!("/c/{}", conversation.id))).into_response(),
-        Err(error) => {
-            let failed = FailedForm {
-                error: Some(error.into()),
-                ..FailedForm::default()
-            };
-            page(&state, (base, cookies), visitor, id, failed).await
-        }
+        Err(error) => page(&state, (base, cookies), visitor, id, error.into()).await,
     }
 }
 
